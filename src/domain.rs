@@ -1,0 +1,12 @@
+//! Values that cannot be wrong once they exist. Depends on nothing else of ours.
+
+pub mod alternative_name;
+pub mod client;
+pub mod jwk;
+pub mod key;
+pub mod name;
+pub mod path;
+pub mod request;
+pub mod serial;
+pub mod time;
+pub mod validity;

@@ -1,0 +1,283 @@
+//! What a caller asks for, parsed: from here on no JSON.
+
+use der::asn1::ObjectIdentifier;
+
+use super::{
+    alternative_name::{HttpUrl, IssuerAlternativeName, SubjectAlternativeNames},
+    jwk::PrivateJwk,
+    key::PublicKey,
+    name::DistinguishedName,
+    path::KeyPath,
+    validity::RequestedValidity,
+};
+
+/// A key as the caller names it, with the request member that does so.
+#[derive(Debug)]
+pub struct KeyDescriptor {
+    /// JSON pointer of the descriptor.
+    pub field: String,
+    /// Where the key is.
+    pub source: KeySource,
+}
+
+/// Where a key is.
+#[derive(Debug)]
+pub enum KeySource {
+    /// In the HSM.
+    Kms(KeyPath),
+    /// In the request, public half only: it can be certified, it cannot sign.
+    PublicJwk(PublicKey),
+    /// In the request, private half too: dev mode only.
+    PrivateJwk(PrivateJwk),
+}
+
+/// PEM text and the request member it came in.
+#[derive(Debug, Clone)]
+pub struct Pem {
+    /// JSON pointer of the member.
+    pub field: String,
+    /// The text.
+    pub text: String,
+}
+
+/// Whose public key is certified.
+#[derive(Debug)]
+pub enum SubjectKey {
+    /// A described key.
+    Descriptor(KeyDescriptor),
+    /// The public key of a PKCS#10 request, and nothing else of it.
+    Csr(Pem),
+}
+
+/// Any request for a certificate: the three doors of the corridor.
+#[derive(Debug)]
+pub struct IssuanceRequest {
+    /// The id in all attached stores, unchecked: it is ignored when no store is attached.
+    pub stored_certificate_id: Option<String>,
+    /// What is asked for.
+    pub issuance: Issuance,
+}
+
+/// A certificate of one profile.
+#[derive(Debug)]
+pub enum Issuance {
+    /// ISO/IEC 18013-5 Table B.1.
+    Iaca(IacaIssuance),
+    /// ISO/IEC 18013-5 Table B.3.
+    DocumentSigner(DocumentSignerIssuance),
+    /// RFC 5280.
+    Generic(GenericIssuance),
+}
+
+/// An IACA root.
+#[derive(Debug)]
+pub struct IacaIssuance {
+    /// Names and validity.
+    pub data: IacaData,
+    /// The key that signs and is certified.
+    pub key: KeyDescriptor,
+    /// Makes the stored copies VICAL entries.
+    pub metadata: Option<VicalMetadata>,
+}
+
+/// A document signer under an IACA.
+#[derive(Debug)]
+pub struct DocumentSignerIssuance {
+    /// Names and validity.
+    pub data: DocumentSignerData,
+    /// The IACA that signs.
+    pub iaca: IacaSigner,
+    /// The key that is certified.
+    pub subject_key: SubjectKey,
+}
+
+/// An ordinary certificate.
+#[derive(Debug)]
+pub struct GenericIssuance {
+    /// Names, validity, extensions.
+    pub data: GenericData,
+    /// Who signs what.
+    pub signing: GenericSigning,
+}
+
+/// Who signs an ordinary certificate. A self-signed one from a CSR has no spelling.
+#[derive(Debug)]
+pub enum GenericSigning {
+    /// The certified key signs.
+    SelfSigned {
+        /// Signs and is certified.
+        key: KeyDescriptor,
+    },
+    /// A CA signs.
+    CaSigned {
+        /// The CA's key.
+        issuer_key: KeyDescriptor,
+        /// The CA's certificate; looked up when not given.
+        issuer_certificate: Option<Pem>,
+        /// The key that is certified.
+        subject_key: SubjectKey,
+    },
+}
+
+/// The members of an IACA's `certificateData`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IacaData {
+    /// Country and common name, maybe state and organisation.
+    pub subject: DistinguishedName,
+    /// Contact.
+    pub issuer_alternative_name: IssuerAlternativeName,
+    /// Given ends.
+    pub validity: RequestedValidity,
+    /// CRL distribution point.
+    pub crl_distribution_point: Option<HttpUrl>,
+}
+
+/// The members of a document signer's `certificateData`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentSignerData {
+    /// Country and common name, maybe state, organisation, locality.
+    pub subject: DistinguishedName,
+    /// Given ends.
+    pub validity: RequestedValidity,
+    /// CRL distribution point.
+    pub crl_distribution_point: HttpUrl,
+}
+
+/// The members of an ordinary certificate's `certificateData`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GenericData {
+    /// Subject.
+    pub subject: DistinguishedName,
+    /// What the caller expects as issuer.
+    pub issuer_name: Option<DistinguishedName>,
+    /// Given ends.
+    pub validity: RequestedValidity,
+    /// `None` for an end entity.
+    pub certificate_authority: Option<PathLength>,
+    /// In the order given; empty: no extension.
+    pub key_usage: Vec<KeyUsage>,
+    /// In the order given; empty: no extension.
+    pub extended_key_usage: Vec<ObjectIdentifier>,
+    /// Empty: no extension.
+    pub subject_alternative_names: SubjectAlternativeNames,
+    /// CRL distribution point.
+    pub crl_distribution_point: Option<HttpUrl>,
+}
+
+/// How many CAs may follow below a CA (RFC 5280, 4.2.1.9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathLength {
+    /// No limit given.
+    Unlimited,
+    /// At most so many.
+    AtMost(u8),
+}
+
+/// Key usage bits (RFC 5280, 4.2.1.3), in the order of the standard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyUsage {
+    /// Bit 0.
+    DigitalSignature,
+    /// Bit 1.
+    NonRepudiation,
+    /// Bit 2.
+    KeyEncipherment,
+    /// Bit 3.
+    DataEncipherment,
+    /// Bit 4.
+    KeyAgreement,
+    /// Bit 5.
+    KeyCertSign,
+    /// Bit 6.
+    CrlSign,
+    /// Bit 7.
+    EncipherOnly,
+    /// Bit 8.
+    DecipherOnly,
+}
+
+impl KeyUsage {
+    /// All of them, bit 0 first.
+    pub const ALL: [Self; 9] = [
+        Self::DigitalSignature,
+        Self::NonRepudiation,
+        Self::KeyEncipherment,
+        Self::DataEncipherment,
+        Self::KeyAgreement,
+        Self::KeyCertSign,
+        Self::CrlSign,
+        Self::EncipherOnly,
+        Self::DecipherOnly,
+    ];
+
+    /// The API's spelling.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DigitalSignature => "DigitalSignature",
+            Self::NonRepudiation => "NonRepudiation",
+            Self::KeyEncipherment => "KeyEncipherment",
+            Self::DataEncipherment => "DataEncipherment",
+            Self::KeyAgreement => "KeyAgreement",
+            Self::KeyCertSign => "KeyCertSign",
+            Self::CrlSign => "CRLSign",
+            Self::EncipherOnly => "EncipherOnly",
+            Self::DecipherOnly => "DecipherOnly",
+        }
+    }
+}
+
+/// The IACA that signs a document signer.
+#[derive(Debug)]
+pub struct IacaSigner {
+    /// Its key.
+    pub key: KeyDescriptor,
+    /// Its certificate, supplied or described.
+    pub certificate: IacaCertificate,
+}
+
+/// How a caller names an IACA.
+#[derive(Debug)]
+pub enum IacaCertificate {
+    /// The certificate itself.
+    Supplied(Pem),
+    /// Its data, both ends of the validity among them, and the JSON pointer of the data.
+    Described {
+        /// JSON pointer of `certificateData`.
+        field: String,
+        /// What the IACA says.
+        data: IacaData,
+    },
+}
+
+/// `vicalEntryComplementaryMetadata`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VicalMetadata {
+    /// Document types, at least one.
+    pub doc_type: Vec<String>,
+    /// Certificate profiles, free values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_profile: Option<Vec<String>>,
+}
+
+/// A request for a PKCS#10 certification request.
+#[derive(Debug)]
+pub struct CsrRequest {
+    /// Which rules hold.
+    pub kind: CsrKind,
+    /// The key that signs and is named.
+    pub key: KeyDescriptor,
+    /// Subject.
+    pub subject: DistinguishedName,
+    /// Generic only; empty: no extension request.
+    pub subject_alternative_names: SubjectAlternativeNames,
+}
+
+/// The two kinds of certification request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CsrKind {
+    /// RFC 2986, any offered key.
+    Generic,
+    /// For a document signer: EC keys, country required.
+    DocumentSigner,
+}

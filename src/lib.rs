@@ -1,0 +1,2 @@
+//! Chancery: an on-prem signing appliance whose private keys never leave an HSM.
+pub mod domain;
