@@ -64,6 +64,12 @@ impl Queue {
         answered.await.unwrap_or_else(|_| Err(closed().into()))
     }
 
+    /// How many messages wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.0.max_capacity() - self.0.capacity()
+    }
+
     /// Has one thread end after all that waits before this, and waits until it has.
     pub(super) async fn stop(&self) {
         let (ended, end) = oneshot::channel();

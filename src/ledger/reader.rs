@@ -1,6 +1,7 @@
 //! The threads that read: each job sees one committed state and changes nothing.
 
 use std::{
+    fmt::Display,
     io,
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -55,27 +56,31 @@ impl Reader {
     }
 
     fn serve(&mut self, mut job: Box<dyn Job>) {
-        let result = self.read(job.as_mut());
-        let failure = match &result {
-            Ok(Ok(())) => None,
-            Ok(Err(reason)) => Some(reason.clone()),
-            Err(error) => Some(error.to_string()),
-        };
-        if let Some(reason) = failure {
-            tracing::error!(reason, "the ledger could not be read");
-            self.connection = None;
+        let transaction = self.read(job.as_mut());
+        if let Err(error) = &transaction {
+            self.distrust(error);
         }
-        job.answer(result.map(|_| ()));
+        job.answer(transaction);
     }
 
-    /// Outside: could the job be tried? Inside: did it work? The job knows its own error.
-    fn read(&mut self, job: &mut dyn Job) -> Result<Result<(), String>, LedgerError> {
+    /// `Ok` when the job was done; it knows itself what came of it.
+    fn read(&mut self, job: &mut dyn Job) -> Result<(), LedgerError> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(self.file.reader()?),
         };
         // Several statements, one state. Nothing to commit: dropping it ends it.
         let transaction = connection.transaction()?;
-        Ok(job.work(&transaction))
+        let worked = job.work(&transaction);
+        drop(transaction);
+        if let Err(reason) = worked {
+            self.distrust(&reason);
+        }
+        Ok(())
+    }
+
+    fn distrust(&mut self, reason: &dyn Display) {
+        tracing::error!(%reason, "the ledger could not be read");
+        self.connection = None;
     }
 }

@@ -2,9 +2,10 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     sync::{
         atomic::{AtomicU64, Ordering},
         mpsc,
@@ -165,13 +166,17 @@ fn hold_writer(ledger: &Ledger) -> mpsc::Sender<()> {
     release
 }
 
-/// Starts the calls, so that they wait in the queue when this returns.
-async fn queued<T: Send + 'static>(
-    calls: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
-) -> Vec<tokio::task::JoinHandle<T>> {
-    let handles = calls.into_iter().map(tokio::spawn).collect();
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    handles
+/// Starts a call and returns when its write waits in the queue.
+async fn queue<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    ledger: &Ledger,
+    call: impl FnOnce(Ledger) -> F,
+) -> tokio::task::JoinHandle<T> {
+    let before = ledger.inner.writes.waiting();
+    let handle = tokio::spawn(call(ledger.clone()));
+    while ledger.inner.writes.waiting() == before {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    handle
 }
 
 async fn all<T>(handles: Vec<tokio::task::JoinHandle<T>>) -> Vec<T> {
@@ -243,11 +248,11 @@ async fn what_waits_while_the_writer_is_busy_shares_one_commit() {
     let (_directory, file) = place();
     let ledger = open(&file);
     let release = hold_writer(&ledger);
-    let calls = (0..50).map(|_| {
-        let ledger = ledger.clone();
-        async move { ledger.begin(intent(&[])).await }
-    });
-    let handles = queued(calls).await;
+    let mut handles = Vec::new();
+    for _ in 0..50 {
+        let begin = |ledger: Ledger| async move { ledger.begin(intent(&[])).await };
+        handles.push(queue(&ledger, begin).await);
+    }
     drop(release);
     assert!(all(handles).await.iter().all(Result::is_ok));
     assert_eq!(ledger.inner.commits.load(Ordering::Relaxed), 2);
@@ -260,14 +265,12 @@ async fn of_two_begins_with_one_store_id_one_wins_and_the_other_leaves_nothing()
     let (_directory, file) = place();
     let ledger = open(&file);
     let release = hold_writer(&ledger);
-    let calls = (0..2).map(|_| {
-        let ledger = ledger.clone();
-        let mut intent = intent(&["other", "iaca"]);
-        intent.reservations[0].id = element(&intent.serial.unwrap().to_string());
-        intent.key_pins = vec![key_pin(b"spki")];
-        async move { ledger.begin(intent).await }
-    });
-    let handles = queued(calls).await;
+    let mut handles = Vec::new();
+    for id in ["one", "two"] {
+        let intent = Intent { key_pins: vec![key_pin(b"spki")], ..intent(&[id, "iaca"]) };
+        let begin = |ledger: Ledger| async move { ledger.begin(intent).await };
+        handles.push(queue(&ledger, begin).await);
+    }
     drop(release);
     let results = all(handles).await;
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
@@ -283,21 +286,15 @@ async fn a_job_that_panics_takes_nobody_with_it() {
     let (_directory, file) = place();
     let ledger = open(&file);
     let release = hold_writer(&ledger);
-    let panics = {
-        let ledger = ledger.clone();
-        let work = |connection: &Connection| {
-            write::append(connection, &record(Audit::Started))?;
-            panic!("on purpose")
-        };
-        queued([async move { in_writer(&ledger, work).await }]).await
+    let work = |connection: &Connection| {
+        write::append(connection, &record(Audit::Started))?;
+        panic!("on purpose")
     };
-    let begins = {
-        let ledger = ledger.clone();
-        queued([async move { ledger.begin(intent(&[])).await }]).await
-    };
+    let panics = queue(&ledger, |ledger| async move { in_writer(&ledger, work).await }).await;
+    let begins = queue(&ledger, |ledger| async move { ledger.begin(intent(&[])).await }).await;
     drop(release);
-    assert!(matches!(all(panics).await[0], Err(LedgerError::Unavailable { .. })));
-    assert!(all(begins).await[0].is_ok());
+    assert!(matches!(panics.await.unwrap(), Err(LedgerError::Unavailable { .. })));
+    assert!(begins.await.unwrap().is_ok());
     let read = ledger.read(|_| -> Result<(), LedgerError> { panic!("on purpose") }).await;
     assert!(matches!(read, Err(LedgerError::Unavailable { .. })));
     assert_eq!(ledger.key_pins().await, Ok(Vec::new()));
@@ -311,21 +308,23 @@ async fn a_full_queue_turns_new_work_away_and_lets_begun_work_wait() {
     let (ledger, _) = Ledger::open_with(&file, 4).unwrap();
     let id = ledger.begin(intent(&[])).await.unwrap();
     let release = hold_writer(&ledger);
-    let calls = (0..4).map(|_| {
-        let ledger = ledger.clone();
-        async move { ledger.append(record(Audit::Refused)).await }
-    });
-    let handles = queued(calls).await;
+    let mut handles = Vec::new();
+    for _ in 0..4 {
+        let append = |ledger: Ledger| async move { ledger.append(record(Audit::Refused)).await };
+        handles.push(queue(&ledger, append).await);
+    }
     assert_eq!(ledger.append(record(Audit::Refused)).await, Err(LedgerError::Busy));
     assert_eq!(ledger.is_writable().await, Err(LedgerError::Busy));
     assert_eq!(ledger.begin(intent(&[])).await, Err(BeginError::Ledger(LedgerError::Busy)));
     let completion = {
         let ledger = ledger.clone();
-        queued([async move { ledger.complete(id, outcome(&[])).await }]).await
+        tokio::spawn(async move { ledger.complete(id, outcome(&[])).await })
     };
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!completion.is_finished());
     drop(release);
     assert!(all(handles).await.iter().all(Result::is_ok));
-    assert_eq!(all(completion).await, [Ok(5)]);
+    assert_eq!(completion.await.unwrap(), Ok(5));
 }
 
 // ---- one issuance ----
@@ -532,7 +531,10 @@ async fn thirty_two_issuances_at_once_cost_fewer_commits_than_jobs() {
         }
     });
     let release = hold_writer(&ledger);
-    let handles = queued(calls).await;
+    let handles: Vec<_> = calls.map(tokio::spawn).collect();
+    while ledger.inner.writes.waiting() < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     drop(release);
     let mut indexes = all(handles).await;
     indexes.sort_unstable();
@@ -585,27 +587,74 @@ async fn after_a_crash_the_open_intents_come_back_with_their_reservations() {
     assert_consistent(&copy);
 }
 
+const KILLED: &str = "CHANCERY_TEST_LEDGER_TO_BE_KILLED";
+
+#[test]
+fn what_was_answered_before_a_kill_is_there_after_it() {
+    let (_directory, file) = place();
+    let mut answered = Vec::new();
+    for _ in 0..3 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "--nocapture", "ledger::tests::until_killed"])
+            .env(KILLED, &file)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut serials = lines.filter_map(|line| line.strip_prefix("issued ").map(str::to_owned));
+        // The pipe stays open: nothing but the kill ends the child.
+        answered.extend(serials.by_ref().take(60));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert_eq!(answered.len(), 180);
+    assert!(count(&file, "intents WHERE state = 'open'") <= 3 * 8);
+    assert_consistent(&file);
+    for serial in answered {
+        assert_eq!(count(&file, &format!("certificates WHERE serial = x'{serial}'")), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by the test above, in a process that is killed"]
+async fn until_killed() {
+    let Ok(file) = std::env::var(KILLED) else { return };
+    let (ledger, _) = Ledger::open(Path::new(&file)).unwrap();
+    let issue = || {
+        let ledger = ledger.clone();
+        async move {
+            loop {
+                let serial = SerialNumber::from_random(*uuid::Uuid::new_v4().as_bytes());
+                let id = serial.to_string();
+                let intent = Intent { serial: Some(serial), ..intent(&[&id]) };
+                let intent = ledger.begin(intent).await.unwrap();
+                ledger.complete(intent, outcome(&[&id])).await.unwrap();
+                println!("issued {serial}");
+            }
+        }
+    };
+    let endless: Vec<tokio::task::JoinHandle<()>> = (0..8).map(|_| tokio::spawn(issue())).collect();
+    all(endless).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn when_a_commit_fails_the_whole_batch_is_told_and_the_next_one_works() {
     let (_directory, file) = place();
     let ledger = open(&file);
     let release = hold_writer(&ledger);
-    let begins = (0..3).map(|_| {
-        let ledger = ledger.clone();
-        async move { ledger.begin(intent(&["a"])).await }
-    });
-    let begins = queued(begins).await;
-    let poison = {
-        let ledger = ledger.clone();
-        // SQLite finds this out when it commits.
-        let work = |connection: &Connection| {
-            connection.execute_batch(
-                "PRAGMA defer_foreign_keys = ON;
-                 INSERT INTO store_entries (store, id, reserved_by) VALUES ('x', 'y', 999);",
-            )
-        };
-        queued([async move { in_writer(&ledger, work).await }]).await
+    let mut begins = Vec::new();
+    for _ in 0..3 {
+        let begin = |ledger: Ledger| async move { ledger.begin(intent(&[])).await };
+        begins.push(queue(&ledger, begin).await);
+    }
+    // SQLite finds this out when it commits.
+    let work = |connection: &Connection| {
+        connection.execute_batch(
+            "PRAGMA defer_foreign_keys = ON;
+             INSERT INTO store_entries (store, id, reserved_by) VALUES ('x', 'y', 999);",
+        )
     };
+    let poison = queue(&ledger, |ledger| async move { in_writer(&ledger, work).await }).await;
     drop(release);
     for result in all(begins).await {
         let unavailable = matches!(
@@ -614,7 +663,7 @@ async fn when_a_commit_fails_the_whole_batch_is_told_and_the_next_one_works() {
         );
         assert!(unavailable);
     }
-    assert!(matches!(all(poison).await[0], Err(LedgerError::Unavailable { .. })));
+    assert!(matches!(poison.await.unwrap(), Err(LedgerError::Unavailable { .. })));
     assert_eq!(count(&file, "intents"), 0);
     assert_eq!(count(&file, "audit_entries"), 0);
     ledger.begin(intent(&["a"])).await.unwrap();
@@ -646,21 +695,16 @@ async fn when_the_database_is_full_nothing_is_half_written() {
     // With this one it gives up the whole transaction, and whoever shared it is told so.
     limit(1).await.unwrap();
     let release = hold_writer(&ledger);
-    let sharing = {
-        let ledger = ledger.clone();
-        queued([async move { ledger.append(record(Audit::Refused)).await }]).await
+    let append = |ledger: Ledger| async move { ledger.append(record(Audit::Refused)).await };
+    let sharing = queue(&ledger, append).await;
+    let work = |connection: &Connection| {
+        let large = "x".repeat(100_000);
+        connection.execute("INSERT INTO meta (name, value) VALUES ('large', ?1)", [large])?;
+        Ok(())
     };
-    let filling = {
-        let ledger = ledger.clone();
-        let work = |connection: &Connection| {
-            let large = "x".repeat(100_000);
-            connection.execute("INSERT INTO meta (name, value) VALUES ('large', ?1)", [large])?;
-            Ok(())
-        };
-        queued([async move { in_writer(&ledger, work).await }]).await
-    };
+    let filling = queue(&ledger, |ledger| async move { in_writer(&ledger, work).await }).await;
     drop(release);
-    for result in [all(filling).await.remove(0), all(sharing).await.remove(0).map(|_| ())] {
+    for result in [filling.await.unwrap(), sharing.await.unwrap().map(|_| ())] {
         let error = result.unwrap_err();
         assert!(is_full(&error) && error.to_string().contains("given up"), "{error}");
     }
@@ -691,7 +735,8 @@ fn a_full_disk_makes_the_ledger_unavailable_until_there_is_room_again() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "run by the test above, in a process with a limit"]
 async fn on_a_full_disk() {
-    let ledger = open(Path::new(&std::env::var(FULL_DISK).unwrap()));
+    let Ok(file) = std::env::var(FULL_DISK) else { return };
+    let ledger = open(Path::new(&file));
     // With a reader about, the write-ahead log is not emptied behind our back.
     ledger.key_pins().await.unwrap();
     let mut issued = 0;
@@ -786,4 +831,19 @@ async fn a_file_of_a_newer_version_or_of_somebody_else_is_refused() {
     fs::write(&text, "not a database, and long enough to be seen as none".repeat(100)).unwrap();
     assert!(Ledger::open(&text).is_err());
     assert!(Ledger::open(&directory.path().join("no/such/directory.db")).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_commit_is_synced_before_it_is_answered() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    in_writer(&ledger, |connection| {
+        let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        // 2 is FULL: the write-ahead log is synced at each commit, not only at checkpoints.
+        assert_eq!(number("synchronous")?, 2);
+        assert_eq!(number("foreign_keys")?, 1);
+        Ok(())
+    })
+    .await
+    .unwrap();
 }

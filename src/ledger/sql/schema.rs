@@ -95,7 +95,7 @@ CREATE INDEX certificates_subject_key_path ON certificates (subject_key_path, au
     WHERE subject_key_path IS NOT NULL;
 CREATE INDEX certificates_subject_cn ON certificates (subject_cn, audit_index);
 CREATE INDEX certificates_stored_id ON certificates (stored_id) WHERE stored_id IS NOT NULL;
-CREATE INDEX certificates_ca ON certificates (spki_sha256) WHERE is_ca;
+CREATE INDEX certificates_ca ON certificates (spki_sha256, audit_index) WHERE is_ca;
 
 -- An entry is either reserved by an open intent and empty, or filled and nobody's.
 CREATE TABLE store_entries (
@@ -114,7 +114,7 @@ CREATE TABLE store_entries (
     CHECK ((der IS NULL) = (is_ca IS NULL))
 );
 CREATE INDEX store_entries_reserved ON store_entries (reserved_by) WHERE reserved_by IS NOT NULL;
-CREATE INDEX store_entries_ca ON store_entries (spki_sha256) WHERE is_ca;
+CREATE INDEX store_entries_ca ON store_entries (spki_sha256, store, id) WHERE is_ca;
 
 CREATE TABLE key_pins (
     path TEXT NOT NULL PRIMARY KEY,
