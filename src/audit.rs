@@ -1,0 +1,176 @@
+//! Entries of the audit log: made once, kept and hashed as exactly those bytes.
+//!
+//! Storing them is the ledger's work. Nothing here decides what is worth an entry.
+
+use aws_lc_rs::digest::{Context, SHA256};
+use serde_json::Value;
+
+use crate::domain::time::Timestamp;
+
+/// RFC 9162, 2.1.1: what a leaf's hash starts with, so that no node can pass for a leaf.
+const LEAF_PREFIX: [u8; 1] = [0x00];
+
+/// What happened: the member `type` of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EntryKind {
+    /// The daemon started; the detail holds its flags.
+    Started,
+    /// The daemon stopped in an orderly way.
+    Stopped,
+    /// A certificate, CRL or VICAL is about to be signed.
+    Intent,
+    /// A certificate was issued.
+    Issued,
+    /// What was intended did not come about; its serial number is spent.
+    Aborted,
+    /// A request was refused.
+    Refused,
+    /// A described IACA became the only one its key may be described as.
+    IacaPinned,
+    /// A key path was bound to a public key.
+    KeyPinned,
+    /// A certification request is about to be signed.
+    CsrIntent,
+    /// A certification request was made.
+    CsrIssued,
+}
+
+impl EntryKind {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Started,
+        Self::Stopped,
+        Self::Intent,
+        Self::Issued,
+        Self::Aborted,
+        Self::Refused,
+        Self::IacaPinned,
+        Self::KeyPinned,
+        Self::CsrIntent,
+        Self::CsrIssued,
+    ];
+
+    /// The name in the entry.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Stopped => "stopped",
+            Self::Intent => "intent",
+            Self::Issued => "issued",
+            Self::Aborted => "aborted",
+            Self::Refused => "refused",
+            Self::IacaPinned => "iaca-pinned",
+            Self::KeyPinned => "key-pinned",
+            Self::CsrIntent => "csr-intent",
+            Self::CsrIssued => "csr-issued",
+        }
+    }
+}
+
+/// One entry, `{"type","time","requestId","client","target","detail"}`, and the hash of its leaf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditRecord {
+    entry: Vec<u8>,
+    leaf_hash: [u8; 32],
+}
+
+impl AuditRecord {
+    /// Fixes the bytes: compact JSON, members in the order above, those that are `None` left out.
+    pub fn new(
+        kind: EntryKind,
+        time: Timestamp,
+        request_id: Option<&str>,
+        client: Option<&str>,
+        target: Option<&str>,
+        detail: Value,
+    ) -> Self {
+        let text = |value: &str| Some(Value::from(value));
+        let members = [
+            ("type", text(kind.name())),
+            ("time", text(&time.to_string())),
+            ("requestId", request_id.and_then(text)),
+            ("client", client.and_then(text)),
+            ("target", target.and_then(text)),
+            ("detail", Some(detail)),
+        ];
+        let members: Vec<String> = members
+            .into_iter()
+            .filter_map(|(name, value)| value.map(|value| format!("\"{name}\":{value}")))
+            .collect();
+        let entry = format!("{{{}}}", members.join(",")).into_bytes();
+        let leaf_hash = leaf_hash(&entry);
+        Self { entry, leaf_hash }
+    }
+
+    /// The bytes that are hashed; nobody may write them anew.
+    pub fn entry(&self) -> &[u8] {
+        &self.entry
+    }
+
+    /// SHA-256 over `00 ‖ entry`.
+    pub fn leaf_hash(&self) -> &[u8; 32] {
+        &self.leaf_hash
+    }
+}
+
+/// The hash of a leaf (RFC 9162, 2.1.1), SHA-256 over `00 ‖ entry`.
+pub fn leaf_hash(entry: &[u8]) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    context.update(&LEAF_PREFIX);
+    context.update(entry);
+    let mut hash = [0; 32];
+    hash.copy_from_slice(context.finish().as_ref());
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::key::sha256;
+
+    fn noon() -> Timestamp {
+        Timestamp::parse("2026-06-15T12:00:00Z").unwrap()
+    }
+
+    #[test]
+    fn an_entry_has_its_members_in_a_fixed_order() {
+        let record = AuditRecord::new(
+            EntryKind::Issued,
+            noon(),
+            Some("0b7f"),
+            Some("CN=registrar \"1\"\n"),
+            Some("acme.dmv.x509"),
+            json!({ "serial": "5a", "devKey": false }),
+        );
+        let expected = "{\"type\":\"issued\",\"time\":\"2026-06-15T12:00:00Z\",\
+            \"requestId\":\"0b7f\",\"client\":\"CN=registrar \\\"1\\\"\\n\",\
+            \"target\":\"acme.dmv.x509\",\"detail\":{\"devKey\":false,\"serial\":\"5a\"}}";
+        assert_eq!(std::str::from_utf8(record.entry()).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_absent_is_left_out() {
+        let record = AuditRecord::new(EntryKind::Started, noon(), None, None, None, json!({}));
+        let expected = r#"{"type":"started","time":"2026-06-15T12:00:00Z","detail":{}}"#;
+        assert_eq!(record.entry(), expected.as_bytes());
+    }
+
+    #[test]
+    fn a_leaf_is_hashed_with_a_zero_octet_before_it() {
+        let record = AuditRecord::new(EntryKind::Stopped, noon(), None, None, None, json!({}));
+        assert_eq!(*record.leaf_hash(), sha256(&[&[0], record.entry()].concat()));
+        // RFC 6962's own test vector: the leaf that is empty.
+        let empty = "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d";
+        let hex: String = leaf_hash(b"").iter().map(|octet| format!("{octet:02x}")).collect();
+        assert_eq!(hex, empty);
+    }
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own() {
+        let names: std::collections::HashSet<_> =
+            EntryKind::ALL.iter().map(|kind| kind.name()).collect();
+        assert_eq!(names.len(), EntryKind::ALL.len());
+    }
+}

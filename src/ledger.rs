@@ -1,0 +1,258 @@
+//! What must not be forgotten: intents, serial numbers, certificates, store entries, pins and the
+//! entries of the audit log, in one SQLite file.
+//!
+//! Whatever is answered with `Ok` is on the disk. Each call is one transaction: all of it or
+//! nothing. An `Unavailable` that follows a lost commit may, after a crash, turn out to have lasted;
+//! a caller that got it gives nothing away, and aborting what did last is refused or harmless.
+//!
+//! Not done here: deciding what is recorded, or reading a certificate. No caller's thread is ever
+//! blocked; a caller that goes away cuts nothing in half.
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+pub use error::{BeginError, LedgerError};
+use job::{Queue, WhenFull};
+pub use record::{
+    CertificateOrigin, EntryKind, IacaPin, Intent, IntentId, KeyPin, KnownCertificate, OpenIntent,
+    Outcome, Reservation, StoreEntry, StoredCopy,
+};
+use sql::{read, write};
+use sqlite::LedgerFile;
+
+use crate::{
+    audit::AuditRecord,
+    domain::path::{PathElement, ResourcePath},
+};
+
+mod error;
+mod job;
+mod reader;
+mod record;
+mod sql;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+/// Writes that wait, at most; each is some kilobytes.
+const WRITE_JOBS_MAX: usize = 8_192;
+/// Reads that wait, at most.
+const READ_JOBS_MAX: usize = 8_192;
+
+/// The handle of the ledger; clones share it.
+#[derive(Clone)]
+pub struct Ledger {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    writes: Queue,
+    reads: Queue,
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests compare it with the number of jobs"))]
+    commits: Arc<AtomicU64>,
+}
+
+impl Ledger {
+    /// Opens the ledger, creates it on the first start. Blocks; for start-up only.
+    ///
+    /// With it come the intents that a crash left open: what they reserved stays reserved until
+    /// they are aborted.
+    ///
+    /// # Errors
+    /// [`LedgerError::Refused`] when the file is in use, foreign, of a newer version or cannot be
+    /// created; [`LedgerError::Unavailable`] when SQLite cannot read or write it.
+    pub fn open(path: &Path) -> Result<(Self, Vec<OpenIntent>), LedgerError> {
+        Self::open_with(path, WRITE_JOBS_MAX)
+    }
+
+    fn open_with(
+        path: &Path,
+        write_jobs_max: usize,
+    ) -> Result<(Self, Vec<OpenIntent>), LedgerError> {
+        let file = Arc::new(LedgerFile::prepare(path)?);
+        let connection = file.writer()?;
+        let open_intents = read::open_intents(&connection)?;
+        let commits = Arc::new(AtomicU64::new(0));
+        let (writes, to_write) = Queue::new(write_jobs_max);
+        let (reads, to_read) = Queue::new(READ_JOBS_MAX);
+        reader::start(&file, to_read)
+            .and_then(|()| writer::start(file, connection, to_write, Arc::clone(&commits)))
+            .map_err(|error| LedgerError::unavailable(format!("no thread: {error}")))?;
+        Ok((Self { inner: Arc::new(Inner { writes, reads, commits }) }, open_intents))
+    }
+
+    /// Records an intent: its row, its reservations, new pins and its audit entries. It stays open
+    /// until [`Self::complete`], [`Self::complete_request`] or [`Self::abort`].
+    ///
+    /// # Errors
+    /// [`BeginError`] says what is taken or has changed; nothing is recorded then.
+    pub async fn begin(&self, intent: Intent) -> Result<IntentId, BeginError> {
+        let writes = &self.inner.writes;
+        writes.run(WhenFull::Refuse, move |connection| write::begin(connection, &intent)).await
+    }
+
+    /// Records the certificate that an intent came to, and its copies in the stores. The answer is
+    /// the index of the audit entry. Waits where other calls are [`LedgerError::Busy`].
+    ///
+    /// # Errors
+    /// [`LedgerError`]; the intent is still open then, and wants to be aborted.
+    pub async fn complete(&self, id: IntentId, outcome: Outcome) -> Result<u64, LedgerError> {
+        let writes = &self.inner.writes;
+        writes
+            .run(WhenFull::Wait, move |connection| write::complete(connection, id, &outcome))
+            .await
+    }
+
+    /// Records that an intent without serial number, a CSR, came about. The answer is the index of
+    /// the audit entry. Waits where other calls are [`LedgerError::Busy`].
+    ///
+    /// # Errors
+    /// [`LedgerError`]; the intent is still open then, and wants to be aborted.
+    pub async fn complete_request(
+        &self,
+        id: IntentId,
+        audit: AuditRecord,
+    ) -> Result<u64, LedgerError> {
+        let writes = &self.inner.writes;
+        writes
+            .run(WhenFull::Wait, move |connection| write::complete_request(connection, id, &audit))
+            .await
+    }
+
+    /// Records that an intent came to nothing and frees what it reserved; its serial number stays
+    /// spent. Does nothing, and writes no audit entry, when the intent has ended already. Waits
+    /// where other calls are [`LedgerError::Busy`].
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`]; the intent is then found open at the next start.
+    pub async fn abort(&self, id: IntentId, audit: AuditRecord) -> Result<(), LedgerError> {
+        let writes = &self.inner.writes;
+        writes.run(WhenFull::Wait, move |connection| write::abort(connection, id, &audit)).await
+    }
+
+    /// Adds an entry to the audit log; the answer is its index.
+    ///
+    /// # Errors
+    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
+    pub async fn append(&self, audit: AuditRecord) -> Result<u64, LedgerError> {
+        let writes = &self.inner.writes;
+        writes
+            .run(WhenFull::Refuse, move |connection| {
+                let index = write::append(connection, &audit)?;
+                Ok(index.unsigned_abs())
+            })
+            .await
+    }
+
+    /// All key pins, by path.
+    ///
+    /// # Errors
+    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
+    pub async fn key_pins(&self) -> Result<Vec<KeyPin>, LedgerError> {
+        self.read(|connection| Ok(read::key_pins(connection)?)).await
+    }
+
+    /// The CA certificates with that public key: those issued here, oldest first, then those held
+    /// in `stores`, in that order.
+    ///
+    /// # Errors
+    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
+    pub async fn ca_certificates(
+        &self,
+        spki_sha256: [u8; 32],
+        stores: Vec<ResourcePath>,
+    ) -> Result<Vec<KnownCertificate>, LedgerError> {
+        self.read(move |connection| {
+            let mut known = read::issued_cas(connection, &spki_sha256)?;
+            for store in &stores {
+                known.extend(read::stored_cas(connection, &spki_sha256, store)?);
+            }
+            Ok(known)
+        })
+        .await
+    }
+
+    /// The IACA that the key is pinned to, if it is.
+    ///
+    /// # Errors
+    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
+    pub async fn iaca_pins(&self, spki_sha256: [u8; 32]) -> Result<Vec<IacaPin>, LedgerError> {
+        self.read(move |connection| Ok(read::iaca_pins(connection, &spki_sha256)?)).await
+    }
+
+    /// The full path of the first of these ids that exists or is reserved.
+    ///
+    /// # Errors
+    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
+    pub async fn taken(
+        &self,
+        paths: Vec<(ResourcePath, PathElement)>,
+    ) -> Result<Option<ResourcePath>, LedgerError> {
+        self.read(move |connection| {
+            for (store, id) in &paths {
+                if read::is_taken(connection, store, id)? {
+                    return Ok(Some(store.child(id)));
+                }
+            }
+            Ok(None)
+        })
+        .await
+    }
+
+    /// One entry of a store; reserved ids are not there yet.
+    ///
+    /// # Errors
+    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
+    pub async fn store_entry(
+        &self,
+        store: ResourcePath,
+        id: PathElement,
+    ) -> Result<Option<StoreEntry>, LedgerError> {
+        self.read(move |connection| Ok(read::store_entry(connection, &store, &id)?)).await
+    }
+
+    /// All entries of a store, sorted by full path; reserved ids are not there yet.
+    ///
+    /// # Errors
+    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
+    pub async fn store_entries(&self, store: ResourcePath) -> Result<Vec<StoreEntry>, LedgerError> {
+        self.read(move |connection| Ok(read::store_entries(connection, &store)?)).await
+    }
+
+    /// The full paths of all entries of a store, sorted; reserved ids are not there yet.
+    ///
+    /// # Errors
+    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
+    pub async fn store_ids(&self, store: ResourcePath) -> Result<Vec<ResourcePath>, LedgerError> {
+        self.read(move |connection| Ok(read::store_ids(connection, &store)?)).await
+    }
+
+    /// Whether a write would last: makes one, a single page that shares its commit with others.
+    ///
+    /// # Errors
+    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
+    pub async fn is_writable(&self) -> Result<(), LedgerError> {
+        let writes = &self.inner.writes;
+        writes.run(WhenFull::Refuse, |connection| Ok(write::touch(connection)?)).await
+    }
+
+    /// Writes what waits, empties the write-ahead log and closes the file. Calls that come later,
+    /// also of clones, are [`LedgerError::Unavailable`].
+    pub async fn close(self) {
+        // The writer goes last: only the last connection can remove the write-ahead log.
+        for _ in 0..reader::READERS {
+            self.inner.reads.stop().await;
+        }
+        self.inner.writes.stop().await;
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&rusqlite::Connection) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        self.inner.reads.run(WhenFull::Refuse, work).await
+    }
+}

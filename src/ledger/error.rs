@@ -1,0 +1,76 @@
+//! What can go wrong with the ledger.
+
+use crate::domain::path::{KeyPath, ResourcePath};
+
+/// Why the ledger did not do what was asked. Nothing of it is half done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// Disk, database or writer; may pass. The reason is for the log, never for a caller.
+    #[error("the ledger is unavailable: {reason}")]
+    Unavailable {
+        /// In words of the database.
+        reason: String,
+    },
+    /// Too much is waiting already.
+    #[error("the ledger's queue is full")]
+    Busy,
+    /// Opening only: an operator must act.
+    #[error("the ledger was not opened: {reason}")]
+    Refused {
+        /// What is in the way.
+        reason: String,
+    },
+    /// Our fault: the intent is not open any more, or is of the other kind.
+    #[error("the intent is not open, or cannot have this outcome")]
+    NotOpen,
+    /// Our fault: a copy for an id that the intent had not reserved.
+    #[error("'{0}' was not reserved by the intent")]
+    NotReserved(ResourcePath),
+}
+
+impl LedgerError {
+    pub(super) fn unavailable(reason: impl Into<String>) -> Self {
+        Self::Unavailable { reason: reason.into() }
+    }
+
+    pub(super) fn refused(reason: impl Into<String>) -> Self {
+        Self::Refused { reason: reason.into() }
+    }
+}
+
+impl From<rusqlite::Error> for LedgerError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error() {
+            Some(code) => {
+                Self::unavailable(format!("SQLite: {error} (code {})", code.extended_code))
+            }
+            None => Self::unavailable(format!("SQLite: {error}")),
+        }
+    }
+}
+
+/// Why an intent was not recorded. Nothing of it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BeginError {
+    /// The serial number was used before, be it by an intent that came to nothing.
+    #[error("the serial number was used before")]
+    SerialTaken,
+    /// The id exists in a store or is reserved; the full path.
+    #[error("'{0}' is taken")]
+    StoreIdTaken(ResourcePath),
+    /// The path is bound to another public key.
+    #[error("the public key of '{0}' is not the one that was pinned")]
+    KeyChanged(KeyPath),
+    /// The key is already pinned to another description of an IACA.
+    #[error("the key is pinned to another IACA")]
+    IacaPinConflict,
+    /// The ledger itself.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl From<rusqlite::Error> for BeginError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Ledger(error.into())
+    }
+}

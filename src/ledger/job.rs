@@ -1,0 +1,131 @@
+//! Work for a thread that owns a connection, and the queue to it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::error::LedgerError;
+
+/// What travels to the thread.
+pub(super) enum Message {
+    /// Do this.
+    Job(Box<dyn Job>),
+    /// End, and drop the sender when nothing is held any more.
+    Stop(oneshot::Sender<()>),
+}
+
+/// Work in two halves: done inside a transaction, answered when the transaction has ended.
+pub(super) trait Job: Send {
+    /// Does the work. After an error, whose words are here for the log, the transaction must forget
+    /// what was done.
+    fn work(&mut self, connection: &Connection) -> Result<(), String>;
+    /// Answers: what the work came to, or why its transaction did not last.
+    fn answer(self: Box<Self>, transaction: Result<(), LedgerError>);
+}
+
+/// Whether a caller waits for a place in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WhenFull {
+    /// Turn the caller away.
+    Refuse,
+    /// Let it wait: what has been begun must be able to end.
+    Wait,
+}
+
+/// The way to the thread, or to several that share one queue.
+pub(super) struct Queue(mpsc::Sender<Message>);
+
+impl Queue {
+    pub(super) fn new(jobs_max: usize) -> (Self, mpsc::Receiver<Message>) {
+        let (sender, receiver) = mpsc::channel(jobs_max);
+        (Self(sender), receiver)
+    }
+
+    /// Has `work` done and waits for the answer. A caller that is dropped meanwhile stops nothing.
+    pub(super) async fn run<T, E>(
+        &self,
+        when_full: WhenFull,
+        work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<LedgerError> + std::fmt::Display + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job = Message::Job(Box::new(Task { state: State::Waiting(work), answer }));
+        match when_full {
+            WhenFull::Refuse => self.0.try_send(job).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => LedgerError::Busy,
+                mpsc::error::TrySendError::Closed(_) => closed(),
+            })?,
+            WhenFull::Wait => self.0.send(job).await.map_err(|_| closed())?,
+        }
+        answered.await.unwrap_or_else(|_| Err(closed().into()))
+    }
+
+    /// How many messages wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.0.max_capacity() - self.0.capacity()
+    }
+
+    /// Has one thread end after all that waits before this, and waits until it has.
+    pub(super) async fn stop(&self) {
+        let (ended, end) = oneshot::channel();
+        if self.0.send(Message::Stop(ended)).await.is_ok() {
+            // An error says the same: the thread holds nothing any more.
+            let _ = end.await;
+        }
+    }
+}
+
+fn closed() -> LedgerError {
+    LedgerError::unavailable("it is closed, or its thread has ended")
+}
+
+struct Task<F, T, E> {
+    state: State<F, T, E>,
+    answer: oneshot::Sender<Result<T, E>>,
+}
+
+enum State<F, T, E> {
+    Waiting(F),
+    /// Also while the work runs: it stays like this when the work panics.
+    Panicked,
+    Done(Result<T, E>),
+}
+
+impl<F, T, E> Job for Task<F, T, E>
+where
+    F: FnOnce(&Connection) -> Result<T, E> + Send,
+    T: Send,
+    E: From<LedgerError> + std::fmt::Display + Send,
+{
+    fn work(&mut self, connection: &Connection) -> Result<(), String> {
+        let State::Waiting(work) = std::mem::replace(&mut self.state, State::Panicked) else {
+            return Err("the work was already done".to_owned());
+        };
+        // Sound: the closure is gone after a panic, and the transaction forgets what it did.
+        let Ok(result) = catch_unwind(AssertUnwindSafe(|| work(connection))) else {
+            tracing::error!("a job of the ledger panicked");
+            return Err("the job panicked".to_owned());
+        };
+        let verdict = result.as_ref().map(|_| ()).map_err(E::to_string);
+        self.state = State::Done(result);
+        verdict
+    }
+
+    fn answer(self: Box<Self>, transaction: Result<(), LedgerError>) {
+        let result = match (transaction, self.state) {
+            (Err(error), _) => Err(error.into()),
+            (Ok(()), State::Done(result)) => result,
+            (Ok(()), State::Panicked) => {
+                Err(LedgerError::unavailable("a job of the ledger panicked").into())
+            }
+            (Ok(()), State::Waiting(_)) => Err(closed().into()),
+        };
+        // The caller may have gone.
+        let _ = self.answer.send(result);
+    }
+}

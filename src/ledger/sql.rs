@@ -1,0 +1,8 @@
+//! All SQL of the ledger: plain statements on portable types, so that PostgreSQL can take them.
+//!
+//! Transactions are the caller's; every function here runs inside one. What only SQLite knows
+//! (files, pragmas) is not here.
+
+pub(super) mod read;
+pub(super) mod schema;
+pub(super) mod write;

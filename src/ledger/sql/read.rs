@@ -1,0 +1,243 @@
+//! Statements that only read.
+
+use std::error::Error;
+
+use rusqlite::{Connection, OptionalExtension, Row, types::Type};
+
+use crate::{
+    domain::{
+        client::KeyPurpose,
+        path::{KeyPath, PathElement, ResourcePath},
+        serial::SerialNumber,
+        time::Timestamp,
+    },
+    ledger::record::{
+        CertificateOrigin, EntryKind, IacaPin, IntentId, KeyPin, KnownCertificate, OpenIntent,
+        StoreEntry,
+    },
+};
+
+/// The intents that have not ended, oldest first.
+pub(in crate::ledger) fn open_intents(
+    connection: &Connection,
+) -> rusqlite::Result<Vec<OpenIntent>> {
+    connection
+        .prepare_cached(
+            "SELECT id, serial, purpose, service, tbs_sha256, issuer_key_path, subject_key_path,
+                 dev_key, client, request_id, created_at
+             FROM intents WHERE state = 'open' ORDER BY id",
+        )?
+        .query_map([], |row| {
+            Ok(OpenIntent {
+                id: IntentId(row.get("id")?),
+                // Shaping what is shaped already changes nothing.
+                serial: row.get::<_, Option<[u8; 16]>>("serial")?.map(SerialNumber::from_random),
+                purpose: parsed(row, "purpose", purpose)?,
+                service: parsed(row, "service", ResourcePath::parse)?,
+                tbs_sha256: row.get("tbs_sha256")?,
+                issuer_key_path: parsed_option(row, "issuer_key_path", KeyPath::parse)?,
+                subject_key_path: parsed_option(row, "subject_key_path", KeyPath::parse)?,
+                dev_key: row.get("dev_key")?,
+                client: row.get("client")?,
+                request_id: row.get("request_id")?,
+                created_at: timestamp(row, "created_at")?,
+            })
+        })?
+        .collect()
+}
+
+/// All key pins, by path.
+pub(in crate::ledger) fn key_pins(connection: &Connection) -> rusqlite::Result<Vec<KeyPin>> {
+    connection
+        .prepare_cached(
+            "SELECT path, token, label, cka_id, spki, spki_sha256, first_seen
+             FROM key_pins ORDER BY path",
+        )?
+        .query_map([], |row| {
+            Ok(KeyPin {
+                path: parsed(row, "path", KeyPath::parse)?,
+                token: row.get("token")?,
+                label: row.get("label")?,
+                cka_id: row.get("cka_id")?,
+                spki: row.get("spki")?,
+                spki_sha256: row.get("spki_sha256")?,
+                first_seen: timestamp(row, "first_seen")?,
+            })
+        })?
+        .collect()
+}
+
+/// The IACA that a key is pinned to.
+pub(in crate::ledger) fn iaca_pins(
+    connection: &Connection,
+    spki_sha256: &[u8; 32],
+) -> rusqlite::Result<Vec<IacaPin>> {
+    let given = |text: String| (!text.is_empty()).then_some(text);
+    connection
+        .prepare_cached(
+            "SELECT spki_sha256, subject_der, ian_email, ian_uri, not_before, not_after, key_path,
+                 pinned_at
+             FROM iaca_pins WHERE spki_sha256 = ?1 ORDER BY pinned_at",
+        )?
+        .query_map([spki_sha256], |row| {
+            Ok(IacaPin {
+                spki_sha256: row.get("spki_sha256")?,
+                subject_der: row.get("subject_der")?,
+                email: given(row.get("ian_email")?),
+                uri: given(row.get("ian_uri")?),
+                not_before: timestamp(row, "not_before")?,
+                not_after: timestamp(row, "not_after")?,
+                key_path: parsed_option(row, "key_path", KeyPath::parse)?,
+                pinned_at: timestamp(row, "pinned_at")?,
+            })
+        })?
+        .collect()
+}
+
+/// CA certificates issued here with that public key, oldest first.
+pub(in crate::ledger) fn issued_cas(
+    connection: &Connection,
+    spki_sha256: &[u8; 32],
+) -> rusqlite::Result<Vec<KnownCertificate>> {
+    connection
+        .prepare_cached(
+            "SELECT der, service, profile, subject_key_path
+             FROM certificates WHERE spki_sha256 = ?1 AND is_ca ORDER BY audit_index",
+        )?
+        .query_map([spki_sha256], |row| {
+            let origin = CertificateOrigin::Issued {
+                service: parsed(row, "service", ResourcePath::parse)?,
+                profile: parsed(row, "profile", purpose)?,
+                subject_key_path: parsed_option(row, "subject_key_path", KeyPath::parse)?,
+            };
+            Ok(KnownCertificate { der: row.get("der")?, origin })
+        })?
+        .collect()
+}
+
+/// CA certificates with that public key in `store`, by id.
+pub(in crate::ledger) fn stored_cas(
+    connection: &Connection,
+    spki_sha256: &[u8; 32],
+    store: &ResourcePath,
+) -> rusqlite::Result<Vec<KnownCertificate>> {
+    connection
+        .prepare_cached(
+            "SELECT id, der FROM store_entries
+             WHERE spki_sha256 = ?1 AND is_ca AND store = ?2 ORDER BY id",
+        )?
+        .query_map((spki_sha256, store.as_str()), |row| {
+            let id = parsed(row, "id", PathElement::parse)?;
+            let origin = CertificateOrigin::Stored { store: store.clone(), id };
+            Ok(KnownCertificate { der: row.get("der")?, origin })
+        })?
+        .collect()
+}
+
+/// Whether the id exists or is reserved.
+pub(in crate::ledger) fn is_taken(
+    connection: &Connection,
+    store: &ResourcePath,
+    id: &PathElement,
+) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM store_entries WHERE store = ?1 AND id = ?2")?
+        .exists((store.as_str(), id.as_str()))
+}
+
+/// One entry, unless it is only reserved.
+pub(in crate::ledger) fn store_entry(
+    connection: &Connection,
+    store: &ResourcePath,
+    id: &PathElement,
+) -> rusqlite::Result<Option<StoreEntry>> {
+    connection
+        .prepare_cached(
+            "SELECT id, kind, der, metadata FROM store_entries
+             WHERE store = ?1 AND id = ?2 AND der IS NOT NULL",
+        )?
+        .query_row((store.as_str(), id.as_str()), |row| entry(row, store))
+        .optional()
+}
+
+/// The entries of a store, by id; not those that are only reserved.
+pub(in crate::ledger) fn store_entries(
+    connection: &Connection,
+    store: &ResourcePath,
+) -> rusqlite::Result<Vec<StoreEntry>> {
+    connection
+        .prepare_cached(
+            "SELECT id, kind, der, metadata FROM store_entries
+             WHERE store = ?1 AND der IS NOT NULL ORDER BY id",
+        )?
+        .query_map([store.as_str()], |row| entry(row, store))?
+        .collect()
+}
+
+/// The full paths of a store's entries, sorted; not those that are only reserved.
+pub(in crate::ledger) fn store_ids(
+    connection: &Connection,
+    store: &ResourcePath,
+) -> rusqlite::Result<Vec<ResourcePath>> {
+    connection
+        .prepare_cached(
+            "SELECT id FROM store_entries WHERE store = ?1 AND der IS NOT NULL ORDER BY id",
+        )?
+        .query_map([store.as_str()], |row| {
+            Ok(store.child(&parsed(row, "id", PathElement::parse)?))
+        })?
+        .collect()
+}
+
+fn entry(row: &Row<'_>, store: &ResourcePath) -> rusqlite::Result<StoreEntry> {
+    Ok(StoreEntry {
+        store: store.clone(),
+        id: parsed(row, "id", PathElement::parse)?,
+        kind: parsed(row, "kind", entry_kind)?,
+        der: row.get("der")?,
+        metadata: parsed_option(row, "metadata", |text| serde_json::from_str(text))?,
+    })
+}
+
+fn purpose(text: &str) -> Result<KeyPurpose, String> {
+    let named = |purpose: &KeyPurpose| purpose.name() == text;
+    KeyPurpose::ALL.into_iter().find(named).ok_or_else(|| format!("'{text}' is no profile"))
+}
+
+fn entry_kind(text: &str) -> Result<EntryKind, String> {
+    let named = |kind: &EntryKind| kind.name() == text;
+    EntryKind::ALL.into_iter().find(named).ok_or_else(|| format!("'{text}' is no kind of entry"))
+}
+
+fn timestamp(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
+    let seconds: i64 = row.get(column)?;
+    Timestamp::from_unix(seconds).map_err(|error| unreadable(row, column, error))
+}
+
+fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
+    row: &Row<'_>,
+    column: &str,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    parse(&text).map_err(|error| unreadable(row, column, error))
+}
+
+fn parsed_option<T, E: Into<Box<dyn Error + Send + Sync>>>(
+    row: &Row<'_>,
+    column: &str,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> rusqlite::Result<Option<T>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| parse(&text).map_err(|error| unreadable(row, column, error))).transpose()
+}
+
+/// What the ledger wrote is not what it reads: somebody else was at the file.
+fn unreadable(
+    row: &Row<'_>,
+    column: &str,
+    error: impl Into<Box<dyn Error + Send + Sync>>,
+) -> rusqlite::Error {
+    let index = row.as_ref().column_index(column).unwrap_or_default();
+    rusqlite::Error::FromSqlConversionFailure(index, Type::Text, error.into())
+}

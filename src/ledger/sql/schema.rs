@@ -1,0 +1,141 @@
+//! The tables.
+//!
+//! SQLite's names of types: on PostgreSQL, INTEGER is BIGINT and BLOB is BYTEA. Times are whole
+//! seconds since 1970, lists and metadata are JSON as TEXT. Numbers are given by the ledger, without
+//! gaps, never by a sequence.
+
+use rusqlite::Connection;
+
+/// The version this program writes and reads.
+pub(in crate::ledger) const SCHEMA_VERSION: i32 = 1;
+
+/// Step `n` makes version `n + 1` out of version `n`.
+const STEPS: [&str; 1] = [VERSION_1];
+
+/// Brings the tables from version `from` to [`SCHEMA_VERSION`], within the caller's transaction.
+pub(in crate::ledger) fn migrate(connection: &Connection, from: i32) -> rusqlite::Result<()> {
+    for step in STEPS.iter().skip(usize::try_from(from).unwrap_or(0)) {
+        connection.execute_batch(step)?;
+    }
+    connection.execute(
+        "INSERT INTO meta (name, value) VALUES ('schema_version', ?1)
+         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        [SCHEMA_VERSION.to_string()],
+    )?;
+    Ok(())
+}
+
+const VERSION_1: &str = "
+CREATE TABLE meta (
+    name TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+);
+
+-- The log: idx counts from 0 without a gap; entry is what is hashed, byte for byte.
+CREATE TABLE audit_entries (
+    idx INTEGER NOT NULL PRIMARY KEY,
+    entry BLOB NOT NULL,
+    leaf_hash BLOB NOT NULL
+);
+
+-- Never deleted: that is what makes a serial number unique for ever.
+CREATE TABLE intents (
+    id INTEGER NOT NULL PRIMARY KEY,
+    state TEXT NOT NULL CHECK (state IN ('open', 'issued', 'aborted')),
+    serial BLOB UNIQUE,
+    purpose TEXT NOT NULL,
+    service TEXT NOT NULL,
+    tbs_sha256 BLOB NOT NULL,
+    issuer_key_path TEXT,
+    subject_key_path TEXT,
+    dev_key BOOLEAN NOT NULL,
+    client TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+);
+CREATE INDEX intents_open ON intents (id) WHERE state = 'open';
+
+-- The inventory; never deleted. The newest has the highest audit_index.
+CREATE TABLE certificates (
+    audit_index INTEGER NOT NULL PRIMARY KEY REFERENCES audit_entries (idx),
+    intent INTEGER NOT NULL UNIQUE REFERENCES intents (id),
+    serial BLOB NOT NULL UNIQUE,
+    service TEXT NOT NULL,
+    profile TEXT NOT NULL,
+    der BLOB NOT NULL,
+    sha256 BLOB NOT NULL,
+    spki_sha256 BLOB NOT NULL,
+    subject_der BLOB NOT NULL,
+    issuer_der BLOB NOT NULL,
+    subject_cn TEXT,
+    subject_text TEXT NOT NULL,
+    issuer_text TEXT NOT NULL,
+    subject_key_id BLOB NOT NULL,
+    issuer_key_id BLOB NOT NULL,
+    issuer_key_path TEXT,
+    subject_key_path TEXT,
+    not_before INTEGER NOT NULL,
+    not_after INTEGER NOT NULL,
+    is_ca BOOLEAN NOT NULL,
+    self_signed BOOLEAN NOT NULL,
+    issued_at INTEGER NOT NULL,
+    client TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    dev_key BOOLEAN NOT NULL,
+    stored_id TEXT,
+    stored_ids TEXT NOT NULL
+);
+CREATE INDEX certificates_service ON certificates (service, audit_index);
+CREATE INDEX certificates_profile ON certificates (service, profile, audit_index);
+CREATE INDEX certificates_issued_at ON certificates (service, issued_at);
+CREATE INDEX certificates_not_after ON certificates (service, not_after);
+CREATE INDEX certificates_issuer ON certificates (issuer_key_id, audit_index);
+CREATE INDEX certificates_issuer_key_path ON certificates (issuer_key_path, audit_index);
+CREATE INDEX certificates_subject_key_path ON certificates (subject_key_path, audit_index)
+    WHERE subject_key_path IS NOT NULL;
+CREATE INDEX certificates_subject_cn ON certificates (subject_cn, audit_index);
+CREATE INDEX certificates_stored_id ON certificates (stored_id) WHERE stored_id IS NOT NULL;
+CREATE INDEX certificates_ca ON certificates (spki_sha256, audit_index) WHERE is_ca;
+
+-- An entry is either reserved by an open intent and empty, or filled and nobody's.
+CREATE TABLE store_entries (
+    store TEXT NOT NULL,
+    id TEXT NOT NULL,
+    reserved_by INTEGER REFERENCES intents (id),
+    kind TEXT CHECK (kind IN ('base', 'vical-entry')),
+    der BLOB,
+    spki_sha256 BLOB,
+    is_ca BOOLEAN,
+    metadata TEXT,
+    PRIMARY KEY (store, id),
+    CHECK ((der IS NULL) = (reserved_by IS NOT NULL)),
+    CHECK ((der IS NULL) = (kind IS NULL)),
+    CHECK ((der IS NULL) = (spki_sha256 IS NULL)),
+    CHECK ((der IS NULL) = (is_ca IS NULL))
+);
+CREATE INDEX store_entries_reserved ON store_entries (reserved_by) WHERE reserved_by IS NOT NULL;
+CREATE INDEX store_entries_ca ON store_entries (spki_sha256, store, id) WHERE is_ca;
+
+CREATE TABLE key_pins (
+    path TEXT NOT NULL PRIMARY KEY,
+    token TEXT NOT NULL,
+    label TEXT NOT NULL,
+    cka_id BLOB NOT NULL,
+    spki BLOB NOT NULL,
+    spki_sha256 BLOB NOT NULL,
+    first_seen INTEGER NOT NULL
+);
+
+-- An empty ian_email or ian_uri stands for none: no column of a primary key may be NULL.
+CREATE TABLE iaca_pins (
+    spki_sha256 BLOB NOT NULL,
+    subject_der BLOB NOT NULL,
+    ian_email TEXT NOT NULL,
+    ian_uri TEXT NOT NULL,
+    not_before INTEGER NOT NULL,
+    not_after INTEGER NOT NULL,
+    key_path TEXT,
+    pinned_at INTEGER NOT NULL,
+    PRIMARY KEY (spki_sha256, subject_der, ian_email, ian_uri, not_before, not_after)
+);
+";

@@ -1,0 +1,308 @@
+//! Statements that change the ledger.
+
+use rusqlite::{Connection, OptionalExtension, named_params};
+use serde_json::Value;
+
+use super::read;
+use crate::{
+    audit::AuditRecord,
+    domain::path::{PathElement, ResourcePath},
+    ledger::{
+        error::{BeginError, LedgerError},
+        record::{IacaPin, Intent, IntentId, KeyPin, Outcome, Reservation, StoredCopy},
+    },
+};
+
+/// Records an intent with all that hangs on it.
+pub(in crate::ledger) fn begin(
+    connection: &Connection,
+    intent: &Intent,
+) -> Result<IntentId, BeginError> {
+    let id = insert_intent(connection, intent)?.ok_or(BeginError::SerialTaken)?;
+    for reservation in &intent.reservations {
+        if !reserve(connection, id, reservation)? {
+            let Reservation { store, id } = reservation;
+            return Err(BeginError::StoreIdTaken(store.child(id)));
+        }
+    }
+    for pin in &intent.key_pins {
+        if !pin_key(connection, pin)? {
+            return Err(BeginError::KeyChanged(pin.path.clone()));
+        }
+    }
+    if let Some(pin) = &intent.iaca_pin
+        && !pin_iaca(connection, pin)?
+    {
+        return Err(BeginError::IacaPinConflict);
+    }
+    for record in &intent.audit {
+        append(connection, record)?;
+    }
+    Ok(id)
+}
+
+/// Ends an intent with a certificate; the index of its audit entry.
+pub(in crate::ledger) fn complete(
+    connection: &Connection,
+    id: IntentId,
+    outcome: &Outcome,
+) -> Result<u64, LedgerError> {
+    let index = append(connection, &outcome.audit)?;
+    if !insert_certificate(connection, id, index, outcome)? {
+        return Err(LedgerError::NotOpen);
+    }
+    for copy in &outcome.entries {
+        if !fill(connection, id, copy, outcome)? {
+            return Err(LedgerError::NotReserved(copy.store.child(&copy.id)));
+        }
+    }
+    free_reservations(connection, id)?;
+    close_intent(connection, id, "issued")?;
+    Ok(index.unsigned_abs())
+}
+
+/// Ends an intent that has no serial number; the index of its audit entry.
+pub(in crate::ledger) fn complete_request(
+    connection: &Connection,
+    id: IntentId,
+    audit: &AuditRecord,
+) -> Result<u64, LedgerError> {
+    let serial: Option<Option<Vec<u8>>> = connection
+        .prepare_cached("SELECT serial FROM intents WHERE id = ?1")?
+        .query_row([id.0], |row| row.get(0))
+        .optional()?;
+    // A serial number without its certificate would be a signature unaccounted for.
+    if serial != Some(None) || !close_intent(connection, id, "issued")? {
+        return Err(LedgerError::NotOpen);
+    }
+    free_reservations(connection, id)?;
+    Ok(append(connection, audit)?.unsigned_abs())
+}
+
+/// Ends an intent with nothing; does nothing when it has ended.
+pub(in crate::ledger) fn abort(
+    connection: &Connection,
+    id: IntentId,
+    audit: &AuditRecord,
+) -> Result<(), LedgerError> {
+    if close_intent(connection, id, "aborted")? {
+        free_reservations(connection, id)?;
+        append(connection, audit)?;
+    }
+    Ok(())
+}
+
+/// Adds an entry to the log; its index.
+pub(in crate::ledger) fn append(
+    connection: &Connection,
+    record: &AuditRecord,
+) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(
+            "INSERT INTO audit_entries (idx, entry, leaf_hash)
+             SELECT COALESCE(MAX(idx) + 1, 0), ?1, ?2 FROM audit_entries
+             RETURNING idx",
+        )?
+        .query_row((record.entry(), record.leaf_hash()), |row| row.get(0))
+}
+
+/// Changes a row that nobody reads: the way to find out whether the ledger can be written.
+pub(in crate::ledger) fn touch(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO meta (name, value) VALUES ('probe', '1')
+             ON CONFLICT (name) DO UPDATE SET value =
+                 CASE meta.value WHEN '1' THEN '0' ELSE '1' END",
+        )?
+        .execute([])?;
+    Ok(())
+}
+
+/// `None` when the serial number is taken.
+fn insert_intent(connection: &Connection, intent: &Intent) -> rusqlite::Result<Option<IntentId>> {
+    connection
+        .prepare_cached(
+            "INSERT INTO intents (id, state, serial, purpose, service, tbs_sha256,
+                 issuer_key_path, subject_key_path, dev_key, client, request_id, created_at)
+             SELECT COALESCE(MAX(id) + 1, 0), 'open', :serial, :purpose, :service, :tbs_sha256,
+                 :issuer_key_path, :subject_key_path, :dev_key, :client, :request_id, :created_at
+             FROM intents WHERE true
+             ON CONFLICT (serial) DO NOTHING
+             RETURNING id",
+        )?
+        .query_row(
+            named_params! {
+                ":serial": intent.serial.as_ref().map(|serial| serial.as_octets()),
+                ":purpose": intent.purpose.name(),
+                ":service": intent.service.as_str(),
+                ":tbs_sha256": intent.tbs_sha256,
+                ":issuer_key_path": intent.issuer_key_path.as_ref().map(|path| path.as_str()),
+                ":subject_key_path": intent.subject_key_path.as_ref().map(|path| path.as_str()),
+                ":dev_key": intent.dev_key,
+                ":client": intent.client,
+                ":request_id": intent.request_id,
+                ":created_at": intent.created_at.unix(),
+            },
+            |row| row.get(0).map(IntentId),
+        )
+        .optional()
+}
+
+/// False when the id is taken.
+fn reserve(
+    connection: &Connection,
+    intent: IntentId,
+    Reservation { store, id }: &Reservation,
+) -> rusqlite::Result<bool> {
+    let rows = connection
+        .prepare_cached(
+            "INSERT INTO store_entries (store, id, reserved_by) VALUES (?1, ?2, ?3)
+             ON CONFLICT (store, id) DO NOTHING",
+        )?
+        .execute((store.as_str(), id.as_str(), intent.0))?;
+    Ok(rows == 1)
+}
+
+/// False when the path is pinned to another public key.
+fn pin_key(connection: &Connection, pin: &KeyPin) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "INSERT INTO key_pins (path, token, label, cka_id, spki, spki_sha256, first_seen)
+             VALUES (:path, :token, :label, :cka_id, :spki, :spki_sha256, :first_seen)
+             ON CONFLICT (path) DO NOTHING",
+        )?
+        .execute(named_params! {
+            ":path": pin.path.as_str(),
+            ":token": pin.token,
+            ":label": pin.label,
+            ":cka_id": pin.cka_id,
+            ":spki": pin.spki,
+            ":spki_sha256": pin.spki_sha256,
+            ":first_seen": pin.first_seen.unix(),
+        })?;
+    let pinned: [u8; 32] = connection
+        .prepare_cached("SELECT spki_sha256 FROM key_pins WHERE path = ?1")?
+        .query_row([pin.path.as_str()], |row| row.get(0))?;
+    Ok(pinned == pin.spki_sha256)
+}
+
+/// False when the key is pinned to another description.
+fn pin_iaca(connection: &Connection, pin: &IacaPin) -> rusqlite::Result<bool> {
+    let pinned = read::iaca_pins(connection, &pin.spki_sha256)?;
+    if !pinned.is_empty() {
+        return Ok(pinned.iter().any(|other| other.describes_same_as(pin)));
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO iaca_pins (spki_sha256, subject_der, ian_email, ian_uri, not_before,
+                 not_after, key_path, pinned_at)
+             VALUES (:spki_sha256, :subject_der, :ian_email, :ian_uri, :not_before,
+                 :not_after, :key_path, :pinned_at)",
+        )?
+        .execute(named_params! {
+            ":spki_sha256": pin.spki_sha256,
+            ":subject_der": pin.subject_der,
+            ":ian_email": pin.email.as_deref().unwrap_or_default(),
+            ":ian_uri": pin.uri.as_deref().unwrap_or_default(),
+            ":not_before": pin.not_before.unix(),
+            ":not_after": pin.not_after.unix(),
+            ":key_path": pin.key_path.as_ref().map(|path| path.as_str()),
+            ":pinned_at": pin.pinned_at.unix(),
+        })?;
+    Ok(true)
+}
+
+/// False when the intent is not open or has no serial number.
+fn insert_certificate(
+    connection: &Connection,
+    id: IntentId,
+    audit_index: i64,
+    outcome: &Outcome,
+) -> rusqlite::Result<bool> {
+    let stored_ids: Value =
+        outcome.entries.iter().map(|copy| copy.store.child(&copy.id).to_string()).collect();
+    let rows = connection
+        .prepare_cached(
+            "INSERT INTO certificates (audit_index, intent, serial, service, profile, der, sha256,
+                 spki_sha256, subject_der, issuer_der, subject_cn, subject_text, issuer_text,
+                 subject_key_id, issuer_key_id, issuer_key_path, subject_key_path, not_before,
+                 not_after, is_ca, self_signed, issued_at, client, request_id, dev_key,
+                 stored_id, stored_ids)
+             SELECT :audit_index, id, serial, service, purpose, :der, :sha256,
+                 :spki_sha256, :subject_der, :issuer_der, :subject_cn, :subject_text, :issuer_text,
+                 :subject_key_id, :issuer_key_id, issuer_key_path, subject_key_path, :not_before,
+                 :not_after, :is_ca, :self_signed, :issued_at, client, request_id, dev_key,
+                 :stored_id, :stored_ids
+             FROM intents WHERE id = :intent AND state = 'open' AND serial IS NOT NULL",
+        )?
+        .execute(named_params! {
+            ":audit_index": audit_index,
+            ":intent": id.0,
+            ":der": outcome.der,
+            ":sha256": outcome.sha256,
+            ":spki_sha256": outcome.spki_sha256,
+            ":subject_der": outcome.subject_der,
+            ":issuer_der": outcome.issuer_der,
+            ":subject_cn": outcome.subject_cn,
+            ":subject_text": outcome.subject_text,
+            ":issuer_text": outcome.issuer_text,
+            ":subject_key_id": outcome.subject_key_id,
+            ":issuer_key_id": outcome.issuer_key_id,
+            ":not_before": outcome.not_before.unix(),
+            ":not_after": outcome.not_after.unix(),
+            ":is_ca": outcome.is_ca,
+            ":self_signed": outcome.self_signed,
+            ":issued_at": outcome.issued_at.unix(),
+            ":stored_id": outcome.entries.first().map(|copy| copy.id.as_str()),
+            ":stored_ids": stored_ids.to_string(),
+        })?;
+    Ok(rows == 1)
+}
+
+/// False when the intent has not reserved the id.
+fn fill(
+    connection: &Connection,
+    intent: IntentId,
+    copy: &StoredCopy,
+    outcome: &Outcome,
+) -> rusqlite::Result<bool> {
+    let metadata = copy
+        .metadata
+        .as_ref()
+        .map(serde_json::to_string)
+        .transpose()
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let (store, id): (&ResourcePath, &PathElement) = (&copy.store, &copy.id);
+    let rows = connection
+        .prepare_cached(
+            "UPDATE store_entries SET reserved_by = NULL, kind = :kind, der = :der,
+                 spki_sha256 = :spki_sha256, is_ca = :is_ca, metadata = :metadata
+             WHERE store = :store AND id = :id AND reserved_by = :intent",
+        )?
+        .execute(named_params! {
+            ":kind": copy.kind.name(),
+            ":der": outcome.der,
+            ":spki_sha256": outcome.spki_sha256,
+            ":is_ca": outcome.is_ca,
+            ":metadata": metadata,
+            ":store": store.as_str(),
+            ":id": id.as_str(),
+            ":intent": intent.0,
+        })?;
+    Ok(rows == 1)
+}
+
+fn free_reservations(connection: &Connection, intent: IntentId) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM store_entries WHERE reserved_by = ?1")?
+        .execute([intent.0])?;
+    Ok(())
+}
+
+/// False when the intent was not open.
+fn close_intent(connection: &Connection, id: IntentId, state: &str) -> rusqlite::Result<bool> {
+    let rows = connection
+        .prepare_cached("UPDATE intents SET state = ?2 WHERE id = ?1 AND state = 'open'")?
+        .execute((id.0, state))?;
+    Ok(rows == 1)
+}

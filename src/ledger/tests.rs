@@ -1,0 +1,849 @@
+//! The ledger as its callers see it, and the file as it is left behind.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use rusqlite::Connection;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    audit::{self, EntryKind as Audit, leaf_hash},
+    domain::{
+        client::KeyPurpose, key::sha256, path::KeyPath, request::VicalMetadata,
+        serial::SerialNumber, time::Timestamp,
+    },
+};
+
+const KEY: [u8; 32] = [7; 32];
+
+// ---- what is written ----
+
+fn now() -> Timestamp {
+    Timestamp::from_unix(1_780_000_000).unwrap()
+}
+
+fn record(kind: audit::EntryKind) -> AuditRecord {
+    AuditRecord::new(kind, now(), Some("request"), Some("CN=a"), None, json!({}))
+}
+
+fn path(text: &str) -> ResourcePath {
+    ResourcePath::parse(text).unwrap()
+}
+
+fn element(text: &str) -> PathElement {
+    PathElement::parse(text).unwrap()
+}
+
+fn fresh_serial() -> SerialNumber {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let mut octets = [0; 16];
+    octets[8..].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    SerialNumber::from_random(octets)
+}
+
+fn intent(ids: &[&str]) -> Intent {
+    let reservation = |id: &&str| Reservation { store: path("a.certs"), id: element(id) };
+    Intent {
+        serial: Some(fresh_serial()),
+        purpose: KeyPurpose::Iaca,
+        service: path("a.x509"),
+        tbs_sha256: [1; 32],
+        issuer_key_path: Some(KeyPath::parse("a.kms.k").unwrap()),
+        subject_key_path: Some(KeyPath::parse("a.kms.k").unwrap()),
+        dev_key: false,
+        client: "CN=a".to_owned(),
+        request_id: "request".to_owned(),
+        created_at: now(),
+        reservations: ids.iter().map(reservation).collect(),
+        key_pins: Vec::new(),
+        iaca_pin: None,
+        audit: vec![record(Audit::Intent)],
+    }
+}
+
+fn csr_intent() -> Intent {
+    Intent { serial: None, purpose: KeyPurpose::Csr, ..intent(&[]) }
+}
+
+fn outcome(ids: &[&str]) -> Outcome {
+    let der = vec![0x30; 700];
+    let copy = |id: &&str| StoredCopy {
+        store: path("a.certs"),
+        id: element(id),
+        kind: EntryKind::VicalEntry,
+        metadata: Some(metadata()),
+    };
+    Outcome {
+        sha256: sha256(&der),
+        der,
+        spki_sha256: KEY,
+        subject_der: vec![1],
+        issuer_der: vec![1],
+        subject_cn: Some("Root".to_owned()),
+        subject_text: "CN=Root".to_owned(),
+        issuer_text: "CN=Root".to_owned(),
+        subject_key_id: vec![2; 20],
+        issuer_key_id: vec![2; 20],
+        not_before: now(),
+        not_after: now().plus_seconds(1_000),
+        is_ca: true,
+        self_signed: true,
+        issued_at: now(),
+        entries: ids.iter().map(copy).collect(),
+        audit: record(Audit::Issued),
+    }
+}
+
+fn metadata() -> VicalMetadata {
+    VicalMetadata { doc_type: vec!["org.iso.18013.5.1.mDL".to_owned()], certificate_profile: None }
+}
+
+fn key_pin(spki: &[u8]) -> KeyPin {
+    KeyPin {
+        path: KeyPath::parse("a.kms.k").unwrap(),
+        token: "0011".to_owned(),
+        label: "k".to_owned(),
+        cka_id: vec![1, 2],
+        spki: spki.to_vec(),
+        spki_sha256: sha256(spki),
+        first_seen: now(),
+    }
+}
+
+fn iaca_pin(uri: Option<&str>) -> IacaPin {
+    IacaPin {
+        spki_sha256: KEY,
+        subject_der: vec![1, 2, 3],
+        email: None,
+        uri: uri.map(str::to_owned),
+        not_before: now(),
+        not_after: now().plus_seconds(9),
+        key_path: None,
+        pinned_at: now(),
+    }
+}
+
+// ---- where ----
+
+fn place() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ledger.db");
+    (directory, path)
+}
+
+fn open(path: &Path) -> Ledger {
+    let (ledger, open_intents) = Ledger::open(path).unwrap();
+    assert!(open_intents.is_empty());
+    ledger
+}
+
+/// Keeps the writer busy until the sender is used or dropped.
+fn hold_writer(ledger: &Ledger) -> mpsc::Sender<()> {
+    let (release, released) = mpsc::channel();
+    let (began, begun) = mpsc::channel();
+    let ledger = ledger.clone();
+    tokio::spawn(async move {
+        let work = move |_: &Connection| -> Result<(), LedgerError> {
+            began.send(()).unwrap();
+            let _ = released.recv();
+            Ok(())
+        };
+        let _ = ledger.inner.writes.run(WhenFull::Refuse, work).await;
+    });
+    begun.recv().unwrap();
+    release
+}
+
+/// Starts a call and returns when its write waits in the queue.
+async fn queue<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    ledger: &Ledger,
+    call: impl FnOnce(Ledger) -> F,
+) -> tokio::task::JoinHandle<T> {
+    let before = ledger.inner.writes.waiting();
+    let handle = tokio::spawn(call(ledger.clone()));
+    while ledger.inner.writes.waiting() == before {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    handle
+}
+
+async fn all<T>(handles: Vec<tokio::task::JoinHandle<T>>) -> Vec<T> {
+    let mut results = Vec::new();
+    for handle in handles {
+        results.push(handle.await.unwrap());
+    }
+    results
+}
+
+async fn in_writer(
+    ledger: &Ledger,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+) -> Result<(), LedgerError> {
+    let work = move |connection: &Connection| Ok::<_, LedgerError>(work(connection)?);
+    ledger.inner.writes.run(WhenFull::Refuse, work).await
+}
+
+fn count(path: &Path, from: &str) -> i64 {
+    let connection = Connection::open(path).unwrap();
+    connection.query_row(&format!("SELECT COUNT(*) FROM {from}"), [], |row| row.get(0)).unwrap()
+}
+
+/// What holds whatever happened.
+fn assert_consistent(path: &Path) {
+    let connection = Connection::open(path).unwrap();
+    let mut statement =
+        connection.prepare("SELECT idx, entry, leaf_hash FROM audit_entries ORDER BY idx").unwrap();
+    let entries: Vec<(i64, Vec<u8>, [u8; 32])> = statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    for (position, (index, entry, hash)) in entries.iter().enumerate() {
+        assert_eq!(usize::try_from(*index).unwrap(), position, "the log has a gap");
+        assert_eq!(leaf_hash(entry), *hash);
+    }
+    for (what, rows) in [
+        (
+            "issued without a certificate",
+            "intents WHERE state = 'issued' AND serial IS NOT NULL
+             AND id NOT IN (SELECT intent FROM certificates)",
+        ),
+        (
+            "a certificate of an intent not issued",
+            "certificates WHERE intent IN (SELECT id FROM intents WHERE state <> 'issued')",
+        ),
+        (
+            "reserved by an intent not open",
+            "store_entries WHERE reserved_by IN (SELECT id FROM intents WHERE state <> 'open')",
+        ),
+        (
+            "a certificate whose entry in the log is another",
+            "certificates JOIN audit_entries ON idx = audit_index
+             WHERE CAST(entry AS TEXT) NOT LIKE '%\"type\":\"issued\"%'",
+        ),
+    ] {
+        assert_eq!(count(path, rows), 0, "{what}");
+    }
+    let check: String =
+        connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
+}
+
+// ---- group commit ----
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_while_the_writer_is_busy_shares_one_commit() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    let release = hold_writer(&ledger);
+    let mut handles = Vec::new();
+    for _ in 0..50 {
+        let begin = |ledger: Ledger| async move { ledger.begin(intent(&[])).await };
+        handles.push(queue(&ledger, begin).await);
+    }
+    drop(release);
+    assert!(all(handles).await.iter().all(Result::is_ok));
+    assert_eq!(ledger.inner.commits.load(Ordering::Relaxed), 2);
+    ledger.close().await;
+    assert_eq!(count(&file, "intents"), 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_begins_with_one_store_id_one_wins_and_the_other_leaves_nothing() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    let release = hold_writer(&ledger);
+    let mut handles = Vec::new();
+    for id in ["one", "two"] {
+        let intent = Intent { key_pins: vec![key_pin(b"spki")], ..intent(&[id, "iaca"]) };
+        let begin = |ledger: Ledger| async move { ledger.begin(intent).await };
+        handles.push(queue(&ledger, begin).await);
+    }
+    drop(release);
+    let results = all(handles).await;
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    assert!(results.contains(&Err(BeginError::StoreIdTaken(path("a.certs.iaca")))));
+    ledger.close().await;
+    assert_eq!(count(&file, "intents"), 1);
+    assert_eq!(count(&file, "store_entries"), 2);
+    assert_eq!(count(&file, "audit_entries"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_panics_takes_nobody_with_it() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    let release = hold_writer(&ledger);
+    let work = |connection: &Connection| {
+        write::append(connection, &record(Audit::Started))?;
+        panic!("on purpose")
+    };
+    let panics = queue(&ledger, |ledger| async move { in_writer(&ledger, work).await }).await;
+    let begins = queue(&ledger, |ledger| async move { ledger.begin(intent(&[])).await }).await;
+    drop(release);
+    assert!(matches!(panics.await.unwrap(), Err(LedgerError::Unavailable { .. })));
+    assert!(begins.await.unwrap().is_ok());
+    let read = ledger.read(|_| -> Result<(), LedgerError> { panic!("on purpose") }).await;
+    assert!(matches!(read, Err(LedgerError::Unavailable { .. })));
+    assert_eq!(ledger.key_pins().await, Ok(Vec::new()));
+    ledger.close().await;
+    assert_eq!(count(&file, "audit_entries"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_turns_new_work_away_and_lets_begun_work_wait() {
+    let (_directory, file) = place();
+    let (ledger, _) = Ledger::open_with(&file, 4).unwrap();
+    let id = ledger.begin(intent(&[])).await.unwrap();
+    let release = hold_writer(&ledger);
+    let mut handles = Vec::new();
+    for _ in 0..4 {
+        let append = |ledger: Ledger| async move { ledger.append(record(Audit::Refused)).await };
+        handles.push(queue(&ledger, append).await);
+    }
+    assert_eq!(ledger.append(record(Audit::Refused)).await, Err(LedgerError::Busy));
+    assert_eq!(ledger.is_writable().await, Err(LedgerError::Busy));
+    assert_eq!(ledger.begin(intent(&[])).await, Err(BeginError::Ledger(LedgerError::Busy)));
+    let completion = {
+        let ledger = ledger.clone();
+        tokio::spawn(async move { ledger.complete(id, outcome(&[])).await })
+    };
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!completion.is_finished());
+    drop(release);
+    assert!(all(handles).await.iter().all(Result::is_ok));
+    assert_eq!(completion.await.unwrap(), Ok(5));
+}
+
+// ---- one issuance ----
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_see_an_entry_when_it_is_filled_and_not_before() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    let wanted = vec![
+        (path("a.certs"), element("free")),
+        (path("a.certs"), element("iaca")),
+        (path("a.certs"), element("spare")),
+    ];
+    let id = ledger.begin(intent(&["iaca", "spare"])).await.unwrap();
+    assert_eq!(ledger.taken(wanted.clone()).await, Ok(Some(path("a.certs.iaca"))));
+    assert_eq!(ledger.store_entry(path("a.certs"), element("iaca")).await, Ok(None));
+    assert_eq!(ledger.store_entries(path("a.certs")).await, Ok(Vec::new()));
+    assert_eq!(ledger.store_ids(path("a.certs")).await, Ok(Vec::new()));
+    assert_eq!(ledger.ca_certificates(KEY, vec![path("a.certs")]).await, Ok(Vec::new()));
+
+    assert_eq!(ledger.complete(id, outcome(&["iaca"])).await, Ok(1));
+    let entry = ledger.store_entry(path("a.certs"), element("iaca")).await.unwrap().unwrap();
+    assert_eq!(entry.der, outcome(&[]).der);
+    assert_eq!((entry.kind, entry.metadata), (EntryKind::VicalEntry, Some(metadata())));
+    assert_eq!(ledger.store_ids(path("a.certs")).await, Ok(vec![path("a.certs.iaca")]));
+    let spare = vec![wanted[2].clone()];
+    assert_eq!(ledger.taken(spare).await, Ok(None), "a reservation not used is freed");
+    ledger.close().await;
+    assert_eq!(
+        count(
+            &file,
+            r#"certificates WHERE stored_id = 'iaca' AND stored_ids = '["a.certs.iaca"]'"#
+        ),
+        1
+    );
+    assert_consistent(&file);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_completion_is_all_or_nothing() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    let other = ledger.begin(intent(&["of-another"])).await.unwrap();
+    let id = ledger.begin(intent(&["mine"])).await.unwrap();
+    let wrong = ledger.complete(id, outcome(&["mine", "of-another"])).await;
+    assert_eq!(wrong, Err(LedgerError::NotReserved(path("a.certs.of-another"))));
+    assert_eq!(ledger.store_ids(path("a.certs")).await, Ok(Vec::new()));
+    assert_eq!(count(&file, "certificates"), 0);
+    assert_eq!(count(&file, "audit_entries"), 2);
+
+    assert_eq!(ledger.complete(id, outcome(&["mine"])).await, Ok(2));
+    assert_eq!(ledger.complete(other, outcome(&["of-another"])).await, Ok(3));
+    ledger.close().await;
+    assert_consistent(&file);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_intent_ends_once() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    let id = ledger.begin(intent(&["a"])).await.unwrap();
+    let request = ledger.complete_request(id, record(Audit::CsrIssued)).await;
+    assert_eq!(request, Err(LedgerError::NotOpen), "a serial number needs its certificate");
+    ledger.complete(id, outcome(&["a"])).await.unwrap();
+    assert_eq!(ledger.abort(id, record(Audit::Aborted)).await, Ok(()));
+    assert_eq!(ledger.complete(id, outcome(&[])).await, Err(LedgerError::NotOpen));
+    assert_eq!(ledger.store_ids(path("a.certs")).await, Ok(vec![path("a.certs.a")]));
+
+    let csr = ledger.begin(csr_intent()).await.unwrap();
+    assert_eq!(ledger.complete(csr, outcome(&[])).await, Err(LedgerError::NotOpen));
+    assert_eq!(ledger.complete_request(csr, record(Audit::CsrIssued)).await, Ok(3));
+    let again = ledger.complete_request(csr, record(Audit::CsrIssued)).await;
+    assert_eq!(again, Err(LedgerError::NotOpen));
+    ledger.close().await;
+    assert_eq!(count(&file, "audit_entries"), 4, "what is refused leaves no entry");
+    assert_consistent(&file);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abort_frees_the_ids_and_never_the_serial_number() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    let first = intent(&["a"]);
+    let id = ledger.begin(first.clone()).await.unwrap();
+    assert_eq!(ledger.begin(first.clone()).await, Err(BeginError::SerialTaken));
+    ledger.abort(id, record(Audit::Aborted)).await.unwrap();
+    ledger.abort(id, record(Audit::Aborted)).await.unwrap();
+    assert_eq!(ledger.taken(vec![(path("a.certs"), element("a"))]).await, Ok(None));
+    assert_eq!(ledger.complete(id, outcome(&["a"])).await, Err(LedgerError::NotOpen));
+    assert_eq!(ledger.begin(first.clone()).await, Err(BeginError::SerialTaken));
+    ledger.begin(intent(&["a"])).await.unwrap();
+    ledger.close().await;
+    assert_eq!(count(&file, "audit_entries"), 3, "the second abort leaves no entry");
+
+    let (ledger, _) = Ledger::open(&file).unwrap();
+    assert_eq!(ledger.begin(first).await, Err(BeginError::SerialTaken));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_path_means_one_public_key_for_good() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    let with = |pin| Intent { key_pins: vec![pin], ..intent(&["a"]) };
+    let id = ledger.begin(with(key_pin(b"spki"))).await.unwrap();
+    ledger.abort(id, record(Audit::Aborted)).await.unwrap();
+    let changed = ledger.begin(with(key_pin(b"other spki"))).await;
+    assert_eq!(changed, Err(BeginError::KeyChanged(KeyPath::parse("a.kms.k").unwrap())));
+    assert_eq!(ledger.taken(vec![(path("a.certs"), element("a"))]).await, Ok(None));
+    ledger.begin(with(KeyPin { token: "other".to_owned(), ..key_pin(b"spki") })).await.unwrap();
+    assert_eq!(ledger.key_pins().await, Ok(vec![key_pin(b"spki")]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_pinned_to_one_described_iaca() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    let with = |pin| Intent { iaca_pin: Some(pin), ..intent(&[]) };
+    ledger.begin(with(iaca_pin(None))).await.unwrap();
+    ledger.begin(with(iaca_pin(None))).await.unwrap();
+    let conflict = ledger.begin(with(iaca_pin(Some("https://other.example")))).await;
+    assert_eq!(conflict, Err(BeginError::IacaPinConflict));
+    assert_eq!(ledger.iaca_pins(KEY).await, Ok(vec![iaca_pin(None)]));
+    assert_eq!(ledger.iaca_pins([0; 32]).await, Ok(Vec::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ca_certificates_are_found_by_key_whether_issued_here_or_stored() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    let id = ledger.begin(intent(&["z", "Z", "a"])).await.unwrap();
+    ledger.complete(id, outcome(&["z", "Z", "a"])).await.unwrap();
+    let id = ledger.begin(intent(&["leaf"])).await.unwrap();
+    ledger.complete(id, Outcome { is_ca: false, ..outcome(&["leaf"]) }).await.unwrap();
+
+    let known = ledger.ca_certificates(KEY, vec![path("a.certs"), path("b.certs")]).await.unwrap();
+    let origins: Vec<_> = known.into_iter().map(|certificate| certificate.origin).collect();
+    let stored = |id| CertificateOrigin::Stored { store: path("a.certs"), id: element(id) };
+    let issued = CertificateOrigin::Issued {
+        service: path("a.x509"),
+        profile: KeyPurpose::Iaca,
+        subject_key_path: Some(KeyPath::parse("a.kms.k").unwrap()),
+    };
+    assert_eq!(origins, [issued.clone(), stored("Z"), stored("a"), stored("z")]);
+    let elsewhere = ledger.ca_certificates(KEY, vec![path("b.certs")]).await.unwrap();
+    assert_eq!(elsewhere.len(), 1);
+    assert_eq!(ledger.ca_certificates([0; 32], vec![path("a.certs")]).await, Ok(Vec::new()));
+    let ids: Vec<_> = ["Z", "a", "leaf", "z"].map(|id| path("a.certs").child(&element(id))).into();
+    assert_eq!(ledger.store_ids(path("a.certs")).await, Ok(ids));
+    assert_eq!(ledger.store_entries(path("a.certs")).await.unwrap().len(), 4);
+}
+
+// ---- many at once ----
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_has_no_gap_after_five_hundred_mixed_jobs_at_once() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    let calls = (0..500).map(|number: u32| {
+        let ledger = ledger.clone();
+        async move {
+            let id = format!("id-{number}");
+            match number % 5 {
+                0 => {
+                    ledger.append(record(Audit::Refused)).await.unwrap();
+                }
+                1 => {
+                    let intent = ledger.begin(intent(&[&id])).await.unwrap();
+                    ledger.complete(intent, outcome(&[&id])).await.unwrap();
+                }
+                2 => {
+                    let intent = ledger.begin(intent(&[&id])).await.unwrap();
+                    ledger.abort(intent, record(Audit::Aborted)).await.unwrap();
+                }
+                3 => {
+                    let intent = ledger.begin(csr_intent()).await.unwrap();
+                    ledger.complete_request(intent, record(Audit::CsrIssued)).await.unwrap();
+                }
+                _ => {
+                    // All want one id: the first gets it, and keeps it.
+                    let _ = ledger.begin(intent(&[&id, "shared"])).await;
+                }
+            }
+        }
+    });
+    let handles: Vec<_> = calls.map(tokio::spawn).collect();
+    all(handles).await;
+    ledger.close().await;
+    assert_consistent(&file);
+    assert_eq!(count(&file, "audit_entries"), 100 + 3 * 200 + 1);
+    assert_eq!(count(&file, "store_entries WHERE der IS NOT NULL"), 100);
+    assert_eq!(count(&file, "store_entries WHERE der IS NULL"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thirty_two_issuances_at_once_cost_fewer_commits_than_jobs() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    let calls = (0..32).map(|number| {
+        let ledger = ledger.clone();
+        async move {
+            let id = format!("id-{number}");
+            let intent = ledger.begin(intent(&[&id])).await.unwrap();
+            ledger.complete(intent, outcome(&[&id])).await.unwrap()
+        }
+    });
+    let release = hold_writer(&ledger);
+    let handles: Vec<_> = calls.map(tokio::spawn).collect();
+    while ledger.inner.writes.waiting() < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    drop(release);
+    let mut indexes = all(handles).await;
+    indexes.sort_unstable();
+    indexes.dedup();
+    assert_eq!(indexes.len(), 32);
+    assert!(ledger.inner.commits.load(Ordering::Relaxed) < 64);
+    assert_eq!(ledger.store_ids(path("a.certs")).await.unwrap().len(), 32);
+    ledger.close().await;
+    assert_consistent(&file);
+}
+
+// ---- faults ----
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_crash_the_open_intents_come_back_with_their_reservations() {
+    let (directory, file) = place();
+    let ledger = open(&file);
+    let left_open = intent(&["open"]);
+    let id = ledger.begin(left_open.clone()).await.unwrap();
+    let done = ledger.begin(intent(&["done"])).await.unwrap();
+    ledger.complete(done, outcome(&["done"])).await.unwrap();
+    // What kill -9 leaves: the file and its log as they are now.
+    let copy = directory.path().join("copy.db");
+    for suffix in ["", "-wal"] {
+        let side = |path: &Path| format!("{}{suffix}", path.display());
+        fs::copy(side(&file), side(&copy)).unwrap();
+    }
+
+    let (ledger, open_intents) = Ledger::open(&copy).unwrap();
+    let expected = OpenIntent {
+        id,
+        serial: left_open.serial,
+        purpose: left_open.purpose,
+        service: left_open.service.clone(),
+        tbs_sha256: left_open.tbs_sha256,
+        issuer_key_path: left_open.issuer_key_path.clone(),
+        subject_key_path: left_open.subject_key_path.clone(),
+        dev_key: left_open.dev_key,
+        client: left_open.client.clone(),
+        request_id: left_open.request_id.clone(),
+        created_at: left_open.created_at,
+    };
+    assert_eq!(open_intents, [expected]);
+    assert_eq!(ledger.store_ids(path("a.certs")).await, Ok(vec![path("a.certs.done")]));
+    let taken = Err(BeginError::StoreIdTaken(path("a.certs.open")));
+    assert_eq!(ledger.begin(intent(&["open"])).await, taken);
+    ledger.abort(id, record(Audit::Aborted)).await.unwrap();
+    ledger.begin(intent(&["open"])).await.unwrap();
+    ledger.close().await;
+    assert_consistent(&copy);
+}
+
+const KILLED: &str = "CHANCERY_TEST_LEDGER_TO_BE_KILLED";
+
+#[test]
+fn what_was_answered_before_a_kill_is_there_after_it() {
+    let (_directory, file) = place();
+    let mut answered = Vec::new();
+    for _ in 0..3 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "--nocapture", "ledger::tests::until_killed"])
+            .env(KILLED, &file)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut serials = lines.filter_map(|line| line.strip_prefix("issued ").map(str::to_owned));
+        // The pipe stays open: nothing but the kill ends the child.
+        answered.extend(serials.by_ref().take(60));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert_eq!(answered.len(), 180);
+    assert!(count(&file, "intents WHERE state = 'open'") <= 3 * 8);
+    assert_consistent(&file);
+    for serial in answered {
+        assert_eq!(count(&file, &format!("certificates WHERE serial = x'{serial}'")), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by the test above, in a process that is killed"]
+async fn until_killed() {
+    let Ok(file) = std::env::var(KILLED) else { return };
+    let (ledger, _) = Ledger::open(Path::new(&file)).unwrap();
+    let issue = || {
+        let ledger = ledger.clone();
+        async move {
+            loop {
+                let serial = SerialNumber::from_random(*uuid::Uuid::new_v4().as_bytes());
+                let id = serial.to_string();
+                let intent = Intent { serial: Some(serial), ..intent(&[&id]) };
+                let intent = ledger.begin(intent).await.unwrap();
+                ledger.complete(intent, outcome(&[&id])).await.unwrap();
+                println!("issued {serial}");
+            }
+        }
+    };
+    let endless: Vec<tokio::task::JoinHandle<()>> = (0..8).map(|_| tokio::spawn(issue())).collect();
+    all(endless).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_a_commit_fails_the_whole_batch_is_told_and_the_next_one_works() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    let release = hold_writer(&ledger);
+    let mut begins = Vec::new();
+    for _ in 0..3 {
+        let begin = |ledger: Ledger| async move { ledger.begin(intent(&[])).await };
+        begins.push(queue(&ledger, begin).await);
+    }
+    // SQLite finds this out when it commits.
+    let work = |connection: &Connection| {
+        connection.execute_batch(
+            "PRAGMA defer_foreign_keys = ON;
+             INSERT INTO store_entries (store, id, reserved_by) VALUES ('x', 'y', 999);",
+        )
+    };
+    let poison = queue(&ledger, |ledger| async move { in_writer(&ledger, work).await }).await;
+    drop(release);
+    for result in all(begins).await {
+        let unavailable = matches!(
+            result,
+            Err(BeginError::Ledger(LedgerError::Unavailable { reason })) if reason.contains("FOREIGN")
+        );
+        assert!(unavailable);
+    }
+    assert!(matches!(poison.await.unwrap(), Err(LedgerError::Unavailable { .. })));
+    assert_eq!(count(&file, "intents"), 0);
+    assert_eq!(count(&file, "audit_entries"), 0);
+    ledger.begin(intent(&["a"])).await.unwrap();
+    ledger.close().await;
+    assert_consistent(&file);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_database_is_full_nothing_is_half_written() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    let id = ledger.begin(intent(&["a"])).await.unwrap();
+    // The connection's own limit: a new connection has none.
+    let limit = |pages: u32| {
+        in_writer(&ledger, move |connection| {
+            connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+        })
+    };
+    let is_full = |error: &LedgerError| matches!(error, LedgerError::Unavailable { reason } if reason.contains("full"));
+    limit(1).await.unwrap();
+    // Of this statement alone SQLite goes back.
+    let large = Outcome { der: vec![0; 100_000], ..outcome(&["a"]) };
+    assert!(is_full(&ledger.complete(id, large.clone()).await.unwrap_err()));
+    assert_eq!(count(&file, "certificates"), 0);
+    assert_eq!(count(&file, "audit_entries"), 1);
+    limit(1_000_000).await.unwrap();
+    assert_eq!(ledger.complete(id, large).await, Ok(1), "the intent is still open");
+
+    // With this one it gives up the whole transaction, and whoever shared it is told so.
+    limit(1).await.unwrap();
+    let release = hold_writer(&ledger);
+    let append = |ledger: Ledger| async move { ledger.append(record(Audit::Refused)).await };
+    let sharing = queue(&ledger, append).await;
+    let work = |connection: &Connection| {
+        let large = "x".repeat(100_000);
+        connection.execute("INSERT INTO meta (name, value) VALUES ('large', ?1)", [large])?;
+        Ok(())
+    };
+    let filling = queue(&ledger, |ledger| async move { in_writer(&ledger, work).await }).await;
+    drop(release);
+    for result in [filling.await.unwrap(), sharing.await.unwrap().map(|_| ())] {
+        let error = result.unwrap_err();
+        assert!(is_full(&error) && error.to_string().contains("given up"), "{error}");
+    }
+    assert_eq!(ledger.append(record(Audit::Refused)).await, Ok(2));
+    ledger.close().await;
+    assert_consistent(&file);
+}
+
+const FULL_DISK: &str = "CHANCERY_TEST_LEDGER_ON_A_FULL_DISK";
+
+#[test]
+fn a_full_disk_makes_the_ledger_unavailable_until_there_is_room_again() {
+    let (_directory, file) = place();
+    // No file may grow beyond 1 MiB, and a write beyond fails instead of killing the process.
+    let output = Command::new("sh")
+        .args(["-c", r#"trap "" XFSZ; ulimit -S -f 2048; exec "$0" "$@""#])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "--ignored", "--nocapture", "ledger::tests::on_a_full_disk"])
+        .env(FULL_DISK, &file)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
+    assert_consistent(&file);
+    assert!(count(&file, "certificates") > 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by the test above, in a process with a limit"]
+async fn on_a_full_disk() {
+    let Ok(file) = std::env::var(FULL_DISK) else { return };
+    let ledger = open(Path::new(&file));
+    // With a reader about, the write-ahead log is not emptied behind our back.
+    ledger.key_pins().await.unwrap();
+    let mut issued = 0;
+    let failed = loop {
+        let id = ledger.begin(intent(&[])).await;
+        let result = match id {
+            Ok(id) => ledger.complete(id, outcome(&[])).await.map_err(BeginError::from),
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(_) => issued += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(failed, BeginError::Ledger(LedgerError::Unavailable { .. })), "{failed}");
+    for _ in 0..3 {
+        assert!(ledger.begin(intent(&[])).await.is_err());
+        assert!(ledger.is_writable().await.is_err());
+    }
+    let seen = ledger.ca_certificates(KEY, Vec::new()).await.unwrap();
+    assert_eq!(seen.len(), issued, "what is there can still be read");
+
+    let own = std::process::id().to_string();
+    let room = Command::new("prlimit").args(["--pid", &own, "--fsize=unlimited:"]).status();
+    assert!(room.unwrap().success());
+    ledger.is_writable().await.unwrap();
+    let id = ledger.begin(intent(&["after"])).await.unwrap();
+    ledger.complete(id, outcome(&["after"])).await.unwrap();
+    ledger.close().await;
+}
+
+// ---- the file ----
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_process_has_the_ledger_at_a_time() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    let refused = Ledger::open(&file).map(|_| ());
+    assert!(
+        matches!(&refused, Err(LedgerError::Refused { reason }) if reason.contains("in use")),
+        "{refused:?}"
+    );
+    let clone = ledger.clone();
+    ledger.append(record(Audit::Stopped)).await.unwrap();
+    ledger.close().await;
+    let late = clone.append(record(Audit::Started)).await;
+    assert!(matches!(late, Err(LedgerError::Unavailable { .. })));
+    assert!(matches!(clone.key_pins().await, Err(LedgerError::Unavailable { .. })));
+    clone.close().await;
+    let ledger = open(&file);
+    assert_eq!(ledger.append(record(Audit::Started)).await, Ok(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_are_for_their_owner_only_and_the_log_is_emptied_at_the_end() {
+    let (directory, file) = place();
+    let ledger = open(&file);
+    ledger.is_writable().await.unwrap();
+    ledger.key_pins().await.unwrap();
+    let files = |directory: &Path| -> Vec<_> {
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    assert_eq!(files(directory.path()).len(), 4);
+    for path in files(directory.path()) {
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{path:?}");
+    }
+    ledger.close().await;
+    assert_eq!(files(directory.path()).len(), 2, "the file and its lock");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_a_newer_version_or_of_somebody_else_is_refused() {
+    let (directory, file) = place();
+    open(&file).close().await;
+    Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let newer = Ledger::open(&file).map(|_| ());
+    assert!(
+        matches!(&newer, Err(LedgerError::Refused { reason }) if reason.contains("version 99")),
+        "{newer:?}"
+    );
+
+    let foreign = directory.path().join("foreign.db");
+    Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+    let refused = Ledger::open(&foreign).map(|_| ());
+    assert!(
+        matches!(&refused, Err(LedgerError::Refused { reason }) if reason.contains("no ledger")),
+        "{refused:?}"
+    );
+
+    let text = directory.path().join("text.db");
+    fs::write(&text, "not a database, and long enough to be seen as none".repeat(100)).unwrap();
+    assert!(Ledger::open(&text).is_err());
+    assert!(Ledger::open(&directory.path().join("no/such/directory.db")).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_commit_is_synced_before_it_is_answered() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    in_writer(&ledger, |connection| {
+        let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        // 2 is FULL: the write-ahead log is synced at each commit, not only at checkpoints.
+        assert_eq!(number("synchronous")?, 2);
+        assert_eq!(number("foreign_keys")?, 1);
+        Ok(())
+    })
+    .await
+    .unwrap();
+}

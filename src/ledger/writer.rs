@@ -1,0 +1,118 @@
+//! The one thread that writes. What waits while a commit is under way shares the next one.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::mpsc;
+
+use super::{
+    error::LedgerError,
+    job::{Job, Message},
+    sqlite::{self, LedgerFile},
+};
+
+/// Jobs that share one commit, at most: a batch that is too long keeps its first job waiting.
+const BATCH_JOBS_MAX: usize = 256;
+
+/// Starts the thread. `commits` counts the transactions that lasted.
+pub(super) fn start(
+    file: Arc<LedgerFile>,
+    connection: Connection,
+    queue: mpsc::Receiver<Message>,
+    commits: Arc<AtomicU64>,
+) -> io::Result<()> {
+    let writer = Writer { file, connection: Some(connection), commits };
+    thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || writer.run(queue))?;
+    Ok(())
+}
+
+struct Writer {
+    file: Arc<LedgerFile>,
+    /// `None` after a transaction was lost: what the connection knows is not to be trusted then.
+    connection: Option<Connection>,
+    commits: Arc<AtomicU64>,
+}
+
+impl Writer {
+    fn run(mut self, mut queue: mpsc::Receiver<Message>) {
+        let mut messages = Vec::with_capacity(BATCH_JOBS_MAX);
+        while queue.blocking_recv_many(&mut messages, BATCH_JOBS_MAX) > 0 {
+            let mut jobs = Vec::with_capacity(messages.len());
+            let mut stop = None;
+            for message in messages.drain(..) {
+                match message {
+                    Message::Job(job) => jobs.push(job),
+                    Message::Stop(ended) => {
+                        stop = Some(ended);
+                        break;
+                    }
+                }
+            }
+            self.serve(jobs);
+            if let Some(ended) = stop {
+                drop(queue);
+                self.finish();
+                // Said by the drop, after the lock has gone.
+                drop(ended);
+                return;
+            }
+        }
+        self.finish();
+    }
+
+    fn serve(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let result = self.commit(&mut jobs);
+        if let Err(error) = &result {
+            tracing::error!(%error, jobs = jobs.len(), "a transaction of the ledger was lost");
+            self.connection = None;
+        }
+        for job in jobs {
+            job.answer(result.clone());
+        }
+    }
+
+    /// One transaction for all jobs; those that fail leave nothing in it.
+    fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), LedgerError> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(self.file.writer()?),
+        };
+        let mut transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for job in jobs {
+            let savepoint = transaction.savepoint()?;
+            let worked = job.work(&savepoint);
+            // A full disk, among others, makes SQLite give up the whole transaction.
+            if savepoint.is_autocommit() {
+                let reason = worked.err().unwrap_or_default();
+                return Err(LedgerError::unavailable(format!("transaction given up: {reason}")));
+            }
+            match worked {
+                Ok(()) => savepoint.commit()?,
+                Err(_) => savepoint.finish()?,
+            }
+        }
+        transaction.commit()?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn finish(self) {
+        if let Some(connection) = self.connection
+            && let Err(error) = sqlite::close(connection)
+        {
+            // Nothing is lost: the next start reads the write-ahead log.
+            tracing::warn!(%error, "the ledger's write-ahead log was not emptied");
+        }
+    }
+}
