@@ -1,4 +1,5 @@
 //! Chancery: an on-prem signing appliance whose private keys never leave an HSM.
-pub mod audit;
+
 pub mod domain;
+pub mod audit;
 pub mod ledger;
