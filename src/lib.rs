@@ -1,2 +1,3 @@
 //! Chancery: an on-prem signing appliance whose private keys never leave an HSM.
 pub mod domain;
+pub mod x509;
