@@ -13,6 +13,8 @@ pub mod csr;
 mod element;
 mod encoding;
 mod extension;
+#[cfg(test)]
+mod fixtures;
 pub mod issuer;
 pub mod lint;
 pub mod name;
