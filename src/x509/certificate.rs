@@ -1,5 +1,7 @@
 //! Certificates that somebody gave us or that we keep.
 
+use std::collections::BTreeSet;
+
 use der::asn1::ObjectIdentifier;
 
 use super::{
@@ -61,8 +63,8 @@ impl Certificate {
         let signed = Signed::read("certificate", der)?;
         let view = TbsView::read(signed.tbs)?;
         // RFC 5280, 4.2: no extension twice.
-        let twice = |oid| view.extensions.iter().filter(|extension| extension.oid == oid).count();
-        if view.extensions.iter().any(|extension| twice(extension.oid) > 1) {
+        let mut seen = BTreeSet::new();
+        if !view.extensions.iter().all(|extension| seen.insert(extension.oid)) {
             return Err(X509Error::Malformed("extensions"));
         }
         let extension = |oid: ObjectIdentifier| view.extension(oid).map(|found| found.value);
@@ -231,5 +233,104 @@ impl std::fmt::Debug for Certificate {
         write!(f, "Certificate({}, sha256 ", self.subject)?;
         self.sha256().iter().try_for_each(|octet| write!(f, "{octet:02x}"))?;
         f.write_str(")")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{key::KeyType, request::PathLength},
+        x509::{
+            UnsignedCertificate,
+            fixtures::{self, SoftwareKey},
+            profile::{generic, iaca},
+        },
+    };
+
+    fn iaca_by(key: &SoftwareKey) -> Certificate {
+        let data = fixtures::iaca_data_with_everything();
+        let validity = fixtures::iaca_validity();
+        let options = iaca::Options { authority_key_id: true };
+        let plan = iaca::plan(fixtures::serial(), &data, validity, &key.public, options).unwrap();
+        let unsigned = UnsignedCertificate::encode(plan).unwrap();
+        let signature = key.sign(unsigned.tbs_der());
+        let signed = unsigned.assemble(signature).unwrap();
+        let certificate = Certificate::from_der(signed.der()).unwrap();
+        assert_eq!(certificate.sha256(), signed.sha256());
+        certificate
+    }
+
+    #[test]
+    fn what_was_issued_is_read_back() {
+        let key = SoftwareKey::generate(KeyType::P384);
+        let certificate = iaca_by(&key);
+        assert_eq!(certificate.serial(), fixtures::serial().as_octets());
+        assert_eq!(certificate.subject(), certificate.issuer());
+        assert_eq!(certificate.subject().attributes().country.as_deref(), Some("NL"));
+        assert_eq!(certificate.validity(), fixtures::iaca_validity());
+        assert_eq!(certificate.public_key().unwrap(), key.public);
+        assert_eq!(certificate.subject_key_id(), Some(&key.public.subject_key_id()[..]));
+        assert_eq!(certificate.authority_key_id(), certificate.subject_key_id());
+        assert!(certificate.is_ca() && certificate.may_sign_certificates());
+        assert_eq!(certificate.path_length(), Some(0));
+        let contact = certificate.issuer_alternative_name().unwrap();
+        assert_eq!(contact.email.as_deref(), Some("pki@acme.example"));
+        assert_eq!(contact.uri.as_deref(), Some("https://licences.acme.example/iaca"));
+        let again = Certificate::from_pem(&certificate.pem().replace('\n', "\r\n")).unwrap();
+        assert_eq!(again.der(), certificate.der());
+    }
+
+    #[test]
+    fn only_the_key_that_signed_verifies() {
+        let key = SoftwareKey::generate(KeyType::P256);
+        let certificate = iaca_by(&key);
+        assert!(certificate.is_self_signed());
+        for other in KeyType::ALL {
+            assert!(!certificate.is_signed_by(&SoftwareKey::generate(other).public), "{other}");
+        }
+        let mut altered = certificate.der().to_vec();
+        let serial = altered.windows(3).position(|octets| octets == [0x41, 0x02, 0x03]).unwrap();
+        altered[serial] ^= 0x02;
+        assert!(!Certificate::from_der(&altered).unwrap().is_self_signed());
+    }
+
+    #[test]
+    fn whatever_octet_is_changed_reading_says_yes_or_no() {
+        let der = iaca_by(&SoftwareKey::generate(KeyType::P256)).der;
+        for place in 0..der.len() {
+            for value in [0x00, 0x01, 0x30, 0x7F, 0x80, 0x81, 0x84, 0xA0, 0xFF] {
+                let mut changed = der.clone();
+                changed[place] = value;
+                if let Ok(certificate) = Certificate::from_der(&changed) {
+                    assert!(certificate.der() == der || !certificate.is_self_signed());
+                    let _ = (certificate.issuer_alternative_name(), format!("{certificate:?}"));
+                    let _ = crate::x509::lint::supplied_iaca(&certificate);
+                }
+            }
+            assert!(Certificate::from_der(&der[..place]).is_err());
+        }
+        assert!(Certificate::from_der(&[&der[..], &[0]].concat()).is_err());
+    }
+
+    #[test]
+    fn a_ca_without_key_usage_may_not_sign_certificates() {
+        let key = SoftwareKey::generate(KeyType::P256);
+        let mut data = fixtures::generic_ca();
+        data.certificate_authority = Some(PathLength::Unlimited);
+        data.key_usage.clear();
+        let options = generic::Options { ca_without_key_cert_sign: true };
+        let validity = fixtures::iaca_validity();
+        let plan = generic::self_signed(fixtures::serial(), &data, validity, &key.public, options)
+            .unwrap();
+        let unsigned = UnsignedCertificate::encode(plan).unwrap();
+        let signature = key.sign(unsigned.tbs_der());
+        let signed = unsigned.assemble(signature).unwrap();
+        let certificate = Certificate::from_der(signed.der()).unwrap();
+        assert!(certificate.is_ca() && !certificate.may_sign_certificates());
+        assert_eq!(
+            crate::x509::Issuer::of_certificate(&certificate).unwrap_err(),
+            X509Error::MayNotSignCertificates
+        );
     }
 }

@@ -167,3 +167,63 @@ impl SignedRequest {
         pem::encode(LABEL, &self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::key::KeyType,
+        x509::fixtures::{self, SoftwareKey},
+    };
+
+    /// A request over `tbs` by `key`, whatever `tbs` says.
+    fn request(key: &SoftwareKey, tbs: &[u8]) -> String {
+        let algorithm = key.public.key_type().signature_algorithm();
+        let der = encoding::signed(tbs, algorithm, &key.sign(tbs)).unwrap();
+        pem::encode(LABEL, &der)
+    }
+
+    fn info(version: &[u8], key: &PublicKey, attributes: &[u8]) -> Vec<u8> {
+        let subject = EncodedName::encode(&fixtures::generic_leaf().subject).unwrap();
+        encoding::sequence(&[version, subject.as_der(), key.spki_der(), attributes]).unwrap()
+    }
+
+    const V1: &[u8] = b"\x02\x01\x00";
+    const EMPTY: &[u8] = b"\xa0\x00";
+
+    #[test]
+    fn only_the_key_of_a_request_counts_once_its_holder_signed() {
+        let key = SoftwareKey::generate(KeyType::P256);
+        for attributes in [EMPTY, b""] {
+            let text = request(&key, &info(V1, &key.public, attributes));
+            assert_eq!(*CertificationRequest::from_pem(&text).unwrap().public_key(), key.public);
+        }
+        let stolen = info(V1, &fixtures::first_key(), EMPTY);
+        let found = CertificationRequest::from_pem(&request(&key, &stolen)).unwrap_err();
+        assert_eq!(found, CsrError::Signature);
+        let version_2 = info(b"\x02\x01\x01", &key.public, EMPTY);
+        let found = CertificationRequest::from_pem(&request(&key, &version_2)).unwrap_err();
+        assert_eq!(found, CsrError::Malformed);
+    }
+
+    #[test]
+    fn the_algorithm_is_one_of_the_keys_own() {
+        let ec = SoftwareKey::generate(KeyType::P256);
+        let rsa = fixtures::rsa_2048();
+        // An RSA key, an ECDSA signature.
+        let found = CertificationRequest::from_pem(&request(&ec, &info(V1, &rsa, EMPTY)));
+        assert_eq!(found.unwrap_err(), CsrError::Signature);
+    }
+
+    #[test]
+    fn our_own_request_has_attributes_even_when_there_are_none() {
+        let key = SoftwareKey::generate(KeyType::P256);
+        let subject = fixtures::generic_leaf().subject;
+        let none = SubjectAlternativeNames::default();
+        let unsigned = UnsignedRequest::encode(&subject, &none, &key.public).unwrap();
+        assert!(unsigned.tbs_der().ends_with(EMPTY));
+        assert_eq!(unsigned.digest().as_octets(), unsigned.tbs_sha256());
+        let signature = key.sign(b"something else");
+        assert_eq!(unsigned.assemble(signature).unwrap_err(), X509Error::SignatureMismatch);
+    }
+}

@@ -164,3 +164,86 @@ fn encode_tbs(
         &encoding::context(3, &[&encoding::sequence(&[&extensions])?])?,
     ])?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::key::KeyType,
+        x509::{
+            Certificate, Issuer,
+            fixtures::{self, SoftwareKey},
+            profile::{document_signer, iaca},
+        },
+    };
+
+    fn unsigned_iaca(key: &PublicKey) -> UnsignedCertificate {
+        let data = fixtures::iaca_data();
+        let validity = fixtures::iaca_validity();
+        let options = iaca::Options::default();
+        UnsignedCertificate::encode(
+            iaca::plan(fixtures::serial(), &data, validity, key, options).unwrap(),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn exactly_the_octets_that_were_linted_are_signed() {
+        let key = SoftwareKey::generate(KeyType::P521);
+        let unsigned = unsigned_iaca(&key.public);
+        let tbs = unsigned.tbs_der().to_vec();
+        assert_eq!(unsigned.tbs_sha256(), sha256(&tbs));
+        assert_eq!(unsigned.digest().as_octets().len(), 64);
+        let signature = key.sign(&tbs);
+        let signed = unsigned.assemble(signature).unwrap();
+        assert_eq!(signed.der()[4..4 + tbs.len()], tbs);
+        assert_eq!(signed.serial(), fixtures::serial());
+        assert_eq!(signed.issuer(), signed.subject());
+    }
+
+    #[test]
+    fn a_signature_of_another_key_or_over_other_octets_is_refused() {
+        let key = SoftwareKey::generate(KeyType::P256);
+        let stranger = SoftwareKey::generate(KeyType::P256);
+        let by_stranger = unsigned_iaca(&key.public);
+        let signature = stranger.sign(by_stranger.tbs_der());
+        assert_eq!(by_stranger.assemble(signature).unwrap_err(), X509Error::SignatureMismatch);
+        let other_octets = unsigned_iaca(&key.public);
+        let signature = key.sign(b"something else");
+        assert_eq!(other_octets.assemble(signature).unwrap_err(), X509Error::SignatureMismatch);
+        let nothing = unsigned_iaca(&key.public);
+        let signature = Signature::from_x509_octets(Vec::new());
+        assert_eq!(nothing.assemble(signature).unwrap_err(), X509Error::SignatureMismatch);
+    }
+
+    #[test]
+    fn issuer_octets_and_contact_of_a_foreign_iaca_are_copied() {
+        let key = SoftwareKey::generate(KeyType::P256);
+        let data = fixtures::iaca_data_with_everything();
+        let mut iaca =
+            Issuer::described_iaca(&data, fixtures::iaca_validity(), &key.public).unwrap();
+        // The same values in the other string type, and another key identifier.
+        let foreign: Vec<u8> =
+            iaca.name.as_der().iter().map(|o| if *o == 0x0C { 0x13 } else { *o }).collect();
+        iaca.name = EncodedName::from_der(&foreign).unwrap();
+        iaca.key_id = vec![1, 2, 3];
+        let plan = document_signer::plan(
+            fixtures::serial(),
+            &fixtures::document_signer_data(),
+            fixtures::document_signer_validity(),
+            &iaca,
+            &fixtures::second_key(),
+        )
+        .unwrap();
+        let unsigned = UnsignedCertificate::encode(plan).unwrap();
+        let signature = key.sign(unsigned.tbs_der());
+        let signed = unsigned.assemble(signature).unwrap();
+        let certificate = Certificate::from_der(signed.der()).unwrap();
+        assert_eq!(certificate.issuer().as_der(), foreign);
+        assert_eq!(certificate.authority_key_id(), Some(&[1, 2, 3][..]));
+        assert_eq!(
+            certificate.issuer_alternative_name_der(),
+            iaca.issuer_alternative_name.as_deref()
+        );
+    }
+}

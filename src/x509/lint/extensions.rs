@@ -1,5 +1,7 @@
 //! Rules of extensions: a table for each profile, and the forms of those that several share.
 
+use std::collections::BTreeSet;
+
 use der::asn1::ObjectIdentifier;
 
 use super::{Finding, Rule, Specimen, Verdict, require};
@@ -82,10 +84,9 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn once(specimen: &Specimen<'_>) -> Verdict {
-    let extensions = &specimen.view.extensions;
-    let first = |oid| extensions.iter().position(|extension| extension.oid == oid);
-    match extensions.iter().enumerate().find(|(place, found)| first(found.oid) != Some(*place)) {
-        Some((_, twice)) => Err(format!("extension {} occurs twice", twice.oid)),
+    let mut seen = BTreeSet::new();
+    match specimen.view.extensions.iter().find(|extension| !seen.insert(extension.oid)) {
+        Some(twice) => Err(format!("extension {} occurs twice", twice.oid)),
         None => Ok(()),
     }
 }

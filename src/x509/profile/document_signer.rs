@@ -120,3 +120,78 @@ fn check_names(data: &DocumentSignerData, iaca: &Issuer) -> Result<(), ProfileEr
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::name::{AttributeKind, Country},
+        x509::fixtures,
+    };
+
+    fn iaca() -> Issuer {
+        let data = fixtures::iaca_data_with_everything();
+        Issuer::described_iaca(&data, fixtures::iaca_validity(), &fixtures::first_key()).unwrap()
+    }
+
+    fn planned(
+        data: &DocumentSignerData,
+        iaca: &Issuer,
+        key: &PublicKey,
+    ) -> Result<TbsPlan, ProfileError> {
+        plan(fixtures::serial(), data, fixtures::document_signer_validity(), iaca, key)
+    }
+
+    fn refused(change: fn(&mut DocumentSignerData)) -> ProfileError {
+        let mut data = fixtures::document_signer_data();
+        change(&mut data);
+        planned(&data, &iaca(), &fixtures::second_key()).unwrap_err()
+    }
+
+    #[test]
+    fn country_and_state_are_the_iacas() {
+        let found = refused(|data| data.subject.country = Some(Country::parse("DE").unwrap()));
+        assert_eq!(found.field, Some("/certificateData/country"));
+        assert_eq!(found.message, "country DE differs from the IACA's NL");
+        let found = refused(|data| data.subject.country = None);
+        assert_eq!(found.field, Some("/certificateData/country"));
+        for state in [None, Some("Limburg"), Some("utrecht")] {
+            let mut data = fixtures::document_signer_data();
+            data.subject.state_or_province =
+                state.and_then(|state| fixtures::text(AttributeKind::StateOrProvince, state));
+            let found = planned(&data, &iaca(), &fixtures::second_key()).unwrap_err();
+            assert_eq!(found.field, Some("/certificateData/stateOrProvinceName"), "{found}");
+        }
+    }
+
+    #[test]
+    fn a_state_needs_an_iaca_with_a_state_and_none_needs_one_with_none() {
+        let data = fixtures::iaca_data();
+        let validity = fixtures::iaca_validity();
+        let iaca = Issuer::described_iaca(&data, validity, &fixtures::first_key()).unwrap();
+        let mut data = fixtures::document_signer_data();
+        let found = planned(&data, &iaca, &fixtures::second_key()).unwrap_err();
+        assert_eq!(found.field, Some("/certificateData/stateOrProvinceName"));
+        data.subject.state_or_province = None;
+        assert!(planned(&data, &iaca, &fixtures::second_key()).is_ok());
+    }
+
+    #[test]
+    fn its_key_is_on_a_curve_and_not_the_iacas() {
+        let data = fixtures::document_signer_data();
+        let found = planned(&data, &iaca(), &fixtures::first_key()).unwrap_err();
+        assert_eq!(found.message, "the document signer key must differ from the IACA key");
+        let found = planned(&data, &iaca(), &fixtures::rsa_2048()).unwrap_err();
+        assert!(found.message.contains("RSA-2048 is not allowed"), "{found}");
+        let rsa = Issuer { key: fixtures::rsa_2048(), ..iaca() };
+        let found = planned(&data, &rsa, &fixtures::second_key()).unwrap_err();
+        assert_eq!(found.field, Some("/iacaSigner/iacaKeyDesc"));
+    }
+
+    #[test]
+    fn an_iaca_without_contact_signs_no_document_signer() {
+        let iaca = Issuer { issuer_alternative_name: None, ..iaca() };
+        let data = fixtures::document_signer_data();
+        assert!(planned(&data, &iaca, &fixtures::second_key()).is_err());
+    }
+}

@@ -213,3 +213,136 @@ fn first_repeated<T: PartialEq>(values: &[T]) -> Option<&T> {
         .find(|(index, value)| values[..*index].contains(value))
         .map(|(_, v)| v)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::x509::{EncodedName, fixtures};
+
+    fn issuer(path_length: Option<u8>) -> Issuer {
+        let data = fixtures::iaca_data();
+        let name = EncodedName::encode(&fixtures::generic_ca().subject).unwrap();
+        let validity = fixtures::iaca_validity();
+        Issuer {
+            name,
+            path_length,
+            ..Issuer::described_iaca(&data, validity, &fixtures::first_key()).unwrap()
+        }
+    }
+
+    fn own(data: &GenericData) -> Result<TbsPlan, ProfileError> {
+        let validity = fixtures::iaca_validity();
+        let key = fixtures::first_key();
+        self_signed(fixtures::serial(), data, validity, &key, Options::default())
+    }
+
+    fn under(issuer: &Issuer, data: &GenericData) -> Result<TbsPlan, ProfileError> {
+        let validity = fixtures::document_signer_validity();
+        let key = fixtures::second_key();
+        ca_signed(fixtures::serial(), data, validity, issuer, &key, Options::default())
+    }
+
+    fn field(result: Result<TbsPlan, ProfileError>) -> Option<&'static str> {
+        result.unwrap_err().field
+    }
+
+    #[test]
+    fn an_issuer_name_that_is_given_is_the_issuers() {
+        let mut data = fixtures::generic_leaf();
+        data.issuer_name = Some(data.subject.clone());
+        assert!(own(&data).is_ok());
+        let found = under(&issuer(None), &data).unwrap_err();
+        assert_eq!(found.field, Some("/certificateData/issuerName"));
+        assert_eq!(found.message, "issuerName differs from the issuer certificate's subject");
+        data.issuer_name = Some(fixtures::generic_ca().subject);
+        assert!(under(&issuer(None), &data).is_ok());
+        assert_eq!(field(own(&data)), Some("/certificateData/issuerName"));
+    }
+
+    #[test]
+    fn the_path_length_gets_shorter_on_the_way_down() {
+        use PathLength::{AtMost, Unlimited};
+        for (limit, asked, effective) in [
+            (None, Unlimited, Some(None)),
+            (None, AtMost(7), Some(Some(7))),
+            (Some(3), Unlimited, Some(Some(2))),
+            (Some(3), AtMost(2), Some(Some(2))),
+            (Some(3), AtMost(0), Some(Some(0))),
+            (Some(3), AtMost(3), None),
+            (Some(0), Unlimited, None),
+            (Some(0), AtMost(0), None),
+        ] {
+            let mut data = fixtures::generic_ca();
+            data.certificate_authority = Some(asked);
+            let planned = under(&issuer(limit), &data).ok().map(|plan| plan.path_length());
+            assert_eq!(planned, effective, "{limit:?} {asked:?}");
+        }
+        // Leaves may stand at any depth.
+        assert!(under(&issuer(Some(0)), &fixtures::generic_leaf()).is_ok());
+        let exhausted = under(&issuer(Some(0)), &fixtures::generic_ca()).unwrap_err();
+        assert_eq!(exhausted.message, "the issuer's path length allows no CA below it");
+    }
+
+    #[test]
+    fn key_cert_sign_and_ca_go_together() {
+        let mut leaf = fixtures::generic_leaf();
+        leaf.key_usage = vec![KeyUsage::KeyCertSign];
+        assert_eq!(field(own(&leaf)), Some("/certificateData/keyUsage"));
+        let mut ca = fixtures::generic_ca();
+        ca.key_usage = vec![KeyUsage::CrlSign];
+        let found = own(&ca).unwrap_err();
+        assert_eq!(found.message, "a CA needs KeyCertSign");
+        ca.certificate_authority = Some(PathLength::Unlimited);
+        let options = Options { ca_without_key_cert_sign: true };
+        let validity = fixtures::iaca_validity();
+        let key = fixtures::first_key();
+        assert!(self_signed(fixtures::serial(), &ca, validity, &key, options).is_ok());
+        // A path length without keyCertSign means nothing, whatever the operator allows.
+        ca.certificate_authority = Some(PathLength::AtMost(0));
+        assert_eq!(
+            field(self_signed(fixtures::serial(), &ca, validity, &key, options)),
+            Some("/certificateData/pathLengthConstraint")
+        );
+    }
+
+    #[test]
+    fn key_usages_do_not_repeat_or_contradict_each_other() {
+        for usages in [
+            &[KeyUsage::DigitalSignature, KeyUsage::DigitalSignature][..],
+            &[KeyUsage::EncipherOnly],
+            &[KeyUsage::DigitalSignature, KeyUsage::DecipherOnly],
+        ] {
+            let mut data = fixtures::generic_leaf();
+            data.key_usage = usages.to_vec();
+            assert_eq!(field(own(&data)), Some("/certificateData/keyUsage"), "{usages:?}");
+        }
+    }
+
+    #[test]
+    fn document_signers_are_not_issued_by_this_door() {
+        let mut data = fixtures::generic_leaf();
+        data.extended_key_usage = vec![oid::MDL_DOCUMENT_SIGNER];
+        let found = own(&data).unwrap_err();
+        assert_eq!(found.field, Some("/certificateData/extendedKeyUsageOids"));
+        assert_eq!(found.message, "1.0.18013.5.1.2 is issued by iso/document-signers only");
+        let server = "1.3.6.1.5.5.7.3.1".parse().unwrap();
+        data.extended_key_usage = vec![server, server];
+        assert_eq!(field(own(&data)), Some("/certificateData/extendedKeyUsageOids"));
+    }
+
+    #[test]
+    fn rsa_2048_is_for_leaves_and_signs_only_itself() {
+        let rsa = fixtures::rsa_2048();
+        let validity = fixtures::document_signer_validity();
+        let options = Options::default();
+        let serial = fixtures::serial();
+        let (leaf, ca) = (fixtures::generic_leaf(), fixtures::generic_ca());
+        assert!(self_signed(serial, &leaf, validity, &rsa, options).is_ok());
+        let found = self_signed(serial, &ca, validity, &rsa, options).unwrap_err();
+        assert_eq!(found.message, "RSA-2048 may not sign as CA; use 3072 or 4096");
+        assert!(ca_signed(serial, &leaf, validity, &issuer(None), &rsa, options).is_ok());
+        assert!(ca_signed(serial, &ca, validity, &issuer(None), &rsa, options).is_err());
+        let signer = Issuer { key: rsa, ..issuer(None) };
+        assert_eq!(field(under(&signer, &leaf)), Some("/issuer/issuerKeyDescriptor"));
+    }
+}

@@ -84,3 +84,46 @@ pub fn plan(
         ca_without_key_cert_sign: false,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::name::{AttributeKind, DistinguishedName},
+        x509::fixtures,
+    };
+
+    fn refused(subject: DistinguishedName, key: &PublicKey) -> ProfileError {
+        let data = IacaData { subject, ..fixtures::iaca_data() };
+        let validity = fixtures::iaca_validity();
+        plan(fixtures::serial(), &data, validity, key, Options::default()).unwrap_err()
+    }
+
+    #[test]
+    fn an_iaca_has_a_country_and_no_locality() {
+        let mut nowhere = fixtures::iaca_data().subject;
+        nowhere.country = None;
+        let found = refused(nowhere, &fixtures::first_key());
+        assert_eq!(found.field, Some("/certificateData/country"));
+        let mut local = fixtures::iaca_data().subject;
+        local.locality = fixtures::text(AttributeKind::Locality, "Utrecht");
+        assert_eq!(refused(local, &fixtures::first_key()).field, Some("/certificateData"));
+    }
+
+    #[test]
+    fn an_iaca_has_no_rsa_key() {
+        let found = refused(fixtures::iaca_data().subject, &fixtures::rsa_2048());
+        assert_eq!(found.field, Some("/iacaKeyDesc"));
+        assert_eq!(found.message, "RSA-2048 is not allowed for an IACA; use P-256, P-384 or P-521");
+    }
+
+    #[test]
+    fn an_iaca_never_allows_a_sub_ca() {
+        let data = fixtures::iaca_data_with_everything();
+        let validity = fixtures::iaca_validity();
+        let key = fixtures::first_key();
+        let plan = plan(fixtures::serial(), &data, validity, &key, Options::default()).unwrap();
+        assert!(plan.is_ca());
+        assert_eq!(plan.path_length(), Some(0));
+    }
+}
