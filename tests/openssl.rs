@@ -158,6 +158,67 @@ fn openssl_accepts_our_requests_and_we_accept_those_of_openssl() {
     assert_eq!(refused.unwrap_err().to_string(), "key type Ed25519 is not supported");
 }
 
+#[test]
+fn an_iaca_that_openssl_made_is_an_iaca_and_signs_a_document_signer() {
+    let Some(desk) = Desk::open("foreign") else { return };
+    let made = |name: &str, extensions: &str, key: &[&str]| {
+        let configuration = format!(
+            "[req]\nprompt=no\ndistinguished_name=dn\nx509_extensions=ext\nstring_mask=default\n\
+             [dn]\nC=NL\nST=Utrecht\nO=Foreign Authority\nCN=Foreign Root\n[ext]\n{extensions}\n"
+        );
+        let configuration = desk.write(&format!("{name}.cnf"), &configuration);
+        let private = desk.path(&format!("{name}.key"));
+        let private = private.to_str().unwrap();
+        let new = ["req", "-x509", "-new", "-nodes", "-days", "3650", "-keyout", private];
+        let text = openssl(&[&new, &["-config", &configuration][..], key].concat());
+        (Certificate::from_pem(&text).unwrap(), private.to_owned())
+    };
+    let p384 = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384", "-sha384"];
+    let good = "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\n\
+                subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid:always\n\
+                issuerAltName=email:pki@foreign.example";
+    let (iaca, private) = made("good", good, &p384);
+    assert!(iaca.is_self_signed());
+    assert_eq!(lint::supplied_iaca(&iaca), Ok(()));
+    assert_eq!(iaca.subject().to_string(), "C=NL,ST=Utrecht,O=Foreign Authority,CN=Foreign Root");
+
+    let issuer = Issuer::of_certificate(&iaca).unwrap();
+    let mut data = fixtures::document_signer_data();
+    let now = iaca.validity().not_before();
+    let validity = data.validity.resolve(now, document_signer::VALIDITY, Some(issuer.validity));
+    data.subject.locality = None;
+    let key = fixtures::second_key();
+    let plan =
+        document_signer::plan(fixtures::serial(), &data, validity.unwrap(), &issuer, &key).unwrap();
+    let unsigned = UnsignedCertificate::encode(plan).unwrap();
+    fs::write(desk.path("tbs"), unsigned.tbs_der()).unwrap();
+    let (tbs, signature) = (desk.path("tbs"), desk.path("signature"));
+    let (tbs, out) = (tbs.to_str().unwrap(), signature.to_str().unwrap());
+    openssl(&["dgst", "-sha384", "-sign", &private, "-out", out, tbs]);
+    let signature = domain::key::Signature::from_x509_octets(fs::read(&signature).unwrap());
+    let signer = unsigned.assemble(signature).unwrap();
+    let root = desk.write("root.pem", &iaca.pem());
+    let leaf = desk.write("leaf.pem", &signer.pem());
+    openssl(&["verify", "-x509_strict", "-CAfile", &root, &leaf]);
+
+    for (change, to, words) in [
+        ("pathlen:0", "pathlen:1", "pathLenConstraint must be 0"),
+        (",cRLSign", "", "keyUsage must be exactly keyCertSign and cRLSign"),
+        ("email:pki@", "DNS:pki.", "issuerAltName must have an e-mail address or a URI"),
+    ] {
+        let (other, _) = made("bad", &good.replace(change, to), &p384);
+        assert_eq!(lint::supplied_iaca(&other).unwrap_err().detail, words);
+    }
+    for (key, words) in [
+        (&["-newkey", "rsa:3072"][..], "the signature algorithm must be ECDSA"),
+        (&["-newkey", "ed25519"], "the signature algorithm must be ECDSA"),
+    ] {
+        let (other, _) = made("bad", good, key);
+        assert!(lint::supplied_iaca(&other).unwrap_err().detail.starts_with(words));
+        assert_eq!(other.is_self_signed(), other.public_key().is_ok());
+    }
+}
+
 fn iaca_plan(key: &SoftwareKey) -> TbsPlan {
     let data = fixtures::iaca_data_with_everything();
     let options = iaca::Options::default();

@@ -14,13 +14,14 @@ use super::{
     },
 };
 use crate::domain::{
+    alternative_name::IssuerAlternativeName,
     key::{KeyError, PublicKey, sha256},
     request::KeyUsage,
     validity::Validity,
 };
 
 /// The PEM label.
-const LABEL: &str = "CERTIFICATE";
+pub(super) const LABEL: &str = "CERTIFICATE";
 
 /// A certificate, parsed once. Says what is written in it; whether that is good is for
 /// [`super::lint`] and for the caller.
@@ -52,6 +53,15 @@ pub struct ContactNames {
     pub email: Option<String>,
     /// The first uniformResourceIdentifier.
     pub uri: Option<String>,
+}
+
+impl From<&IssuerAlternativeName> for ContactNames {
+    fn from(name: &IssuerAlternativeName) -> Self {
+        Self {
+            email: name.email().map(|email| email.as_str().to_owned()),
+            uri: name.uri().map(|uri| uri.as_str().to_owned()),
+        }
+    }
 }
 
 impl Certificate {
@@ -275,8 +285,9 @@ mod tests {
         assert!(certificate.is_ca() && certificate.may_sign_certificates());
         assert_eq!(certificate.path_length(), Some(0));
         let contact = certificate.issuer_alternative_name().unwrap();
+        let described = fixtures::iaca_data_with_everything().issuer_alternative_name;
+        assert_eq!(contact, ContactNames::from(&described));
         assert_eq!(contact.email.as_deref(), Some("pki@acme.example"));
-        assert_eq!(contact.uri.as_deref(), Some("https://licences.acme.example/iaca"));
         let again = Certificate::from_pem(&certificate.pem().replace('\n', "\r\n")).unwrap();
         assert_eq!(again.der(), certificate.der());
     }

@@ -1,7 +1,7 @@
 //! Certification requests, PKCS#10 (RFC 2986): those of others and our own.
 //!
 //! Of a foreign request only the public key counts, once its owner has proved to hold the private
-//! one. Its subject and the extensions that it asks for are not even read.
+//! one. Its subject and the extensions that it asks for go nowhere.
 
 use der::{Encode, Tag};
 

@@ -30,7 +30,7 @@ pub(super) enum Extension {
     SubjectKeyId(Vec<u8>),
     /// RFC 5280, 4.2.1.1; non-critical, keyIdentifier only.
     AuthorityKeyId(Vec<u8>),
-    /// RFC 5280, 4.2.1.6; non-critical, for a subject is never empty.
+    /// RFC 5280, 4.2.1.6; non-critical, for our subjects are never empty.
     SubjectAlternativeNames(SubjectAlternativeNames),
     /// RFC 5280, 4.2.1.7; non-critical, e-mail first.
     IssuerAlternativeName(IssuerAlternativeName),

@@ -1,7 +1,9 @@
 //! From a plan to octets, and from octets and a signature to a certificate.
 
 use super::{
-    EncodedName, X509Error, algorithm, encoding, lint, pem,
+    EncodedName, X509Error, algorithm,
+    certificate::LABEL,
+    encoding, lint, pem,
     plan::{Signer, TbsPlan},
 };
 use crate::domain::{
@@ -97,7 +99,7 @@ impl SignedCertificate {
 
     /// One PEM block: LF, lines of 64 characters, LF at the end.
     pub fn pem(&self) -> String {
-        pem::encode("CERTIFICATE", &self.der)
+        pem::encode(LABEL, &self.der)
     }
 
     /// SHA-256 over all octets.

@@ -7,7 +7,7 @@ use crate::{
     domain::name::Country,
     x509::{
         algorithm,
-        element::{PRINTABLE_STRING, UTF8_STRING},
+        element::{NULL, PRINTABLE_STRING, UTF8_STRING},
         oid,
         view::TimeView,
     },
@@ -59,9 +59,15 @@ fn serial_entropy(specimen: &Specimen<'_>) -> Verdict {
 
 fn signature_algorithm(specimen: &Specimen<'_>) -> Verdict {
     let expected = specimen.signing_key().map(|key| key.key_type().signature_algorithm());
+    let found = algorithm::read(specimen.view.algorithm).ok();
     require(
-        expected.is_some_and(|expected| specimen.view.algorithm == algorithm::identifier(expected)),
+        found.is_some() && found == expected,
         "the signature algorithm must be the signing key's",
+    )?;
+    // RFC 4055, 5: NULL for RSA; the reader has seen to it that ECDSA has none.
+    require(
+        found.is_some_and(algorithm::is_ecdsa) || specimen.view.algorithm.ends_with(&[NULL, 0]),
+        "the parameters of an RSA signature must be NULL",
     )
 }
 

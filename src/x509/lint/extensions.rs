@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use der::asn1::ObjectIdentifier;
 
 use super::{Finding, Rule, Specimen, Verdict, require};
@@ -114,9 +115,16 @@ fn subject_key_identifier(specimen: &Specimen<'_>) -> Verdict {
         None => return Ok(()),
     };
     require(
-        specimen.subject_key.as_ref().is_some_and(|key| key.subject_key_id() == found),
+        key_id(specimen).as_deref() == Some(found),
         "the subjectKeyIdentifier must be the SHA-1 of the public key's bits",
     )
+}
+
+/// Method 1, from the octets: without tag, length and count of unused bits.
+fn key_id(specimen: &Specimen<'_>) -> Option<Vec<u8>> {
+    let fields = Element::strict(specimen.view.spki)?.children()?;
+    let bits = fields.get(1)?.content.get(1..)?;
+    Some(digest(&SHA1_FOR_LEGACY_USE_ONLY, bits).as_ref().to_vec())
 }
 
 fn authority_key_identifier(specimen: &Specimen<'_>) -> Verdict {
@@ -128,7 +136,7 @@ fn authority_key_identifier(specimen: &Specimen<'_>) -> Verdict {
     )?;
     let expected = match specimen.signer() {
         Some(issuer) => Some(issuer.key_id.clone()),
-        None => specimen.subject_key.as_ref().map(|key| key.subject_key_id().to_vec()),
+        None => key_id(specimen),
     };
     require(
         found.key_id.is_some() && found.key_id == expected.as_deref(),

@@ -6,7 +6,10 @@ use super::{
     require,
 };
 use crate::{
-    domain::{key::KeyType, request::KeyUsage},
+    domain::{
+        key::{KeyType, PublicKey},
+        request::KeyUsage,
+    },
     x509::{
         oid,
         view::value::{self, GeneralNameView},
@@ -106,9 +109,8 @@ fn alternative_names(specimen: &Specimen<'_>) -> Verdict {
 }
 
 fn rsa_2048_is_no_ca(specimen: &Specimen<'_>) -> Verdict {
-    let is_short = |key: Option<&crate::domain::key::PublicKey>| {
-        key.is_some_and(|key| key.key_type() == KeyType::Rsa2048)
-    };
+    let is_short =
+        |key: Option<&PublicKey>| key.is_some_and(|key| key.key_type() == KeyType::Rsa2048);
     let ca_key_is_short =
         certificate_authority(specimen)?.is_some() && is_short(specimen.subject_key.as_ref());
     let signer_is_short = is_short(specimen.signer().map(|issuer| &issuer.key));

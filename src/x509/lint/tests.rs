@@ -126,6 +126,10 @@ impl Specimen {
         self.validity = encoding::validity(fixtures::validity(from, to)).unwrap();
     }
 
+    fn valid_raw(&mut self, from: &[u8], to: &[u8]) {
+        self.validity = encoding::sequence(&[from, to]).unwrap();
+    }
+
     /// Another certified key, with all that follows from it.
     fn rekey(&mut self, key: &PublicKey) {
         self.spki = key.spki_der().to_vec();
@@ -241,6 +245,11 @@ const OURS: &[Case] = &[
     ("signature-algorithm", leaf, |s| {
         // Parameters where RFC 5758 wants none.
         s.algorithm = b"\x30\x0c\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02\x05\x00".to_vec();
+    }),
+    ("signature-algorithm", leaf, |s| {
+        // No parameters where RFC 4055 wants NULL.
+        s.issuer_side.as_mut().unwrap().key = fixtures::rsa_2048();
+        s.algorithm = b"\x30\x0b\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b".to_vec();
     }),
     ("issuer-octets", iaca, |s| s.issuer = name(&[C, CN])),
     ("issuer-octets", document_signer, |s| {
@@ -524,12 +533,6 @@ fn an_operator_may_lift_the_rule_that_a_ca_needs_key_cert_sign() {
     let unsigned = UnsignedCertificate::encode(plan).unwrap();
     let strict = tbs(Profile::Generic, unsigned.tbs_der(), SignedBy::Itself, false);
     assert_eq!(strict.unwrap_err().rule, "generic-key-cert-sign");
-}
-
-impl Specimen {
-    fn valid_raw(&mut self, from: &[u8], to: &[u8]) {
-        self.validity = encoding::sequence(&[from, to]).unwrap();
-    }
 }
 
 fn points(points: &[&[u8]]) -> Vec<u8> {
