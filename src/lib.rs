@@ -3,3 +3,4 @@
 pub mod domain;
 pub mod audit;
 pub mod ledger;
+pub mod x509;

@@ -1,0 +1,116 @@
+//! `AlgorithmIdentifier` of signatures.
+
+use der::asn1::ObjectIdentifier;
+
+use super::element::{Element, NULL, OBJECT_IDENTIFIER, SEQUENCE};
+use crate::domain::key::{PublicKey, SignatureAlgorithm};
+
+/// The octets we write: parameters absent for ECDSA (RFC 5758, 3.2), NULL for RSA (RFC 4055, 5).
+pub(super) fn identifier(algorithm: SignatureAlgorithm) -> &'static [u8] {
+    match algorithm {
+        SignatureAlgorithm::EcdsaSha256 => b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02",
+        SignatureAlgorithm::EcdsaSha384 => b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x03",
+        SignatureAlgorithm::EcdsaSha512 => b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x04",
+        SignatureAlgorithm::RsaSha256 => {
+            b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0b\x05\x00"
+        }
+        SignatureAlgorithm::RsaSha384 => {
+            b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0c\x05\x00"
+        }
+        SignatureAlgorithm::RsaSha512 => {
+            b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0d\x05\x00"
+        }
+    }
+}
+
+/// The algorithm of a foreign signature, and its name when it is none that we verify.
+pub(super) fn read(der: &[u8]) -> Result<SignatureAlgorithm, ForeignAlgorithm> {
+    let fields = Element::strict(der)
+        .filter(|element| element.tag == SEQUENCE)
+        .and_then(|element| element.children())
+        .ok_or(ForeignAlgorithm::Malformed)?;
+    let (oid, parameters) = match fields.as_slice() {
+        [oid] if oid.tag == OBJECT_IDENTIFIER => (oid, None),
+        [oid, parameters] if oid.tag == OBJECT_IDENTIFIER => (oid, Some(parameters.tag)),
+        _ => return Err(ForeignAlgorithm::Malformed),
+    };
+    let oid = oid.as_oid().ok_or(ForeignAlgorithm::Malformed)?;
+    let (algorithm, is_rsa) = match oid.to_string().as_str() {
+        "1.2.840.10045.4.3.2" => (SignatureAlgorithm::EcdsaSha256, false),
+        "1.2.840.10045.4.3.3" => (SignatureAlgorithm::EcdsaSha384, false),
+        "1.2.840.10045.4.3.4" => (SignatureAlgorithm::EcdsaSha512, false),
+        "1.2.840.113549.1.1.11" => (SignatureAlgorithm::RsaSha256, true),
+        "1.2.840.113549.1.1.12" => (SignatureAlgorithm::RsaSha384, true),
+        "1.2.840.113549.1.1.13" => (SignatureAlgorithm::RsaSha512, true),
+        "1.2.840.10045.4.1" | "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" => {
+            return Err(ForeignAlgorithm::Sha1);
+        }
+        _ => return Err(ForeignAlgorithm::Unsupported(oid)),
+    };
+    // RFC 4055, 5: readers accept absent parameters as well as NULL.
+    match parameters {
+        None => Ok(algorithm),
+        Some(NULL) if is_rsa => Ok(algorithm),
+        Some(_) => Err(ForeignAlgorithm::Malformed),
+    }
+}
+
+/// Whether `key` made `signature` over `message`, with any hash of the SHA-2 family that fits.
+pub(super) fn verifies(
+    key: &PublicKey,
+    algorithm: SignatureAlgorithm,
+    message: &[u8],
+    signature: &[u8],
+) -> bool {
+    is_ecdsa(algorithm) == key.key_type().is_ec()
+        && key.verifies_with(algorithm.hash(), message, signature)
+}
+
+/// Whether the algorithm is one of ECDSA.
+pub(super) fn is_ecdsa(algorithm: SignatureAlgorithm) -> bool {
+    match algorithm {
+        SignatureAlgorithm::EcdsaSha256
+        | SignatureAlgorithm::EcdsaSha384
+        | SignatureAlgorithm::EcdsaSha512 => true,
+        SignatureAlgorithm::RsaSha256
+        | SignatureAlgorithm::RsaSha384
+        | SignatureAlgorithm::RsaSha512 => false,
+    }
+}
+
+/// An algorithm that we verify nothing with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ForeignAlgorithm {
+    /// Not an `AlgorithmIdentifier`, or with the wrong parameters.
+    Malformed,
+    /// SHA-1 is broken for signatures.
+    Sha1,
+    /// Anything else.
+    Unsupported(ObjectIdentifier),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::key::KeyType;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for key_type in KeyType::ALL {
+            let algorithm = key_type.signature_algorithm();
+            assert_eq!(read(identifier(algorithm)), Ok(algorithm));
+            assert_eq!(is_ecdsa(algorithm), key_type.is_ec());
+        }
+    }
+
+    #[test]
+    fn ecdsa_has_no_parameters_and_sha_1_is_known_and_refused() {
+        let with_null = b"\x30\x0c\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02\x05\x00";
+        assert_eq!(read(with_null), Err(ForeignAlgorithm::Malformed));
+        let sha1 = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x05\x05\x00";
+        assert_eq!(read(sha1), Err(ForeignAlgorithm::Sha1));
+        let ed25519 = b"\x30\x05\x06\x03\x2b\x65\x70";
+        assert!(matches!(read(ed25519), Err(ForeignAlgorithm::Unsupported(_))));
+        assert_eq!(read(b"\x30\x00"), Err(ForeignAlgorithm::Malformed));
+    }
+}

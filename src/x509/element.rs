@@ -1,0 +1,225 @@
+//! Reading DER, element by element: the half of this layer that never writes.
+//!
+//! Strict on purpose (X.690, clause 10): what is not the one encoding of its value is refused, so
+//! that two readers can never disagree about octets that we have signed or relied on.
+
+use der::asn1::ObjectIdentifier;
+
+use super::X509Error;
+
+pub(super) const BOOLEAN: u8 = 0x01;
+pub(super) const INTEGER: u8 = 0x02;
+pub(super) const BIT_STRING: u8 = 0x03;
+pub(super) const OCTET_STRING: u8 = 0x04;
+pub(super) const NULL: u8 = 0x05;
+pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(super) const UTF8_STRING: u8 = 0x0C;
+pub(super) const PRINTABLE_STRING: u8 = 0x13;
+pub(super) const IA5_STRING: u8 = 0x16;
+pub(super) const UTC_TIME: u8 = 0x17;
+pub(super) const GENERALIZED_TIME: u8 = 0x18;
+pub(super) const SEQUENCE: u8 = 0x30;
+pub(super) const SET: u8 = 0x31;
+
+/// `[number]` around a constructed value.
+pub(super) const fn context_constructed(number: u8) -> u8 {
+    0xA0 | number
+}
+
+/// `[number]` in place of a primitive tag.
+pub(super) const fn context_primitive(number: u8) -> u8 {
+    0x80 | number
+}
+
+/// More levels than any certificate has.
+const DEPTH_MAX: usize = 24;
+
+/// One element: its tag, its content, and all its octets.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Element<'a> {
+    pub(super) tag: u8,
+    pub(super) content: &'a [u8],
+    pub(super) der: &'a [u8],
+}
+
+impl<'a> Element<'a> {
+    /// Exactly one element with nothing after it, DER all the way down.
+    pub(super) fn strict(der: &'a [u8]) -> Option<Self> {
+        let (element, rest) = Self::split(der)?;
+        (rest.is_empty() && element.is_strict(0)).then_some(element)
+    }
+
+    /// The first element and what follows it.
+    fn split(octets: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (&[tag, first], _) = octets.split_first_chunk::<2>()?;
+        // Tag numbers above 30 do not occur in X.509.
+        if tag & 0x1F == 0x1F {
+            return None;
+        }
+        let (header, length) = match first {
+            0x00..=0x7F => (2, usize::from(first)),
+            0x81..=0x83 => {
+                let octets_of_length = octets.get(2..2 + usize::from(first & 0x0F))?;
+                let length =
+                    octets_of_length.iter().fold(0, |sum, octet| sum << 8 | usize::from(*octet));
+                let minimal = length > 0x7F && octets_of_length.first() != Some(&0);
+                minimal.then_some((2 + octets_of_length.len(), length))?
+            }
+            _ => return None,
+        };
+        let der = octets.get(..header + length)?;
+        Some((Self { tag, content: &der[header..], der }, &octets[header + length..]))
+    }
+
+    /// The elements inside.
+    pub(super) fn children(&self) -> Option<Vec<Self>> {
+        let mut rest = self.content;
+        let mut children = Vec::new();
+        while !rest.is_empty() {
+            let (child, after) = Self::split(rest)?;
+            children.push(child);
+            rest = after;
+        }
+        Some(children)
+    }
+
+    /// The object identifier that this element is.
+    pub(super) fn as_oid(&self) -> Option<ObjectIdentifier> {
+        (self.tag == OBJECT_IDENTIFIER)
+            .then(|| ObjectIdentifier::from_bytes(self.content).ok())
+            .flatten()
+    }
+
+    fn is_strict(&self, depth: usize) -> bool {
+        if depth > DEPTH_MAX {
+            return false;
+        }
+        if self.tag & 0x20 != 0 {
+            let universal = self.tag & 0xC0 == 0;
+            if universal && !matches!(self.tag, SEQUENCE | SET) {
+                return false;
+            }
+            let Some(children) = self.children() else { return false };
+            let sorted = children.windows(2).all(|pair| pair[0].der <= pair[1].der);
+            return (self.tag != SET || sorted)
+                && children.iter().all(|child| child.is_strict(depth + 1));
+        }
+        let ascii_within = |within: fn(u8) -> bool| self.content.iter().all(|octet| within(*octet));
+        match self.tag {
+            BOOLEAN => matches!(self.content, [0x00 | 0xFF]),
+            INTEGER => is_minimal_integer(self.content),
+            BIT_STRING => match self.content {
+                [unused] => *unused == 0,
+                [unused @ 0..=7, .., last] => last & !(0xFFu8 << unused) == 0,
+                _ => false,
+            },
+            NULL => self.content.is_empty(),
+            OBJECT_IDENTIFIER => self.as_oid().is_some(),
+            UTF8_STRING => std::str::from_utf8(self.content).is_ok(),
+            // X.680, 41.4.
+            PRINTABLE_STRING => {
+                ascii_within(|b| b.is_ascii_alphanumeric() || b" '()+,-./:=?".contains(&b))
+            }
+            IA5_STRING => ascii_within(|b| b.is_ascii()),
+            // SEQUENCE and SET are constructed.
+            0x10 | 0x11 => false,
+            _ => true,
+        }
+    }
+}
+
+/// The fields of a SEQUENCE, taken one after the other.
+pub(super) struct Fields<'a> {
+    of: &'static str,
+    rest: std::vec::IntoIter<Element<'a>>,
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of `element`, which must be a SEQUENCE; `of` names it in errors.
+    pub(super) fn of(of: &'static str, element: Element<'a>) -> Result<Self, X509Error> {
+        match element.children() {
+            Some(children) if element.tag == SEQUENCE => {
+                Ok(Self { of, rest: children.into_iter() })
+            }
+            _ => Err(X509Error::Malformed(of)),
+        }
+    }
+
+    /// The next field, which must have `tag`.
+    pub(super) fn take(&mut self, tag: u8) -> Result<Element<'a>, X509Error> {
+        self.take_if(tag).ok_or(X509Error::Malformed(self.of))
+    }
+
+    /// The next field if it has `tag`.
+    pub(super) fn take_if(&mut self, tag: u8) -> Option<Element<'a>> {
+        match self.rest.as_slice().first() {
+            Some(next) if next.tag == tag => self.rest.next(),
+            _ => None,
+        }
+    }
+
+    /// There must be no further field.
+    pub(super) fn end(self) -> Result<(), X509Error> {
+        if self.rest.len() == 0 { Ok(()) } else { Err(X509Error::Malformed(self.of)) }
+    }
+}
+
+fn is_minimal_integer(content: &[u8]) -> bool {
+    match content {
+        [] => false,
+        [0x00, next, ..] => next & 0x80 != 0,
+        [0xFF, next, ..] => next & 0x80 == 0,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_one_encoding_of_a_value_is_read() {
+        for good in [
+            &[0x30, 0x00][..],
+            &[0x01, 0x01, 0xFF],
+            &[0x02, 0x02, 0x00, 0x80],
+            &[0x03, 0x02, 0x07, 0x80],
+            &[0x31, 0x06, 0x02, 0x01, 0x01, 0x02, 0x01, 0x02],
+        ] {
+            assert!(Element::strict(good).is_some(), "{good:02x?}");
+        }
+        for bad in [
+            &[][..],
+            &[0x30],
+            &[0x30, 0x00, 0x00],
+            &[0x30, 0x80, 0x00, 0x00],
+            &[0x30, 0x81, 0x00],
+            &[0x04, 0x82, 0x00, 0x01, 0x00],
+            &[0x30, 0x01],
+            &[0x01, 0x01, 0x01],
+            &[0x02, 0x02, 0x00, 0x7F],
+            &[0x02, 0x00],
+            &[0x03, 0x02, 0x07, 0x81],
+            &[0x03, 0x01, 0x07],
+            &[0x24, 0x02, 0x04, 0x00],
+            &[0x05, 0x01, 0x00],
+            &[0x06, 0x00],
+            &[0x0C, 0x01, 0xFF],
+            &[0x13, 0x01, b'@'],
+            &[0x16, 0x01, 0x80],
+            &[0x31, 0x06, 0x02, 0x01, 0x02, 0x02, 0x01, 0x01],
+            &[0x1F, 0x20, 0x00],
+        ] {
+            assert!(Element::strict(bad).is_none(), "{bad:02x?}");
+        }
+    }
+
+    #[test]
+    fn nesting_has_an_end() {
+        let mut der = vec![0x30, 0x00];
+        for _ in 0..40 {
+            der.splice(0..0, [0x30, u8::try_from(der.len()).unwrap()]);
+        }
+        assert!(Element::strict(&der).is_none());
+    }
+}

@@ -1,0 +1,200 @@
+//! Whether octets keep the rules of their profile.
+//!
+//! Runs on what was encoded, not on what was meant: everything is read again from the octets, by
+//! code that the encoder does not use. A finding on octets of our own is a defect; nothing is signed.
+//!
+//! A rule is a name, a clause and a function; a profile is a list of rules and a table of extensions.
+
+mod common;
+mod document_signer;
+mod extensions;
+mod generic;
+mod iaca;
+mod supplied;
+
+use super::{
+    Certificate, EncodedName, Issuer, X509Error,
+    element::Element,
+    plan::TbsPlan,
+    profile::Profile,
+    view::{Signed, TbsView},
+};
+use crate::domain::key::PublicKey;
+
+/// A rule that octets break.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{rule} ({clause}): {detail}")]
+pub struct Finding {
+    /// The name of the rule.
+    pub rule: &'static str,
+    /// Where it is written.
+    pub clause: &'static str,
+    /// What is wrong, in words for a caller whose certificate it is.
+    pub detail: String,
+}
+
+/// Who is to sign the octets that are linted.
+#[derive(Debug, Clone, Copy)]
+pub enum SignedBy<'a> {
+    /// The certified key.
+    Itself,
+    /// Another.
+    Issuer(&'a Issuer),
+}
+
+/// Checks a `TBSCertificate` against every rule of `profile`. `ca_without_key_cert_sign` lifts the one
+/// rule of the generic profile that an operator can lift.
+///
+/// # Errors
+/// The first [`Finding`].
+pub fn tbs(
+    profile: Profile,
+    tbs_der: &[u8],
+    signed_by: SignedBy<'_>,
+    ca_without_key_cert_sign: bool,
+) -> Result<(), Finding> {
+    let specimen = Specimen::read(tbs_der, signed_by, ca_without_key_cert_sign)?;
+    let (table, rules) = match profile {
+        Profile::Iaca => (iaca::TABLE, iaca::RULES),
+        Profile::DocumentSigner => (document_signer::TABLE, document_signer::RULES),
+        Profile::Generic => (generic::TABLE, generic::RULES),
+    };
+    run(common::RULES, &specimen)?;
+    extensions::check(table, &specimen)?;
+    run(extensions::RULES, &specimen)?;
+    run(rules, &specimen)
+}
+
+/// Checks a foreign certificate against the whole IACA profile (ISO/IEC 18013-5 Table B.1). Its
+/// subjectKeyIdentifier may be made in any way, and an authorityKeyIdentifier may be there. The
+/// self-signature is not checked here: see [`Certificate::is_self_signed`].
+///
+/// # Errors
+/// The first [`Finding`].
+pub fn supplied_iaca(certificate: &Certificate) -> Result<(), Finding> {
+    let specimen = Specimen::read(certificate.tbs_der(), SignedBy::Itself, false)?;
+    let outer = Signed::read("certificate", certificate.der()).map_err(unreadable)?.algorithm;
+    if outer != specimen.view.algorithm {
+        return Err(Finding {
+            rule: "algorithms-agree",
+            clause: "RFC 5280, 4.1.1.2",
+            detail: "the signature algorithms inside and outside differ".to_owned(),
+        });
+    }
+    run(supplied::RULES, &specimen)?;
+    run(iaca::RULES, &specimen)
+}
+
+/// Compares the octets with the plan they were made from.
+pub(super) fn as_planned(
+    tbs_der: &[u8],
+    plan: &TbsPlan,
+    subject: &EncodedName,
+) -> Result<(), Finding> {
+    let view = Element::strict(tbs_der)
+        .ok_or(X509Error::Malformed("certificate"))
+        .and_then(TbsView::read)
+        .map_err(unreadable)?;
+    let same = view.serial == plan.serial().as_octets()
+        && view.not_before.moment == plan.validity().not_before()
+        && view.not_after.moment == plan.validity().not_after()
+        && view.subject == subject.as_der()
+        && view.spki == plan.subject_key().spki_der()
+        && view.extensions.len() == plan.extensions.len();
+    if same {
+        return Ok(());
+    }
+    Err(Finding {
+        rule: "as-planned",
+        clause: "ours",
+        detail: "the octets say something else than the plan".to_owned(),
+    })
+}
+
+/// Octets laid out for the rules.
+struct Specimen<'a> {
+    view: TbsView<'a>,
+    issuer: EncodedName,
+    subject: EncodedName,
+    /// The certified key, when it is of a type that we know and encoded in the one way.
+    subject_key: Option<PublicKey>,
+    signed_by: SignedBy<'a>,
+    ca_without_key_cert_sign: bool,
+}
+
+impl<'a> Specimen<'a> {
+    fn read(
+        tbs_der: &'a [u8],
+        signed_by: SignedBy<'a>,
+        ca_without_key_cert_sign: bool,
+    ) -> Result<Self, Finding> {
+        let element = Element::strict(tbs_der).ok_or_else(|| Finding {
+            rule: "strict-der",
+            clause: "X.690, 10",
+            detail: "the octets are not DER".to_owned(),
+        })?;
+        let view = TbsView::read(element).map_err(unreadable)?;
+        Ok(Self {
+            issuer: EncodedName::from_der(view.issuer).map_err(unreadable)?,
+            subject: EncodedName::from_der(view.subject).map_err(unreadable)?,
+            subject_key: PublicKey::from_spki_der(view.spki)
+                .ok()
+                .filter(|key| key.spki_der() == view.spki),
+            view,
+            signed_by,
+            ca_without_key_cert_sign,
+        })
+    }
+
+    /// The key that signs: the issuer's, or the certified one.
+    fn signing_key(&self) -> Option<&PublicKey> {
+        match self.signed_by {
+            SignedBy::Itself => self.subject_key.as_ref(),
+            SignedBy::Issuer(issuer) => Some(&issuer.key),
+        }
+    }
+
+    /// The one who signs, when it is another.
+    fn signer(&self) -> Option<&'a Issuer> {
+        match self.signed_by {
+            SignedBy::Itself => None,
+            SignedBy::Issuer(issuer) => Some(issuer),
+        }
+    }
+
+    /// `notAfter - notBefore`, in seconds.
+    fn span_seconds(&self) -> i64 {
+        self.view.not_after.moment.unix() - self.view.not_before.moment.unix()
+    }
+}
+
+/// What a rule finds: nothing, or what is wrong.
+type Verdict = Result<(), String>;
+
+/// A rule with its name and the clause it comes from.
+struct Rule {
+    name: &'static str,
+    clause: &'static str,
+    check: fn(&Specimen<'_>) -> Verdict,
+}
+
+fn run(rules: &[Rule], specimen: &Specimen<'_>) -> Result<(), Finding> {
+    rules.iter().try_for_each(|rule| {
+        (rule.check)(specimen).map_err(|detail| Finding {
+            rule: rule.name,
+            clause: rule.clause,
+            detail,
+        })
+    })
+}
+
+fn require(holds: bool, otherwise: &str) -> Verdict {
+    if holds { Ok(()) } else { Err(otherwise.to_owned()) }
+}
+
+fn unreadable(error: X509Error) -> Finding {
+    Finding { rule: "readable", clause: "RFC 5280, 4.1", detail: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests;

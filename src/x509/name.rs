@@ -1,0 +1,306 @@
+//! Distinguished names as exact octets.
+//!
+//! An issuer name is copied from the issuer's certificate and compared octet by octet (ISO/IEC
+//! 18013-5 B.1.1): a name that is taken apart and written again may change its string types.
+
+use std::fmt;
+
+use der::{
+    Encode, Tag,
+    asn1::{ObjectIdentifier, PrintableStringRef, Utf8StringRef},
+};
+
+use super::{
+    X509Error,
+    element::{Element, IA5_STRING, PRINTABLE_STRING, SEQUENCE, SET, UTF8_STRING},
+    encoding, oid,
+};
+use crate::domain::name::{AttributeText, DistinguishedName};
+
+/// A DER `Name` (RFC 5280, 4.1.2.4) kept as exact octets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EncodedName(Vec<u8>);
+
+impl EncodedName {
+    /// C, CN, ST, O, L, OU in this order, one attribute per RDN; C as PrintableString, the others
+    /// as UTF8String.
+    ///
+    /// # Errors
+    /// [`X509Error::Encoding`]; with values that satisfy their types it does not happen.
+    pub fn encode(name: &DistinguishedName) -> Result<Self, X509Error> {
+        let utf8 = |text: &AttributeText| Utf8StringRef::new(text.as_str())?.to_der();
+        let country = match &name.country {
+            Some(country) => Some(PrintableStringRef::new(country.as_str())?.to_der()?),
+            None => None,
+        };
+        let optional = |text: &Option<AttributeText>| text.as_ref().map(utf8).transpose();
+        let values = [
+            (oid::COUNTRY, country),
+            (oid::COMMON_NAME, Some(utf8(&name.common_name)?)),
+            (oid::STATE_OR_PROVINCE, optional(&name.state_or_province)?),
+            (oid::ORGANIZATION, optional(&name.organization)?),
+            (oid::LOCALITY, optional(&name.locality)?),
+            (oid::ORGANIZATIONAL_UNIT, optional(&name.organizational_unit)?),
+        ];
+        let mut rdns = Vec::new();
+        for (kind, value) in values {
+            if let Some(value) = value {
+                let attribute = encoding::sequence(&[&kind.to_der()?, &value])?;
+                rdns.extend(encoding::element(Tag::Set, &[&attribute])?);
+            }
+        }
+        Ok(Self(encoding::sequence(&[&rdns])?))
+    }
+
+    /// Keeps the octets of a foreign name.
+    ///
+    /// # Errors
+    /// [`X509Error::Malformed`] unless it is a `Name` in strict DER with nothing after it.
+    pub fn from_der(der: &[u8]) -> Result<Self, X509Error> {
+        read(der)?;
+        Ok(Self(der.to_vec()))
+    }
+
+    /// The octets.
+    pub fn as_der(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The decoded values; of an attribute that occurs twice, the first.
+    pub fn attributes(&self) -> NameAttributes {
+        let rdns = self.rdns();
+        let value =
+            |kind| rdns.iter().flatten().find(|ava| ava.kind == kind).and_then(Attribute::text);
+        NameAttributes {
+            country: value(oid::COUNTRY),
+            common_name: value(oid::COMMON_NAME),
+            state_or_province: value(oid::STATE_OR_PROVINCE),
+            organization: value(oid::ORGANIZATION),
+            locality: value(oid::LOCALITY),
+            organizational_unit: value(oid::ORGANIZATIONAL_UNIT),
+        }
+    }
+
+    /// The RDNs, each with its attributes.
+    pub(super) fn rdns(&self) -> Vec<Vec<Attribute<'_>>> {
+        // Both constructors leave only what can be read.
+        read(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for EncodedName {
+    /// RFC 4514, but in the order of the encoding: `C=NL,CN=Acme Licence Root 2026`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, rdn) in self.rdns().iter().enumerate() {
+            for (position, attribute) in rdn.iter().enumerate() {
+                match (index, position) {
+                    (0, 0) => {}
+                    (_, 0) => f.write_str(",")?,
+                    _ => f.write_str("+")?,
+                }
+                write!(f, "{attribute}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for EncodedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EncodedName({self})")
+    }
+}
+
+/// The values of a name that the profiles speak of; other attributes are left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameAttributes {
+    /// countryName.
+    pub country: Option<String>,
+    /// commonName.
+    pub common_name: Option<String>,
+    /// stateOrProvinceName.
+    pub state_or_province: Option<String>,
+    /// organizationName.
+    pub organization: Option<String>,
+    /// localityName.
+    pub locality: Option<String>,
+    /// organizationalUnitName.
+    pub organizational_unit: Option<String>,
+}
+
+impl From<&DistinguishedName> for NameAttributes {
+    fn from(name: &DistinguishedName) -> Self {
+        let text = |value: &Option<AttributeText>| value.as_ref().map(|v| v.as_str().to_owned());
+        Self {
+            country: name.country.map(|country| country.as_str().to_owned()),
+            common_name: Some(name.common_name.as_str().to_owned()),
+            state_or_province: text(&name.state_or_province),
+            organization: text(&name.organization),
+            locality: text(&name.locality),
+            organizational_unit: text(&name.organizational_unit),
+        }
+    }
+}
+
+/// One `AttributeTypeAndValue`.
+pub(super) struct Attribute<'a> {
+    pub(super) kind: ObjectIdentifier,
+    pub(super) value: Element<'a>,
+}
+
+impl Attribute<'_> {
+    /// The value as text; `None` for the string types that nobody should use any more.
+    pub(super) fn text(&self) -> Option<String> {
+        matches!(self.value.tag, UTF8_STRING | PRINTABLE_STRING | IA5_STRING)
+            .then(|| String::from_utf8(self.value.content.to_vec()).ok())
+            .flatten()
+    }
+}
+
+impl fmt::Display for Attribute<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (short_name(self.kind), self.text()) {
+            (Some(short), Some(text)) => {
+                write!(f, "{short}=")?;
+                write_escaped(f, &text)
+            }
+            // RFC 4514, 2.4: the octets of the value, when it has no text of its own.
+            (short, _) => {
+                match short {
+                    Some(short) => f.write_str(short)?,
+                    None => write!(f, "{}", self.kind)?,
+                }
+                f.write_str("=#")?;
+                self.value.der.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+            }
+        }
+    }
+}
+
+/// RFC 4514, 3.
+fn short_name(kind: ObjectIdentifier) -> Option<&'static str> {
+    match kind {
+        oid::COUNTRY => Some("C"),
+        oid::COMMON_NAME => Some("CN"),
+        oid::STATE_OR_PROVINCE => Some("ST"),
+        oid::ORGANIZATION => Some("O"),
+        oid::LOCALITY => Some("L"),
+        oid::ORGANIZATIONAL_UNIT => Some("OU"),
+        _ => match kind.to_string().as_str() {
+            "2.5.4.9" => Some("STREET"),
+            "0.9.2342.19200300.100.1.25" => Some("DC"),
+            "0.9.2342.19200300.100.1.1" => Some("UID"),
+            _ => None,
+        },
+    }
+}
+
+/// RFC 4514, 2.4; control characters too, for the text goes into logs.
+fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    let last = text.chars().count().saturating_sub(1);
+    for (index, character) in text.chars().enumerate() {
+        match character {
+            '"' | '+' | ',' | ';' | '<' | '>' | '\\' => write!(f, "\\{character}")?,
+            ' ' if index == 0 || index == last => f.write_str("\\ ")?,
+            '#' if index == 0 => f.write_str("\\#")?,
+            _ if character.is_control() => {
+                let mut buffer = [0; 4];
+                for octet in character.encode_utf8(&mut buffer).bytes() {
+                    write!(f, "\\{octet:02x}")?;
+                }
+            }
+            _ => write!(f, "{character}")?,
+        }
+    }
+    Ok(())
+}
+
+fn read(der: &[u8]) -> Result<Vec<Vec<Attribute<'_>>>, X509Error> {
+    let malformed = || X509Error::Malformed("name");
+    let name = Element::strict(der).filter(|name| name.tag == SEQUENCE).ok_or_else(malformed)?;
+    let mut rdns = Vec::new();
+    for set in name.children().ok_or_else(malformed)? {
+        let attributes = set
+            .children()
+            .filter(|attributes| set.tag == SET && !attributes.is_empty())
+            .ok_or_else(malformed)?;
+        rdns.push(attributes.into_iter().map(attribute).collect::<Result<_, _>>()?);
+    }
+    Ok(rdns)
+}
+
+fn attribute(element: Element<'_>) -> Result<Attribute<'_>, X509Error> {
+    match element.children().as_deref() {
+        Some([kind, value]) if element.tag == SEQUENCE => kind.as_oid().map(|kind| (kind, *value)),
+        _ => None,
+    }
+    .map(|(kind, value)| Attribute { kind, value })
+    .ok_or(X509Error::Malformed("name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::name::{AttributeKind, Country};
+
+    fn named(common_name: &str) -> DistinguishedName {
+        DistinguishedName {
+            country: Some(Country::parse("NL").unwrap()),
+            common_name: AttributeText::parse(AttributeKind::CommonName, common_name).unwrap(),
+            state_or_province: AttributeText::parse(AttributeKind::StateOrProvince, "Utrecht").ok(),
+            organization: AttributeText::parse(AttributeKind::Organization, "Acme, Inc.").ok(),
+            locality: None,
+            organizational_unit: None,
+        }
+    }
+
+    #[test]
+    fn a_name_is_written_in_our_order_and_read_back() {
+        let encoded = EncodedName::encode(&named("Acme Licence Root 2026")).unwrap();
+        assert_eq!(encoded.to_string(), "C=NL,CN=Acme Licence Root 2026,ST=Utrecht,O=Acme\\, Inc.");
+        assert_eq!(encoded.attributes(), NameAttributes::from(&named("Acme Licence Root 2026")));
+        assert_eq!(EncodedName::from_der(encoded.as_der()).unwrap(), encoded);
+        // C: PrintableString; CN: UTF8String.
+        assert_eq!(encoded.as_der()[2..13], *b"\x31\x0b\x30\x09\x06\x03\x55\x04\x06\x13\x02");
+        assert_eq!(encoded.as_der()[15..25], *b"\x31\x1f\x30\x1d\x06\x03\x55\x04\x03\x0c");
+    }
+
+    #[test]
+    fn special_characters_are_escaped_in_text() {
+        let shown = |text: &str| {
+            let value = encoding::element(Tag::Utf8String, &[text.as_bytes()]).unwrap();
+            let ava = encoding::sequence(&[&oid::COMMON_NAME.to_der().unwrap(), &value]).unwrap();
+            let rdn = encoding::element(Tag::Set, &[&ava]).unwrap();
+            EncodedName::from_der(&encoding::sequence(&[&rdn]).unwrap()).unwrap().to_string()
+        };
+        assert_eq!(shown("a+b;c<d>\"\\"), "CN=a\\+b\\;c\\<d\\>\\\"\\\\");
+        assert_eq!(shown("#x "), "CN=\\#x\\ ");
+        assert_eq!(shown("a\0\nb"), "CN=a\\00\\0ab");
+        assert_eq!(shown("Ünïcode"), "CN=Ünïcode");
+    }
+
+    #[test]
+    fn unknown_attributes_and_old_string_types_are_shown_as_octets() {
+        // serialNumber 2.5.4.5 = PrintableString "7"; CN = BMPString "a".
+        let der = b"\x30\x1a\x31\x0a\x30\x08\x06\x03\x55\x04\x05\x13\x01\x37\
+                    \x31\x0c\x30\x0a\x06\x03\x55\x04\x03\x1e\x03\x00\x61\x00";
+        let name = EncodedName::from_der(der).unwrap();
+        assert_eq!(name.to_string(), "2.5.4.5=#130137,CN=#1e03006100");
+        assert_eq!(name.attributes(), NameAttributes::default());
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        for bad in [
+            &b""[..],
+            b"\x31\x00",
+            b"\x30\x02\x31\x00",
+            b"\x30\x02\x30\x00",
+            b"\x30\x04\x31\x02\x30\x00",
+            b"\x30\x00\x00",
+        ] {
+            assert!(EncodedName::from_der(bad).is_err(), "{bad:02x?}");
+        }
+        assert!(EncodedName::from_der(b"\x30\x00").unwrap().to_string().is_empty());
+    }
+}

@@ -1,0 +1,184 @@
+//! What signed octets say, without copying and without judging.
+
+pub(super) mod value;
+
+use der::asn1::ObjectIdentifier;
+
+use super::{
+    X509Error,
+    element::{
+        BIT_STRING, BOOLEAN, Element, Fields, GENERALIZED_TIME, INTEGER, OBJECT_IDENTIFIER,
+        OCTET_STRING, SEQUENCE, UTC_TIME, context_constructed, context_primitive,
+    },
+};
+use crate::domain::time::Timestamp;
+
+/// Something signed: a certificate (RFC 5280, 4.1.1) or a certification request (RFC 2986, 4.2).
+pub(super) struct Signed<'a> {
+    /// The octets that are signed.
+    pub(super) tbs: Element<'a>,
+    /// `AlgorithmIdentifier`, all its octets.
+    pub(super) algorithm: &'a [u8],
+    /// Without the count of unused bits, which is 0.
+    pub(super) signature: &'a [u8],
+}
+
+impl<'a> Signed<'a> {
+    pub(super) fn read(of: &'static str, der: &'a [u8]) -> Result<Self, X509Error> {
+        let element = Element::strict(der).ok_or(X509Error::Malformed(of))?;
+        let mut fields = Fields::of(of, element)?;
+        let tbs = fields.take(SEQUENCE)?;
+        let algorithm = fields.take(SEQUENCE)?.der;
+        let signature = match fields.take(BIT_STRING)?.content {
+            [0, signature @ ..] => signature,
+            _ => return Err(X509Error::Malformed(of)),
+        };
+        fields.end()?;
+        Ok(Self { tbs, algorithm, signature })
+    }
+}
+
+/// `TBSCertificate` (RFC 5280, 4.1.2).
+pub(super) struct TbsView<'a> {
+    /// 0 for v1, 2 for v3.
+    pub(super) version: u8,
+    /// Content of the INTEGER.
+    pub(super) serial: &'a [u8],
+    /// `AlgorithmIdentifier`, all its octets.
+    pub(super) algorithm: &'a [u8],
+    /// `Name`, all its octets.
+    pub(super) issuer: &'a [u8],
+    pub(super) not_before: TimeView,
+    pub(super) not_after: TimeView,
+    /// `Name`, all its octets.
+    pub(super) subject: &'a [u8],
+    /// `SubjectPublicKeyInfo`, all its octets.
+    pub(super) spki: &'a [u8],
+    /// Whether issuerUniqueID or subjectUniqueID is there.
+    pub(super) has_unique_ids: bool,
+    /// In the order of the encoding.
+    pub(super) extensions: Vec<ExtensionView<'a>>,
+}
+
+/// A time and the type it is written as.
+#[derive(Clone, Copy)]
+pub(super) struct TimeView {
+    pub(super) is_utc_time: bool,
+    pub(super) moment: Timestamp,
+}
+
+/// `Extension` (RFC 5280, 4.1.2.9).
+#[derive(Clone, Copy)]
+pub(super) struct ExtensionView<'a> {
+    pub(super) oid: ObjectIdentifier,
+    pub(super) critical: bool,
+    /// Content of extnValue.
+    pub(super) value: &'a [u8],
+}
+
+impl<'a> TbsView<'a> {
+    pub(super) fn read(tbs: Element<'a>) -> Result<Self, X509Error> {
+        let mut fields = Fields::of("certificate", tbs)?;
+        let version = match fields.take_if(context_constructed(0)).map(|version| version.content) {
+            None => 0,
+            // DEFAULT v1 is left out.
+            Some(&[INTEGER, 1, version @ 1..=2]) => version,
+            Some(_) => return Err(X509Error::Malformed("version")),
+        };
+        let serial = fields.take(INTEGER)?.content;
+        let algorithm = fields.take(SEQUENCE)?.der;
+        let issuer = fields.take(SEQUENCE)?.der;
+        let (not_before, not_after) = validity(fields.take(SEQUENCE)?)?;
+        let subject = fields.take(SEQUENCE)?.der;
+        let spki = fields.take(SEQUENCE)?.der;
+        let issuer_unique_id = fields.take_if(context_primitive(1));
+        let subject_unique_id = fields.take_if(context_primitive(2));
+        let extensions = match fields.take_if(context_constructed(3)) {
+            Some(wrapper) => extensions(wrapper)?,
+            None => Vec::new(),
+        };
+        fields.end()?;
+        Ok(Self {
+            version,
+            serial,
+            algorithm,
+            issuer,
+            not_before,
+            not_after,
+            subject,
+            spki,
+            has_unique_ids: issuer_unique_id.is_some() || subject_unique_id.is_some(),
+            extensions,
+        })
+    }
+
+    /// The extension, when it is there.
+    pub(super) fn extension(&self, oid: ObjectIdentifier) -> Option<ExtensionView<'a>> {
+        self.extensions.iter().find(|extension| extension.oid == oid).copied()
+    }
+}
+
+fn validity(element: Element<'_>) -> Result<(TimeView, TimeView), X509Error> {
+    match element.children().as_deref() {
+        Some([not_before, not_after]) => Ok((time(not_before)?, time(not_after)?)),
+        _ => Err(X509Error::Malformed("validity")),
+    }
+}
+
+/// `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`: seconds always, no fraction, no offset (RFC 5280, 4.1.2.5).
+fn time(element: &Element<'_>) -> Result<TimeView, X509Error> {
+    let malformed = || X509Error::Malformed("validity");
+    let digits = std::str::from_utf8(element.content)
+        .ok()
+        .and_then(|text| text.strip_suffix('Z'))
+        .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
+        .ok_or_else(malformed)?;
+    let is_utc_time = element.tag == UTC_TIME;
+    let digits = match (element.tag, digits.len()) {
+        (UTC_TIME, 12) => format!("{}{digits}", if digits < "50" { "20" } else { "19" }),
+        (GENERALIZED_TIME, 14) => digits.to_owned(),
+        _ => return Err(malformed()),
+    };
+    let rfc3339 = format!(
+        "{}-{}-{}T{}:{}:{}Z",
+        &digits[..4],
+        &digits[4..6],
+        &digits[6..8],
+        &digits[8..10],
+        &digits[10..12],
+        &digits[12..]
+    );
+    let moment = Timestamp::parse(&rfc3339).map_err(|_| malformed())?;
+    Ok(TimeView { is_utc_time, moment })
+}
+
+/// The content of `[3]`: one SEQUENCE, which is not empty.
+fn extensions(wrapper: Element<'_>) -> Result<Vec<ExtensionView<'_>>, X509Error> {
+    match wrapper.children().as_deref() {
+        Some([list]) if list.tag == SEQUENCE => extension_list(*list),
+        _ => Err(X509Error::Malformed("extensions")),
+    }
+}
+
+/// `Extensions`, SIZE (1..MAX).
+pub(super) fn extension_list(list: Element<'_>) -> Result<Vec<ExtensionView<'_>>, X509Error> {
+    let children = list
+        .children()
+        .filter(|children| !children.is_empty())
+        .ok_or(X509Error::Malformed("extensions"))?;
+    children.into_iter().map(extension).collect()
+}
+
+fn extension(element: Element<'_>) -> Result<ExtensionView<'_>, X509Error> {
+    let mut fields = Fields::of("extensions", element)?;
+    let oid = fields.take(OBJECT_IDENTIFIER)?.as_oid().ok_or(X509Error::Malformed("extensions"))?;
+    let critical = match fields.take_if(BOOLEAN).map(|critical| critical.content) {
+        None => false,
+        Some([0xFF]) => true,
+        // DEFAULT FALSE is left out (X.690, 11.5).
+        Some(_) => return Err(X509Error::Malformed("extensions")),
+    };
+    let value = fields.take(OCTET_STRING)?.content;
+    fields.end()?;
+    Ok(ExtensionView { oid, critical, value })
+}

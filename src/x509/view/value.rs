@@ -1,0 +1,234 @@
+//! What the values of the extensions say that the profiles know.
+
+use der::asn1::ObjectIdentifier;
+
+use crate::{
+    domain::request::KeyUsage,
+    x509::{
+        X509Error,
+        element::{
+            BIT_STRING, BOOLEAN, Element, Fields, INTEGER, OCTET_STRING, SEQUENCE,
+            context_constructed, context_primitive,
+        },
+    },
+};
+
+/// RFC 5280, 4.2.1.9: `None` for an end entity, the path length inside for a CA. A length above 255
+/// says no more than 255.
+pub(in crate::x509) fn basic_constraints(value: &[u8]) -> Result<Option<Option<u8>>, X509Error> {
+    let mut fields = Fields::of("basicConstraints", strict("basicConstraints", value)?)?;
+    let ca = fields.take_if(BOOLEAN).map(|ca| ca.content);
+    let length = fields.take_if(INTEGER).map(|length| length.content);
+    fields.end()?;
+    match (ca, length) {
+        (None, None) => Ok(None),
+        (Some([0xFF]), None) => Ok(Some(None)),
+        (Some([0xFF]), Some([first, ..])) if first & 0x80 != 0 => malformed("basicConstraints"),
+        (Some([0xFF]), Some([length] | [0, length])) => Ok(Some(Some(*length))),
+        (Some([0xFF]), Some(_)) => Ok(Some(Some(u8::MAX))),
+        // DEFAULT FALSE is left out, and a length needs a CA.
+        _ => malformed("basicConstraints"),
+    }
+}
+
+/// RFC 5280, 4.2.1.3: a named bit list, at least one bit, no trailing zero bits (X.690, 11.2.2).
+pub(in crate::x509) fn key_usage(value: &[u8]) -> Result<Vec<KeyUsage>, X509Error> {
+    let element = strict("keyUsage", value)?;
+    let (unused, bits) = match element.content {
+        [unused, bits @ ..] if element.tag == BIT_STRING && (1..=2).contains(&bits.len()) => {
+            (*unused, bits)
+        }
+        _ => return malformed("keyUsage"),
+    };
+    let is_set = |position: usize| {
+        bits.get(position / 8).is_some_and(|octet| octet & (0x80 >> (position % 8)) != 0)
+    };
+    // The last bit that is written must be set, and be one that has a name.
+    let last = bits.len() * 8 - 1 - usize::from(unused);
+    if last >= KeyUsage::ALL.len() || !is_set(last) {
+        return malformed("keyUsage");
+    }
+    Ok(KeyUsage::ALL
+        .into_iter()
+        .enumerate()
+        .filter_map(|(position, usage)| is_set(position).then_some(usage))
+        .collect())
+}
+
+/// RFC 5280, 4.2.1.2.
+pub(in crate::x509) fn subject_key_id(value: &[u8]) -> Result<&[u8], X509Error> {
+    let element = strict("subjectKeyIdentifier", value)?;
+    if element.tag == OCTET_STRING && !element.content.is_empty() {
+        Ok(element.content)
+    } else {
+        malformed("subjectKeyIdentifier")
+    }
+}
+
+/// RFC 5280, 4.2.1.1.
+pub(in crate::x509) struct AuthorityKeyId<'a> {
+    pub(in crate::x509) key_id: Option<&'a [u8]>,
+    /// Whether authorityCertIssuer or authorityCertSerialNumber is there.
+    pub(in crate::x509) has_issuer_and_serial: bool,
+}
+
+/// RFC 5280, 4.2.1.1.
+pub(in crate::x509) fn authority_key_id(value: &[u8]) -> Result<AuthorityKeyId<'_>, X509Error> {
+    let mut fields =
+        Fields::of("authorityKeyIdentifier", strict("authorityKeyIdentifier", value)?)?;
+    let key_id = fields.take_if(context_primitive(0)).map(|key_id| key_id.content);
+    let issuer = fields.take_if(context_constructed(1));
+    let serial = fields.take_if(context_primitive(2));
+    fields.end()?;
+    Ok(AuthorityKeyId { key_id, has_issuer_and_serial: issuer.is_some() || serial.is_some() })
+}
+
+/// RFC 5280, 4.2.1.12: at least one.
+pub(in crate::x509) fn extended_key_usage(
+    value: &[u8],
+) -> Result<Vec<ObjectIdentifier>, X509Error> {
+    let children = sequence("extKeyUsage", value)?;
+    children.iter().map(|child| child.as_oid().ok_or(X509Error::Malformed("extKeyUsage"))).collect()
+}
+
+/// `GeneralName` (RFC 5280, 4.2.1.6), the forms that we write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::x509) enum GeneralNameView<'a> {
+    Email(&'a str),
+    Dns(&'a str),
+    Uri(&'a str),
+    Ip(&'a [u8]),
+    Other,
+}
+
+/// `GeneralNames`: at least one.
+pub(in crate::x509) fn general_names<'a>(
+    of: &'static str,
+    value: &'a [u8],
+) -> Result<Vec<GeneralNameView<'a>>, X509Error> {
+    sequence(of, value)?.iter().map(|name| general_name(of, name)).collect()
+}
+
+/// What a `DistributionPoint` (RFC 5280, 4.2.1.13) says.
+pub(in crate::x509) struct DistributionPointView<'a> {
+    pub(in crate::x509) full_name: Vec<GeneralNameView<'a>>,
+    /// Whether reasons or cRLIssuer is there.
+    pub(in crate::x509) is_partial: bool,
+}
+
+/// RFC 5280, 4.2.1.13: at least one.
+pub(in crate::x509) fn crl_distribution_points(
+    value: &[u8],
+) -> Result<Vec<DistributionPointView<'_>>, X509Error> {
+    const OF: &str = "cRLDistributionPoints";
+    sequence(OF, value)?.into_iter().map(|point| distribution_point(OF, point)).collect()
+}
+
+fn distribution_point<'a>(
+    of: &'static str,
+    point: Element<'a>,
+) -> Result<DistributionPointView<'a>, X509Error> {
+    let mut fields = Fields::of(of, point)?;
+    let name = fields.take_if(context_constructed(0));
+    let reasons = fields.take_if(context_primitive(1));
+    let crl_issuer = fields.take_if(context_constructed(2));
+    fields.end()?;
+    let mut full_name = Vec::new();
+    if let Some(choices) = name.and_then(|name| name.children()) {
+        for choice in choices.iter().filter(|choice| choice.tag == context_constructed(0)) {
+            for name in choice.children().unwrap_or_default() {
+                full_name.push(general_name(of, &name)?);
+            }
+        }
+    }
+    Ok(DistributionPointView { full_name, is_partial: reasons.is_some() || crl_issuer.is_some() })
+}
+
+fn general_name<'a>(
+    of: &'static str,
+    name: &Element<'a>,
+) -> Result<GeneralNameView<'a>, X509Error> {
+    let content = name.content;
+    // IA5String.
+    let text = || match std::str::from_utf8(content) {
+        Ok(text) if text.is_ascii() && !text.is_empty() => Ok(text),
+        _ => malformed(of),
+    };
+    match name.tag {
+        0x81 => text().map(GeneralNameView::Email),
+        0x82 => text().map(GeneralNameView::Dns),
+        0x86 => text().map(GeneralNameView::Uri),
+        0x87 => Ok(GeneralNameView::Ip(content)),
+        0xA0 | 0xA3 | 0xA4 | 0xA5 | 0x88 => Ok(GeneralNameView::Other),
+        _ => malformed(of),
+    }
+}
+
+/// The children of a SEQUENCE that is not empty.
+fn sequence<'a>(of: &'static str, value: &'a [u8]) -> Result<Vec<Element<'a>>, X509Error> {
+    strict(of, value)?
+        .children()
+        .filter(|children| !children.is_empty() && value.first() == Some(&SEQUENCE))
+        .ok_or(X509Error::Malformed(of))
+}
+
+fn strict<'a>(of: &'static str, value: &'a [u8]) -> Result<Element<'a>, X509Error> {
+    Element::strict(value).ok_or(X509Error::Malformed(of))
+}
+
+fn malformed<T>(of: &'static str) -> Result<T, X509Error> {
+    Err(X509Error::Malformed(of))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_usage_has_no_trailing_zero_bits_and_no_unnamed_bits() {
+        assert_eq!(key_usage(b"\x03\x02\x07\x80").unwrap(), [KeyUsage::DigitalSignature]);
+        assert_eq!(
+            key_usage(b"\x03\x02\x01\x06").unwrap(),
+            [KeyUsage::KeyCertSign, KeyUsage::CrlSign]
+        );
+        assert_eq!(
+            key_usage(b"\x03\x03\x07\x08\x80").unwrap(),
+            [KeyUsage::KeyAgreement, KeyUsage::DecipherOnly]
+        );
+        for bad in [
+            &b"\x03\x02\x00\x80"[..],
+            b"\x03\x02\x06\x80",
+            b"\x03\x01\x00",
+            b"\x03\x02\x00\x00",
+            b"\x03\x03\x06\x00\x40",
+            b"\x03\x03\x07\x80\x00",
+            b"\x04\x02\x07\x80",
+        ] {
+            assert!(key_usage(bad).is_err(), "{bad:02x?}");
+        }
+    }
+
+    #[test]
+    fn basic_constraints_leave_defaults_out() {
+        assert_eq!(basic_constraints(b"\x30\x00"), Ok(None));
+        assert_eq!(basic_constraints(b"\x30\x03\x01\x01\xff"), Ok(Some(None)));
+        assert_eq!(basic_constraints(b"\x30\x06\x01\x01\xff\x02\x01\x00"), Ok(Some(Some(0))));
+        assert_eq!(basic_constraints(b"\x30\x07\x01\x01\xff\x02\x02\x00\xc8"), Ok(Some(Some(200))));
+        assert_eq!(basic_constraints(b"\x30\x07\x01\x01\xff\x02\x02\x01\x00"), Ok(Some(Some(255))));
+        for bad in [
+            &b"\x30\x03\x01\x01\x00"[..],
+            b"\x30\x03\x02\x01\x00",
+            b"\x30\x06\x01\x01\xff\x02\x01\xff",
+            b"\x30\x06\x01\x01\xff\x01\x01\xff",
+        ] {
+            assert!(basic_constraints(bad).is_err(), "{bad:02x?}");
+        }
+    }
+
+    #[test]
+    fn lists_are_not_empty() {
+        assert!(extended_key_usage(b"\x30\x00").is_err());
+        assert!(general_names("x", b"\x30\x00").is_err());
+        assert!(crl_distribution_points(b"\x30\x00").is_err());
+    }
+}
