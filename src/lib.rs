@@ -4,3 +4,5 @@ pub mod domain;
 pub mod audit;
 pub mod ledger;
 pub mod x509;
+pub mod hsm;
+pub mod cli;

@@ -1,0 +1,152 @@
+//! Signatures from PKCS#11 tokens, with the vendor's library in a cage.
+//!
+//! The process that talks to the network never loads a PKCS#11 module and never sees a PIN. For each
+//! token it starts one or more `chancery signer` processes and asks them over a socket; one that
+//! hangs, leaks or crashes is killed and replaced, and callers see a short delay or
+//! [`HsmError::Unavailable`] at worst.
+//!
+//! ```text
+//! Token (handle) ──orders──► supervisor (one task) ──frames──► signer process ──► module ──► token
+//! ```
+//!
+//! This layer does not judge who may use which key, and it does not verify the signatures it hands
+//! out: the caller does, against the public key that it pinned.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use crate::domain::key::PublicKey;
+
+mod catalogue;
+mod fault;
+mod jobs;
+mod process;
+mod protocol;
+mod supervisor;
+mod token;
+mod worker;
+
+pub use token::Token;
+pub use worker::run_signer;
+
+/// One token and how to serve it.
+#[derive(Clone, Debug)]
+pub struct TokenConfig {
+    /// Our name for it, in logs.
+    pub name: String,
+    /// Path of the vendor's PKCS#11 module.
+    pub module: PathBuf,
+    /// The token's label. Slots are not configured: their numbers move.
+    pub label: String,
+    /// The token's serial number; needed when two tokens have one label.
+    pub serial: Option<String>,
+    /// File with the user PIN. Only the signer processes read it.
+    pub pin_file: PathBuf,
+    /// Signer processes, at least 1.
+    pub processes: usize,
+    /// Sessions that sign, per process, at least 1; one more holds the login.
+    pub sessions: usize,
+    /// Signatures that may wait for a signer; one more is [`HsmError::Busy`].
+    pub queue_max: usize,
+    /// The caller's total time for a signature. A signer that owes one for half of it is killed.
+    pub sign_deadline_ms: u64,
+    /// Time for a signer to load its module, log in, list the token and prove itself.
+    pub start_deadline_ms: u64,
+    /// Seconds between two canary signatures, at least 1.
+    pub canary_seconds: u64,
+    /// Label of the key that canary signatures are made with; else the first that can sign.
+    pub canary_label: Option<String>,
+    /// Environment of the signer processes, on top of our own: modules are configured by it.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// A private key on a token, found and not ambiguous.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenKey {
+    /// `CKA_LABEL`.
+    pub label: String,
+    /// `CKA_ID`.
+    pub id: Vec<u8>,
+    /// The public half as the token shows it.
+    pub public_key: PublicKey,
+}
+
+/// One private key as it lies on the token. Twins appear as often as they exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CatalogueEntry {
+    /// `CKA_LABEL`.
+    pub label: String,
+    /// `CKA_ID`.
+    pub id: Vec<u8>,
+    /// The public half, or why the key cannot be used, in words for the operator.
+    pub public_key: Result<PublicKey, String>,
+}
+
+/// How a token is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenState {
+    /// A first or a new signer is being started.
+    Starting,
+    /// Signatures are made.
+    Ready {
+        /// Time since the last canary signature that verified.
+        age: Duration,
+    },
+    /// The token answers and the PIN is right, but no key on it can sign. It is as ready as a token
+    /// without keys can be: a key that appears is found without a restart.
+    NoKeys,
+    /// No signer is up and the last start failed. Tried again with growing pauses.
+    Away {
+        /// Function, code and class for the operator; not for callers.
+        reason: String,
+    },
+    /// The token refuses the PIN. It is not tried again until the service is restarted.
+    CredentialFault {
+        /// Function, code and class for the operator; not for callers.
+        reason: String,
+    },
+}
+
+impl TokenState {
+    /// Whether requests can be expected to succeed.
+    pub fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready { .. } | Self::NoKeys)
+    }
+}
+
+/// Why there is no key or no signature. Says nothing of PKCS#11: that is in the log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HsmError {
+    /// No private key has the label.
+    #[error("the key does not exist in the HSM")]
+    Missing,
+    /// Several private keys have the label.
+    #[error("{count} private keys in the HSM have the label of this key")]
+    Ambiguous {
+        /// How many.
+        count: usize,
+    },
+    /// The key is there and cannot be used.
+    #[error("the key cannot be used: {reason}")]
+    Unusable {
+        /// Words for the operator.
+        reason: String,
+    },
+    /// The HSM does not answer.
+    #[error("the HSM is not available")]
+    Unavailable {
+        /// When to try again, in seconds, at least 1.
+        retry_after_seconds: u64,
+    },
+    /// The HSM answers, but too many requests wait for it.
+    #[error("the HSM is busy")]
+    Busy {
+        /// When to try again, in seconds, at least 1.
+        retry_after_seconds: u64,
+    },
+    /// The signature was not there in time.
+    #[error("the HSM did not sign in time")]
+    DeadlineMissed {
+        /// When to try again, in seconds, at least 1.
+        retry_after_seconds: u64,
+    },
+}

@@ -1,0 +1,134 @@
+//! The front's snapshot of what lies on a token.
+
+use std::collections::HashMap;
+
+use super::{CatalogueEntry, HsmError, TokenKey, fault::tame, protocol::ListedKey};
+use crate::domain::key::PublicKey;
+
+/// One listing, immutable.
+#[derive(Debug, Default)]
+pub(super) struct Catalogue {
+    entries: Vec<CatalogueEntry>,
+    by_label: HashMap<String, Vec<usize>>,
+}
+
+impl Catalogue {
+    /// From what a signer lists. Public keys that `before` holds already are not parsed again.
+    pub(super) fn new(keys: Vec<ListedKey>, before: Option<&Self>) -> Self {
+        let known: HashMap<&[u8], &PublicKey> = before
+            .into_iter()
+            .flat_map(Self::public_keys)
+            .map(|key| (key.spki_der(), key))
+            .collect();
+        let mut catalogue = Self::default();
+        for ListedKey { label, id, public_key } in keys {
+            let public_key = match public_key {
+                Err(reason) => Err(tame(&reason)),
+                Ok(spki) => match known.get(spki.as_slice()) {
+                    Some(key) => Ok((*key).clone()),
+                    None => PublicKey::from_spki_der(&spki).map_err(|error| error.to_string()),
+                },
+            };
+            catalogue.by_label.entry(label.clone()).or_default().push(catalogue.entries.len());
+            catalogue.entries.push(CatalogueEntry { label, id, public_key });
+        }
+        catalogue
+    }
+
+    /// The one private key of this label.
+    ///
+    /// # Errors
+    /// [`HsmError::Missing`], [`HsmError::Ambiguous`], [`HsmError::Unusable`].
+    pub(super) fn find(&self, label: &str) -> Result<TokenKey, HsmError> {
+        match self.by_label.get(label).map_or(&[][..], Vec::as_slice) {
+            [] => Err(HsmError::Missing),
+            [index] => match self.entries.get(*index) {
+                None => Err(HsmError::Missing),
+                Some(CatalogueEntry { label, id, public_key: Ok(key) }) => {
+                    Ok(TokenKey { label: label.clone(), id: id.clone(), public_key: key.clone() })
+                }
+                Some(CatalogueEntry { public_key: Err(reason), .. }) => {
+                    Err(HsmError::Unusable { reason: reason.clone() })
+                }
+            },
+            twins => Err(HsmError::Ambiguous { count: twins.len() }),
+        }
+    }
+
+    /// The key for canary signatures: the preferred one, else the cheapest that can sign.
+    pub(super) fn canary(&self, preferred: Option<&str>) -> Option<TokenKey> {
+        preferred.and_then(|label| self.find(label).ok()).or_else(|| {
+            self.entries
+                .iter()
+                .filter_map(|entry| self.find(&entry.label).ok())
+                .min_by_key(|key| key.public_key.spki_der().len())
+        })
+    }
+
+    /// Of the keys that can be used.
+    pub(super) fn public_keys(&self) -> impl Iterator<Item = &PublicKey> {
+        self.entries.iter().filter_map(|entry| entry.public_key.as_ref().ok())
+    }
+
+    /// Everything, in the token's order.
+    pub(super) fn entries(&self) -> &[CatalogueEntry] {
+        &self.entries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+
+    use super::*;
+    use crate::domain::key::KeyType;
+
+    fn listed(label: &str, id: u8) -> ListedKey {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+        let key = PublicKey::from_ec_point(KeyType::P256, pair.public_key().as_ref()).unwrap();
+        let public_key = Ok(key.spki_der().to_vec());
+        ListedKey { label: label.to_owned(), id: vec![id], public_key }
+    }
+
+    fn broken(label: &str) -> ListedKey {
+        ListedKey { label: label.to_owned(), id: vec![], public_key: Err("unbound".to_owned()) }
+    }
+
+    #[test]
+    fn a_label_leads_to_exactly_one_private_key_or_to_an_error() {
+        let keys = vec![
+            listed("a", 1),
+            listed("b", 2),
+            listed("b", 3),
+            listed("c", 4),
+            broken("c"),
+            broken("d"),
+        ];
+        let catalogue = Catalogue::new(keys, None);
+        assert_eq!(catalogue.find("a").unwrap().id, [1]);
+        assert_eq!(catalogue.find("b"), Err(HsmError::Ambiguous { count: 2 }));
+        assert_eq!(catalogue.find("c"), Err(HsmError::Ambiguous { count: 2 }));
+        assert_eq!(catalogue.find("d"), Err(HsmError::Unusable { reason: "unbound".to_owned() }));
+        assert_eq!(catalogue.find("e"), Err(HsmError::Missing));
+        assert_eq!(catalogue.entries().len(), 6);
+    }
+
+    #[test]
+    fn the_canary_is_the_preferred_key_or_one_that_can_sign() {
+        let catalogue = Catalogue::new(vec![broken("x"), listed("a", 1), listed("b", 2)], None);
+        assert_eq!(catalogue.canary(Some("b")).unwrap().label, "b");
+        assert_eq!(catalogue.canary(Some("gone")).unwrap().label, "a");
+        assert_eq!(catalogue.canary(None).unwrap().label, "a");
+        assert!(Catalogue::new(vec![broken("x")], None).canary(None).is_none());
+    }
+
+    #[test]
+    fn what_a_signer_lists_is_parsed_again_and_may_turn_out_unusable() {
+        let mut key = listed("a", 1);
+        key.public_key = Ok(vec![0x30, 0]);
+        assert!(matches!(
+            Catalogue::new(vec![key], None).find("a"),
+            Err(HsmError::Unusable { .. })
+        ));
+    }
+}

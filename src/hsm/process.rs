@@ -1,0 +1,278 @@
+//! One signer process as the front sees it: a child, a socket, and the answers it owes.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
+    path::Path,
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    process::{Child, ChildStderr, Command},
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+
+use super::{
+    TokenConfig,
+    fault::tame,
+    jobs::Job,
+    protocol::{
+        self, FROM_SIGNER_BYTES_MAX, FromSigner, Hello, PROTOCOL_VERSION, Request,
+        TO_SIGNER_BYTES_MAX, ToSigner,
+    },
+    supervisor::Canary,
+};
+
+/// Variables of the service manager that speak to the front alone (sd_notify(3), sd_listen_fds(3)).
+const NOT_FOR_SIGNERS: [&str; 7] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "LISTEN_PIDFDID",
+];
+
+/// Messages to a signer that wait to be written, beside two per session.
+const SPARE_MESSAGES: usize = 8;
+/// Longest line of a signer's standard error that is logged whole, in octets.
+const LINE_BYTES_MAX: usize = 1024;
+
+/// What a signer process does, for the supervisor.
+pub(super) enum Event {
+    /// It said something.
+    Said(FromSigner),
+    /// Its socket has ended or broken, in words for the log.
+    Gone(String),
+}
+
+/// An answer that a signer owes.
+pub(super) struct Owed {
+    /// After this, the signer counts as frozen.
+    pub(super) patience_until: Instant,
+    /// What for.
+    pub(super) errand: Errand,
+}
+
+/// What a signer was asked for.
+pub(super) enum Errand {
+    /// A caller's signature.
+    Job(Job),
+    /// A proof of life.
+    Canary(Canary),
+    /// A new listing.
+    Catalogue,
+}
+
+/// See the module. Dropping it kills the process.
+pub(super) struct Signer {
+    /// Ours, never used twice.
+    pub(super) id: u64,
+    /// The system's.
+    pub(super) pid: u32,
+    /// Sessions that sign.
+    pub(super) sessions: usize,
+    /// Since when it is up.
+    pub(super) up_since: Instant,
+    /// By message id.
+    pub(super) owed: BTreeMap<u64, Owed>,
+    child: Child,
+    outbox: mpsc::Sender<Vec<u8>>,
+    next_message: u64,
+}
+
+impl Signer {
+    /// Starts the process and greets it. Its events carry `id`.
+    ///
+    /// # Errors
+    /// When the process cannot be started, or the greeting is too long.
+    pub(super) fn spawn(
+        id: u64,
+        program: &Path,
+        config: &TokenConfig,
+        serial: Option<&str>,
+        events: mpsc::Sender<(u64, Event)>,
+    ) -> io::Result<Self> {
+        let (ours, theirs) = StdUnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let mut command = Command::new(program);
+        command
+            .arg("signer")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .envs(&config.environment)
+            // Not in our group: a Ctrl-C in the terminal asks us to stop, and we let them finish.
+            .process_group(0)
+            .kill_on_drop(true);
+        for name in NOT_FOR_SIGNERS {
+            command.env_remove(name);
+        }
+        let mut child = command.spawn()?;
+        // The command holds the other end of the socket.
+        drop(command);
+        let pid = child.id().unwrap_or_default();
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(relog(stderr, config.name.clone(), pid));
+        }
+        let (reader, writer) = UnixStream::from_std(ours)?.into_split();
+        let (outbox, messages) = mpsc::channel(2 * config.sessions + SPARE_MESSAGES);
+        tokio::spawn(listen(reader, id, events));
+        tokio::spawn(speak(writer, messages));
+        let hello = ToSigner::Hello(Hello {
+            version: PROTOCOL_VERSION,
+            module: config.module.clone(),
+            label: config.label.clone(),
+            serial: serial.map(str::to_owned),
+            pin_file: config.pin_file.clone(),
+            sessions: config.sessions,
+        });
+        let hello = protocol::encode(&hello, TO_SIGNER_BYTES_MAX)?;
+        outbox.try_send(hello).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        Ok(Self {
+            id,
+            pid,
+            sessions: 1,
+            up_since: Instant::now(),
+            owed: BTreeMap::new(),
+            child,
+            outbox,
+            next_message: 0,
+        })
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// The errand comes back when the signer takes no more messages.
+    pub(super) fn ask(
+        &mut self,
+        request: Request,
+        errand: Errand,
+        patience: Duration,
+    ) -> Result<(), Box<Errand>> {
+        let id = self.next_message;
+        let message = ToSigner::Request { id, request };
+        let sent = protocol::encode(&message, TO_SIGNER_BYTES_MAX)
+            .is_ok_and(|frame| self.outbox.try_send(frame).is_ok());
+        if !sent {
+            return Err(Box::new(errand));
+        }
+        self.next_message += 1;
+        self.owed.insert(id, Owed { patience_until: Instant::now() + patience, errand });
+        Ok(())
+    }
+
+    /// Signatures of callers that it owes.
+    pub(super) fn jobs(&self) -> usize {
+        self.owed.values().filter(|owed| matches!(owed.errand, Errand::Job(_))).count()
+    }
+
+    /// Whether it owes a proof of life.
+    pub(super) fn owes_canary(&self) -> bool {
+        self.owed.values().any(|owed| matches!(owed.errand, Errand::Canary(_)))
+    }
+
+    /// When it will count as frozen.
+    pub(super) fn patience_until(&self) -> Option<Instant> {
+        self.owed.values().map(|owed| owed.patience_until).min()
+    }
+
+    /// Ends the process: by SIGKILL at once, or, with some `grace`, by closing the socket first.
+    /// Returns what it owed.
+    pub(super) fn end(mut self, grace: Duration, token: &str) -> (Ending, Vec<Errand>) {
+        let owed = std::mem::take(&mut self.owed).into_values().map(|owed| owed.errand).collect();
+        let Self { mut child, outbox, pid, .. } = self;
+        if grace.is_zero() {
+            let _ = child.start_kill();
+        }
+        // The writing task ends with this, and the signer reads the end of the socket.
+        drop(outbox);
+        let token = token.to_owned();
+        let ending = tokio::spawn(async move {
+            if timeout(grace, child.wait()).await.is_err() {
+                let _ = child.start_kill();
+            }
+            match child.wait().await {
+                Ok(status) => tracing::info!(token, pid, %status, "signer has ended"),
+                Err(error) => tracing::warn!(token, pid, %error, "signer cannot be waited for"),
+            }
+        });
+        (ending, owed)
+    }
+}
+
+/// Done when the process is gone.
+pub(super) type Ending = tokio::task::JoinHandle<()>;
+
+async fn listen(reader: OwnedReadHalf, id: u64, events: mpsc::Sender<(u64, Event)>) {
+    let mut reader = BufReader::new(reader);
+    loop {
+        let event = match read(&mut reader).await {
+            Ok(message) => Event::Said(message),
+            Err(error) => Event::Gone(error.to_string()),
+        };
+        let last = matches!(event, Event::Gone(_));
+        if events.send((id, event)).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+async fn read(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<FromSigner> {
+    let mut prefix = [0; 4];
+    reader.read_exact(&mut prefix).await?;
+    let mut content = vec![0; protocol::announced_length(prefix, FROM_SIGNER_BYTES_MAX)?];
+    reader.read_exact(&mut content).await?;
+    protocol::decode(&content)
+}
+
+async fn speak(mut writer: OwnedWriteHalf, mut messages: mpsc::Receiver<Vec<u8>>) {
+    while let Some(frame) = messages.recv().await {
+        // A broken socket shows at the reading side too, and is acted on there.
+        if writer.write_all(&frame).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The signer's standard error, line by line, into our log. Modules write there too.
+async fn relog(mut stderr: ChildStderr, token: String, pid: u32) {
+    let token: Arc<str> = token.into();
+    let mut line = Vec::new();
+    let mut chunk = [0; 512];
+    while let Ok(count @ 1..) = stderr.read(&mut chunk).await {
+        for octet in &chunk[..count] {
+            if *octet != b'\n' {
+                line.push(*octet);
+            }
+            if *octet == b'\n' || line.len() >= LINE_BYTES_MAX {
+                log_line(&line, &token, pid);
+                line.clear();
+            }
+        }
+    }
+    log_line(&line, &token, pid);
+}
+
+fn log_line(line: &[u8], token: &str, pid: u32) {
+    let text = tame(&String::from_utf8_lossy(line));
+    let text = text.trim();
+    match text.split_once(' ') {
+        Some(("ERROR", words)) => tracing::error!(token, pid, "signer: {}", words.trim()),
+        Some(("WARN", words)) => tracing::warn!(token, pid, "signer: {}", words.trim()),
+        Some(("INFO", words)) => tracing::info!(token, pid, "signer: {}", words.trim()),
+        _ if text.is_empty() => {}
+        _ => tracing::warn!(token, pid, "signer, or its module: {text}"),
+    }
+}

@@ -1,0 +1,252 @@
+//! What the front and a signer say to each other: frames of a 32-bit big-endian length and a
+//! postcard value. There is no way to ask for anything but these.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    path::PathBuf,
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::fault::Fault;
+use crate::domain::key::{Signature, SignatureAlgorithm};
+
+/// Raised whenever a message changes: after an upgrade on disk, an old front meets a new signer.
+pub(super) const PROTOCOL_VERSION: u32 = 1;
+/// Largest message to a signer, in octets.
+pub(super) const TO_SIGNER_BYTES_MAX: usize = 16 * 1024;
+/// Largest message from a signer, in octets: the listing of a full token.
+pub(super) const FROM_SIGNER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Most private keys that a token may list.
+pub(super) const KEYS_MAX: usize = 10_000;
+
+/// Front to signer.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum ToSigner {
+    /// The first message, once.
+    Hello(Hello),
+    /// Any number of these, answered in any order.
+    Request {
+        /// Chosen by the front, unique per signer.
+        id: u64,
+        /// What is asked.
+        request: Request,
+    },
+}
+
+/// Which token to open. The PIN itself never travels, only where it lies.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Hello {
+    /// [`PROTOCOL_VERSION`].
+    pub(super) version: u32,
+    /// Path of the PKCS#11 module.
+    pub(super) module: PathBuf,
+    /// `CK_TOKEN_INFO.label`.
+    pub(super) label: String,
+    /// `CK_TOKEN_INFO.serialNumber`.
+    pub(super) serial: Option<String>,
+    /// File with the user PIN.
+    pub(super) pin_file: PathBuf,
+    /// Sessions that sign.
+    pub(super) sessions: usize,
+}
+
+/// What a signer can be asked.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Request {
+    /// List the token again.
+    Catalogue,
+    /// Sign a digest.
+    Sign(SignOrder),
+}
+
+/// One signature; the key is named threefold, so that no other can slip in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct SignOrder {
+    /// `CKA_LABEL`.
+    pub(super) label: String,
+    /// `CKA_ID`.
+    pub(super) id: Vec<u8>,
+    /// SHA-256 of the `SubjectPublicKeyInfo`.
+    pub(super) spki_sha256: [u8; 32],
+    /// The key's algorithm; its hash is the digest's.
+    pub(super) algorithm: SignatureAlgorithm,
+    /// The digest's octets.
+    pub(super) digest: Vec<u8>,
+}
+
+/// Signer to front.
+#[derive(Serialize, Deserialize)]
+pub(super) enum FromSigner {
+    /// The token is open: answers [`Hello`].
+    Ready(Ready),
+    /// The token cannot be opened: answers [`Hello`]; the signer ends.
+    Refused(Fault),
+    /// Answers the request of that id.
+    Answer {
+        /// Of the request.
+        id: u64,
+        /// What came of it.
+        answer: Answer,
+    },
+}
+
+/// An open token.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Ready {
+    /// `CK_TOKEN_INFO.serialNumber`.
+    pub(super) serial: String,
+    /// `CK_TOKEN_INFO.model`.
+    pub(super) model: String,
+    /// `CK_TOKEN_INFO.manufacturerID`.
+    pub(super) manufacturer: String,
+    /// Sessions that could be opened for signing.
+    pub(super) sessions: usize,
+    /// `CKM_…` numbers that the token offers.
+    pub(super) mechanisms: Vec<u64>,
+    /// The private keys.
+    pub(super) keys: Vec<ListedKey>,
+}
+
+/// A private key on the token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ListedKey {
+    /// `CKA_LABEL`.
+    pub(super) label: String,
+    /// `CKA_ID`.
+    pub(super) id: Vec<u8>,
+    /// `SubjectPublicKeyInfo` in DER, or why the key cannot be used.
+    pub(super) public_key: Result<Vec<u8>, String>,
+}
+
+/// What came of a request.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Answer {
+    /// To [`Request::Sign`]: the signature in the form of X.509.
+    Signed(Signature),
+    /// To [`Request::Sign`]: no such key, or not exactly one.
+    Missing,
+    /// To [`Request::Catalogue`].
+    Listed(Vec<ListedKey>),
+    /// To any.
+    Failed(Fault),
+}
+
+/// A message as one frame.
+///
+/// # Errors
+/// `InvalidData` when the message is longer than `bytes_max`.
+pub(super) fn encode<T: Serialize>(message: &T, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let frame = postcard::to_extend(message, vec![0; 4]).map_err(invalid)?;
+    let length = frame.len() - 4;
+    match u32::try_from(length) {
+        Ok(prefix) if length <= bytes_max => {
+            let mut frame = frame;
+            frame[..4].copy_from_slice(&prefix.to_be_bytes());
+            Ok(frame)
+        }
+        _ => Err(invalid(format!("a message of {length} octets is longer than {bytes_max}"))),
+    }
+}
+
+/// The length that a frame announces.
+///
+/// # Errors
+/// `InvalidData` when it is 0 or more than `bytes_max`.
+pub(super) fn announced_length(prefix: [u8; 4], bytes_max: usize) -> io::Result<usize> {
+    match usize::try_from(u32::from_be_bytes(prefix)) {
+        Ok(length) if (1..=bytes_max).contains(&length) => Ok(length),
+        _ => Err(invalid(format!("a frame announces {} octets", u32::from_be_bytes(prefix)))),
+    }
+}
+
+/// The message in a frame's content, all of it.
+///
+/// # Errors
+/// `InvalidData` for anything but exactly one message.
+pub(super) fn decode<T: DeserializeOwned>(content: &[u8]) -> io::Result<T> {
+    match postcard::take_from_bytes(content) {
+        Ok((message, [])) => Ok(message),
+        Ok(_) => Err(invalid("octets after the message")),
+        Err(error) => Err(invalid(error)),
+    }
+}
+
+/// Reads one message; `None` when the other side has closed between two frames.
+///
+/// # Errors
+/// What the reader says, and `InvalidData` for what is no message.
+pub(super) fn read<T: DeserializeOwned>(
+    reader: &mut impl Read,
+    bytes_max: usize,
+) -> io::Result<Option<T>> {
+    let mut prefix = [0; 4];
+    match reader.read_exact(&mut prefix) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let mut content = vec![0; announced_length(prefix, bytes_max)?];
+    reader.read_exact(&mut content)?;
+    decode(&content).map(Some)
+}
+
+/// Writes one message.
+///
+/// # Errors
+/// What the writer says, and `InvalidData` for a message beyond the limit.
+pub(super) fn write<T: Serialize>(
+    writer: &mut impl Write,
+    message: &T,
+    bytes_max: usize,
+) -> io::Result<()> {
+    writer.write_all(&encode(message, bytes_max)?)
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> ToSigner {
+        ToSigner::Request { id: 7, request: Request::Catalogue }
+    }
+
+    #[test]
+    fn a_message_survives_the_journey() {
+        let frame = encode(&request(), TO_SIGNER_BYTES_MAX).unwrap();
+        let read: Option<ToSigner> = read(&mut frame.as_slice(), TO_SIGNER_BYTES_MAX).unwrap();
+        assert!(matches!(read, Some(ToSigner::Request { id: 7, request: Request::Catalogue })));
+    }
+
+    #[test]
+    fn a_closed_socket_is_an_end_and_a_cut_frame_is_an_error() {
+        let frame = encode(&request(), TO_SIGNER_BYTES_MAX).unwrap();
+        assert!(read::<ToSigner>(&mut [].as_slice(), TO_SIGNER_BYTES_MAX).unwrap().is_none());
+        assert!(read::<ToSigner>(&mut &frame[..frame.len() - 1], TO_SIGNER_BYTES_MAX).is_err());
+    }
+
+    #[test]
+    fn lengths_beyond_the_limit_are_refused_before_anything_is_allocated() {
+        assert!(announced_length([0, 0, 0, 0], 64).is_err());
+        assert!(announced_length([0, 0, 0, 64], 64).is_ok());
+        assert!(announced_length([0, 0, 0, 65], 64).is_err());
+        assert!(announced_length([255; 4], FROM_SIGNER_BYTES_MAX).is_err());
+        assert!(encode(&"x".repeat(100), 64).is_err());
+    }
+
+    #[test]
+    fn noise_is_no_message() {
+        assert!(decode::<FromSigner>(&[]).is_err());
+        assert!(decode::<FromSigner>(&[9, 9, 9]).is_err());
+        let frame = encode(&request(), TO_SIGNER_BYTES_MAX).unwrap();
+        assert!(decode::<ToSigner>(&[&frame[4..], &[0]].concat()).is_err());
+        for first in 0..=255u8 {
+            let noise: Vec<u8> = (0..64).map(|i: u8| first.wrapping_mul(i)).collect();
+            let _ = decode::<FromSigner>(&noise);
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! One task per token: it alone knows which signers live, what each owes, and what waits. Nothing is
+//! shared and nothing is locked; callers watch their own deadlines.
+
+use std::{collections::HashMap, path::PathBuf, time::Duration};
+
+use backoff::Backoff;
+use refresh::Refresh;
+use starting::Starting;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    HsmError, TokenConfig,
+    jobs::{Job, Queue},
+    process::{Errand, Event, Signer},
+    protocol::Request,
+};
+
+mod answers;
+mod backoff;
+mod canary;
+mod published;
+mod refresh;
+mod starting;
+
+pub(super) use canary::Canary;
+pub(super) use published::Published;
+
+/// Time for a signer to end in order.
+const END_GRACE_MS: u64 = 2_000;
+/// `Retry-After` while the PIN is refused: an operator has to act.
+const CREDENTIAL_RETRY_SECONDS: u64 = 60;
+/// Events of signers that wait for the supervisor; signers wait when there are more.
+const EVENTS_QUEUED_MAX: usize = 256;
+
+/// What the handle asks for.
+pub(super) enum Order {
+    /// A signature.
+    Sign(Job),
+    /// A listing of the token that begins after this.
+    Refresh(oneshot::Sender<Result<(), HsmError>>),
+    /// A signature with the key of this SPKI hash did not verify.
+    BadSignature([u8; 32]),
+    /// The end; answered when all signers are gone.
+    Stop(oneshot::Sender<()>),
+}
+
+/// Starts the task.
+pub(super) fn start(
+    config: TokenConfig,
+    program: PathBuf,
+    orders: mpsc::Receiver<Order>,
+) -> watch::Receiver<Published> {
+    let (published, reader) = watch::channel(Published::default());
+    let (events_in, events) = mpsc::channel(EVENTS_QUEUED_MAX);
+    let now = Instant::now();
+    let config = TokenConfig {
+        processes: config.processes.max(1),
+        sessions: config.sessions.max(1),
+        canary_seconds: config.canary_seconds.max(1),
+        ..config
+    };
+    let supervisor = Supervisor {
+        serial: config.serial.clone(),
+        config,
+        program,
+        events_in,
+        published,
+        starting: None,
+        up: Vec::new(),
+        backoff: Backoff::new(now),
+        credential_fault: None,
+        queue: Queue::default(),
+        refresh: Refresh::new(now),
+        canary_at: now,
+        makers: HashMap::new(),
+        signers_started: 0,
+        stopping: None,
+    };
+    tokio::spawn(supervisor.run(orders, events));
+    reader
+}
+
+struct Supervisor {
+    config: TokenConfig,
+    program: PathBuf,
+    /// As configured, or as first met: a token of another serial is not ours.
+    serial: Option<String>,
+    events_in: mpsc::Sender<(u64, Event)>,
+    published: watch::Sender<Published>,
+    /// One at a time: so a wrong PIN is tried once, however many processes are wanted.
+    starting: Option<Starting>,
+    up: Vec<Signer>,
+    backoff: Backoff,
+    credential_fault: Option<String>,
+    queue: Queue,
+    refresh: Refresh,
+    canary_at: Instant,
+    /// Which signer made the last signature with a key, by SPKI hash.
+    makers: HashMap<[u8; 32], u64>,
+    signers_started: u64,
+    stopping: Option<oneshot::Sender<()>>,
+}
+
+impl Supervisor {
+    async fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        mut events: mpsc::Receiver<(u64, Event)>,
+    ) {
+        loop {
+            let now = Instant::now();
+            self.end_the_frozen(now);
+            self.start_if_due(now);
+            self.refuse_if_hopeless(now);
+            self.refresh_if_due(now);
+            self.canaries_if_due(now);
+            self.dispatch(now);
+            if self.stopping.is_some() && self.is_idle() {
+                return self.stop().await;
+            }
+            let wake = self.next_wake(now);
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(order) => self.take(order),
+                    // All handles are gone. Dropping the signers kills them.
+                    None => return,
+                },
+                Some((id, event)) = events.recv() => self.hear(id, event),
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Sign(job) if self.stopping.is_some() => {
+                job.answer(Err(HsmError::Unavailable { retry_after_seconds: 1 }));
+            }
+            Order::Sign(job) => {
+                self.queue.push(job, self.config.queue_max.max(1));
+                self.demand();
+            }
+            Order::Refresh(reply) => {
+                self.refresh.wait(reply);
+                self.demand();
+            }
+            Order::BadSignature(key) => {
+                let maker = self.makers.remove(&key);
+                if let Some(at) = self.up.iter().position(|signer| Some(signer.id) == maker) {
+                    self.lose(at, "it made a signature that does not verify");
+                }
+            }
+            Order::Stop(done) => {
+                if let Some(starting) = self.starting.take() {
+                    let _ = starting.signer.end(Duration::ZERO, &self.config.name);
+                }
+                self.stopping = Some(done);
+            }
+        }
+    }
+
+    /// Somebody waits; when nobody is there to serve, that shortens a long pause.
+    fn demand(&mut self) {
+        if self.up.is_empty() {
+            self.backoff.demand(Instant::now());
+        }
+    }
+
+    /// Gives waiting signatures to the signers that owe least.
+    fn dispatch(&mut self, now: Instant) {
+        self.queue.expire(now);
+        loop {
+            let free = self
+                .up
+                .iter()
+                .enumerate()
+                .map(|(at, signer)| (at, signer.jobs(), 2 * signer.sessions))
+                .filter(|(_, owed, most)| owed < most)
+                .min_by_key(|(_, owed, _)| *owed);
+            let Some((at, ..)) = free else { return };
+            let Some(job) = self.queue.pop(now) else { return };
+            let request = Request::Sign(job.order.clone());
+            let patience = self.patience();
+            if let Err(errand) = self.up[at].ask(request, Errand::Job(job), patience) {
+                self.take_back(vec![*errand]);
+                self.lose(at, "it takes no more messages");
+            }
+        }
+    }
+
+    /// A signer that owes a signature for this long is frozen.
+    fn patience(&self) -> Duration {
+        Duration::from_millis((self.config.sign_deadline_ms / 2).max(1))
+    }
+
+    fn end_the_frozen(&mut self, now: Instant) {
+        let frozen = |signer: &Signer| signer.patience_until().is_some_and(|until| until <= now);
+        while let Some(at) = self.up.iter().position(frozen) {
+            self.lose(at, "it is frozen: an answer is overdue");
+        }
+        if let Some(starting) = self.starting.as_ref().filter(|starting| starting.until <= now) {
+            self.start_failed(starting.overdue().to_owned());
+        }
+    }
+
+    /// Kills a signer that was up; what it owed goes to others.
+    fn lose(&mut self, at: usize, cause: &str) {
+        let signer = self.up.swap_remove(at);
+        let lived = signer.up_since.elapsed();
+        let (token, pid) = (&self.config.name, signer.pid);
+        let owed = signer.owed.len();
+        tracing::error!(token, pid, cause, owed, action = "kill and respawn", "signer lost");
+        let id = signer.id;
+        let (_, errands) = signer.end(Duration::ZERO, &self.config.name);
+        self.take_back(errands);
+        self.refresh.lost(id);
+        self.backoff.lost(Instant::now(), lived);
+        self.publish();
+    }
+
+    fn take_back(&mut self, errands: Vec<Errand>) {
+        // Each goes to the front of the queue: the youngest first, so that the oldest leads.
+        for errand in errands.into_iter().rev() {
+            match errand {
+                Errand::Job(job) => self.queue.give_back(job),
+                Errand::Canary(_) | Errand::Catalogue => {}
+            }
+        }
+    }
+
+    /// Without a signer, and without one that is about to come, waiting is no use.
+    fn refuse_if_hopeless(&mut self, now: Instant) {
+        let may_come = self.starting.is_some() || !self.backoff.last_failed();
+        let hopeless = self.credential_fault.is_some() || self.stopping.is_some() || !may_come;
+        if !self.up.is_empty() || !hopeless {
+            return;
+        }
+        let retry_after = match self.credential_fault {
+            Some(_) => Duration::from_secs(CREDENTIAL_RETRY_SECONDS),
+            None => self.backoff.next_at().saturating_duration_since(now),
+        };
+        self.queue.refuse_all(retry_after);
+        self.refresh.refuse_all(retry_after);
+    }
+
+    fn next_wake(&self, now: Instant) -> Instant {
+        let start =
+            (self.starting.is_none() && self.wants_another()).then(|| self.backoff.next_at());
+        let refresh = self.refresh.due_at().filter(|_| !self.up.is_empty());
+        let canary = (!self.up.is_empty()).then_some(self.canary_at);
+        let starting = self.starting.as_ref().map(|starting| starting.until);
+        self.up
+            .iter()
+            .filter_map(Signer::patience_until)
+            .chain([start, refresh, canary, starting].into_iter().flatten())
+            .min()
+            .unwrap_or(now + Duration::from_secs(3_600))
+    }
+
+    fn wants_another(&self) -> bool {
+        self.credential_fault.is_none()
+            && self.stopping.is_none()
+            && self.up.len() < self.config.processes
+    }
+
+    fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.up.iter().all(|signer| signer.jobs() == 0)
+    }
+
+    async fn stop(mut self) {
+        let grace = Duration::from_millis(END_GRACE_MS);
+        let endings: Vec<_> =
+            self.up.drain(..).map(|signer| signer.end(grace, &self.config.name).0).collect();
+        for ending in endings {
+            let _ = ending.await;
+        }
+        if let Some(done) = self.stopping.take() {
+            let _ = done.send(());
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What a signer that is up says, and what follows from it.
+
+use std::{collections::HashSet, sync::Arc};
+
+use tokio::time::Instant;
+
+use super::{Canary, Supervisor, starting::UNASKED};
+use crate::domain::key::PublicKey;
+use crate::hsm::{
+    HsmError,
+    fault::{Class, Fault},
+    jobs::Job,
+    process::{Errand, Event},
+    protocol::{Answer, FromSigner, KEYS_MAX, ListedKey},
+};
+
+impl Supervisor {
+    /// Signers that were ended are not listened to any more.
+    pub(super) fn hear(&mut self, id: u64, event: Event) {
+        if self.starting.as_ref().is_some_and(|starting| starting.signer.id == id) {
+            return self.hear_starting(event);
+        }
+        let Some(at) = self.up.iter().position(|signer| signer.id == id) else { return };
+        match event {
+            Event::Gone(reason) => self.lose(at, &format!("its socket has ended: {reason}")),
+            Event::Said(FromSigner::Answer { id, answer }) => self.hear_answer(at, id, answer),
+            Event::Said(FromSigner::Ready(_) | FromSigner::Refused(_)) => self.lose(at, UNASKED),
+        }
+    }
+
+    fn hear_answer(&mut self, at: usize, message: u64, answer: Answer) {
+        let signer = &mut self.up[at];
+        let id = signer.id;
+        let Some(owed) = signer.owed.remove(&message) else { return self.lose(at, UNASKED) };
+        match (owed.errand, answer) {
+            (Errand::Job(job), Answer::Signed(signature)) => {
+                self.makers.insert(job.order.spki_sha256, id);
+                job.answer(Ok(signature));
+            }
+            (Errand::Job(job), Answer::Missing) => {
+                tracing::warn!(token = self.config.name, key = job.order.label, "key is gone");
+                job.answer(Err(HsmError::Missing));
+                self.refresh.want();
+            }
+            (Errand::Job(job), Answer::Failed(fault)) => self.job_failed(at, job, fault.tamed()),
+            (Errand::Canary(canary), Answer::Signed(signature)) => {
+                if canary.is_proven_by(&signature) {
+                    let now = Instant::now();
+                    self.published.send_modify(|published| published.proven_at = Some(now));
+                } else {
+                    self.alarm_bad_signature(&canary.key.label);
+                    self.lose(at, "its canary signature does not verify");
+                }
+            }
+            (Errand::Canary(canary), Answer::Missing) => self.canary_is_gone(&canary),
+            (Errand::Canary(canary), Answer::Failed(fault)) => {
+                self.errand_failed(at, &fault.tamed(), Some(&canary.key.label));
+            }
+            (Errand::Catalogue, Answer::Listed(keys)) if keys.len() <= KEYS_MAX => {
+                self.listed(keys);
+            }
+            (Errand::Catalogue, Answer::Failed(fault)) => {
+                self.refresh.settle(&Err(HsmError::Unavailable { retry_after_seconds: 1 }));
+                self.errand_failed(at, &fault.tamed(), None);
+            }
+            (errand @ Errand::Job(_), Answer::Listed(_)) => {
+                self.take_back(vec![errand]);
+                self.lose(at, UNASKED);
+            }
+            (Errand::Canary(_), Answer::Listed(_))
+            | (Errand::Catalogue, Answer::Signed(_) | Answer::Missing | Answer::Listed(_)) => {
+                self.lose(at, UNASKED);
+            }
+        }
+    }
+
+    fn listed(&mut self, keys: Vec<ListedKey>) {
+        self.adopt(keys);
+        let catalogue = Arc::clone(&self.published.borrow().catalogue);
+        let known: HashSet<_> = catalogue.public_keys().map(PublicKey::spki_sha256).collect();
+        self.makers.retain(|key, _| known.contains(key));
+        let proven = self.published.borrow().proven_at.is_some();
+        match self.canary_key() {
+            None => self.published.send_modify(|published| published.proven_at = None),
+            // The first key of the token has appeared: prove it now.
+            Some(_) if !proven => self.canary_at = Instant::now(),
+            Some(_) => {}
+        }
+        self.refresh.settle(&Ok(()));
+    }
+
+    /// The canary key was deleted since the last listing; the next one finds another.
+    fn canary_is_gone(&mut self, canary: &Canary) {
+        tracing::warn!(token = self.config.name, key = canary.key.label, "canary key is gone");
+        self.refresh.want();
+    }
+
+    fn job_failed(&mut self, at: usize, job: Job, fault: Fault) {
+        let key = job.order.label.clone();
+        match fault.class {
+            Class::Caller => {
+                self.log_fault(&fault, Some(&key), "refuse the request");
+                let reason = "the token refuses to sign with it".to_owned();
+                job.answer(Err(HsmError::Unusable { reason }));
+            }
+            Class::Capacity => {
+                self.log_fault(&fault, Some(&key), "shed load");
+                job.answer(Err(HsmError::Busy { retry_after_seconds: 1 }));
+            }
+            Class::Unexpected => {
+                self.log_fault(&fault, Some(&key), "fail the request");
+                job.answer(Err(HsmError::Unavailable { retry_after_seconds: 1 }));
+            }
+            // A lost signature is harmless: another signer may try once more.
+            Class::Session
+            | Class::Handle
+            | Class::Login
+            | Class::Credential
+            | Class::Device
+            | Class::Vendor
+            | Class::Configuration => {
+                self.take_back(vec![Errand::Job(job)]);
+                self.errand_failed(at, &fault, Some(&key));
+            }
+        }
+    }
+
+    /// A fault that says something of the signer rather than of one request.
+    fn errand_failed(&mut self, at: usize, fault: &Fault, key: Option<&str>) {
+        match fault.class {
+            Class::Caller | Class::Capacity | Class::Unexpected => {
+                self.log_fault(fault, key, "none");
+            }
+            Class::Credential => {
+                self.refuse_credentials(fault);
+                self.lose(at, "its login was lost and the PIN is refused");
+            }
+            Class::Session
+            | Class::Handle
+            | Class::Login
+            | Class::Device
+            | Class::Vendor
+            | Class::Configuration => {
+                self.log_fault(fault, key, "kill and respawn the signer");
+                self.lose(at, &fault.to_string());
+            }
+        }
+    }
+
+    pub(super) fn log_fault(&self, fault: &Fault, key: Option<&str>, action: &str) {
+        tracing::error!(
+            function = fault.function,
+            code = fault.code_text(),
+            class = fault.class.name(),
+            detail = fault.detail,
+            token = self.config.name,
+            key = key.unwrap_or("none"),
+            action,
+            "PKCS#11 fault"
+        );
+    }
+
+    pub(super) fn alarm_bad_signature(&self, key: &str) {
+        tracing::error!(
+            alarm = "bad_signature",
+            token = self.config.name,
+            key,
+            "a signature of the token does not verify against its own public key"
+        );
+    }
+}

@@ -1,0 +1,71 @@
+//! Proof of life. Sessions and slots go on looking well when a token is gone; a signature does not.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Supervisor;
+use crate::{
+    domain::key::{Digest, Signature},
+    hsm::{
+        TokenKey,
+        process::Errand,
+        protocol::{Request, SignOrder},
+    },
+};
+
+/// A signature over something that nobody could have signed before.
+pub(in crate::hsm) struct Canary {
+    pub(super) key: TokenKey,
+    message: [u8; 32],
+}
+
+impl Canary {
+    /// A new one and what to ask for.
+    pub(super) fn new(key: TokenKey) -> (Self, Request) {
+        let mut message = [0; 32];
+        // Without randomness the proof is weaker, not wrong.
+        let _ = aws_lc_rs::rand::fill(&mut message);
+        let algorithm = key.public_key.key_type().signature_algorithm();
+        let digest = Digest::of(algorithm.hash(), &message);
+        let order = SignOrder {
+            label: key.label.clone(),
+            id: key.id.clone(),
+            spki_sha256: key.public_key.spki_sha256(),
+            algorithm,
+            digest: digest.as_octets().to_vec(),
+        };
+        (Self { key, message }, Request::Sign(order))
+    }
+
+    /// Whether the signature is the one that was asked for.
+    pub(super) fn is_proven_by(&self, signature: &Signature) -> bool {
+        self.key.public_key.verifies(&self.message, signature)
+    }
+}
+
+impl Supervisor {
+    /// Has every signer prove itself, and the catalogue renewed.
+    pub(super) fn canaries_if_due(&mut self, now: Instant) {
+        if self.up.is_empty() || self.canary_at > now {
+            return;
+        }
+        self.canary_at = now + Duration::from_secs(self.config.canary_seconds);
+        self.refresh.want();
+        let Some(key) = self.canary_key() else { return };
+        let patience = self.patience();
+        for at in (0..self.up.len()).rev() {
+            if self.up[at].owes_canary() {
+                continue;
+            }
+            let (canary, request) = Canary::new(key.clone());
+            if self.up[at].ask(request, Errand::Canary(canary), patience).is_err() {
+                self.lose(at, "it takes no more messages");
+            }
+        }
+    }
+
+    pub(super) fn canary_key(&self) -> Option<TokenKey> {
+        self.published.borrow().catalogue.canary(self.config.canary_label.as_deref())
+    }
+}

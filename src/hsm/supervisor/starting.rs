@@ -1,0 +1,206 @@
+//! Bringing one signer up: spawn, greet, hear what is on the token, have it prove itself.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{Canary, Supervisor};
+use crate::hsm::{
+    catalogue::Catalogue,
+    fault::{Class, Fault},
+    process::{Errand, Event, Owed, Signer},
+    protocol::{Answer, FromSigner, KEYS_MAX, ListedKey, Ready},
+};
+
+/// A signer that is not up yet.
+pub(super) struct Starting {
+    pub(super) signer: Signer,
+    /// When it is given up.
+    pub(super) until: Instant,
+    greeted: bool,
+}
+
+impl Starting {
+    /// What it did not do in time.
+    pub(super) fn overdue(&self) -> &'static str {
+        if self.greeted {
+            "the signer opened the token and owes its first signature"
+        } else {
+            "the signer was not ready within start_deadline_ms"
+        }
+    }
+}
+
+impl Supervisor {
+    pub(super) fn start_if_due(&mut self, now: Instant) {
+        if self.starting.is_some() || !self.wants_another() || self.backoff.next_at() > now {
+            return;
+        }
+        self.signers_started += 1;
+        let spawned = Signer::spawn(
+            self.signers_started,
+            &self.program,
+            &self.config,
+            self.serial.as_deref(),
+            self.events_in.clone(),
+        );
+        match spawned {
+            Ok(signer) => {
+                let until = now + Duration::from_millis(self.config.start_deadline_ms.max(1));
+                tracing::info!(token = self.config.name, pid = signer.pid, "signer started");
+                self.starting = Some(Starting { signer, until, greeted: false });
+            }
+            Err(error) => {
+                self.start_failed(format!("{}: {error}", self.program.display()));
+            }
+        }
+    }
+
+    pub(super) fn hear_starting(&mut self, event: Event) {
+        let Some(starting) = &mut self.starting else { return };
+        match event {
+            Event::Gone(reason) => {
+                self.start_failed(format!("the signer ended while it was starting: {reason}"));
+            }
+            Event::Said(FromSigner::Refused(fault)) => self.start_refused(&fault.tamed(), None),
+            Event::Said(FromSigner::Ready(ready)) if !starting.greeted => {
+                starting.greeted = true;
+                self.greet(ready);
+            }
+            Event::Said(FromSigner::Answer { id, answer }) => {
+                match (starting.signer.owed.remove(&id), answer) {
+                    (Some(Owed { errand: Errand::Canary(canary), .. }), answer) => {
+                        self.judge(&canary, answer);
+                    }
+                    (Some(_) | None, _) => self.start_failed(UNASKED.to_owned()),
+                }
+            }
+            Event::Said(FromSigner::Ready(_)) => self.start_failed(UNASKED.to_owned()),
+        }
+    }
+
+    /// The token is open: take over what it lists, and ask for a proof.
+    fn greet(&mut self, ready: Ready) {
+        let token = &self.config.name;
+        if self.serial.as_ref().is_some_and(|serial| *serial != ready.serial) {
+            return self.start_failed(format!("the token has another serial: {:?}", ready.serial));
+        }
+        if ready.keys.len() > KEYS_MAX {
+            return self.start_failed(UNASKED.to_owned());
+        }
+        tracing::info!(
+            token,
+            serial = ready.serial,
+            model = ready.model,
+            manufacturer = ready.manufacturer,
+            sessions = ready.sessions,
+            keys = ready.keys.len(),
+            mechanisms = ready.mechanisms.len(),
+            "token open"
+        );
+        self.serial = Some(ready.serial);
+        self.adopt(ready.keys);
+        let key = self.canary_key();
+        let patience = self.patience();
+        let Some(starting) = &mut self.starting else { return };
+        // Logging in may take long; from here on only a signature is owed.
+        starting.until = starting.until.min(Instant::now() + patience);
+        starting.signer.sessions = ready.sessions.clamp(1, self.config.sessions);
+        match key {
+            None => self.promote(false),
+            Some(key) => {
+                let (canary, request) = Canary::new(key);
+                if starting.signer.ask(request, Errand::Canary(canary), patience).is_err() {
+                    self.start_failed("the signer takes no messages".to_owned());
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, canary: &Canary, answer: Answer) {
+        match answer {
+            Answer::Signed(signature) if canary.is_proven_by(&signature) => self.promote(true),
+            Answer::Signed(_) => {
+                self.alarm_bad_signature(&canary.key.label);
+                self.start_failed("the canary signature does not verify".to_owned());
+            }
+            Answer::Missing => {
+                self.start_failed(format!("key '{}' is listed and not found", canary.key.label));
+            }
+            Answer::Failed(fault) => {
+                let ours = fault.class == Class::Caller;
+                let fault =
+                    if ours { fault.with_detail("configure another canary key") } else { fault };
+                self.start_refused(&fault.tamed(), Some(&canary.key.label));
+            }
+            Answer::Listed(_) => self.start_failed(UNASKED.to_owned()),
+        }
+    }
+
+    fn promote(&mut self, proven: bool) {
+        let Some(Starting { mut signer, .. }) = self.starting.take() else { return };
+        let now = Instant::now();
+        signer.up_since = now;
+        tracing::info!(token = self.config.name, pid = signer.pid, proven, "signer up");
+        self.up.push(signer);
+        self.backoff.succeeded();
+        if self.up.len() == 1 {
+            self.canary_at = now + Duration::from_secs(self.config.canary_seconds);
+        }
+        self.publish();
+        self.published.send_modify(|published| {
+            published.known = true;
+            published.proven_at = proven.then_some(now);
+        });
+    }
+
+    fn start_refused(&mut self, fault: &Fault, key: Option<&str>) {
+        if fault.class == Class::Credential {
+            self.refuse_credentials(fault);
+        } else {
+            self.log_fault(fault, key, "start another signer after a pause");
+        }
+        self.start_failed(fault.to_string());
+    }
+
+    /// The PIN is wrong: nothing starts any more until an operator has acted.
+    pub(super) fn refuse_credentials(&mut self, fault: &Fault) {
+        let action = "no further login until the service is restarted";
+        self.log_fault(fault, None, action);
+        tracing::error!(
+            alarm = "credential_fault",
+            token = self.config.name,
+            action,
+            "the token refuses the user PIN"
+        );
+        self.credential_fault = Some(fault.to_string());
+    }
+
+    pub(super) fn start_failed(&mut self, reason: String) {
+        let now = Instant::now();
+        self.backoff.failed(now, reason);
+        let pause = self.backoff.next_at().saturating_duration_since(now);
+        let token = &self.config.name;
+        let reason = self.backoff.failure().unwrap_or_default();
+        match &self.credential_fault {
+            None => tracing::error!(token, reason, pause_ms = pause.as_millis(), "no signer"),
+            Some(_) => tracing::error!(token, reason, "no signer"),
+        }
+        if let Some(Starting { signer, .. }) = self.starting.take() {
+            // A signer that has explained itself is ending; one that has not is stuck.
+            let _ = signer.end(Duration::ZERO, token);
+        }
+        self.publish();
+        self.published.send_modify(|published| published.known = true);
+    }
+
+    /// Makes a listing the current one.
+    pub(super) fn adopt(&self, keys: Vec<ListedKey>) {
+        let before = Arc::clone(&self.published.borrow().catalogue);
+        let catalogue = Arc::new(Catalogue::new(keys, Some(&before)));
+        self.published.send_modify(|published| published.catalogue = catalogue);
+    }
+}
+
+/// A signer that says what nobody asked for is broken, or not ours.
+pub(super) const UNASKED: &str = "the signer breaks the protocol";

@@ -1,0 +1,162 @@
+//! The handle that the rest of the program holds.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    CatalogueEntry, HsmError, TokenConfig, TokenKey, TokenState,
+    catalogue::Catalogue,
+    jobs::Job,
+    protocol::SignOrder,
+    supervisor::{self, Order, Published},
+};
+use crate::domain::key::{Digest, Signature};
+
+/// Orders that may wait for the supervisor to read them, at least; it sorts them at once.
+const ORDERS_QUEUED_MIN: usize = 1_024;
+
+/// A token and the signer processes that serve it. Cheap to clone; when the last clone is dropped,
+/// the processes are killed.
+#[derive(Clone)]
+pub struct Token(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    sign_deadline: Duration,
+    orders: mpsc::Sender<Order>,
+    published: watch::Receiver<Published>,
+}
+
+impl Token {
+    /// Starts serving a token and returns at once, whether or not the HSM answers. Must be called
+    /// within a tokio runtime. `signer_program` is run with the one argument `signer`.
+    pub fn start(config: TokenConfig, signer_program: PathBuf) -> Self {
+        let (orders, inbox) = mpsc::channel(config.queue_max.max(ORDERS_QUEUED_MIN));
+        let name = config.name.clone();
+        let sign_deadline = Duration::from_millis(config.sign_deadline_ms);
+        let published = supervisor::start(config, signer_program, inbox);
+        Self(Arc::new(Inner { name, sign_deadline, orders, published }))
+    }
+
+    /// Our name for the token.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Waits until the first start of a signer has ended, well or not, for `limit` at most.
+    pub async fn wait_until_known(&self, limit: Duration) {
+        let mut published = self.0.published.clone();
+        let _ = timeout(limit, published.wait_for(|published| published.known)).await;
+    }
+
+    /// How the token is doing.
+    pub fn state(&self) -> TokenState {
+        self.0.published.borrow().state(Instant::now())
+    }
+
+    /// The one private key with this label. A label that does not lead to one is looked for on the
+    /// token again, at most every 500 ms.
+    ///
+    /// # Errors
+    /// [`HsmError`]: no such key, several, an unusable one; or a token that cannot be asked.
+    pub async fn find(&self, label: &str) -> Result<TokenKey, HsmError> {
+        let refused = match self.catalogue().find(label) {
+            Ok(key) => return Ok(key),
+            Err(refused) => refused,
+        };
+        match self.refresh().await {
+            Ok(()) => self.catalogue().find(label),
+            // That a key is not listed says nothing when the token cannot be asked.
+            Err(unavailable) if refused == HsmError::Missing => Err(unavailable),
+            Err(_) => Err(refused),
+        }
+    }
+
+    /// All private keys on the token, as it lists them now.
+    ///
+    /// # Errors
+    /// [`HsmError`] when the token cannot be asked.
+    pub async fn list(&self) -> Result<Vec<CatalogueEntry>, HsmError> {
+        self.refresh().await?;
+        Ok(self.catalogue().entries().to_vec())
+    }
+
+    /// A signature over `digest` in the form of X.509, within `sign_deadline_ms`. It is not verified
+    /// here: verify it against the public key that you pinned, and report one that fails by
+    /// [`Self::report_bad_signature`].
+    ///
+    /// # Errors
+    /// [`HsmError`].
+    pub async fn sign(&self, key: &TokenKey, digest: Digest) -> Result<Signature, HsmError> {
+        let algorithm = key.public_key.key_type().signature_algorithm();
+        if digest.algorithm() != algorithm.hash() {
+            let reason = format!("{algorithm:?} does not sign a {:?} digest", digest.algorithm());
+            return Err(HsmError::Unusable { reason });
+        }
+        let deadline = Instant::now() + self.0.sign_deadline;
+        let order = SignOrder {
+            label: key.label.clone(),
+            id: key.id.clone(),
+            spki_sha256: key.public_key.spki_sha256(),
+            algorithm,
+            digest: digest.as_octets().to_vec(),
+        };
+        let (reply, answer) = oneshot::channel();
+        self.order(Order::Sign(Job { order, deadline, retried: false, reply }))?;
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(HsmError::Unavailable { retry_after_seconds: 1 }),
+            Err(_) => Err(HsmError::DeadlineMissed { retry_after_seconds: 1 }),
+        }
+    }
+
+    /// To be called when a signature did not verify: raises the alarm in the log and kills the
+    /// signer that made the last signature with this key.
+    pub fn report_bad_signature(&self, key: &TokenKey) {
+        tracing::error!(
+            alarm = "bad_signature",
+            token = self.0.name,
+            key = key.label,
+            "the token returned a signature that does not verify against the pinned public key"
+        );
+        let _ = self.order(Order::BadSignature(key.public_key.spki_sha256()));
+    }
+
+    /// Lets signatures under way finish and ends the signer processes in order; those that do not
+    /// end within 2 seconds are killed. Other clones of the handle get
+    /// [`HsmError::Unavailable`] from now on.
+    pub async fn stop(self) {
+        let (done, stopped) = oneshot::channel();
+        if self.0.orders.send(Order::Stop(done)).await.is_ok() {
+            let _ = stopped.await;
+        }
+    }
+
+    fn catalogue(&self) -> Arc<Catalogue> {
+        Arc::clone(&self.0.published.borrow().catalogue)
+    }
+
+    async fn refresh(&self) -> Result<(), HsmError> {
+        let (reply, answer) = oneshot::channel();
+        self.order(Order::Refresh(reply))?;
+        match timeout(self.0.sign_deadline, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(HsmError::Unavailable { retry_after_seconds: 1 }),
+            Err(_) => Err(HsmError::DeadlineMissed { retry_after_seconds: 1 }),
+        }
+    }
+
+    /// Never waits: a supervisor that is behind is a full queue.
+    fn order(&self, order: Order) -> Result<(), HsmError> {
+        self.0.orders.try_send(order).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => HsmError::Busy { retry_after_seconds: 1 },
+            mpsc::error::TrySendError::Closed(_) => {
+                HsmError::Unavailable { retry_after_seconds: 1 }
+            }
+        })
+    }
+}

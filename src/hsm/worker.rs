@@ -1,0 +1,169 @@
+//! The signer process: one token's PKCS#11 module, synchronous and boring. The main thread reads
+//! frames, the keeper thread holds the login, signing threads own one session each.
+//!
+//! It does not decide when to die or to be born again: the front does, by closing the socket.
+
+use std::{
+    io,
+    os::{fd::AsFd, unix::net::UnixStream},
+    process::ExitCode,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::Duration,
+};
+
+use keeper::{Errand, Keeper};
+
+use super::{
+    fault::{Class, Fault},
+    protocol::{
+        self, Answer, FROM_SIGNER_BYTES_MAX, FromSigner, Hello, PROTOCOL_VERSION, Request,
+        SignOrder, TO_SIGNER_BYTES_MAX, ToSigner,
+    },
+};
+
+mod classify;
+mod convert;
+mod keeper;
+mod listing;
+mod module;
+mod signing;
+
+/// Signatures that may wait for a session here; the front sends far fewer.
+const JOBS_QUEUED_MAX: usize = 1024;
+/// Time for an orderly shutdown after the socket has closed.
+const SHUTDOWN_MS: u64 = 2_000;
+
+/// A signature that was asked for, with the id of the message.
+type Job = (u64, SignOrder);
+
+/// Serves the socket on standard input until it closes: the life of a signer process.
+///
+/// A module that hangs cannot keep the process alive: two seconds after the end of the socket it is
+/// gone, whatever its threads are stuck in.
+pub fn run_signer() -> ExitCode {
+    // The PIN is in this memory; it must not come to lie on a disk.
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Core, none) {
+        tracing::warn!("core dumps stay possible: {error}");
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!("{panic}");
+        die();
+    }));
+    match socket().and_then(serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error} (this command is started by the daemon, not by people)");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn socket() -> io::Result<UnixStream> {
+    let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    socket.peer_addr()?;
+    Ok(socket)
+}
+
+fn serve(mut socket: UnixStream) -> io::Result<()> {
+    let outbox = Outbox(Arc::new(Mutex::new(socket.try_clone()?)));
+    let hello = match protocol::read(&mut socket, TO_SIGNER_BYTES_MAX) {
+        Ok(Some(ToSigner::Hello(hello))) if hello.version == PROTOCOL_VERSION => hello,
+        Ok(None) => return Ok(()),
+        Ok(Some(_)) | Err(_) => {
+            let words = "front and signer are of different versions: restart the service";
+            let fault = Fault::ours(Class::Configuration, "greet signer", words);
+            outbox.send(&FromSigner::Refused(fault));
+            return Ok(());
+        }
+    };
+    let (jobs, jobs_queue) = mpsc::sync_channel(JOBS_QUEUED_MAX);
+    let (errands, errands_queue) = mpsc::channel();
+    let (ending, ended) = mpsc::channel::<()>();
+    let keeper_errands = errands.clone();
+    // Loading a module may hang; this thread must go on reading to see the end of the socket.
+    thread::Builder::new().name("keeper".to_owned()).spawn(move || {
+        keep(&hello, &outbox, jobs_queue, keeper_errands, &errands_queue);
+        drop(ending);
+    })?;
+    while let Ok(Some(message)) = protocol::read(&mut socket, TO_SIGNER_BYTES_MAX) {
+        let taken = match message {
+            ToSigner::Request { id, request: Request::Sign(order) } => {
+                jobs.try_send((id, order)).is_ok()
+            }
+            ToSigner::Request { id, request: Request::Catalogue } => {
+                errands.send(Errand::Catalogue { id }).is_ok()
+            }
+            ToSigner::Hello(_) => false,
+        };
+        if !taken {
+            break;
+        }
+    }
+    drop((jobs, errands));
+    match ended.recv_timeout(Duration::from_millis(SHUTDOWN_MS)) {
+        Err(RecvTimeoutError::Timeout) => die(),
+        Ok(()) | Err(RecvTimeoutError::Disconnected) => Ok(()),
+    }
+}
+
+/// The keeper's life: open the token, start the signing threads, serve, and take all down in order.
+fn keep(
+    hello: &Hello,
+    outbox: &Outbox,
+    jobs: mpsc::Receiver<Job>,
+    errands: mpsc::Sender<Errand>,
+    errands_queue: &mpsc::Receiver<Errand>,
+) {
+    let (mut keeper, sessions) = match Keeper::open(hello) {
+        Ok(opened) => opened,
+        Err(fault) => return outbox.send(&FromSigner::Refused(fault)),
+    };
+    let ready = keeper.ready(sessions.len());
+    let jobs = Arc::new(Mutex::new(jobs));
+    let threads: Vec<_> = sessions
+        .into_iter()
+        .map(|session| {
+            let bench = keeper.bench(session, errands.clone(), outbox.clone());
+            let jobs = Arc::clone(&jobs);
+            thread::Builder::new().name("signing".to_owned()).spawn(move || bench.work(&jobs))
+        })
+        .collect();
+    drop((jobs, errands));
+    outbox.send(&FromSigner::Ready(ready));
+    keeper.serve(errands_queue, outbox);
+    for thread in threads.into_iter().flatten() {
+        let _ = thread.join();
+    }
+    keeper.close();
+}
+
+/// The way back to the front, shared by all threads.
+#[derive(Clone)]
+struct Outbox(Arc<Mutex<UnixStream>>);
+
+impl Outbox {
+    fn answer(&self, id: u64, answer: Answer) {
+        self.send(&FromSigner::Answer { id, answer });
+    }
+
+    /// Without a front there is nobody to work for: the main thread sees the same end.
+    fn send(&self, message: &FromSigner) {
+        let mut socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = protocol::write(&mut *socket, message, FROM_SIGNER_BYTES_MAX) {
+            tracing::warn!("the front does not listen: {error}");
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+/// Ends the process now. `exit` would run the module's destructors, which may wait for the very
+/// lock that a stuck thread holds.
+fn die() -> ! {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    std::process::abort()
+}

@@ -1,0 +1,230 @@
+//! A signing thread: one session, one signature at a time, and the way back from each class of error.
+
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+use cryptoki::{
+    context::Function, error::Error, mechanism::Mechanism, object::ObjectHandle, session::Session,
+};
+
+use super::{
+    Job, Outbox,
+    classify::fault,
+    convert::{digest_info, ecdsa_signature, rsa_signature},
+    keeper::{Current, Epoch, Errand},
+    module::OpenToken,
+};
+use crate::{
+    domain::key::{Digest, KeyType, Signature},
+    hsm::{
+        fault::{Class, Fault},
+        protocol::{Answer, SignOrder},
+    },
+};
+
+/// See the module.
+pub(super) struct Bench {
+    token: Arc<OpenToken>,
+    session: Option<Session>,
+    current: Current,
+    keeper: mpsc::Sender<Errand>,
+    outbox: Outbox,
+}
+
+/// The steps of recovery within a process, weakest first. Each is taken once per signature; when the
+/// next attempt fails too, the next step is a stronger one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    FreshSession,
+    FindAgain,
+    LogInAgain,
+}
+
+enum Trouble {
+    Missing,
+    Fault(Fault),
+}
+
+impl Bench {
+    pub(super) fn new(
+        token: Arc<OpenToken>,
+        session: Session,
+        current: Current,
+        keeper: mpsc::Sender<Errand>,
+        outbox: Outbox,
+    ) -> Self {
+        Self { token, session: Some(session), current, keeper, outbox }
+    }
+
+    /// Signs until there is nobody left to send a job.
+    pub(super) fn work(mut self, jobs: &Mutex<mpsc::Receiver<Job>>) {
+        loop {
+            let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok((id, order)) = next else { return };
+            let answer = self.sign(&order);
+            self.outbox.answer(id, answer);
+        }
+    }
+
+    fn sign(&mut self, order: &SignOrder) -> Answer {
+        let Some(digest) = Digest::from_octets(order.algorithm.hash(), &order.digest) else {
+            let words = format!("a digest of {} octets", order.digest.len());
+            return Answer::Failed(Fault::ours(Class::Caller, "sign", words));
+        };
+        let mut taken = None;
+        loop {
+            let epoch = self.current.epoch();
+            let trouble = match self.attempt(&epoch, order, &digest) {
+                Ok(signature) => return Answer::Signed(signature),
+                Err(trouble) => trouble,
+            };
+            let Some(step) = next_step(&trouble, taken) else {
+                return match trouble {
+                    Trouble::Missing => Answer::Missing,
+                    Trouble::Fault(fault) => Answer::Failed(fault.escalated()),
+                };
+            };
+            if let Trouble::Fault(fault) = &trouble {
+                tracing::warn!("{fault}: {step:?}, then once more");
+            }
+            if let Err(fault) = self.recover(step, &epoch) {
+                return Answer::Failed(fault.escalated());
+            }
+            taken = Some(step);
+        }
+    }
+
+    fn attempt(
+        &mut self,
+        epoch: &Epoch,
+        order: &SignOrder,
+        digest: &Digest,
+    ) -> Result<Signature, Trouble> {
+        let (handle, key) = epoch.listing.handle(order).ok_or(Trouble::Missing)?;
+        let key_type = key.key_type();
+        if key_type.signature_algorithm() != order.algorithm {
+            let words = format!("{:?} is not the algorithm of {key_type}", order.algorithm);
+            return Err(Trouble::Fault(Fault::ours(Class::Caller, "sign", words)));
+        }
+        let session = match self.session.take() {
+            Some(session) => session,
+            None => self.token.session().map_err(Trouble::Fault)?,
+        };
+        let output = match sign_digest(&session, handle, key_type, digest) {
+            Ok(output) => output,
+            Err(error) => {
+                let fault = fault(&error);
+                // After C_SignInit an operation may be left open; only a refusal by C_SignInit
+                // itself leaves the session clean.
+                if fault.class == Class::Caller
+                    && matches!(error, Error::Pkcs11(_, Function::SignInit))
+                {
+                    self.session = Some(session);
+                }
+                return Err(Trouble::Fault(fault));
+            }
+        };
+        self.session = Some(session);
+        let signature = match key_type.is_ec() {
+            true => ecdsa_signature(key_type, &output),
+            false => rsa_signature(key_type, output),
+        };
+        signature.map_err(|words| Trouble::Fault(Fault::ours(Class::Device, "C_Sign", words)))
+    }
+
+    fn recover(&self, step: Step, epoch: &Epoch) -> Result<(), Fault> {
+        let (done, result) = mpsc::channel();
+        let errand = match step {
+            // The session is gone already; the next attempt opens another.
+            Step::FreshSession => return Ok(()),
+            Step::FindAgain => Errand::FindAgain { stale: epoch.number, done },
+            Step::LogInAgain => Errand::LogInAgain { stale: epoch.login, done },
+        };
+        let gone = || Fault::ours(Class::Device, "ask keeper", "the signer is shutting down");
+        self.keeper.send(errand).map_err(|_| gone())?;
+        result.recv().map_err(|_| gone())?
+    }
+}
+
+fn next_step(trouble: &Trouble, taken: Option<Step>) -> Option<Step> {
+    let wanted = match trouble {
+        // A token without login shows no private keys, but the listing sees to that.
+        Trouble::Missing => return (taken < Some(Step::FindAgain)).then_some(Step::FindAgain),
+        Trouble::Fault(fault) => match fault.class {
+            Class::Session => Step::FreshSession,
+            Class::Handle => Step::FindAgain,
+            Class::Login => Step::LogInAgain,
+            Class::Caller
+            | Class::Credential
+            | Class::Capacity
+            | Class::Device
+            | Class::Vendor
+            | Class::Configuration
+            | Class::Unexpected => return None,
+        },
+    };
+    let after = match taken {
+        None => Step::FreshSession,
+        Some(Step::FreshSession) => Step::FindAgain,
+        Some(Step::FindAgain) => Step::LogInAgain,
+        Some(Step::LogInAgain) => return None,
+    };
+    Some(wanted.max(after))
+}
+
+/// The one door to a signing mechanism. It takes a digest: `CKM_ECDSA` would cut anything longer
+/// than the curve without a word, `CKM_RSA_PKCS` would sign what it is given.
+fn sign_digest(
+    session: &Session,
+    key: ObjectHandle,
+    key_type: KeyType,
+    digest: &Digest,
+) -> Result<Vec<u8>, Error> {
+    match key_type.is_ec() {
+        true => session.sign(&Mechanism::Ecdsa, key, digest.as_octets()),
+        false => session.sign(&Mechanism::RsaPkcs, key, &digest_info(digest)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps(class: Class) -> Vec<Step> {
+        let trouble = Trouble::Fault(Fault::ours(class, "C_Sign", ""));
+        let mut taken = Vec::new();
+        while let Some(step) = next_step(&trouble, taken.last().copied()) {
+            taken.push(step);
+        }
+        taken
+    }
+
+    #[test]
+    fn each_class_starts_at_its_own_step_and_goes_up() {
+        use Step::{FindAgain, FreshSession, LogInAgain};
+        assert_eq!(steps(Class::Session), [FreshSession, FindAgain, LogInAgain]);
+        assert_eq!(steps(Class::Handle), [FindAgain, LogInAgain]);
+        assert_eq!(steps(Class::Login), [LogInAgain]);
+    }
+
+    #[test]
+    fn a_refused_pin_and_a_dead_device_have_no_step() {
+        for class in [
+            Class::Caller,
+            Class::Credential,
+            Class::Capacity,
+            Class::Device,
+            Class::Vendor,
+            Class::Configuration,
+            Class::Unexpected,
+        ] {
+            assert_eq!(steps(class), [], "{class:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_key_is_looked_for_once() {
+        assert_eq!(next_step(&Trouble::Missing, None), Some(Step::FindAgain));
+        assert_eq!(next_step(&Trouble::Missing, Some(Step::FindAgain)), None);
+        assert_eq!(next_step(&Trouble::Missing, Some(Step::LogInAgain)), None);
+    }
+}
