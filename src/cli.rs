@@ -1,13 +1,17 @@
-//! One file per subcommand.
+//! The command line: one file for each subcommand.
 
-use std::process::ExitCode;
+mod check;
+mod logging;
+mod serve;
+mod signer;
+
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
-mod signer;
-
+/// An on-prem signing appliance: X.509 certificates whose private keys never leave an HSM.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(name = "chancery", version)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -15,14 +19,37 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Internal: the child process that holds one token's PKCS#11 module.
+    /// Serve the API until SIGTERM or SIGINT.
+    Serve {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Accept private JWKs as signing keys. Never in production.
+        #[arg(long)]
+        dev: bool,
+    },
+    /// Report every problem of a configuration, and make a signature with each configured key.
+    Check {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Sign for a serving chancery; started by it, never by hand.
     #[command(hide = true)]
     Signer,
 }
 
-/// Parses the arguments and runs the subcommand.
+/// Runs what the arguments ask for.
 pub fn run() -> ExitCode {
     match Arguments::parse().command {
+        Command::Serve { config, dev } => serve::run(&config, dev),
+        Command::Check { config } => check::run(&config),
         Command::Signer => signer::run(),
     }
+}
+
+/// Says why a subcommand ends, where a person or the journal reads it.
+fn fail(error: impl std::fmt::Display) -> ExitCode {
+    eprintln!("chancery: {error}");
+    ExitCode::FAILURE
 }

@@ -9,4 +9,5 @@ pub mod path;
 pub mod request;
 pub mod serial;
 pub mod time;
+pub mod tree;
 pub mod validity;

@@ -94,12 +94,12 @@ impl fmt::Debug for JwkMembers {
 }
 
 /// A private JWK, unread until something that may read it does.
-pub struct PrivateJwk(JwkMembers);
+pub struct PrivateJwk(Box<JwkMembers>);
 
 impl PrivateJwk {
     /// Seals the members.
     pub fn new(members: JwkMembers) -> Self {
-        Self(members)
+        Self(Box::new(members))
     }
 
     /// The members, for the dev signer alone.

@@ -62,11 +62,11 @@ pub struct IssuanceRequest {
 #[derive(Debug)]
 pub enum Issuance {
     /// ISO/IEC 18013-5 Table B.1.
-    Iaca(IacaIssuance),
+    Iaca(Box<IacaIssuance>),
     /// ISO/IEC 18013-5 Table B.3.
-    DocumentSigner(DocumentSignerIssuance),
+    DocumentSigner(Box<DocumentSignerIssuance>),
     /// RFC 5280.
-    Generic(GenericIssuance),
+    Generic(Box<GenericIssuance>),
 }
 
 /// An IACA root.
@@ -245,7 +245,7 @@ pub enum IacaCertificate {
         /// JSON pointer of `certificateData`.
         field: String,
         /// What the IACA says.
-        data: IacaData,
+        data: Box<IacaData>,
     },
 }
 

@@ -1,0 +1,129 @@
+//! Who may do what: client certificate → client → grants. Default deny.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::domain::{
+    client::{ClientIdentity, Grant, Permission},
+    path::ResourcePath,
+};
+
+/// One client as the configuration declares it.
+#[derive(Debug)]
+pub struct ClientConfig {
+    /// The name in logs and audit.
+    pub name: String,
+    /// How its certificate is recognised.
+    pub certificate: ClientCertificate,
+    /// What it may do.
+    pub grants: Vec<Grant>,
+}
+
+/// How a client certificate is recognised, after TLS has accepted it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ClientCertificate {
+    /// By its subject, as we print it: `C=NL,CN=registrar-1`.
+    Subject(String),
+    /// By SHA-256 over its DER.
+    Sha256([u8; 32]),
+}
+
+/// The configured clients.
+pub struct Access {
+    clients: HashMap<ClientCertificate, Arc<Client>>,
+}
+
+/// A configured client.
+#[derive(Debug)]
+pub struct Client {
+    name: String,
+    grants: Vec<Grant>,
+}
+
+impl Access {
+    /// From the configuration.
+    pub fn new(clients: Vec<ClientConfig>) -> Self {
+        let clients = clients
+            .into_iter()
+            .map(|ClientConfig { name, certificate, grants }| {
+                (certificate, Arc::new(Client { name, grants }))
+            })
+            .collect();
+        Self { clients }
+    }
+
+    /// The client that a certificate belongs to; the fingerprint is asked first.
+    pub fn identify(&self, identity: &ClientIdentity) -> Option<Arc<Client>> {
+        self.clients
+            .get(&ClientCertificate::Sha256(identity.certificate_sha256))
+            .or_else(|| self.clients.get(&ClientCertificate::Subject(identity.subject.clone())))
+            .cloned()
+    }
+}
+
+impl Client {
+    /// The name in logs and audit.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether a grant covers `permission` on `path`.
+    pub fn may(&self, permission: Permission, path: &ResourcePath) -> bool {
+        self.grants
+            .iter()
+            .any(|grant| grant.permission == permission && path.is_at_or_under(&grant.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> ResourcePath {
+        ResourcePath::parse(text).unwrap()
+    }
+
+    fn access() -> Access {
+        let grant = |permission, at: &str| Grant { permission, path: path(at) };
+        Access::new(vec![
+            ClientConfig {
+                name: "registrar".into(),
+                certificate: ClientCertificate::Subject("CN=registrar".into()),
+                grants: vec![grant(Permission::IssueIaca, "acme.dmv")],
+            },
+            ClientConfig {
+                name: "nobody".into(),
+                certificate: ClientCertificate::Sha256([7; 32]),
+                grants: vec![],
+            },
+        ])
+    }
+
+    fn identity(subject: &str, sha256: [u8; 32]) -> ClientIdentity {
+        ClientIdentity { subject: subject.into(), certificate_sha256: sha256 }
+    }
+
+    #[test]
+    fn a_client_is_known_by_its_fingerprint_or_its_exact_subject() {
+        let access = access();
+        let name = |subject: &str, sha256| {
+            access.identify(&identity(subject, sha256)).map(|client| client.name().to_owned())
+        };
+        assert_eq!(name("CN=registrar", [0; 32]).as_deref(), Some("registrar"));
+        assert_eq!(name("CN=registrar", [7; 32]).as_deref(), Some("nobody"));
+        assert_eq!(name("CN=Registrar", [0; 32]), None);
+        assert_eq!(name("CN=registrar,O=x", [0; 32]), None);
+    }
+
+    #[test]
+    fn what_is_not_granted_is_denied() {
+        let client = access().identify(&identity("CN=registrar", [0; 32])).unwrap();
+        for permission in Permission::ALL {
+            for (at, covered) in
+                [("acme.dmv", true), ("acme.dmv.x509", true), ("acme.dmvx", false), ("acme", false)]
+            {
+                let expected = covered && *permission == Permission::IssueIaca;
+                assert_eq!(client.may(*permission, &path(at)), expected, "{permission} {at}");
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The composition root: the only place that knows every concrete type.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use crate::{
+    access::Access,
+    config::Config,
+    domain::time::Timestamp,
+    hsm::{Token, TokenConfig},
+    http::{Api, Running},
+    keys::{DevKeysAllowed, Keyring},
+    ledger::Ledger,
+    service::{Services, journal},
+    systemd,
+};
+
+/// The daemon, serving.
+pub struct App {
+    running: Running,
+    tokens: Vec<Token>,
+    ledger: Ledger,
+    services: Arc<Services>,
+}
+
+/// How long the start waits for the first state of the tokens. A token that is away after it does
+/// not keep the daemon from starting.
+const TOKENS_KNOWN_WITHIN: Duration = Duration::from_secs(10);
+
+impl App {
+    /// Opens the ledger, starts the signers, opens the listeners; in this order.
+    ///
+    /// # Errors
+    /// In words for the operator: what is in the way of a start.
+    pub async fn start(config: Config, dev: Option<DevKeysAllowed>) -> Result<Self, String> {
+        let now = Timestamp::now();
+        let is_dev = dev.is_some();
+        if is_dev {
+            tracing::warn!("--dev: private JWKs are accepted as signing keys");
+        }
+        let (ledger, open) =
+            Ledger::open(&config.ledger).map_err(|error| format!("ledger: {error}"))?;
+        let not_written = |error| format!("ledger: {error}");
+        journal::abort_open_intents(&ledger, open, now).await.map_err(not_written)?;
+        journal::started(&ledger, is_dev, now).await.map_err(not_written)?;
+        let pins = ledger.key_pins().await.map_err(not_written)?;
+
+        let tokens = start_tokens(config.tokens)?;
+        for token in &tokens {
+            token.wait_until_known(TOKENS_KNOWN_WITHIN).await;
+            tracing::info!(token = token.name(), state = ?token.state(), "token");
+        }
+
+        let tree = Arc::new(config.tree);
+        let services = Arc::new(Services {
+            tree: Arc::clone(&tree),
+            keyring: Keyring::new(
+                tree,
+                tokens.clone(),
+                dev,
+                pins.into_iter().map(|pin| (pin.path, pin.spki_sha256)),
+            ),
+            ledger: ledger.clone(),
+            settings: config.issuance,
+        });
+        let api = Api::new(
+            config.api,
+            config.operations,
+            config.limits,
+            Arc::clone(&services),
+            Access::new(config.clients),
+        );
+        let running = api.start()?;
+        let operations = running.operations.map(|address| address.to_string());
+        tracing::info!(api = %running.address, operations, "serving");
+        systemd::ready(&format!("serving on {}", running.address));
+        Ok(Self { running, tokens, ledger, services })
+    }
+
+    /// Where the API and the operations listener are.
+    pub fn addresses(&self) -> (SocketAddr, Option<SocketAddr>) {
+        (self.running.address, self.running.operations)
+    }
+
+    /// Ends in the order of the dependencies: requests, signers, ledger.
+    pub async fn stop(self) {
+        tracing::info!("stopping");
+        systemd::stopping();
+        self.running.stop().await;
+        for token in self.tokens {
+            token.stop().await;
+        }
+        drop(self.services);
+        if let Err(error) = journal::stopped(&self.ledger, Timestamp::now()).await {
+            tracing::error!(%error, "the stop is missing in the audit log");
+        }
+        self.ledger.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+/// Starts the signers of all tokens. Must be called in a tokio runtime.
+///
+/// # Errors
+/// When the path of the running program is unknown: the signers are the same program.
+pub fn start_tokens(configs: Vec<TokenConfig>) -> Result<Vec<Token>, String> {
+    let program: PathBuf =
+        std::env::current_exe().map_err(|error| format!("own program file: {error}"))?;
+    Ok(configs.into_iter().map(|config| Token::start(config, program.clone())).collect())
+}

@@ -1,0 +1,130 @@
+//! `chancery check`: what would keep the daemon from working, all of it.
+
+use std::{collections::BTreeMap, path::Path, process::ExitCode, time::Duration};
+
+use super::{fail, logging};
+use crate::{
+    app,
+    config::Config,
+    domain::{
+        key::{Digest, KeyType},
+        path::{KeyPath, ResourcePath},
+        tree::{Kms, ResourceTree},
+    },
+    hsm::{CatalogueEntry, Token, TokenKey, TokenState},
+    http,
+};
+
+/// How long a token may take to start.
+const TOKEN_KNOWN_WITHIN: Duration = Duration::from_secs(30);
+
+/// Prints one line for each key and each problem; fails when there is a problem.
+pub(super) fn run(file: &Path) -> ExitCode {
+    let mut config = match Config::load(file) {
+        Ok(config) => config,
+        Err(error) => return fail(error),
+    };
+    config.log.filter = "error".to_owned();
+    logging::start(&config.log);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(error),
+    };
+    let mut problems = Vec::new();
+    if let Err(problem) = http::check_tls(&config.api) {
+        problems.push(problem);
+    }
+    match runtime.block_on(check_tokens(config)) {
+        Ok(found) => problems.extend(found),
+        Err(error) => problems.push(error),
+    }
+    for problem in &problems {
+        eprintln!("problem: {problem}");
+    }
+    if problems.is_empty() {
+        println!("no problems");
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+async fn check_tokens(config: Config) -> Result<Vec<String>, String> {
+    let mut problems = Vec::new();
+    for token in app::start_tokens(config.tokens)? {
+        token.wait_until_known(TOKEN_KNOWN_WITHIN).await;
+        match token.state() {
+            TokenState::Ready { .. } | TokenState::NoKeys => {
+                problems.extend(check_keys(&token, &config.tree).await);
+            }
+            TokenState::Starting => problems.push(format!(
+                "token {}: not started within {} s",
+                token.name(),
+                TOKEN_KNOWN_WITHIN.as_secs()
+            )),
+            TokenState::Away { reason } | TokenState::CredentialFault { reason } => {
+                problems.push(format!("token {}: {reason}", token.name()));
+            }
+        }
+        token.stop().await;
+    }
+    Ok(problems)
+}
+
+/// Signs with each key that a KMS service leads to, and names those of its table that are missing.
+async fn check_keys(token: &Token, tree: &ResourceTree) -> Vec<String> {
+    let catalogue = match token.list().await {
+        Ok(catalogue) => catalogue,
+        Err(error) => return vec![format!("token {}: {error}", token.name())],
+    };
+    let mut problems = Vec::new();
+    for (path, kms) in tree.services().filter_map(|(path, _)| Some((path, tree.kms(path)?))) {
+        if kms.token != token.name() {
+            continue;
+        }
+        for (key, entries) in keys_of(path, kms, &catalogue) {
+            match check_key(token, &entries).await {
+                Ok(key_type) => println!("key {key}: {key_type}, signs"),
+                Err(problem) => problems.push(format!("key {key}: {problem}")),
+            }
+        }
+    }
+    problems
+}
+
+/// The keys of a KMS: those of its table, and those on the token that its template leads to.
+fn keys_of<'a>(
+    kms_path: &ResourcePath,
+    kms: &Kms,
+    catalogue: &'a [CatalogueEntry],
+) -> BTreeMap<KeyPath, Vec<&'a CatalogueEntry>> {
+    let with_label = |label: &str| catalogue.iter().filter(|entry| entry.label == label).collect();
+    let tabled =
+        kms.labels.iter().map(|(id, label)| (KeyPath::of(kms_path, id), with_label(label)));
+    let templated = catalogue.iter().filter_map(|entry| {
+        let id = kms.template.key_of(kms_path, &entry.label)?;
+        let key = KeyPath::of(kms_path, &id);
+        (kms.label_of(&key) == entry.label).then(|| (key, with_label(&entry.label)))
+    });
+    tabled.chain(templated).collect()
+}
+
+async fn check_key(token: &Token, entries: &[&CatalogueEntry]) -> Result<KeyType, String> {
+    let [entry] = entries else {
+        return Err(match entries.len() {
+            0 => "not on the token".to_owned(),
+            count => format!("{count} private keys answer to its label"),
+        });
+    };
+    let public_key = entry.public_key.clone()?;
+    let key_type = public_key.key_type();
+    let message = b"chancery check";
+    let digest = Digest::of(key_type.signature_algorithm().hash(), message);
+    let key = TokenKey { label: entry.label.clone(), id: entry.id.clone(), public_key };
+    let signature = token.sign(&key, digest).await.map_err(|error| error.to_string())?;
+    if key.public_key.verifies(message, &signature) {
+        Ok(key_type)
+    } else {
+        Err("its signature does not verify".to_owned())
+    }
+}

@@ -1,0 +1,102 @@
+//! The configuration: one TOML file, read once, checked as a whole.
+//!
+//! Only this module reads files and environment for settings. [`Config`] holds domain values and
+//! no option that has a default; a secret is only ever the path of a file.
+
+mod check;
+mod raw;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use check::Check;
+use raw::RawConfig;
+
+use crate::{
+    access::ClientConfig,
+    domain::tree::ResourceTree,
+    hsm::TokenConfig,
+    http::{ApiConfig, Limits},
+    service::IssuanceSettings,
+};
+
+/// Everything the daemon needs to know.
+#[derive(Debug)]
+pub struct Config {
+    /// The listener with mutual TLS.
+    pub api: ApiConfig,
+    /// Health and readiness without TLS, on loopback.
+    pub operations: Option<SocketAddr>,
+    /// The SQLite file.
+    pub ledger: PathBuf,
+    /// What is logged, and how.
+    pub log: LogConfig,
+    /// Limits of the listeners.
+    pub limits: Limits,
+    /// Rules of issuance that can be switched.
+    pub issuance: IssuanceSettings,
+    /// PKCS#11 tokens.
+    pub tokens: Vec<TokenConfig>,
+    /// Organisations, tenants and services.
+    pub tree: ResourceTree,
+    /// Who may do what.
+    pub clients: Vec<ClientConfig>,
+}
+
+/// What is logged, and how.
+#[derive(Debug)]
+pub struct LogConfig {
+    /// JSON lines instead of text.
+    pub json: bool,
+    /// `tracing` filter directives.
+    pub filter: String,
+}
+
+/// Every problem of a configuration, one line each.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+impl Config {
+    /// Reads and checks a file. Relative paths in it start from its own directory; a secret may
+    /// be named `credential:NAME` and then lies in `$CREDENTIALS_DIRECTORY` (systemd.exec(5)).
+    ///
+    /// # Errors
+    /// [`ConfigError`] lists every problem.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| ConfigError(vec![format!("{}: {error}", file.display())]))?;
+        let directory = file
+            .canonicalize()
+            .ok()
+            .and_then(|file| file.parent().map(Path::to_owned))
+            .unwrap_or_default();
+        Self::parse(&text, &directory, std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from))
+    }
+
+    /// Checks the text of a file that lies in `directory`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] lists every problem.
+    pub fn parse(
+        text: &str,
+        directory: &Path,
+        credentials: Option<PathBuf>,
+    ) -> Result<Self, ConfigError> {
+        let mut check = Check { directory, credentials, problems: Vec::new() };
+        let raw: RawConfig = match toml::Deserializer::parse(text) {
+            Ok(deserializer) => serde_ignored::deserialize(deserializer, |path| {
+                check.problems.push(format!("unknown setting: {path}"));
+            }),
+            Err(error) => Err(error),
+        }
+        .map_err(|error| {
+            check.problems.push(error.to_string());
+            ConfigError(std::mem::take(&mut check.problems))
+        })?;
+        let config = check.config(raw);
+        if check.problems.is_empty() { Ok(config) } else { Err(ConfigError(check.problems)) }
+    }
+}

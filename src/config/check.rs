@@ -1,0 +1,256 @@
+//! From TOML values to domain values, collecting every problem on the way.
+
+mod tree;
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    Config, LogConfig,
+    raw::{self, RawClient, RawConfig, RawToken},
+};
+use crate::{
+    access::{ClientCertificate, ClientConfig},
+    domain::{
+        client::{Grant, Permission},
+        path::PathElement,
+    },
+    hsm::TokenConfig,
+    http::{ApiConfig, Limits},
+    service::IssuanceSettings,
+};
+
+pub(super) struct Check<'a> {
+    /// Relative paths start here.
+    pub(super) directory: &'a Path,
+    /// `$CREDENTIALS_DIRECTORY`.
+    pub(super) credentials: Option<PathBuf>,
+    pub(super) problems: Vec<String>,
+}
+
+impl Check<'_> {
+    pub(super) fn config(&mut self, raw: RawConfig) -> Config {
+        let tokens = self.tokens(raw.tokens);
+        let names: BTreeSet<String> = tokens.iter().map(|token| token.name.clone()).collect();
+        Config {
+            api: ApiConfig {
+                listen: raw.api.listen,
+                certificate: self.file("api.certificate", &raw.api.certificate),
+                private_key: self.file("api.private_key", &raw.api.private_key),
+                client_ca: self.file("api.client_ca", &raw.api.client_ca),
+                client_crl: raw.api.client_crl.map(|crl| self.file("api.client_crl", &crl)),
+            },
+            operations: self.operations(raw.operations.listen),
+            ledger: self.directory.join(&raw.ledger.path),
+            log: self.log(raw.log),
+            limits: self.limits(raw.limits),
+            issuance: self.issuance(raw.issuance),
+            tokens,
+            tree: self.tree(raw.organisations, raw.tenants, raw.services, &names),
+            clients: self.clients(raw.clients),
+        }
+    }
+
+    fn problem(&mut self, problem: impl Into<String>) {
+        self.problems.push(problem.into());
+    }
+
+    /// A file that must be readable when the daemon starts.
+    fn file(&mut self, setting: &str, value: &str) -> PathBuf {
+        let path = match (value.strip_prefix("credential:"), &self.credentials) {
+            (Some(name), Some(directory)) if !name.contains('/') => directory.join(name),
+            (Some(_), Some(_)) => {
+                self.problem(format!("{setting}: a credential's name has no '/'"));
+                return PathBuf::new();
+            }
+            (Some(_), None) => {
+                self.problem(format!("{setting}: '{value}', but CREDENTIALS_DIRECTORY is not set"));
+                return PathBuf::new();
+            }
+            (None, _) => self.directory.join(value),
+        };
+        if let Err(error) = std::fs::File::open(&path) {
+            self.problem(format!("{setting}: {}: {error}", path.display()));
+        }
+        path
+    }
+
+    fn operations(&mut self, listen: Option<SocketAddr>) -> Option<SocketAddr> {
+        if let Some(address) = listen.filter(|address| !address.ip().is_loopback()) {
+            self.problem(format!("operations.listen: {address} is not a loopback address"));
+        }
+        listen
+    }
+
+    fn log(&mut self, raw: raw::RawLog) -> LogConfig {
+        let json = match raw.format.as_deref() {
+            None | Some("text") => false,
+            Some("json") => true,
+            Some(other) => {
+                self.problem(format!("log.format: '{other}' is not one of text, json"));
+                false
+            }
+        };
+        let filter = raw.filter.unwrap_or_else(|| "info".to_owned());
+        if let Err(error) = filter.parse::<tracing_subscriber::filter::Targets>() {
+            self.problem(format!("log.filter: {error}"));
+        }
+        LogConfig { json, filter }
+    }
+
+    fn limits(&mut self, raw: raw::RawLimits) -> Limits {
+        let milliseconds =
+            |value: Option<u64>, default| Duration::from_millis(value.unwrap_or(default));
+        let limits = Limits {
+            connections_max: raw.connections_max.unwrap_or(1_024),
+            in_flight_max: raw.in_flight_max.unwrap_or(512),
+            handshake: milliseconds(raw.handshake_ms, 5_000),
+            request_head: milliseconds(raw.request_head_ms, 5_000),
+            request_body: milliseconds(raw.request_body_ms, 10_000),
+            shutdown: Duration::from_secs(raw.shutdown_seconds.unwrap_or(20)),
+        };
+        if limits.connections_max == 0 || limits.in_flight_max == 0 {
+            self.problem("limits: connections_max and in_flight_max are at least 1");
+        }
+        limits
+    }
+
+    fn issuance(&mut self, raw: raw::RawIssuance) -> IssuanceSettings {
+        let pin_described_iaca = match raw.described_iaca.as_deref() {
+            None | Some("pin") => true,
+            Some("registered-only") => false,
+            Some(other) => {
+                self.problem(format!(
+                    "issuance.described_iaca: '{other}' is not one of pin, registered-only"
+                ));
+                false
+            }
+        };
+        IssuanceSettings {
+            pin_described_iaca,
+            allow_ca_without_key_cert_sign: raw.allow_ca_without_key_cert_sign.unwrap_or(false),
+            iaca_aki: raw.iaca_aki.unwrap_or(false),
+        }
+    }
+
+    fn tokens(&mut self, raw: Vec<RawToken>) -> Vec<TokenConfig> {
+        if raw.is_empty() {
+            self.problem("tokens: at least one is needed");
+        }
+        let mut tokens: Vec<TokenConfig> = Vec::new();
+        for token in raw {
+            let place = format!("tokens '{}'", token.name);
+            if PathElement::parse(&token.name).is_err() {
+                self.problem(format!("{place}: a name holds only letters, digits, '-' and '_'"));
+            }
+            if tokens.iter().any(|other| other.name == token.name) {
+                self.problem(format!("{place}: declared twice"));
+            }
+            tokens.push(self.token(&place, token));
+        }
+        tokens
+    }
+
+    fn token(&mut self, place: &str, raw: RawToken) -> TokenConfig {
+        let mut environment = raw.environment;
+        for (name, value) in raw.environment_paths {
+            let path = self.file(&format!("{place}: environment_paths.{name}"), &value);
+            environment.insert(name, path.display().to_string());
+        }
+        let config = TokenConfig {
+            module: self.file(&format!("{place}: module"), &raw.module),
+            pin_file: self.file(&format!("{place}: pin_file"), &raw.pin_file),
+            name: raw.name,
+            label: raw.label,
+            serial: raw.serial,
+            processes: raw.processes.unwrap_or(1),
+            sessions: raw.sessions.unwrap_or(2),
+            queue_max: raw.queue_max.unwrap_or(1_024),
+            sign_deadline_ms: raw.sign_deadline_ms.unwrap_or(5_000),
+            start_deadline_ms: raw.start_deadline_ms.unwrap_or(10_000),
+            canary_seconds: raw.canary_seconds.unwrap_or(15),
+            canary_label: raw.canary_label,
+            environment,
+        };
+        for (name, value, range) in [
+            ("processes", config.processes as u64, 1..=64),
+            ("sessions", config.sessions as u64, 1..=1_024),
+            ("queue_max", config.queue_max as u64, 1..=1_000_000),
+            ("sign_deadline_ms", config.sign_deadline_ms, 100..=600_000),
+            ("start_deadline_ms", config.start_deadline_ms, 100..=600_000),
+            ("canary_seconds", config.canary_seconds, 1..=3_600),
+        ] {
+            if !range.contains(&value) {
+                let (low, high) = range.into_inner();
+                self.problem(format!("{place}: {name} is {value}, not {low} to {high}"));
+            }
+        }
+        config
+    }
+
+    fn clients(&mut self, raw: Vec<RawClient>) -> Vec<ClientConfig> {
+        let mut clients: Vec<ClientConfig> = Vec::new();
+        for client in raw {
+            let place = format!("clients '{}'", client.name);
+            if client.name.trim().is_empty() || client.name.chars().any(char::is_control) {
+                self.problem(format!("{place}: a name is not blank"));
+            }
+            let Some(certificate) = self.client_certificate(&place, &client) else { continue };
+            if clients.iter().any(|other| other.name == client.name) {
+                self.problem(format!("{place}: declared twice"));
+            }
+            if clients.iter().any(|other| other.certificate == certificate) {
+                self.problem(format!("{place}: another client has the same certificate"));
+            }
+            let grants = self.grants(&place, client.grants);
+            clients.push(ClientConfig { name: client.name, certificate, grants });
+        }
+        clients
+    }
+
+    fn client_certificate(&mut self, place: &str, raw: &RawClient) -> Option<ClientCertificate> {
+        match (&raw.subject, &raw.certificate_sha256) {
+            (Some(subject), None) => Some(ClientCertificate::Subject(subject.clone())),
+            (None, Some(hex)) => {
+                let digits = hex.replace(':', "");
+                let octets: Option<Vec<u8>> = digits
+                    .as_bytes()
+                    .chunks(2)
+                    .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+                    .collect();
+                match octets.and_then(|octets| <[u8; 32]>::try_from(octets).ok()) {
+                    Some(sha256) => Some(ClientCertificate::Sha256(sha256)),
+                    None => {
+                        self.problem(format!("{place}: certificate_sha256 has 64 hex digits"));
+                        None
+                    }
+                }
+            }
+            _ => {
+                self.problem(format!("{place}: give subject or certificate_sha256"));
+                None
+            }
+        }
+    }
+
+    fn grants(&mut self, place: &str, raw: Vec<raw::RawGrant>) -> Vec<Grant> {
+        let mut grants = Vec::new();
+        for grant in raw {
+            let path = self.path(place, &grant.path);
+            for permission in &grant.permissions {
+                match (permission.parse::<Permission>(), &path) {
+                    (Ok(permission), Some(path)) => {
+                        grants.push(Grant { permission, path: path.clone() });
+                    }
+                    (Err(error), _) => self.problem(format!("{place}: {error}")),
+                    (Ok(_), None) => {}
+                }
+            }
+        }
+        grants
+    }
+}

@@ -1,0 +1,122 @@
+//! The configuration file as TOML has it. Every member is explained in `config/chancery.toml`.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+pub(super) struct RawConfig {
+    pub(super) api: RawApi,
+    #[serde(default)]
+    pub(super) operations: RawOperations,
+    pub(super) ledger: RawLedger,
+    #[serde(default)]
+    pub(super) log: RawLog,
+    #[serde(default)]
+    pub(super) limits: RawLimits,
+    #[serde(default)]
+    pub(super) issuance: RawIssuance,
+    #[serde(default)]
+    pub(super) tokens: Vec<RawToken>,
+    #[serde(default)]
+    pub(super) organisations: Vec<RawBranch>,
+    #[serde(default)]
+    pub(super) tenants: Vec<RawBranch>,
+    #[serde(default)]
+    pub(super) services: Vec<RawService>,
+    #[serde(default)]
+    pub(super) clients: Vec<RawClient>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawApi {
+    pub(super) listen: SocketAddr,
+    pub(super) certificate: String,
+    pub(super) private_key: String,
+    pub(super) client_ca: String,
+    pub(super) client_crl: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawOperations {
+    pub(super) listen: Option<SocketAddr>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawLedger {
+    pub(super) path: String,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawLog {
+    pub(super) format: Option<String>,
+    pub(super) filter: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawLimits {
+    pub(super) connections_max: Option<usize>,
+    pub(super) in_flight_max: Option<usize>,
+    pub(super) handshake_ms: Option<u64>,
+    pub(super) request_head_ms: Option<u64>,
+    pub(super) request_body_ms: Option<u64>,
+    pub(super) shutdown_seconds: Option<u64>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawIssuance {
+    pub(super) described_iaca: Option<String>,
+    pub(super) allow_ca_without_key_cert_sign: Option<bool>,
+    pub(super) iaca_aki: Option<bool>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawToken {
+    pub(super) name: String,
+    pub(super) module: String,
+    pub(super) label: String,
+    pub(super) serial: Option<String>,
+    pub(super) pin_file: String,
+    pub(super) processes: Option<usize>,
+    pub(super) sessions: Option<usize>,
+    pub(super) queue_max: Option<usize>,
+    pub(super) sign_deadline_ms: Option<u64>,
+    pub(super) start_deadline_ms: Option<u64>,
+    pub(super) canary_seconds: Option<u64>,
+    pub(super) canary_label: Option<String>,
+    #[serde(default)]
+    pub(super) environment: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) environment_paths: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawBranch {
+    pub(super) path: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawService {
+    pub(super) path: String,
+    pub(super) r#type: String,
+    pub(super) token: Option<String>,
+    pub(super) label_template: Option<String>,
+    pub(super) labels: Option<BTreeMap<String, String>>,
+    pub(super) policies: Option<BTreeMap<String, Vec<String>>>,
+    pub(super) dependencies: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawClient {
+    pub(super) name: String,
+    pub(super) subject: Option<String>,
+    pub(super) certificate_sha256: Option<String>,
+    #[serde(default)]
+    pub(super) grants: Vec<RawGrant>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawGrant {
+    pub(super) path: String,
+    pub(super) permissions: Vec<String>,
+}

@@ -1,0 +1,390 @@
+//! The resource tree: organisations, tenants, services, and what a service is attached to.
+
+use std::collections::BTreeMap;
+
+use super::{
+    client::KeyPurpose,
+    path::{KeyPath, PathElement, ResourcePath},
+};
+
+/// The tree. Siblings of any kind have distinct names, so one map by path holds them all.
+#[derive(Debug, Default)]
+pub struct ResourceTree {
+    nodes: BTreeMap<ResourcePath, Node>,
+}
+
+/// What stands at a path.
+#[derive(Debug)]
+pub enum Node {
+    /// The top.
+    Organisation,
+    /// Below an organisation or a tenant.
+    Tenant,
+    /// Below an organisation or a tenant.
+    Service(Service),
+}
+
+/// A service.
+#[derive(Debug)]
+pub enum Service {
+    /// Keys on a token.
+    Kms(Kms),
+    /// Issues certificates with the keys of its KMS services, into its stores.
+    X509 {
+        /// KMS services and stores, in order of attachment.
+        dependencies: Vec<ResourcePath>,
+    },
+    /// Keeps certificates.
+    X509Store,
+    /// Publishes VICALs.
+    Vical,
+}
+
+impl Service {
+    /// Its type.
+    pub fn kind(&self) -> ServiceKind {
+        match self {
+            Self::Kms(_) => ServiceKind::Kms,
+            Self::X509 { .. } => ServiceKind::X509,
+            Self::X509Store => ServiceKind::X509Store,
+            Self::Vical => ServiceKind::Vical,
+        }
+    }
+}
+
+/// The four types of service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceKind {
+    /// `kms`.
+    Kms,
+    /// `x509-service`.
+    X509,
+    /// `x509-store`.
+    X509Store,
+    /// `vical-service`.
+    Vical,
+}
+
+impl ServiceKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Kms, Self::X509, Self::X509Store, Self::Vical];
+
+    /// The name on the wire and in the configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kms => "kms",
+            Self::X509 => "x509-service",
+            Self::X509Store => "x509-store",
+            Self::Vical => "vical-service",
+        }
+    }
+
+    /// With its article, for messages.
+    pub fn with_article(self) -> String {
+        match self {
+            Self::X509 | Self::X509Store => format!("an {}", self.name()),
+            Self::Kms | Self::Vical => format!("a {}", self.name()),
+        }
+    }
+
+    /// The path segment of its routes.
+    pub fn api(self) -> &'static str {
+        match self {
+            Self::Kms => "kms-service-api",
+            Self::X509 => "x509-service-api",
+            Self::X509Store => "x509-store-api",
+            Self::Vical => "vical-service-api",
+        }
+    }
+}
+
+/// How a KMS service finds its keys on its token, and what each may sign.
+#[derive(Debug)]
+pub struct Kms {
+    /// The configured token.
+    pub token: String,
+    /// Labels of keys that were there before us; wins over the template.
+    pub labels: BTreeMap<PathElement, String>,
+    /// How other labels are made.
+    pub template: LabelTemplate,
+    /// The purposes that a key is narrowed to; a key without an entry may sign for all.
+    pub policies: BTreeMap<PathElement, Vec<KeyPurpose>>,
+}
+
+impl Kms {
+    /// The `CKA_LABEL` that a key path leads to.
+    pub fn label_of(&self, key: &KeyPath) -> String {
+        match self.labels.get(&key.id()) {
+            Some(label) => label.clone(),
+            None => self.template.label_of(key),
+        }
+    }
+
+    /// Whether the policy lets the key sign for `purpose`.
+    pub fn allows(&self, key: &KeyPath, purpose: KeyPurpose) -> bool {
+        self.policies.get(&key.id()).is_none_or(|purposes| purposes.contains(&purpose))
+    }
+
+    /// Whether the policy names `purpose` for the key.
+    pub fn names(&self, key: &KeyPath, purpose: KeyPurpose) -> bool {
+        self.policies.get(&key.id()).is_some_and(|purposes| purposes.contains(&purpose))
+    }
+}
+
+/// Stands for a key's id where a template is read backwards; no service is likely to be named so.
+const KEY_PROBE: &str = "__chancery-key-probe__";
+
+/// A label with the placeholders `{org}`, `{tenant}`, `{kms}` and `{key}`; `{tenant}` is the tenant
+/// elements joined by `.`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelTemplate(Vec<Piece>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    FullPath,
+    Organisation,
+    Tenant,
+    Kms,
+    Key,
+}
+
+impl LabelTemplate {
+    /// # Errors
+    /// Says which placeholder is unknown, or that `{key}` is missing: all keys would be one.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('{') {
+            let (name, after) = after
+                .split_once('}')
+                .ok_or_else(|| format!("label template '{text}': '{{' without '}}'"))?;
+            if !before.is_empty() {
+                pieces.push(Piece::Text(before.to_owned()));
+            }
+            pieces.push(match name {
+                "org" => Piece::Organisation,
+                "tenant" => Piece::Tenant,
+                "kms" => Piece::Kms,
+                "key" => Piece::Key,
+                other => {
+                    return Err(format!(
+                        "label template '{text}': {{{other}}} is not one of {{org}}, {{tenant}}, \
+                         {{kms}}, {{key}}"
+                    ));
+                }
+            });
+            rest = after;
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Text(rest.to_owned()));
+        }
+        if !pieces.contains(&Piece::Key) {
+            return Err(format!("label template '{text}' needs {{key}}"));
+        }
+        Ok(Self(pieces))
+    }
+
+    /// The key below `kms` that a label on the token leads to.
+    pub fn key_of(&self, kms: &ResourcePath, label: &str) -> Option<PathElement> {
+        // What stands between the texts that the template puts before and after the key's id.
+        let probe = PathElement::parse(KEY_PROBE).ok()?;
+        let made = self.label_of(&KeyPath::of(kms, &probe));
+        let (before, _) = made.split_once(KEY_PROBE)?;
+        let after = made.rsplit(KEY_PROBE).next()?;
+        let middle = label.strip_prefix(before)?.strip_suffix(after)?;
+        let id = PathElement::parse(middle).ok()?;
+        (self.label_of(&KeyPath::of(kms, &id)) == label).then_some(id)
+    }
+
+    fn label_of(&self, key: &KeyPath) -> String {
+        let kms = key.kms();
+        let parent = kms.parent();
+        let tenant: Vec<&str> = parent.iter().flat_map(ResourcePath::elements).skip(1).collect();
+        self.0
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(text) => text.clone(),
+                Piece::FullPath => key.as_str().to_owned(),
+                Piece::Organisation => kms.organisation().to_owned(),
+                Piece::Tenant => tenant.join("."),
+                Piece::Kms => kms.last().as_str().to_owned(),
+                Piece::Key => key.id().as_str().to_owned(),
+            })
+            .collect()
+    }
+}
+
+impl Default for LabelTemplate {
+    /// The full key path.
+    fn default() -> Self {
+        Self(vec![Piece::FullPath])
+    }
+}
+
+impl ResourceTree {
+    /// Puts a node into the tree.
+    ///
+    /// # Errors
+    /// Says in words what is wrong with the place: taken, or no organisation or tenant above it.
+    pub fn insert(&mut self, path: ResourcePath, node: Node) -> Result<(), String> {
+        if self.nodes.contains_key(&path) {
+            return Err(format!("{path} is declared twice"));
+        }
+        match (path.parent(), &node) {
+            (None, Node::Organisation) if path.as_str() == RESERVED_ORGANISATION => {
+                return Err(format!("'{RESERVED_ORGANISATION}' cannot be an organisation"));
+            }
+            (None, Node::Organisation) => {}
+            (Some(_), Node::Organisation) => {
+                return Err(format!("{path}: an organisation has one element"));
+            }
+            (None, Node::Tenant | Node::Service(_)) => {
+                return Err(format!("{path} needs an organisation above it"));
+            }
+            (Some(parent), Node::Tenant | Node::Service(_)) => match self.nodes.get(&parent) {
+                Some(Node::Organisation | Node::Tenant) => {}
+                Some(Node::Service(_)) => {
+                    return Err(format!("{path}: {parent} is a service, not a tenant"));
+                }
+                None => return Err(format!("{path}: {parent} is not declared")),
+            },
+        }
+        self.nodes.insert(path, node);
+        Ok(())
+    }
+
+    /// Walks from the organisation down; what remains after a service is its child.
+    pub fn resolve<'a>(&'a self, path: &ResourcePath) -> Option<Resolved<'a>> {
+        if let Some((path, node)) = self.nodes.get_key_value(path) {
+            return Some(match node {
+                Node::Organisation | Node::Tenant => Resolved::Branch,
+                Node::Service(service) => Resolved::Service { path, service },
+            });
+        }
+        let parent = path.parent()?;
+        match self.nodes.get_key_value(&parent) {
+            Some((service_path, Node::Service(service))) => {
+                Some(Resolved::Child { path: service_path, service, id: path.last() })
+            }
+            _ => None,
+        }
+    }
+
+    /// The service at exactly this path.
+    pub fn service(&self, path: &ResourcePath) -> Option<&Service> {
+        match self.nodes.get(path) {
+            Some(Node::Service(service)) => Some(service),
+            _ => None,
+        }
+    }
+
+    /// The KMS service at exactly this path.
+    pub fn kms(&self, path: &ResourcePath) -> Option<&Kms> {
+        match self.service(path) {
+            Some(Service::Kms(kms)) => Some(kms),
+            _ => None,
+        }
+    }
+
+    /// All services, sorted by path.
+    pub fn services(&self) -> impl Iterator<Item = (&ResourcePath, &Service)> {
+        self.nodes.iter().filter_map(|(path, node)| match node {
+            Node::Service(service) => Some((path, service)),
+            Node::Organisation | Node::Tenant => None,
+        })
+    }
+}
+
+/// The audit log has this path for itself.
+const RESERVED_ORGANISATION: &str = "audit";
+
+/// What a target leads to.
+#[derive(Debug)]
+pub enum Resolved<'a> {
+    /// An organisation or a tenant.
+    Branch,
+    /// A service.
+    Service {
+        /// Its path.
+        path: &'a ResourcePath,
+        /// The service.
+        service: &'a Service,
+    },
+    /// One element below a service; whether it exists is for the service to say.
+    Child {
+        /// The path of the service.
+        path: &'a ResourcePath,
+        /// The service.
+        service: &'a Service,
+        /// The element.
+        id: PathElement,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> ResourcePath {
+        ResourcePath::parse(text).unwrap()
+    }
+
+    fn tree() -> ResourceTree {
+        let mut tree = ResourceTree::default();
+        tree.insert(path("acme"), Node::Organisation).unwrap();
+        tree.insert(path("acme.dmv"), Node::Tenant).unwrap();
+        tree.insert(path("acme.dmv.north"), Node::Tenant).unwrap();
+        tree.insert(path("acme.certs"), Node::Service(Service::X509Store)).unwrap();
+        tree.insert(path("acme.dmv.north.certs"), Node::Service(Service::X509Store)).unwrap();
+        tree
+    }
+
+    #[test]
+    fn a_target_is_resolved_by_walking_not_by_counting_dots() {
+        let tree = tree();
+        for target in ["acme.certs", "acme.dmv.north.certs"] {
+            assert!(matches!(tree.resolve(&path(target)), Some(Resolved::Service { .. })));
+            let child = path(&format!("{target}.a"));
+            assert!(
+                matches!(tree.resolve(&child), Some(Resolved::Child { id, .. }) if id.as_str() == "a")
+            );
+            assert!(tree.resolve(&path(&format!("{target}.a.b"))).is_none());
+        }
+        assert!(matches!(tree.resolve(&path("acme.dmv")), Some(Resolved::Branch)));
+        assert!(tree.resolve(&path("acme.dmv.none")).is_none());
+        assert!(tree.resolve(&path("other")).is_none());
+    }
+
+    #[test]
+    fn nothing_stands_under_a_service_or_under_nothing_or_twice() {
+        let mut tree = tree();
+        for (at, node) in [
+            ("acme.certs.x", Node::Tenant),
+            ("acme.none.x", Node::Tenant),
+            ("acme.dmv", Node::Tenant),
+            ("acme.dmv", Node::Service(Service::X509Store)),
+            ("audit", Node::Organisation),
+            ("a.b", Node::Organisation),
+            ("b", Node::Tenant),
+        ] {
+            assert!(tree.insert(path(at), node).is_err(), "{at}");
+        }
+    }
+
+    #[test]
+    fn a_label_is_the_path_the_template_or_the_tables_word() {
+        let key = KeyPath::parse("acme.dmv.north.kms.iaca").unwrap();
+        let template = LabelTemplate::parse("{org}/{tenant}/{kms}:{key}!").unwrap();
+        assert_eq!(template.label_of(&key), "acme/dmv.north/kms:iaca!");
+        assert_eq!(LabelTemplate::default().label_of(&key), key.as_str());
+        for template in [template, LabelTemplate::default()] {
+            let found = template.key_of(&key.kms(), &template.label_of(&key));
+            assert_eq!(found.as_ref(), Some(&key.id()));
+            assert_eq!(template.key_of(&key.kms(), "another"), None);
+        }
+        for bad in ["{org}", "{nope}{key}", "{key", ""] {
+            assert!(LabelTemplate::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

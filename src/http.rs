@@ -1,0 +1,13 @@
+//! The network side: mutual TLS, the route table, JSON, status codes. Nothing below knows of them.
+
+mod body;
+mod dispatch;
+pub mod json;
+mod operations;
+mod problem;
+mod route;
+mod server;
+mod tls;
+pub mod wire;
+
+pub use server::{Api, ApiConfig, Limits, Running, check_tls};

@@ -1,0 +1,78 @@
+//! Reading request bodies within their limits.
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpRequest,
+    http::{StatusCode, header},
+    web::{Bytes, BytesMut, Payload},
+};
+use futures_util::StreamExt;
+
+use super::problem::Problem;
+
+/// Largest request body, in octets.
+pub(super) const BODY_BYTES_MAX: usize = 65_536;
+
+/// Reads the body: size (413), then media type (415).
+pub(super) async fn read_json(
+    request: &HttpRequest,
+    payload: Payload,
+    deadline: Duration,
+) -> Result<Bytes, Problem> {
+    let body = read(request, payload, deadline).await?;
+    if is_json(request) {
+        Ok(body)
+    } else {
+        Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json"))
+    }
+}
+
+async fn read(
+    request: &HttpRequest,
+    mut payload: Payload,
+    deadline: Duration,
+) -> Result<Bytes, Problem> {
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
+        return Err(too_large());
+    }
+    let whole = async {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|_| broken("the body is broken"))?;
+            if body.len() + chunk.len() > BODY_BYTES_MAX {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    };
+    tokio::time::timeout(deadline, whole)
+        .await
+        .unwrap_or_else(|_| Err(broken("the body did not arrive in time")))
+}
+
+fn is_json(request: &HttpRequest) -> bool {
+    request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn too_large() -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        format!("body is larger than {BODY_BYTES_MAX} bytes"),
+    )
+}
+
+fn broken(message: &str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, message)
+}

@@ -1,0 +1,77 @@
+//! Health and readiness.
+
+use std::collections::BTreeMap;
+
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header},
+};
+use serde::Serialize;
+
+use super::problem::JsonBody;
+use crate::{hsm::TokenState, service::Services};
+
+/// 200 while the process works; touches neither HSM nor ledger.
+pub(super) fn health(services: &Services) -> HttpResponse {
+    let dev = services.keyring.is_dev();
+    let warnings =
+        if dev { vec!["--dev: private JWKs are accepted as signing keys"] } else { Vec::new() };
+    HttpResponse::Ok().json_body(&Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+        dev,
+        warnings,
+    })
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    version: &'static str,
+    dev: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<&'static str>,
+}
+
+/// 200 when a signature would succeed now, as far as can be known: each token has just made one.
+pub(super) async fn readiness(services: &Services, queue_is_full: bool) -> HttpResponse {
+    let mut checks = BTreeMap::new();
+    let ledger = services.ledger.is_writable().await;
+    if let Err(error) = &ledger {
+        tracing::warn!(%error, "not ready: the ledger is not writable");
+    }
+    let word = |good: bool, bad: &str| if good { "ok".to_owned() } else { bad.to_owned() };
+    // Audit entries are rows of the ledger; the contract names both.
+    checks.insert("database".to_owned(), word(ledger.is_ok(), "not writable"));
+    checks.insert("audit".to_owned(), word(ledger.is_ok(), "not writable"));
+    checks.insert("queue".to_owned(), word(!queue_is_full, "full"));
+    for token in services.keyring.tokens() {
+        checks.insert(format!("token:{}", token.name()), token_word(&token.state()).to_owned());
+    }
+    let ready = checks.values().all(|word| word == "ok");
+    let mut response =
+        HttpResponse::build(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE });
+    if !ready {
+        response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
+    }
+    response.json_body(&Readiness { status: if ready { "ready" } else { "not-ready" }, checks })
+}
+
+const RETRY_AFTER_SECONDS: u64 = 5;
+
+/// The operator's words are in the log and in `chancery check`; this answer may be public.
+fn token_word(state: &TokenState) -> &'static str {
+    match state {
+        TokenState::Ready { .. } => "ok",
+        TokenState::Starting => "starting",
+        TokenState::Away { .. } => "away",
+        TokenState::CredentialFault { .. } => "credential fault",
+        TokenState::NoKeys => "no keys",
+    }
+}
+
+#[derive(Serialize)]
+struct Readiness {
+    status: &'static str,
+    checks: BTreeMap<String, String>,
+}

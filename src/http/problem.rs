@@ -1,0 +1,181 @@
+//! Refusals on the wire: the one place where an error gets a status.
+
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header},
+};
+use serde::Serialize;
+
+use crate::service::error::{DuplicateKind, Error};
+
+/// What the caller is told when a request does not succeed.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    message: String,
+    field: Option<String>,
+    retry_after_seconds: Option<u64>,
+    allow: Option<String>,
+    duplicate: Option<(String, DuplicateKind)>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+            field: None,
+            retry_after_seconds: None,
+            allow: None,
+            duplicate: None,
+        }
+    }
+
+    pub(super) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    pub(super) fn method_not_allowed(allow: String) -> Self {
+        let message = format!("use {allow}");
+        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, message) }
+    }
+
+    pub(super) fn busy(retry_after_seconds: u64) -> Self {
+        let message = format!("busy; try again in {retry_after_seconds} s");
+        Self {
+            retry_after_seconds: Some(retry_after_seconds),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+        }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(super) fn into_response(self, request_id: &str) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        response.insert_header((header::CONTENT_TYPE, "application/json"));
+        if let Some(seconds) = self.retry_after_seconds {
+            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        if let Some(allow) = self.allow {
+            response.insert_header((header::ALLOW, allow));
+        }
+        let (target, kind) = self.duplicate.unzip();
+        let code = self.status.as_u16();
+        let body = Body {
+            r#type: kind.map(|_| "DuplicateTarget"),
+            target,
+            target_entry_type: kind.map(DuplicateKind::name),
+            exception: true,
+            id: exception(self.status),
+            // The duplicate's shape alone has a number here.
+            status: match kind {
+                Some(_) => Status::Number(code),
+                None => Status::Reason(self.status.canonical_reason().unwrap_or_default()),
+            },
+            code: code.to_string(),
+            message: self.message,
+            request_id: request_id.to_owned(),
+            field: self.field,
+        };
+        response.json_body(&body)
+    }
+}
+
+/// JSON answers carry exactly `application/json`.
+pub(super) trait JsonBody {
+    fn json_body(self, body: &impl Serialize) -> HttpResponse;
+}
+
+impl JsonBody for &mut actix_web::HttpResponseBuilder {
+    fn json_body(self, body: &impl Serialize) -> HttpResponse {
+        self.insert_header((header::CONTENT_TYPE, "application/json"));
+        match serde_json::to_vec(body) {
+            Ok(octets) => self.body(octets),
+            Err(error) => {
+                tracing::error!(%error, "an answer could not be written");
+                HttpResponse::InternalServerError().finish()
+            }
+        }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Invalid(invalid) => {
+                Self { field: invalid.field, ..Self::new(StatusCode::BAD_REQUEST, invalid.message) }
+            }
+            Error::Forbidden { message, field } => {
+                Self { field, ..Self::new(StatusCode::FORBIDDEN, message) }
+            }
+            Error::NotFound { message, field } => {
+                Self { field, ..Self::new(StatusCode::NOT_FOUND, message) }
+            }
+            Error::Duplicate { target, kind, field } => Self {
+                field,
+                duplicate: Some((target.to_string(), kind)),
+                ..Self::new(StatusCode::CONFLICT, format!("target already exists: {target}"))
+            },
+            Error::Unavailable { message, retry_after_seconds } => Self {
+                retry_after_seconds: Some(retry_after_seconds.max(1)),
+                ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+            },
+            Error::AmbiguousKey(message) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, message),
+            Error::Internal(words) => {
+                tracing::error!(words, "internal error");
+                Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal error; the log knows more under this request id",
+                )
+            }
+        }
+    }
+}
+
+fn exception(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        400 => "BadRequestException",
+        401 => "UnauthorizedException",
+        403 => "ForbiddenException",
+        404 => "NotFoundException",
+        405 => "MethodNotAllowedException",
+        409 => "ConflictException",
+        413 => "PayloadTooLargeException",
+        415 => "UnsupportedMediaTypeException",
+        429 => "TooManyRequestsException",
+        503 => "ServiceUnavailableException",
+        _ => "InternalServerErrorException",
+    }
+}
+
+#[derive(Serialize)]
+struct Body {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r#type: Option<&'static str>,
+    exception: bool,
+    id: &'static str,
+    status: Status,
+    code: String,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_entry_type: Option<&'static str>,
+    #[serde(rename = "requestId")]
+    request_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Status {
+    Number(u16),
+    Reason(&'static str),
+}

@@ -1,0 +1,131 @@
+//! Key descriptors and public key sources.
+
+use zeroize::Zeroizing;
+
+use crate::{
+    domain::{
+        jwk::{self, JwkMembers, PrivateJwk},
+        path::KeyPath,
+        request::{KeyDescriptor, KeySource, Pem, SubjectKey},
+    },
+    http::json::{self, Node, Object, Value},
+    service::error::Invalid,
+};
+
+#[derive(Clone, Copy)]
+enum DescriptorTag {
+    Kms,
+    Jwk,
+}
+
+/// Reads a key descriptor.
+pub fn key_descriptor(node: Node<'_>) -> Result<KeyDescriptor, Invalid> {
+    let field = node.pointer().to_owned();
+    let mut object = node.object()?;
+    let tag = object.tag(&[
+        ("kms-hosted-key-descriptor", DescriptorTag::Kms),
+        ("jwk-encoded-key-descriptor", DescriptorTag::Jwk),
+    ])?;
+    let source = match tag {
+        DescriptorTag::Kms => KeySource::Kms(object.required("keyIdPath", |node| {
+            KeyPath::parse(node.text()?).map_err(|error| node.invalid(error))
+        })?),
+        DescriptorTag::Jwk => jwk_source(one_of(&mut object, &["jwk", "key"])?)?,
+    };
+    object.finish()?;
+    Ok(KeyDescriptor { field, source })
+}
+
+/// The one member of several names for the same thing.
+fn one_of<'a>(object: &mut Object<'a>, names: &[&'static str]) -> Result<Node<'a>, Invalid> {
+    let given: Vec<_> = names.iter().filter_map(|name| object.get(name)).collect();
+    match <[Node<'a>; 1]>::try_from(given) {
+        Ok([node]) => Ok(node),
+        Err(given) if given.is_empty() => Err(object.missing(names[0])),
+        Err(_) => Err(object.invalid(format!("give exactly one of {}", names.join(", ")))),
+    }
+}
+
+/// `jwk` is an object, or a string that holds the JSON of one.
+fn jwk_source(node: Node<'_>) -> Result<KeySource, Invalid> {
+    if !node.is_string() {
+        let members = jwk_members(&node, node.as_members()?)?;
+        return source_of(members, &node);
+    }
+    let value = json::parse(node.long_text()?.as_bytes())
+        .map_err(|_| node.invalid("the string does not hold one JSON object"))?;
+    let Value::Object(members) = &value else {
+        return Err(node.invalid("the string does not hold one JSON object"));
+    };
+    source_of(jwk_members(&node, members)?, &node)
+}
+
+fn source_of(members: JwkMembers, node: &Node<'_>) -> Result<KeySource, Invalid> {
+    if members.is_private {
+        // Unread: whether it may be read at all is decided later, after the rules of the fields.
+        return Ok(KeySource::PrivateJwk(PrivateJwk::new(members)));
+    }
+    jwk::parse_public(&members).map(KeySource::PublicJwk).map_err(|error| node.invalid(error))
+}
+
+/// Unknown members of a JWK are ignored (RFC 7517, section 4).
+fn jwk_members(node: &Node<'_>, members: &[(String, Value)]) -> Result<JwkMembers, Invalid> {
+    let text = |name: &str| {
+        members
+            .iter()
+            .find(|(member, value)| member == name && !matches!(value, Value::Null))
+            .map(|(_, value)| {
+                let Value::String(text) = value else {
+                    return Err(node.invalid(format!("{name} must be a string")));
+                };
+                Ok(text.clone())
+            })
+            .transpose()
+    };
+    let secret = |name: &str| text(name).map(|value| value.map(Zeroizing::new));
+    let crt = match (secret("p")?, secret("q")?, secret("dp")?, secret("dq")?, secret("qi")?) {
+        (Some(p), Some(q), Some(dp), Some(dq), Some(qi)) => Some([p, q, dp, dq, qi]),
+        _ => None,
+    };
+    const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+    Ok(JwkMembers {
+        kty: text("kty")?,
+        crv: text("crv")?,
+        x: text("x")?,
+        y: text("y")?,
+        n: text("n")?,
+        e: text("e")?,
+        d: secret("d")?,
+        crt,
+        is_private: members
+            .iter()
+            .any(|(name, value)| PRIVATE.contains(&name.as_str()) && !matches!(value, Value::Null)),
+    })
+}
+
+#[derive(Clone, Copy)]
+enum SourceTag {
+    Descriptor,
+    Csr,
+}
+
+/// Reads a public key source.
+pub fn public_key_source(node: Node<'_>) -> Result<SubjectKey, Invalid> {
+    let mut object = node.object()?;
+    let tag = object.tag(&[("key-descriptor", SourceTag::Descriptor), ("csr", SourceTag::Csr)])?;
+    let source = match tag {
+        SourceTag::Descriptor => {
+            SubjectKey::Descriptor(object.required("keyDescriptor", key_descriptor)?)
+        }
+        SourceTag::Csr => {
+            SubjectKey::Csr(pem(one_of(&mut object, &["csrPem", "csr", "pemEncodedCsr"])?)?)
+        }
+    };
+    object.finish()?;
+    Ok(source)
+}
+
+/// Takes PEM text as it is; what is in it is read where it is needed.
+pub fn pem(node: Node<'_>) -> Result<Pem, Invalid> {
+    Ok(Pem { field: node.pointer().to_owned(), text: node.long_text()?.to_owned() })
+}

@@ -1,0 +1,246 @@
+//! Members that several bodies share: names, URIs, times, alternative names.
+
+use serde::Serialize;
+
+use crate::{
+    domain::{
+        alternative_name::{
+            AbsoluteUri, DnsName, EmailAddress, HttpUrl, IssuerAlternativeName,
+            SubjectAlternativeNames, parse_ip,
+        },
+        name::{AttributeKind, AttributeText, Country, DistinguishedName},
+        request::VicalMetadata,
+        time::Timestamp,
+        validity::{RequestedValidity, Validity},
+    },
+    http::json::{Node, Object},
+    service::error::Invalid,
+};
+
+/// Reads `country`.
+pub fn country(node: Node<'_>) -> Result<Country, Invalid> {
+    Country::parse(node.text()?).map_err(|error| node.invalid(error))
+}
+
+/// Reads a text attribute of a name.
+pub fn attribute(kind: AttributeKind) -> impl Fn(Node<'_>) -> Result<AttributeText, Invalid> {
+    move |node| AttributeText::parse(kind, node.text()?).map_err(|error| node.invalid(error))
+}
+
+/// Reads a distinguished name object.
+pub fn distinguished_name(node: Node<'_>) -> Result<DistinguishedName, Invalid> {
+    let mut object = node.object()?;
+    let name = DistinguishedName {
+        common_name: object.required("commonName", attribute(AttributeKind::CommonName))?,
+        country: object.optional("country", country)?,
+        state_or_province: object
+            .optional("stateOrProvinceName", attribute(AttributeKind::StateOrProvince))?,
+        organization: object
+            .optional("organizationName", attribute(AttributeKind::Organization))?,
+        locality: object.optional("localityName", attribute(AttributeKind::Locality))?,
+        organizational_unit: object
+            .optional("organizationalUnitName", attribute(AttributeKind::OrganizationalUnit))?,
+    };
+    object.finish()?;
+    Ok(name)
+}
+
+/// Reads `notBefore` and `notAfter`.
+pub fn validity(object: &mut Object<'_>) -> Result<RequestedValidity, Invalid> {
+    Ok(RequestedValidity {
+        not_before: object.optional("notBefore", timestamp)?,
+        not_after: object.optional("notAfter", timestamp)?,
+    })
+}
+
+/// Reads an RFC 3339 timestamp.
+pub fn timestamp(node: Node<'_>) -> Result<Timestamp, Invalid> {
+    Timestamp::parse(node.text()?).map_err(|error| node.invalid(error))
+}
+
+/// Reads `crlDistributionPointUri`.
+pub fn http_url(node: Node<'_>) -> Result<HttpUrl, Invalid> {
+    HttpUrl::parse(node.text()?).map_err(|error| node.invalid(error))
+}
+
+/// Reads `issuerAlternativeNameConf`.
+pub fn issuer_alternative_name(node: Node<'_>) -> Result<IssuerAlternativeName, Invalid> {
+    let mut object = node.object()?;
+    let email = object.optional("email", email_address)?;
+    let uri = object.optional("uri", absolute_uri)?;
+    let name = IssuerAlternativeName::new(email, uri).map_err(|error| object.invalid(error));
+    object.finish()?;
+    name
+}
+
+/// Reads `subjectAlternativeNames`.
+pub fn subject_alternative_names(node: Node<'_>) -> Result<SubjectAlternativeNames, Invalid> {
+    let mut object = node.object()?;
+    let names = SubjectAlternativeNames {
+        dns_names: object
+            .optional("dnsNames", |node| {
+                node.array("strings", |node| {
+                    DnsName::parse(node.text()?).map_err(|error| node.invalid(error))
+                })
+            })?
+            .unwrap_or_default(),
+        uris: object
+            .optional("uris", |node| node.array("strings", absolute_uri))?
+            .unwrap_or_default(),
+        emails: object
+            .optional("emails", |node| node.array("strings", email_address))?
+            .unwrap_or_default(),
+        ip_addresses: object
+            .optional("ipAddresses", |node| {
+                node.array("strings", |node| {
+                    parse_ip(node.text()?).map_err(|error| node.invalid(error))
+                })
+            })?
+            .unwrap_or_default(),
+    };
+    object.finish()?;
+    Ok(names)
+}
+
+/// Reads `vicalEntryComplementaryMetadata`.
+pub fn vical_metadata(node: Node<'_>) -> Result<VicalMetadata, Invalid> {
+    let mut object = node.object()?;
+    let metadata = VicalMetadata {
+        doc_type: object.required("docType", distinct_texts)?,
+        certificate_profile: object.optional("certificateProfile", distinct_texts)?,
+    };
+    if metadata.doc_type.is_empty() {
+        return Err(Invalid::at(
+            object.pointer_of("docType"),
+            "complementaryMetadata.docType needs at least one value",
+        ));
+    }
+    object.finish()?;
+    Ok(metadata)
+}
+
+fn distinct_texts(node: Node<'_>) -> Result<Vec<String>, Invalid> {
+    let texts = node.array("strings", |node| match node.text()? {
+        text if text.trim().is_empty() => Err(node.invalid("must not be blank")),
+        text => Ok(text.to_owned()),
+    })?;
+    no_repeats(&node, &texts)?;
+    Ok(texts)
+}
+
+/// Refuses an array in which a value occurs twice.
+pub fn no_repeats<T: PartialEq>(node: &Node<'_>, values: &[T]) -> Result<(), Invalid> {
+    match values.iter().enumerate().find(|(index, value)| values[..*index].contains(value)) {
+        None => Ok(()),
+        Some((index, _)) => Err(Invalid::at(
+            format!("{}/{index}", node.pointer()),
+            node.invalid("a value occurs twice").message,
+        )),
+    }
+}
+
+fn email_address(node: Node<'_>) -> Result<EmailAddress, Invalid> {
+    EmailAddress::parse(node.text()?).map_err(|error| node.invalid(error))
+}
+
+fn absolute_uri(node: Node<'_>) -> Result<AbsoluteUri, Invalid> {
+    AbsoluteUri::parse(node.text()?).map_err(|error| node.invalid(error))
+}
+
+/// A distinguished name in an answer.
+#[derive(Serialize, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Name {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    common_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    country: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_or_province_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    organization_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locality_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    organizational_unit_name: Option<String>,
+}
+
+impl From<&crate::x509::NameAttributes> for Name {
+    fn from(name: &crate::x509::NameAttributes) -> Self {
+        Self {
+            common_name: name.common_name.clone(),
+            country: name.country.clone(),
+            state_or_province_name: name.state_or_province.clone(),
+            organization_name: name.organization.clone(),
+            locality_name: name.locality.clone(),
+            organizational_unit_name: name.organizational_unit.clone(),
+        }
+    }
+}
+
+impl From<&DistinguishedName> for Name {
+    fn from(name: &DistinguishedName) -> Self {
+        Self::from(&crate::x509::NameAttributes::from(name))
+    }
+}
+
+/// `notBefore` and `notAfter` in an answer.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Period {
+    not_before: String,
+    not_after: String,
+}
+
+impl From<Validity> for Period {
+    fn from(validity: Validity) -> Self {
+        Self {
+            not_before: validity.not_before().to_string(),
+            not_after: validity.not_after().to_string(),
+        }
+    }
+}
+
+/// `issuerAlternativeNameConf` in an answer.
+#[derive(Serialize)]
+pub struct Contact {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uri: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+}
+
+impl From<&IssuerAlternativeName> for Contact {
+    fn from(name: &IssuerAlternativeName) -> Self {
+        Self {
+            uri: name.uri().map(|uri| uri.as_str().to_owned()),
+            email: name.email().map(|email| email.as_str().to_owned()),
+        }
+    }
+}
+
+/// `subjectAlternativeNames` in an answer; lists only when not empty.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AlternativeNames {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dns_names: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    uris: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    emails: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ip_addresses: Vec<String>,
+}
+
+impl AlternativeNames {
+    /// `None` when there is no name at all.
+    pub fn of(names: &SubjectAlternativeNames) -> Option<Self> {
+        (!names.is_empty()).then(|| Self {
+            dns_names: names.dns_names.iter().map(|name| name.as_str().to_owned()).collect(),
+            uris: names.uris.iter().map(|uri| uri.as_str().to_owned()).collect(),
+            emails: names.emails.iter().map(|email| email.as_str().to_owned()).collect(),
+            ip_addresses: names.ip_addresses.iter().map(ToString::to_string).collect(),
+        })
+    }
+}

@@ -1,0 +1,308 @@
+//! Who may use which key: a descriptor and the service of the call lead to a key that signs, or to
+//! a refusal. Knows no profile and no request but the descriptor.
+
+mod dev;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use dev::DevKey;
+pub use dev::DevKeysAllowed;
+
+use crate::{
+    domain::{
+        client::KeyPurpose,
+        jwk::JwkError,
+        key::{Digest, PublicKey, Signature},
+        path::{KeyPath, ResourcePath},
+        request::{KeyDescriptor, KeySource},
+        tree::{Kms, ResourceTree},
+    },
+    hsm::{HsmError, Token, TokenKey},
+};
+
+/// All keys that requests can name.
+pub struct Keyring {
+    tree: Arc<ResourceTree>,
+    tokens: HashMap<String, Token>,
+    dev: Option<DevKeysAllowed>,
+    /// SHA-256 of the public key that each key path was first seen with.
+    pins: Mutex<HashMap<KeyPath, [u8; 32]>>,
+}
+
+/// What a key is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyRole {
+    /// It signs for a purpose.
+    Signing(KeyPurpose),
+    /// Its public half is certified.
+    Subject,
+}
+
+/// A descriptor that passed every check that needs no token.
+pub enum Admitted {
+    /// A key path of an attached KMS, with the token and label it leads to.
+    Hosted {
+        /// The full path.
+        path: KeyPath,
+        /// `CKA_LABEL`.
+        label: String,
+        /// The configured token.
+        token: Token,
+        /// Whether the key's policy names generic certificates.
+        may_sign_generic: bool,
+    },
+    /// A public key from the request.
+    Public(PublicKey),
+    /// A private key from the request, under the dev flag.
+    Dev(DevKey),
+}
+
+/// A key that is there.
+#[derive(Clone)]
+pub enum Key {
+    /// On a token.
+    Hosted(HostedKey),
+    /// Public half only.
+    Public(PublicKey),
+    /// Private half in memory, under the dev flag.
+    Dev(Arc<DevKey>),
+}
+
+/// A key on a token, exactly one, its public half as pinned.
+#[derive(Clone)]
+pub struct HostedKey {
+    /// The full path.
+    pub path: KeyPath,
+    /// On the token.
+    pub key: TokenKey,
+    token: Token,
+    /// Whether the key's policy names generic certificates.
+    pub may_sign_generic: bool,
+}
+
+impl Keyring {
+    /// From the declared tree, the started tokens and the pins of the ledger.
+    pub fn new(
+        tree: Arc<ResourceTree>,
+        tokens: Vec<Token>,
+        dev: Option<DevKeysAllowed>,
+        pins: impl IntoIterator<Item = (KeyPath, [u8; 32])>,
+    ) -> Self {
+        let tokens = tokens.into_iter().map(|token| (token.name().to_owned(), token)).collect();
+        Self { tree, tokens, dev, pins: Mutex::new(pins.into_iter().collect()) }
+    }
+
+    /// Whether private JWKs are accepted.
+    pub fn is_dev(&self) -> bool {
+        self.dev.is_some()
+    }
+
+    /// The tokens, in no particular order.
+    pub fn tokens(&self) -> impl Iterator<Item = &Token> {
+        self.tokens.values()
+    }
+
+    /// Checks a descriptor against the mode, the attached KMS services and the key's policy, in
+    /// this order.
+    ///
+    /// # Errors
+    /// [`KeyRefusal`] says which check failed.
+    pub fn admit(
+        &self,
+        descriptor: &KeyDescriptor,
+        service: &ResourcePath,
+        dependencies: &[ResourcePath],
+        role: KeyRole,
+    ) -> Result<Admitted, KeyRefusal> {
+        match (&descriptor.source, role) {
+            (KeySource::PrivateJwk(jwk), _) => match &self.dev {
+                Some(allowed) => {
+                    DevKey::read(jwk, allowed).map(Admitted::Dev).map_err(KeyRefusal::Jwk)
+                }
+                None => Err(KeyRefusal::PrivateJwk),
+            },
+            (KeySource::PublicJwk(_), KeyRole::Signing(_)) => Err(KeyRefusal::PublicCannotSign),
+            (KeySource::PublicJwk(key), KeyRole::Subject) => Ok(Admitted::Public(key.clone())),
+            (KeySource::Kms(path), role) => self.admit_hosted(path, service, dependencies, role),
+        }
+    }
+
+    fn admit_hosted(
+        &self,
+        path: &KeyPath,
+        service: &ResourcePath,
+        dependencies: &[ResourcePath],
+        role: KeyRole,
+    ) -> Result<Admitted, KeyRefusal> {
+        let attached = path_of_kms(path, &self.tree, dependencies);
+        let (kms_path, kms) = attached
+            .ok_or_else(|| KeyRefusal::NotAttached { kms: path.kms(), service: service.clone() })?;
+        if kms_path != path.kms() {
+            // A key is exactly one element below its KMS.
+            return Err(KeyRefusal::Missing(path.clone()));
+        }
+        if let KeyRole::Signing(purpose) = role
+            && !kms.allows(path, purpose)
+        {
+            return Err(KeyRefusal::Policy(path.clone(), purpose));
+        }
+        let token = self.tokens.get(&kms.token).ok_or(KeyRefusal::Hsm(
+            path.clone(),
+            HsmError::Unavailable { retry_after_seconds: 30 },
+        ))?;
+        Ok(Admitted::Hosted {
+            path: path.clone(),
+            label: kms.label_of(path),
+            token: token.clone(),
+            may_sign_generic: kms.names(path, KeyPurpose::Generic),
+        })
+    }
+
+    /// Finds an admitted key: exactly one private key on the token, with the public key that the
+    /// path was first seen with.
+    ///
+    /// # Errors
+    /// [`KeyRefusal`] when it is missing, ambiguous, changed, or the token is away.
+    pub async fn find(&self, admitted: Admitted) -> Result<Key, KeyRefusal> {
+        match admitted {
+            Admitted::Public(key) => Ok(Key::Public(key)),
+            Admitted::Dev(key) => Ok(Key::Dev(Arc::new(key))),
+            Admitted::Hosted { path, label, token, may_sign_generic } => {
+                let key = token.find(&label).await.map_err(|error| match error {
+                    HsmError::Missing => KeyRefusal::Missing(path.clone()),
+                    HsmError::Ambiguous { .. } => KeyRefusal::Ambiguous(path.clone()),
+                    error @ (HsmError::Unusable { .. }
+                    | HsmError::Unavailable { .. }
+                    | HsmError::Busy { .. }
+                    | HsmError::DeadlineMissed { .. }) => KeyRefusal::Hsm(path.clone(), error),
+                })?;
+                let found = key.public_key.spki_sha256();
+                if self.pin_of(&path).is_some_and(|pinned| pinned != found) {
+                    return Err(KeyRefusal::Changed(path));
+                }
+                Ok(Key::Hosted(HostedKey { path, key, token, may_sign_generic }))
+            }
+        }
+    }
+
+    /// Remembers the pins that the ledger has made durable.
+    pub fn pinned(&self, pins: impl IntoIterator<Item = (KeyPath, [u8; 32])>) {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner).extend(pins);
+    }
+
+    /// Whether the path's public key is pinned already.
+    pub fn is_pinned(&self, path: &KeyPath) -> bool {
+        self.pin_of(path).is_some()
+    }
+
+    fn pin_of(&self, path: &KeyPath) -> Option<[u8; 32]> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied()
+    }
+}
+
+/// The attached KMS that is the longest prefix of a key path.
+fn path_of_kms<'a>(
+    key: &KeyPath,
+    tree: &'a ResourceTree,
+    dependencies: &[ResourcePath],
+) -> Option<(ResourcePath, &'a Kms)> {
+    let mut prefix = Some(key.kms());
+    while let Some(path) = prefix {
+        if dependencies.contains(&path)
+            && let Some(kms) = tree.kms(&path)
+        {
+            return Some((path, kms));
+        }
+        prefix = path.parent();
+    }
+    None
+}
+
+impl Key {
+    /// The public half.
+    pub fn public_key(&self) -> &PublicKey {
+        match self {
+            Self::Hosted(hosted) => &hosted.key.public_key,
+            Self::Public(key) => key,
+            Self::Dev(key) => key.public_key(),
+        }
+    }
+
+    /// The path of a key on a token.
+    pub fn path(&self) -> Option<&KeyPath> {
+        match self {
+            Self::Hosted(hosted) => Some(&hosted.path),
+            Self::Public(_) | Self::Dev(_) => None,
+        }
+    }
+
+    /// Whether the private half came with the request.
+    pub fn is_dev(&self) -> bool {
+        matches!(self, Self::Dev(_))
+    }
+
+    /// Signs a message with the algorithm of the key's type. The signature is not yet verified:
+    /// the certificate or request that it is for does that when it is assembled.
+    ///
+    /// # Errors
+    /// [`HsmError`] when the token cannot; [`HsmError::Unusable`] for a public key, which
+    /// [`Keyring::admit`] lets nobody sign with.
+    pub async fn sign(&self, message: &[u8]) -> Result<Signature, HsmError> {
+        match self {
+            Self::Hosted(hosted) => {
+                let algorithm = hosted.key.public_key.key_type().signature_algorithm();
+                let digest = Digest::of(algorithm.hash(), message);
+                hosted.token.sign(&hosted.key, digest).await
+            }
+            Self::Dev(key) => key.sign(message),
+            Self::Public(_) => {
+                Err(HsmError::Unusable { reason: "a public key cannot sign".to_owned() })
+            }
+        }
+    }
+
+    /// Tells the token that a signature of this key did not verify.
+    pub fn report_bad_signature(&self) {
+        if let Self::Hosted(hosted) = self {
+            hosted.token.report_bad_signature(&hosted.key);
+        }
+    }
+}
+
+impl HostedKey {
+    /// The configured name of its token.
+    pub fn token_name(&self) -> &str {
+        self.token.name()
+    }
+}
+
+/// Why a descriptor leads to no key.
+#[derive(Debug)]
+pub enum KeyRefusal {
+    /// A private JWK without the dev flag.
+    PrivateJwk,
+    /// A private JWK that contradicts itself.
+    Jwk(JwkError),
+    /// A public JWK where a signature is needed.
+    PublicCannotSign,
+    /// The KMS is not attached to the service, or does not exist.
+    NotAttached {
+        /// The KMS of the key path.
+        kms: ResourcePath,
+        /// The service of the call.
+        service: ResourcePath,
+    },
+    /// The key's policy does not list the purpose.
+    Policy(KeyPath, KeyPurpose),
+    /// No private key with the label.
+    Missing(KeyPath),
+    /// Several private keys with the label.
+    Ambiguous(KeyPath),
+    /// Another public key than the one that was pinned.
+    Changed(KeyPath),
+    /// The token cannot say, or the key is unusable.
+    Hsm(KeyPath, HsmError),
+}

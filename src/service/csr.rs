@@ -1,0 +1,124 @@
+//! Certification requests: signed by the subject's key, audited, not stored.
+
+use super::{
+    Call, Services,
+    error::{Error, Invalid},
+    key_errors, signing,
+};
+use crate::{
+    audit::EntryKind,
+    domain::{
+        client::KeyPurpose,
+        key::PublicKey,
+        request::{CsrKind, CsrRequest},
+        time::Timestamp,
+    },
+    keys::{Key, KeyRole},
+    ledger::Intent,
+    x509::csr::{SignedRequest, UnsignedRequest},
+};
+
+/// A certification request that is recorded and may be handed out.
+#[derive(Debug)]
+pub struct IssuedRequest {
+    /// One PEM block.
+    pub csr_pem: String,
+    /// The key that signed.
+    pub public_key: PublicKey,
+    /// Index of the audit entry that says so.
+    pub audit_index: u64,
+}
+
+/// Makes a PKCS#10 request (RFC 2986).
+///
+/// # Errors
+/// [`Error`] says what the caller is told.
+pub async fn make(
+    services: &Services,
+    call: &Call,
+    request: &CsrRequest,
+    now: Timestamp,
+) -> Result<IssuedRequest, Error> {
+    // 1. The key: allowed, there, the pinned one, of a type that the kind takes.
+    let role = KeyRole::Signing(KeyPurpose::Csr);
+    let admitted = signing::admit(services, call, &request.key, role)?;
+    let key = signing::find(services, &request.key, admitted).await?;
+    if request.kind == CsrKind::DocumentSigner && !key.public_key().key_type().is_ec() {
+        return Err(Error::Invalid(Invalid::at(
+            request.key.field.clone(),
+            "subjectKeyDescriptor: RSA is not allowed for a document signer; use P-256, P-384 or \
+             P-521",
+        )));
+    }
+
+    // 2. Encode once; record the intent.
+    let unsigned = UnsignedRequest::encode(
+        &request.subject,
+        &request.subject_alternative_names,
+        key.public_key(),
+    )
+    .map_err(|error| Error::Internal(format!("certification request refused: {error}")))?;
+    let tbs_sha256 = unsigned.tbs_sha256();
+    let detail = |kind: &str| {
+        serde_json::json!({
+            "kind": kind,
+            "subjectKeyPath": signing::path_text(key.path()),
+            "tbsSha256": signing::hex(&tbs_sha256),
+            "devKey": key.is_dev(),
+        })
+    };
+    let kind = match request.kind {
+        CsrKind::Generic => "generic",
+        CsrKind::DocumentSigner => "iso-document-signer",
+    };
+    let pin = signing::new_pin(services, &key, now);
+    let mut audit = vec![signing::entry(call, EntryKind::CsrIntent, detail(kind), now)];
+    audit.extend(pin.as_ref().map(|pin| signing::pinned_entry(call, pin, now)));
+    let pinned = pin.as_ref().map(|pin| (pin.path.clone(), pin.spki_sha256));
+    let intent = services
+        .ledger
+        .begin(Intent {
+            serial: None,
+            purpose: KeyPurpose::Csr,
+            service: call.service.clone(),
+            tbs_sha256,
+            issuer_key_path: key.path().cloned(),
+            subject_key_path: key.path().cloned(),
+            dev_key: key.is_dev(),
+            client: call.client.clone(),
+            request_id: call.request_id.clone(),
+            created_at: now,
+            reservations: Vec::new(),
+            key_pins: pin.into_iter().collect(),
+            iaca_pin: None,
+            audit,
+        })
+        .await
+        .map_err(signing::not_begun)?;
+    services.keyring.pinned(pinned);
+
+    // 3. Sign, and verify in software.
+    let signed = match sign(&key, unsigned).await {
+        Ok(signed) => signed,
+        Err(error) => return Err(signing::abort(services, call, intent, error, now).await),
+    };
+
+    // 4. Record the outcome, then hand it out.
+    let record = signing::entry(call, EntryKind::CsrIssued, detail(kind), now);
+    match services.ledger.complete_request(intent, record).await {
+        Ok(audit_index) => Ok(IssuedRequest {
+            csr_pem: signed.pem(),
+            public_key: key.public_key().clone(),
+            audit_index,
+        }),
+        Err(error) => {
+            let told = key_errors::ledger(error);
+            Err(signing::abort(services, call, intent, told, now).await)
+        }
+    }
+}
+
+async fn sign(key: &Key, unsigned: UnsignedRequest) -> Result<SignedRequest, Error> {
+    let signature = key.sign(unsigned.tbs_der()).await.map_err(key_errors::signing)?;
+    unsigned.assemble(signature).map_err(|error| signing::bad_signature(key, &error))
+}

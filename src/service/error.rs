@@ -1,0 +1,87 @@
+//! The few things that a caller can be told.
+
+use crate::domain::path::ResourcePath;
+
+/// Why a use case did not succeed. `http::problem` alone gives these numbers.
+#[derive(Debug)]
+pub enum Error {
+    /// The request breaks a rule.
+    Invalid(Invalid),
+    /// The caller, the key's policy or the mode of the daemon does not allow it.
+    Forbidden {
+        /// For the caller.
+        message: String,
+        /// JSON pointer of the member to blame, if one is.
+        field: Option<String>,
+    },
+    /// Something named does not exist.
+    NotFound {
+        /// For the caller.
+        message: String,
+        /// JSON pointer of the member to blame, if one is.
+        field: Option<String>,
+    },
+    /// A target exists already.
+    Duplicate {
+        /// The path that is taken.
+        target: ResourcePath,
+        /// What stands there.
+        kind: DuplicateKind,
+        /// JSON pointer of the member to blame, if one is.
+        field: Option<String>,
+    },
+    /// A fault outside the request; it may succeed later.
+    Unavailable {
+        /// For the caller: no file path, no PKCS#11 code.
+        message: String,
+        /// Seconds until another try makes sense.
+        retry_after_seconds: u64,
+    },
+    /// Two objects answer to one key path: only an operator can tell which is meant.
+    AmbiguousKey(String),
+    /// A fault of ours; the words go to the log, not to the caller.
+    Internal(String),
+}
+
+/// A rule that a request breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// JSON pointer of the member to blame, if one is.
+    pub field: Option<String>,
+    /// For the caller.
+    pub message: String,
+}
+
+impl Invalid {
+    /// A complaint about the body as a whole.
+    pub fn body(message: impl Into<String>) -> Self {
+        Self { field: None, message: message.into() }
+    }
+
+    /// A complaint about one member.
+    pub fn at(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: Some(field.into()), message: message.into() }
+    }
+}
+
+/// `target_entry_type` of a duplicate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DuplicateKind {
+    /// An entry of a store.
+    StoredCertificate,
+}
+
+impl DuplicateKind {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::StoredCertificate => "x509-certificate",
+        }
+    }
+}
+
+impl From<Invalid> for Error {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
+    }
+}

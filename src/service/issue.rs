@@ -1,0 +1,203 @@
+//! The corridor: every certificate, of whatever profile, is issued by [`issue`].
+
+use uuid::Uuid;
+
+use super::{
+    Call, Services,
+    error::{DuplicateKind, Error, Invalid},
+    issuers, key_errors,
+    recording::{Begun, Recording},
+    signing::{self, SigningKeys},
+};
+use crate::{
+    domain::{
+        client::KeyPurpose,
+        key::PublicKey,
+        path::{PathElement, ResourcePath},
+        request::{Issuance, IssuanceRequest},
+        serial::SerialNumber,
+        time::Timestamp,
+        validity::{RequestedValidity, Validity, ValidityError, ValidityRule},
+    },
+    ledger::Reservation,
+    x509::{
+        NameAttributes, SignedCertificate, UnsignedCertificate,
+        profile::{document_signer, generic, iaca},
+    },
+};
+
+/// A certificate that is recorded and may be handed out.
+#[derive(Debug)]
+pub struct Issued {
+    /// One PEM block.
+    pub certificate_pem: String,
+    /// One full path for each attached store, in order of attachment.
+    pub stored_certificate_ids: Vec<ResourcePath>,
+    /// Its serial number.
+    pub serial: SerialNumber,
+    /// Effective validity.
+    pub validity: Validity,
+    /// The issuer's attribute values.
+    pub issuer: NameAttributes,
+    /// Effective path length of a CA.
+    pub path_length: Option<u8>,
+    /// The certified key.
+    pub subject_key: PublicKey,
+    /// Index of the audit entry that says `issued`.
+    pub audit_index: u64,
+}
+
+/// Issues one certificate.
+///
+/// Everything that can be refused is refused before the HSM is asked, and nothing is signed that
+/// is not already in the ledger.
+///
+/// # Errors
+/// [`Error`] says what the caller is told. After an error nothing of the request remains but its
+/// audit entries.
+pub async fn issue(
+    services: &Services,
+    call: &Call,
+    request: &IssuanceRequest,
+    now: Timestamp,
+) -> Result<Issued, Error> {
+    // 1. The rules of the fields, as far as they need neither key nor issuer.
+    let stores = services.stores(call);
+    let stored_id = stored_id(request, &stores)?;
+    let supplied = signing::read_supplied(&request.issuance)?;
+    check_requested_validity(&request.issuance, now)?;
+
+    // 2. The keys: allowed for this service and purpose, there, and the ones that were pinned.
+    let keys = signing::resolve(services, call, &request.issuance, &supplied).await?;
+
+    // 3. The ids in the stores.
+    let reservations = reservations(&stores, &stored_id);
+    refuse_taken(services, &reservations).await?;
+
+    // 4. The profile's and the issuer's rules.
+    let ruling = issuers::rule(services, call, &request.issuance, &supplied, &keys, now).await?;
+
+    // 5. and 6. Plan, encode, lint; record the intent.
+    let recording = Recording {
+        services,
+        call,
+        issuance: &request.issuance,
+        keys: &keys,
+        ruling,
+        reservations,
+        now,
+    };
+    let Begun { unsigned, facts, intent } = recording.begin().await?;
+
+    // 7. Sign, and verify in software.
+    let signed = match sign(&keys, unsigned).await {
+        Ok(signed) => signed,
+        Err(error) => return Err(signing::abort(services, call, intent, error, now).await),
+    };
+
+    // 8. Record the outcome. Then, and only then, hand it out.
+    match recording.complete(intent, &signed, facts).await {
+        Ok(audit_index) => {
+            tracing::info!(serial = %signed.serial(), audit_index, "certificate issued");
+            Ok(Issued {
+                certificate_pem: signed.pem(),
+                stored_certificate_ids: recording.stored_paths(),
+                serial: signed.serial(),
+                validity: signed.validity(),
+                issuer: signed.issuer().attributes(),
+                path_length: facts.path_length,
+                subject_key: signed.subject_key().clone(),
+                audit_index,
+            })
+        }
+        Err(error) => {
+            tracing::error!(%error, serial = %signed.serial(), "outcome not recorded");
+            let told = Error::Unavailable {
+                message: "storing failed; no certificate was issued".to_owned(),
+                retry_after_seconds: STORING_RETRY_SECONDS,
+            };
+            Err(signing::abort(services, call, intent, told, now).await)
+        }
+    }
+}
+
+/// The purpose that the signing key of an issuance needs.
+pub(super) fn purpose(issuance: &Issuance) -> KeyPurpose {
+    match issuance {
+        Issuance::Iaca(_) => KeyPurpose::Iaca,
+        Issuance::DocumentSigner(_) => KeyPurpose::DocumentSigner,
+        Issuance::Generic(_) => KeyPurpose::Generic,
+    }
+}
+
+pub(super) fn validity_rule(issuance: &Issuance) -> (RequestedValidity, ValidityRule) {
+    match issuance {
+        Issuance::Iaca(iaca) => (iaca.data.validity, iaca::VALIDITY),
+        Issuance::DocumentSigner(ds) => (ds.data.validity, document_signer::VALIDITY),
+        Issuance::Generic(generic) => (generic.data.validity, generic::VALIDITY),
+    }
+}
+
+pub(super) fn invalid_validity(error: &ValidityError) -> Invalid {
+    Invalid::at(format!("/certificateData/{}", error.member()), error.to_string())
+}
+
+const STORING_RETRY_SECONDS: u64 = 5;
+
+/// Without an attached store the member is ignored, whatever it holds.
+fn stored_id(request: &IssuanceRequest, stores: &[ResourcePath]) -> Result<PathElement, Invalid> {
+    let given = request.stored_certificate_id.as_deref().filter(|_| !stores.is_empty());
+    let text = given.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
+    PathElement::parse(&text).map_err(|error| {
+        let wrong = text.chars().find(|c| PathElement::parse(c.encode_utf8(&mut [0; 4])).is_err());
+        Invalid::at(
+            "/storedCertificateId",
+            match wrong {
+                Some(wrong) => format!("storedCertificateId: '{wrong}' is not allowed"),
+                None => format!("storedCertificateId: {error}"),
+            },
+        )
+    })
+}
+
+/// With an issuer, the defaults change and with them the period; the given values do not.
+fn check_requested_validity(issuance: &Issuance, now: Timestamp) -> Result<(), Invalid> {
+    let (requested, rule) = validity_rule(issuance);
+    match requested.resolve(now, rule, None) {
+        // A default start of now is clipped to the issuer's later.
+        Err(ValidityError::TooLong(_)) if requested.not_before.is_none() => Ok(()),
+        Err(error) => Err(invalid_validity(&error)),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn reservations(stores: &[ResourcePath], id: &PathElement) -> Vec<Reservation> {
+    stores.iter().map(|store| Reservation { store: store.clone(), id: id.clone() }).collect()
+}
+
+async fn refuse_taken(services: &Services, reservations: &[Reservation]) -> Result<(), Error> {
+    if reservations.is_empty() {
+        return Ok(());
+    }
+    let paths = reservations.iter().map(|wanted| (wanted.store.clone(), wanted.id.clone()));
+    match services.ledger.taken(paths.collect()).await.map_err(key_errors::ledger)? {
+        None => Ok(()),
+        Some(target) => Err(taken(target)),
+    }
+}
+
+pub(super) fn taken(target: ResourcePath) -> Error {
+    Error::Duplicate {
+        target,
+        kind: DuplicateKind::StoredCertificate,
+        field: Some("/storedCertificateId".to_owned()),
+    }
+}
+
+async fn sign(
+    keys: &SigningKeys,
+    unsigned: UnsignedCertificate,
+) -> Result<SignedCertificate, Error> {
+    let signature = keys.signer.sign(unsigned.tbs_der()).await.map_err(key_errors::signing)?;
+    unsigned.assemble(signature).map_err(|error| signing::bad_signature(&keys.signer, &error))
+}

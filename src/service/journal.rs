@@ -1,0 +1,104 @@
+//! The log entries that no request writes: start, stop, what a crash left behind, refusals.
+
+use serde_json::json;
+
+use super::signing::hex;
+use crate::{
+    audit::{AuditRecord, EntryKind},
+    domain::time::Timestamp,
+    ledger::{Ledger, LedgerError, OpenIntent},
+};
+
+/// Aborts the intents that a crash left open. Whether the HSM signed cannot be known, so each is
+/// recorded with the hash of what may have been signed; its serial number stays spent.
+///
+/// # Errors
+/// [`LedgerError`] when the ledger does not take it; the daemon must not start then.
+pub async fn abort_open_intents(
+    ledger: &Ledger,
+    open: Vec<OpenIntent>,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    for intent in open {
+        tracing::warn!(
+            request_id = intent.request_id,
+            serial = intent.serial.map(|serial| serial.to_string()),
+            "aborting an intent that a crash left open"
+        );
+        let record = AuditRecord::new(
+            EntryKind::Aborted,
+            now,
+            Some(&intent.request_id),
+            Some(&intent.client),
+            Some(intent.service.as_str()),
+            json!({
+                "reason": "the daemon ended before the outcome was recorded",
+                "serial": intent.serial.map(|serial| serial.to_string()),
+                "tbsSha256": hex(&intent.tbs_sha256),
+            }),
+        );
+        ledger.abort(intent.id, record).await?;
+    }
+    Ok(())
+}
+
+/// Records the start and its flags.
+///
+/// # Errors
+/// [`LedgerError`] when the ledger does not take it; the daemon must not start then.
+pub async fn started(ledger: &Ledger, dev: bool, now: Timestamp) -> Result<(), LedgerError> {
+    let detail = json!({ "version": env!("CARGO_PKG_VERSION"), "dev": dev });
+    ledger.append(AuditRecord::new(EntryKind::Started, now, None, None, None, detail)).await?;
+    Ok(())
+}
+
+/// Records an orderly stop.
+///
+/// # Errors
+/// [`LedgerError`] when the ledger does not take it.
+pub async fn stopped(ledger: &Ledger, now: Timestamp) -> Result<(), LedgerError> {
+    ledger.append(AuditRecord::new(EntryKind::Stopped, now, None, None, None, json!({}))).await?;
+    Ok(())
+}
+
+/// A request that was refused.
+pub struct Refusal<'a> {
+    /// Of the request.
+    pub request_id: &'a str,
+    /// The configured client, or the subject of an unknown certificate.
+    pub client: &'a str,
+    /// The target of the path, when it could be read.
+    pub target: Option<&'a str>,
+    /// What was asked for.
+    pub operation: &'a str,
+    /// HTTP status.
+    pub status: u16,
+    /// As the caller was told.
+    pub message: &'a str,
+}
+
+/// Records a refused request that would have changed something.
+///
+/// # Errors
+/// [`LedgerError`] when the ledger does not take it.
+pub async fn refused(
+    ledger: &Ledger,
+    refusal: Refusal<'_>,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let detail = json!({
+        "operation": refusal.operation,
+        "status": refusal.status,
+        "message": refusal.message,
+    });
+    let record = AuditRecord::new(
+        EntryKind::Refused,
+        now,
+        Some(refusal.request_id),
+        Some(refusal.client),
+        refusal.target,
+        detail,
+    );
+    ledger.append(record).await?;
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! What the ledger is told of an issuance: before the signature, and after it.
+
+use serde_json::{Value, json};
+
+use super::{
+    Call, Services,
+    error::Error,
+    issue::{purpose, taken},
+    issuers::Ruling,
+    signing::{self, SigningKeys},
+};
+use crate::{
+    audit::EntryKind,
+    domain::{path::ResourcePath, request::Issuance, serial::SerialNumber, time::Timestamp},
+    ledger::{
+        BeginError, EntryKind as StoredKind, IacaPin, Intent, IntentId, KeyPin, LedgerError,
+        Outcome, Reservation, StoredCopy,
+    },
+    x509::{SignedCertificate, UnsignedCertificate},
+};
+
+/// Everything that was decided about one issuance.
+pub(super) struct Recording<'a> {
+    pub(super) services: &'a Services,
+    pub(super) call: &'a Call,
+    pub(super) issuance: &'a Issuance,
+    pub(super) keys: &'a SigningKeys,
+    pub(super) ruling: Ruling,
+    pub(super) reservations: Vec<Reservation>,
+    pub(super) now: Timestamp,
+}
+
+/// A recorded intent and what it is about.
+pub(super) struct Begun {
+    pub(super) unsigned: UnsignedCertificate,
+    pub(super) facts: Facts,
+    pub(super) intent: IntentId,
+}
+
+/// What the plan knew and the octets no longer say at a glance.
+#[derive(Clone, Copy)]
+pub(super) struct Facts {
+    pub(super) is_ca: bool,
+    pub(super) path_length: Option<u8>,
+    tbs_sha256: [u8; 32],
+}
+
+/// 126 random bits do not collide; a broken random source does.
+const SERIAL_DRAWS_MAX: usize = 3;
+
+impl Recording<'_> {
+    /// Plans, encodes, lints, and makes the intent durable. A serial number that is taken is drawn
+    /// again.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing is recorded then.
+    pub(super) async fn begin(&self) -> Result<Begun, Error> {
+        for _ in 0..SERIAL_DRAWS_MAX {
+            let serial = SerialNumber::from_random(signing::random()?);
+            let plan =
+                self.ruling.plan(serial, self.issuance, self.keys, self.services.settings)?;
+            let (is_ca, path_length) = (plan.is_ca(), plan.path_length());
+            let unsigned = UnsignedCertificate::encode(plan)
+                .map_err(|error| Error::Internal(format!("our own certificate: {error}")))?;
+            let facts = Facts { is_ca, path_length, tbs_sha256: unsigned.tbs_sha256() };
+            let key_pins = signing::new_pins(self.services, self.keys, self.now);
+            let pinned: Vec<_> =
+                key_pins.iter().map(|pin| (pin.path.clone(), pin.spki_sha256)).collect();
+            match self.services.ledger.begin(self.intent(serial, facts, key_pins)).await {
+                Ok(intent) => {
+                    self.services.keyring.pinned(pinned);
+                    return Ok(Begun { unsigned, facts, intent });
+                }
+                Err(BeginError::SerialTaken) => {
+                    tracing::error!(%serial, "a random serial number was taken already");
+                }
+                Err(BeginError::StoreIdTaken(target)) => return Err(taken(target)),
+                Err(error) => return Err(signing::not_begun(error)),
+            }
+        }
+        Err(Error::Internal("random serial numbers collide: is the random source broken?".into()))
+    }
+
+    /// Makes the certificate and its copies durable; the answer is the index of its audit entry.
+    ///
+    /// # Errors
+    /// [`LedgerError`]; the intent is still open then.
+    pub(super) async fn complete(
+        &self,
+        intent: IntentId,
+        signed: &SignedCertificate,
+        facts: Facts,
+    ) -> Result<u64, LedgerError> {
+        self.services.ledger.complete(intent, self.outcome(signed, facts)).await
+    }
+
+    /// One full path for each attached store, in order of attachment.
+    pub(super) fn stored_paths(&self) -> Vec<ResourcePath> {
+        self.reservations.iter().map(|wanted| wanted.store.child(&wanted.id)).collect()
+    }
+
+    fn intent(&self, serial: SerialNumber, facts: Facts, key_pins: Vec<KeyPin>) -> Intent {
+        let mut audit = vec![self.entry(EntryKind::Intent, self.detail(serial, facts))];
+        audit.extend(key_pins.iter().map(|pin| signing::pinned_entry(self.call, pin, self.now)));
+        let iaca_pin = self.ruling.pin();
+        audit.extend(iaca_pin.map(|pin| self.entry(EntryKind::IacaPinned, self.pin_detail(pin))));
+        Intent {
+            serial: Some(serial),
+            purpose: purpose(self.issuance),
+            service: self.call.service.clone(),
+            tbs_sha256: facts.tbs_sha256,
+            issuer_key_path: self.keys.signer.path().cloned(),
+            subject_key_path: self.keys.subject_path().cloned(),
+            dev_key: self.keys.any_dev(),
+            client: self.call.client.clone(),
+            request_id: self.call.request_id.clone(),
+            created_at: self.now,
+            reservations: self.reservations.clone(),
+            key_pins,
+            iaca_pin: iaca_pin.cloned(),
+            audit,
+        }
+    }
+
+    fn outcome(&self, signed: &SignedCertificate, facts: Facts) -> Outcome {
+        let mut detail = self.detail(signed.serial(), facts);
+        detail["certificateSha256"] = signing::hex(&signed.sha256()).into();
+        Outcome {
+            der: signed.der().to_vec(),
+            sha256: signed.sha256(),
+            spki_sha256: signed.subject_key().spki_sha256(),
+            subject_der: signed.subject().as_der().to_vec(),
+            issuer_der: signed.issuer().as_der().to_vec(),
+            subject_cn: signed.subject().attributes().common_name,
+            subject_text: signed.subject().to_string(),
+            issuer_text: signed.issuer().to_string(),
+            subject_key_id: signed.subject_key().subject_key_id().to_vec(),
+            issuer_key_id: self.ruling.issuer_key_id(self.keys),
+            not_before: signed.validity().not_before(),
+            not_after: signed.validity().not_after(),
+            is_ca: facts.is_ca,
+            self_signed: self.keys.is_self_signed(),
+            issued_at: self.now,
+            entries: self.copies(),
+            audit: self.entry(EntryKind::Issued, detail),
+        }
+    }
+
+    fn copies(&self) -> Vec<StoredCopy> {
+        let metadata = match self.issuance {
+            Issuance::Iaca(iaca) => iaca.metadata.clone(),
+            Issuance::DocumentSigner(_) | Issuance::Generic(_) => None,
+        };
+        let kind = match metadata {
+            Some(_) => StoredKind::VicalEntry,
+            None => StoredKind::Base,
+        };
+        self.reservations
+            .iter()
+            .map(|Reservation { store, id }| StoredCopy {
+                store: store.clone(),
+                id: id.clone(),
+                kind,
+                metadata: metadata.clone(),
+            })
+            .collect()
+    }
+
+    /// What `intent` and `issued` say alike.
+    fn detail(&self, serial: SerialNumber, facts: Facts) -> Value {
+        let stored: Vec<_> = self.stored_paths().iter().map(ToString::to_string).collect();
+        json!({
+            "serial": serial.to_string(),
+            "profile": purpose(self.issuance).name(),
+            "issuerKeyPath": signing::path_text(self.keys.signer.path()),
+            "subjectKeyPath": signing::path_text(self.keys.subject_path()),
+            "tbsSha256": signing::hex(&facts.tbs_sha256),
+            "storedCertificateIds": stored,
+            "devKey": self.keys.any_dev(),
+        })
+    }
+
+    fn pin_detail(&self, pin: &IacaPin) -> Value {
+        json!({
+            "keyPath": signing::path_text(self.keys.signer.path()),
+            "subject": self.ruling.issuer_text(),
+            "notBefore": pin.not_before.to_string(),
+            "notAfter": pin.not_after.to_string(),
+        })
+    }
+
+    fn entry(&self, kind: EntryKind, detail: Value) -> crate::audit::AuditRecord {
+        signing::entry(self.call, kind, detail, self.now)
+    }
+}

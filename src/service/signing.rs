@@ -1,0 +1,321 @@
+//! What certificates and certification requests share on their way: keys, pins, audit entries, and
+//! the way back when something fails.
+
+use aws_lc_rs::rand;
+use serde_json::Value;
+
+use super::{
+    Call, Services,
+    error::{Error, Invalid},
+    issue::purpose,
+    key_errors,
+};
+use crate::{
+    audit::{AuditRecord, EntryKind},
+    domain::{
+        key::PublicKey,
+        path::{KeyPath, ResourcePath},
+        request::{GenericSigning, IacaCertificate, Issuance, KeyDescriptor, Pem, SubjectKey},
+        time::Timestamp,
+    },
+    keys::{Admitted, Key, KeyRole},
+    ledger::{BeginError, IntentId, KeyPin},
+    x509::{Certificate, X509Error, csr::CertificationRequest},
+};
+
+/// The keys of one issuance.
+pub(super) struct SigningKeys {
+    /// Signs.
+    pub(super) signer: Key,
+    /// Is certified; `None` when it is the signer.
+    subject: Option<Key>,
+}
+
+impl SigningKeys {
+    /// The certified key.
+    pub(super) fn subject(&self) -> &PublicKey {
+        self.subject.as_ref().unwrap_or(&self.signer).public_key()
+    }
+
+    /// Its path, when it is on a token.
+    pub(super) fn subject_path(&self) -> Option<&KeyPath> {
+        self.subject.as_ref().unwrap_or(&self.signer).path()
+    }
+
+    /// Whether the certified key signs.
+    pub(super) fn is_self_signed(&self) -> bool {
+        self.subject.is_none()
+    }
+
+    /// Whether a private key came with the request.
+    pub(super) fn any_dev(&self) -> bool {
+        self.signer.is_dev() || self.subject.as_ref().is_some_and(Key::is_dev)
+    }
+}
+
+/// What a request brings along in PEM, read.
+pub(super) struct Supplied {
+    /// The IACA of a document signer, or the CA's certificate of a generic one.
+    pub(super) issuer: Option<Certificate>,
+    /// The public key of a CSR.
+    csr_key: Option<PublicKey>,
+}
+
+/// Reads the PEM members of a request. A CSR's signature is verified.
+pub(super) fn read_supplied(issuance: &Issuance) -> Result<Supplied, Invalid> {
+    let (issuer, subject) = match issuance {
+        Issuance::Iaca(_) => (None, None),
+        Issuance::DocumentSigner(ds) => match &ds.iaca.certificate {
+            IacaCertificate::Supplied(pem) => (Some(pem), Some(&ds.subject_key)),
+            IacaCertificate::Described { .. } => (None, Some(&ds.subject_key)),
+        },
+        Issuance::Generic(generic) => match &generic.signing {
+            GenericSigning::SelfSigned { .. } => (None, None),
+            GenericSigning::CaSigned { issuer_certificate, subject_key, .. } => {
+                (issuer_certificate.as_ref(), Some(subject_key))
+            }
+        },
+    };
+    let issuer = issuer
+        .map(|pem| Certificate::from_pem(&pem.text).map_err(|error| unreadable(pem, &error)))
+        .transpose()?;
+    let csr_key = match subject {
+        Some(SubjectKey::Csr(pem)) => {
+            let request = CertificationRequest::from_pem(&pem.text)
+                .map_err(|error| unreadable(pem, &error))?;
+            Some(request.public_key().clone())
+        }
+        Some(SubjectKey::Descriptor(_)) | None => None,
+    };
+    Ok(Supplied { issuer, csr_key })
+}
+
+fn unreadable(pem: &Pem, error: &dyn std::fmt::Display) -> Invalid {
+    let member = pem.field.rsplit('/').next().unwrap_or_default();
+    Invalid::at(pem.field.clone(), format!("{member}: {error}"))
+}
+
+/// Finds the keys. Every check that needs no token comes first, for all of them.
+pub(super) async fn resolve(
+    services: &Services,
+    call: &Call,
+    issuance: &Issuance,
+    supplied: &Supplied,
+) -> Result<SigningKeys, Error> {
+    let (signer, subject) = descriptors(issuance);
+    let admitted_signer = admit(services, call, signer, KeyRole::Signing(purpose(issuance)))?;
+    let admitted_subject = subject
+        .map(|descriptor| admit(services, call, descriptor, KeyRole::Subject))
+        .transpose()?;
+    let signer = find(services, signer, admitted_signer).await?;
+    let subject = match (subject, admitted_subject, &supplied.csr_key) {
+        (Some(descriptor), Some(admitted), _) => Some(find(services, descriptor, admitted).await?),
+        (_, _, Some(key)) => Some(Key::Public(key.clone())),
+        _ => None,
+    };
+    Ok(SigningKeys { signer, subject })
+}
+
+/// The descriptor of the key that signs, and of the one that is certified when that is another.
+fn descriptors(issuance: &Issuance) -> (&KeyDescriptor, Option<&KeyDescriptor>) {
+    match issuance {
+        Issuance::Iaca(iaca) => (&iaca.key, None),
+        Issuance::DocumentSigner(ds) => (&ds.iaca.key, described(&ds.subject_key)),
+        Issuance::Generic(generic) => match &generic.signing {
+            GenericSigning::SelfSigned { key } => (key, None),
+            GenericSigning::CaSigned { issuer_key, subject_key, .. } => {
+                (issuer_key, described(subject_key))
+            }
+        },
+    }
+}
+
+fn described(subject_key: &SubjectKey) -> Option<&KeyDescriptor> {
+    match subject_key {
+        SubjectKey::Descriptor(descriptor) => Some(descriptor),
+        SubjectKey::Csr(_) => None,
+    }
+}
+
+/// The request member that names the certified key.
+pub(super) fn subject_field(issuance: &Issuance) -> &str {
+    match issuance {
+        Issuance::Iaca(iaca) => &iaca.key.field,
+        Issuance::DocumentSigner(ds) => field_of(&ds.subject_key),
+        Issuance::Generic(generic) => match &generic.signing {
+            GenericSigning::SelfSigned { key } => &key.field,
+            GenericSigning::CaSigned { subject_key, .. } => field_of(subject_key),
+        },
+    }
+}
+
+/// The request member that names the signing key.
+pub(super) fn signer_field(issuance: &Issuance) -> &str {
+    &descriptors(issuance).0.field
+}
+
+fn field_of(subject_key: &SubjectKey) -> &str {
+    match subject_key {
+        SubjectKey::Descriptor(descriptor) => &descriptor.field,
+        SubjectKey::Csr(pem) => &pem.field,
+    }
+}
+
+pub(super) fn admit(
+    services: &Services,
+    call: &Call,
+    descriptor: &KeyDescriptor,
+    role: KeyRole,
+) -> Result<Admitted, Error> {
+    let dependencies: &[ResourcePath] = services.dependencies(call);
+    services
+        .keyring
+        .admit(descriptor, &call.service, dependencies, role)
+        .map_err(|refusal| key_errors::refused(descriptor, refusal))
+}
+
+pub(super) async fn find(
+    services: &Services,
+    descriptor: &KeyDescriptor,
+    admitted: Admitted,
+) -> Result<Key, Error> {
+    services
+        .keyring
+        .find(admitted)
+        .await
+        .map_err(|refusal| key_errors::refused(descriptor, refusal))
+}
+
+/// The pins of the keys on tokens that are used for the first time.
+pub(super) fn new_pins(services: &Services, keys: &SigningKeys, now: Timestamp) -> Vec<KeyPin> {
+    [Some(&keys.signer), keys.subject.as_ref()]
+        .into_iter()
+        .flatten()
+        .filter_map(|key| new_pin(services, key, now))
+        .collect()
+}
+
+pub(super) fn new_pin(services: &Services, key: &Key, now: Timestamp) -> Option<KeyPin> {
+    let Key::Hosted(hosted) = key else { return None };
+    (!services.keyring.is_pinned(&hosted.path)).then(|| KeyPin {
+        path: hosted.path.clone(),
+        token: hosted.token_name().to_owned(),
+        label: hosted.key.label.clone(),
+        cka_id: hosted.key.id.clone(),
+        spki: hosted.key.public_key.spki_der().to_vec(),
+        spki_sha256: hosted.key.public_key.spki_sha256(),
+        first_seen: now,
+    })
+}
+
+/// The audit entry of a new pin.
+pub(super) fn pinned_entry(call: &Call, pin: &KeyPin, now: Timestamp) -> AuditRecord {
+    let detail = serde_json::json!({
+        "keyPath": pin.path.as_str(),
+        "token": pin.token,
+        "spkiSha256": hex(&pin.spki_sha256),
+    });
+    entry(call, EntryKind::KeyPinned, detail, now)
+}
+
+/// Why an intent was not recorded, for the errors that both use cases share.
+pub(super) fn not_begun(error: BeginError) -> Error {
+    match error {
+        BeginError::KeyChanged(key) => {
+            tracing::error!(%key, alarm = "key-changed", "another public key is pinned");
+            Error::Unavailable {
+                message: format!("key {key} is not the one it was; an operator must resolve it"),
+                retry_after_seconds: 60,
+            }
+        }
+        BeginError::IacaPinConflict => Error::Invalid(Invalid::at(
+            "/iacaSigner/certificateData",
+            "iacaSigner.certificateData differs from the registered IACA",
+        )),
+        BeginError::Ledger(error) => key_errors::ledger(error),
+        BeginError::SerialTaken | BeginError::StoreIdTaken(_) => {
+            Error::Internal(format!("unexpected answer of the ledger: {error}"))
+        }
+    }
+}
+
+/// A signature that does not verify: nothing leaves, the token is suspected.
+pub(super) fn bad_signature(key: &Key, error: &X509Error) -> Error {
+    tracing::error!(
+        key = path_text(key.path()),
+        %error,
+        alarm = "bad-signature",
+        "the signature does not verify under the pinned key; nothing was released"
+    );
+    key.report_bad_signature();
+    Error::Unavailable {
+        message: "signing is unavailable; try again in 5 s".to_owned(),
+        retry_after_seconds: 5,
+    }
+}
+
+/// Records that an intent came to nothing, and hands the error on. When the ledger does not take
+/// it now, it is tried again until the next start finds the intent open.
+pub(super) async fn abort(
+    services: &Services,
+    call: &Call,
+    intent: IntentId,
+    error: Error,
+    now: Timestamp,
+) -> Error {
+    let reason = match &error {
+        Error::Unavailable { message, .. } => message.as_str(),
+        Error::Invalid(_)
+        | Error::Forbidden { .. }
+        | Error::NotFound { .. }
+        | Error::Duplicate { .. }
+        | Error::AmbiguousKey(_)
+        | Error::Internal(_) => "internal error",
+    };
+    let record = entry(call, EntryKind::Aborted, serde_json::json!({ "reason": reason }), now);
+    if let Err(failed) = services.ledger.abort(intent, record.clone()).await {
+        tracing::error!(error = %failed, "the intent could not be aborted yet");
+        let ledger = services.ledger.clone();
+        tokio::spawn(async move {
+            for attempt in 0..ABORT_RETRIES_MAX {
+                tokio::time::sleep(ABORT_RETRY_AFTER * (attempt + 1)).await;
+                if ledger.abort(intent, record.clone()).await.is_ok() {
+                    return;
+                }
+            }
+            tracing::error!("an intent stays open; the next start aborts it");
+        });
+    }
+    error
+}
+
+const ABORT_RETRIES_MAX: u32 = 60;
+const ABORT_RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// An audit entry of a call.
+pub(super) fn entry(call: &Call, kind: EntryKind, detail: Value, now: Timestamp) -> AuditRecord {
+    AuditRecord::new(
+        kind,
+        now,
+        Some(&call.request_id),
+        Some(&call.client),
+        Some(call.service.as_str()),
+        detail,
+    )
+}
+
+/// Octets from the CSPRNG.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut octets = [0; N];
+    rand::fill(&mut octets).map_err(|_| Error::Internal("no random octets".to_owned()))?;
+    Ok(octets)
+}
+
+/// Lower-case hexadecimal.
+pub(super) fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+pub(super) fn path_text(path: Option<&KeyPath>) -> Option<&str> {
+    path.map(KeyPath::as_str)
+}

@@ -1,0 +1,447 @@
+//! A provisioned appliance, the daemon on it, and a client of that daemon.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use ureq::{
+    Agent,
+    http::Response,
+    tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig},
+};
+
+/// The service of the documented examples.
+pub const SERVICE: &str = "test.tenant1.x509-service-1";
+/// Its store.
+pub const STORE: &str = "test.tenant1.x509-store-1";
+/// Its KMS.
+pub const KMS: &str = "test.tenant1.kms1";
+/// How long anything may take that should happen at once.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// A token, TLS files and a configuration in a directory of their own.
+pub struct Appliance {
+    directory: TempDir,
+}
+
+impl Appliance {
+    /// A copy of what `softhsm/demo.sh --provision` makes, listening on ports of the kernel's choice.
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        copy(template(), directory.path());
+        let appliance = Self { directory };
+        let tokens = appliance.path("tokens");
+        let conf = appliance.path("softhsm2.conf");
+        let text = fs::read_to_string(&conf).unwrap();
+        let text: String = text
+            .lines()
+            .map(|line| match line.split_once(" = ") {
+                Some(("directories.tokendir", _)) => {
+                    format!("directories.tokendir = {}\n", tokens.display())
+                }
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        fs::write(&conf, text).unwrap();
+        appliance.configure(|text| {
+            text.lines()
+                .map(|line| match line.starts_with("listen = ") {
+                    true => "listen = \"127.0.0.1:0\"\n".to_owned(),
+                    false => format!("{line}\n"),
+                })
+                .collect()
+        });
+        appliance
+    }
+
+    /// A file of the appliance.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.path("chancery.toml")
+    }
+
+    /// Changes the configuration.
+    pub fn configure(&self, change: impl FnOnce(String) -> String) {
+        let text = fs::read_to_string(self.config()).unwrap();
+        fs::write(self.config(), change(text)).unwrap();
+    }
+
+    /// Adds to the configuration.
+    pub fn declare(&self, toml: &str) {
+        self.configure(|text| format!("{text}\n{toml}\n"));
+    }
+
+    /// Starts the daemon and waits until it serves.
+    pub fn start(&self) -> Daemon {
+        self.start_with(&[])
+    }
+
+    /// Starts the daemon with more arguments.
+    pub fn start_with(&self, arguments: &[&str]) -> Daemon {
+        Daemon::start(self, arguments)
+    }
+
+    /// Runs `chancery` to its end.
+    pub fn run(&self, arguments: &[&str]) -> std::process::Output {
+        Command::new(BINARY).args(arguments).output().unwrap()
+    }
+
+    /// Runs a command in the appliance's directory, with its token; it must succeed.
+    pub fn shell(&self, script: &str) -> String {
+        let output = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", script])
+            .current_dir(self.directory.path())
+            .env("SOFTHSM2_CONF", self.path("softhsm2.conf"))
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{script}\n{text}{errors}");
+        text
+    }
+
+    /// Makes a key pair on the token with another tool than ours.
+    pub fn generate_key(&self, label: &str, id: &str, key_type: &str) {
+        self.pkcs11_tool(&format!(
+            "--keypairgen --key-type {key_type} --label {label} --id {id} --usage-sign"
+        ));
+    }
+
+    /// Runs `pkcs11-tool` on the token, logged in.
+    pub fn pkcs11_tool(&self, arguments: &str) -> String {
+        self.shell(&format!(
+            "PIN=$(cat pin) pkcs11-tool --module /usr/lib/softhsm/libsofthsm2.so \
+             --token-label chancery-dev --login --pin env:PIN {arguments}"
+        ))
+    }
+
+    /// Makes a client certificate and returns the paths of certificate and key, without suffix.
+    pub fn client_certificate(&self, name: &str, subject: &str, options: &str) -> PathBuf {
+        self.shell(&format!(
+            "cd pki; openssl ecparam -name prime256v1 -genkey -noout -out {name}.key; \
+             openssl req -new -key {name}.key -subj '{subject}' | openssl x509 -req \
+             -CA client-ca.pem -CAkey client-ca.key -set_serial 0x$(openssl rand -hex 16) \
+             {options} -out {name}.pem"
+        ));
+        self.path("pki").join(name)
+    }
+
+    /// The ledger, as another process sees it.
+    pub fn ledger(&self) -> rusqlite::Connection {
+        let connection = rusqlite::Connection::open(self.path("ledger.sqlite")).unwrap();
+        connection.busy_timeout(SOON).unwrap();
+        connection
+    }
+
+    /// The number of rows that a query counts.
+    pub fn count(&self, query: &str) -> i64 {
+        self.ledger().query_row(query, [], |row| row.get(0)).unwrap()
+    }
+}
+
+/// The program under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_chancery");
+
+/// A running daemon; killed when dropped.
+pub struct Daemon {
+    child: Child,
+    log: PathBuf,
+    /// `https://host:port`.
+    pub url: String,
+    /// Where the API listens.
+    pub api: SocketAddr,
+    /// `http://host:port`.
+    pub operations: String,
+    /// The client of the provisioned certificate.
+    pub client: Client,
+}
+
+impl Daemon {
+    fn start(appliance: &Appliance, arguments: &[&str]) -> Self {
+        let log = appliance.path(&format!("log.{}", rand_suffix()));
+        let mut child = Command::new(BINARY)
+            .args(["serve", "--config"])
+            .arg(appliance.config())
+            .args(arguments)
+            .stderr(fs::File::create(&log).unwrap())
+            .stdout(Stdio::null())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let addresses = until(SOON, || {
+            let text = fs::read_to_string(&log).unwrap();
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the daemon ended with {status}:\n{text}");
+            }
+            let line = text.lines().find(|line| line.contains(" serving api="))?;
+            let word = |key: &str| {
+                let rest = line.split_once(key)?.1;
+                Some(rest.split(' ').next()?.trim_matches('"').to_owned())
+            };
+            Some((word("api=")?, word("operations=").unwrap_or_default()))
+        });
+        let (api, operations) = addresses.expect("the daemon did not start in time");
+        let url = format!("https://{api}");
+        let client = Client::new(&appliance.path("pki"), &appliance.path("pki/client"), &url);
+        Self {
+            child,
+            log,
+            url,
+            api: api.parse().unwrap(),
+            operations: format!("http://{operations}"),
+            client,
+        }
+    }
+
+    /// A client with another certificate.
+    pub fn client_with(&self, appliance: &Appliance, certificate: &Path) -> Client {
+        Client::new(&appliance.path("pki"), certificate, &self.url)
+    }
+
+    /// Waits until `/readyz` says so.
+    pub fn wait_until_ready(&self) {
+        let ready = until(SOON, || {
+            let status = ureq::get(format!("{}/readyz", self.operations)).call().ok()?.status();
+            (status == 200).then_some(())
+        });
+        ready.unwrap_or_else(|| panic!("not ready:\n{}", self.log()));
+    }
+
+    /// The process id of the front.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The process ids of its signers.
+    pub fn signers(&self) -> Vec<u32> {
+        children_of(self.pid())
+    }
+
+    /// Everything that was logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; it must end by itself, in order.
+    pub fn stop(mut self) {
+        signal(self.pid(), "TERM");
+        let status = until(SOON, || self.child.try_wait().unwrap());
+        let status = status.unwrap_or_else(|| panic!("did not stop:\n{}", self.log()));
+        assert!(status.success(), "{status}\n{}", self.log());
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A client over mutual TLS, with keep-alive.
+#[derive(Clone)]
+pub struct Client {
+    agent: Agent,
+    url: String,
+}
+
+impl Client {
+    fn new(pki: &Path, certificate: &Path, url: &str) -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let read = |path: PathBuf| fs::read(path).unwrap();
+        let chain = Certificate::from_pem(&read(certificate.with_extension("pem"))).unwrap();
+        let key = PrivateKey::from_pem(&read(certificate.with_extension("key"))).unwrap();
+        let ca = Certificate::from_pem(&read(pki.join("server-ca.pem"))).unwrap();
+        let tls = TlsConfig::builder()
+            .client_cert(Some(ClientCert::new_with_certs(&[chain.to_owned()], key)))
+            .root_certs(RootCerts::Specific(Arc::new(vec![ca.to_owned()])))
+            .build();
+        let agent = Agent::config_builder()
+            .tls_config(tls)
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build()
+            .new_agent();
+        Self { agent, url: url.to_owned() }
+    }
+
+    /// POSTs JSON to a route of the service of the examples.
+    pub fn issue(&self, route: &str, body: &Value) -> Answer {
+        self.post(&format!("/v1/{SERVICE}/x509-service-api/{route}"), &body.to_string())
+    }
+
+    /// POSTs JSON text.
+    pub fn post(&self, path: &str, body: &str) -> Answer {
+        self.try_post(path, body).unwrap()
+    }
+
+    /// POSTs JSON text to a daemon that may be gone.
+    pub fn try_post(&self, path: &str, body: &str) -> Result<Answer, ureq::Error> {
+        self.send("POST", path, &[("content-type", "application/json")], body)
+    }
+
+    /// GETs a path.
+    pub fn get(&self, path: &str) -> Answer {
+        let request = ureq::http::Request::get(format!("{}{path}", self.url)).body(()).unwrap();
+        Answer::read(self.agent.run(request).unwrap()).unwrap()
+    }
+
+    /// Any request.
+    pub fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Answer, ureq::Error> {
+        let mut request =
+            ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body.to_owned()).unwrap();
+        let config = self.agent.configure_request(request).allow_non_standard_methods(true);
+        Answer::read(self.agent.run(config.build())?)
+    }
+}
+
+/// Status, headers and JSON of an answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status code.
+    pub status: u16,
+    /// Headers.
+    pub headers: ureq::http::HeaderMap,
+    /// Body; `null` when empty.
+    pub json: Value,
+}
+
+impl Answer {
+    fn read(mut response: Response<ureq::Body>) -> Result<Self, ureq::Error> {
+        let text = response.body_mut().read_to_string()?;
+        Ok(Self {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            json: serde_json::from_str(&text).unwrap_or(Value::Null),
+        })
+    }
+
+    /// The answer, which must be a 200.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.status, 200, "{}", self.json);
+        self
+    }
+
+    /// The certificate.
+    #[track_caller]
+    pub fn certificate(&self) -> &str {
+        self.json["certificatePEM"].as_str().unwrap_or_else(|| panic!("{}", self.json))
+    }
+
+    /// A header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// A documented request.
+pub fn documented(name: &str) -> Value {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/requests").join(name);
+    serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
+}
+
+/// A descriptor of a key of the KMS of the examples.
+pub fn key(name: &str) -> Value {
+    serde_json::json!({ "type": "kms-hosted-key-descriptor", "keyIdPath": format!("{KMS}.{name}") })
+}
+
+/// A self-signed generic CA over a key, as other requests need one.
+pub fn generic_ca(key_name: &str, common_name: &str) -> Value {
+    serde_json::json!({
+        "certificateData": {
+            "subjectName": { "commonName": common_name, "country": "US" },
+            "isCertificateAuthority": true,
+            "keyUsage": ["KeyCertSign", "CRLSign"],
+        },
+        "subjectPublicKeySource": { "type": "key-descriptor", "keyDescriptor": key(key_name) },
+        "issuer": { "type": "self-signed" },
+    })
+}
+
+/// Asks until there is an answer or the time is over.
+pub fn until<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(answer) = ask() {
+            return Some(answer);
+        }
+        if Instant::now() >= deadline {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Sends a signal by name.
+pub fn signal(pid: u32, name: &str) {
+    Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
+}
+
+/// The child processes of a process.
+pub fn children_of(pid: u32) -> Vec<u32> {
+    fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|child| {
+            let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            // The name stands in parentheses and may hold anything.
+            let after = stat.rsplit(')').next().unwrap_or_default();
+            let fields: Vec<_> = after.split_whitespace().collect();
+            fields.get(1) == Some(&pid.to_string().as_str()) && fields.first() != Some(&"Z")
+        })
+        .collect()
+}
+
+/// Provisioned once for all tests of a run.
+fn template() -> &'static Path {
+    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("appliance");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("softhsm/demo.sh");
+        // Two test programs may come here at the same time.
+        let lock = fs::File::create(directory.with_extension("lock")).unwrap();
+        lock.lock().unwrap();
+        let output = Command::new(script).arg("--provision").arg(&directory).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        directory
+    })
+}
+
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-rT").arg(from).arg(to).status().unwrap();
+    assert!(status.success());
+}
+
+fn rand_suffix() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
