@@ -138,6 +138,18 @@ impl SoftHsm {
     }
 }
 
+/// Those whose token is open: they have threads that sign.
+fn open_signers(hsm: &SoftHsm) -> Vec<u32> {
+    let signs = |pid: &u32| {
+        std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| {
+            threads.flatten().any(|thread| {
+                std::fs::read(thread.path().join("comm")).is_ok_and(|name| name == b"signing\n")
+            })
+        })
+    };
+    hsm.signers().into_iter().filter(signs).collect()
+}
+
 impl Drop for SoftHsm {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.directory);
@@ -167,10 +179,7 @@ async fn started(config: TokenConfig) -> Token {
 }
 
 fn log() {
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .with_test_writer()
-        .try_init();
+    let _ = tracing_subscriber::fmt().with_test_writer().try_init();
 }
 
 /// Signs a fresh message and verifies.
@@ -559,25 +568,137 @@ fn dropping_everything_leaves_no_process() {
 async fn front_to_be_killed() {
     let Ok(directory) = std::env::var("CHANCERY_TEST_FRONT") else { return };
     let hsm = std::mem::ManuallyDrop::new(SoftHsm { directory: directory.into() });
-    let _token = started(TokenConfig { processes: 2, ..hsm.config() }).await;
+    let module = std::env::var("CHANCERY_TEST_MODULE").unwrap().into();
+    let _token = started(TokenConfig { processes: 2, module, ..hsm.config() }).await;
     sleep(PATIENCE).await;
+}
+
+/// Starts a front of its own on `module`, kills it, and returns how long its signers outlived it.
+async fn kill_a_front(hsm: &SoftHsm, module: &Path, signers: usize) -> Duration {
+    let mut front = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "front_to_be_killed"])
+        .env("CHANCERY_TEST_FRONT", &hsm.directory)
+        .env("CHANCERY_TEST_MODULE", module)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("signers are started", PATIENCE, async || hsm.signers().len() == signers).await;
+    front.kill().unwrap();
+    front.wait().unwrap();
+    let gone = async || hsm.signers().is_empty();
+    eventually("signers have ended", Duration::from_secs(5), gone).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn signers_end_with_a_front_that_was_killed() {
     let hsm = SoftHsm::new("orphans");
     hsm.keygen("key", "EC:prime256v1", "01");
-    let mut front = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "front_to_be_killed"])
-        .env("CHANCERY_TEST_FRONT", &hsm.directory)
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    eventually("signers are started", PATIENCE, async || hsm.signers().len() == 2).await;
-    front.kill().unwrap();
-    front.wait().unwrap();
-    let took =
-        eventually("signers have ended", Duration::from_secs(5), async || hsm.signers().is_empty())
-            .await;
+    let took = kill_a_front(&hsm, Path::new(MODULE), 2).await;
     println!("front killed: signers gone after {took:?}");
+}
+
+/// A module whose `C_Initialize` never returns.
+fn hanging_module(hsm: &SoftHsm) -> PathBuf {
+    let (source, module) = (hsm.directory.join("hang.c"), hsm.directory.join("hang.so"));
+    let text = "#include <unistd.h>\n\
+        static unsigned long hang(void *arguments) { for (;;) pause(); }\n\
+        static struct { unsigned char version[2]; void *functions[68]; } list =\n\
+            { { 2, 40 }, { hang } };\n\
+        unsigned long C_GetFunctionList(void **to) { *to = &list; return 0; }\n";
+    std::fs::write(&source, text).unwrap();
+    let (source, target) = (source.to_str().unwrap(), module.to_str().unwrap());
+    hsm.run("cc", &["-shared", "-fPIC", "-o", target, source]);
+    module
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_that_hangs_is_given_up_in_time() {
+    let hsm = SoftHsm::new("hanging");
+    let config =
+        TokenConfig { start_deadline_ms: 500, module: hanging_module(&hsm), ..hsm.config() };
+    let token = started(config).await;
+    let TokenState::Away { reason } = token.state() else { panic!("{:?}", token.state()) };
+    assert!(reason.contains("not ready within start_deadline_ms"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signers_end_with_a_front_that_was_killed_even_when_their_module_hangs() {
+    let hsm = SoftHsm::new("hanging-orphans");
+    let took = kill_a_front(&hsm, &hanging_module(&hsm), 1).await;
+    println!("front killed: signers with a hanging module gone after {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frozen_signers_under_load_cost_no_signature() {
+    let hsm = SoftHsm::new("frozen-load");
+    hsm.keygen("key", "EC:prime256v1", "01");
+    let config = TokenConfig { processes: 2, sign_deadline_ms: 4_000, ..hsm.config() };
+    let token = started(config).await;
+    let key = token.find("key").await.unwrap();
+    eventually("both signers are open", PATIENCE, async || open_signers(&hsm).len() == 2).await;
+    for round in 0..50u8 {
+        // Meanwhile the second one's canary is judged.
+        sign(&token, &key, &[round]).await.unwrap();
+    }
+    let (signed, refused) = under_load(&token, &key, Duration::from_secs(4), 16, async || {
+        let frozen = hsm.signers();
+        for pid in &frozen {
+            signal("-STOP", *pid);
+        }
+        let took = eventually("all signers are replaced", PATIENCE, async || {
+            let now = hsm.signers();
+            now.len() == 2 && !now.iter().any(|pid| frozen.contains(pid))
+        })
+        .await;
+        println!("SIGSTOP of all signers: replaced after {took:?}");
+        sleep(Duration::from_millis(100)).await;
+    })
+    .await;
+    println!("SIGSTOP of all under load: {signed} signed, {refused} refused");
+    assert!(signed > 0 && refused == 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_key_of_a_token_makes_it_ready() {
+    let hsm = SoftHsm::new("first-key");
+    let token = started(hsm.config()).await;
+    assert_eq!(token.state(), TokenState::NoKeys);
+    hsm.keygen("first", "EC:prime256v1", "01");
+    token.find("first").await.unwrap();
+    eventually("ready", PATIENCE, async || matches!(token.state(), TokenState::Ready { .. })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn canaries_notice_a_token_that_is_gone_without_a_request() {
+    let hsm = SoftHsm::new("canary");
+    hsm.keygen("key", "EC:prime256v1", "01");
+    let token = started(TokenConfig { canary_seconds: 1, ..hsm.config() }).await;
+    std::fs::rename(hsm.tokens(), hsm.directory.join("aside")).unwrap();
+    std::fs::create_dir(hsm.tokens()).unwrap();
+    eventually("the outage is seen", Duration::from_secs(5), async || {
+        matches!(token.state(), TokenState::Away { .. })
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_lets_signatures_finish() {
+    let hsm = SoftHsm::new("stopping");
+    hsm.keygen("key", "rsa:4096", "01");
+    let token = started(hsm.config()).await;
+    let key = token.find("key").await.unwrap();
+    let calls: Vec<_> = (0..8u8)
+        .map(|round| {
+            let (token, key) = (token.clone(), key.clone());
+            tokio::spawn(async move { sign(&token, &key, &[round]).await })
+        })
+        .collect();
+    // All are in the supervisor's hands once the first is answered.
+    sleep(Duration::from_millis(20)).await;
+    token.clone().stop().await;
+    for call in calls {
+        assert_eq!(call.await.unwrap(), Ok(()));
+    }
+    assert!(matches!(sign(&token, &key, b"x").await, Err(HsmError::Unavailable { .. })));
+    assert_eq!(hsm.signers(), Vec::<u32>::new());
 }

@@ -1,9 +1,10 @@
 //! One task per token: it alone knows which signers live, what each owes, and what waits. Nothing is
 //! shared and nothing is locked; callers watch their own deadlines.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 use backoff::Backoff;
+use refresh::Refresh;
 use starting::Starting;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -11,20 +12,22 @@ use tokio::{
 };
 
 use super::{
-    HsmError, TokenConfig, TokenKey, TokenState,
-    catalogue::Catalogue,
-    jobs::{Job, Queue, whole_seconds},
+    HsmError, TokenConfig,
+    jobs::{Job, Queue},
     process::{Errand, Event, Signer},
-    protocol::{Request, SignOrder},
+    protocol::Request,
 };
-use crate::domain::key::{Digest, Signature};
 
 mod answers;
 mod backoff;
+mod canary;
+mod published;
+mod refresh;
 mod starting;
 
-/// Shortest time between two listings of the token that unknown labels cause.
-const REFRESH_INTERVAL_MS: u64 = 500;
+pub(super) use canary::Canary;
+pub(super) use published::Published;
+
 /// Time for a signer to end in order.
 const END_GRACE_MS: u64 = 2_000;
 /// `Retry-After` while the PIN is refused: an operator has to act.
@@ -42,70 +45,6 @@ pub(super) enum Order {
     BadSignature([u8; 32]),
     /// The end; answered when all signers are gone.
     Stop(oneshot::Sender<()>),
-}
-
-/// What the handle sees.
-#[derive(Clone, Default)]
-pub(super) struct Published {
-    /// Whether a first start has ended, well or not.
-    pub(super) known: bool,
-    /// The last listing; empty before the first.
-    pub(super) catalogue: Arc<Catalogue>,
-    condition: Condition,
-    proven_at: Option<Instant>,
-}
-
-#[derive(Clone, Default, PartialEq, Eq)]
-enum Condition {
-    #[default]
-    Starting,
-    Up,
-    Away(String),
-    CredentialFault(String),
-}
-
-impl Published {
-    /// The state as of `now`.
-    pub(super) fn state(&self, now: Instant) -> TokenState {
-        match (&self.condition, self.proven_at) {
-            (Condition::Starting, _) => TokenState::Starting,
-            (Condition::Up, Some(at)) => TokenState::Ready { age: now.duration_since(at) },
-            (Condition::Up, None) => TokenState::NoKeys,
-            (Condition::Away(reason), _) => TokenState::Away { reason: reason.clone() },
-            (Condition::CredentialFault(reason), _) => {
-                TokenState::CredentialFault { reason: reason.clone() }
-            }
-        }
-    }
-}
-
-/// A proof of life: a signature over something that nobody could have signed before.
-pub(super) struct Canary {
-    key: TokenKey,
-    message: [u8; 32],
-}
-
-impl Canary {
-    /// The canary and what to ask for.
-    fn new(key: TokenKey) -> (Self, Request) {
-        let mut message = [0; 32];
-        // Without randomness the proof is weaker, not wrong.
-        let _ = aws_lc_rs::rand::fill(&mut message);
-        let algorithm = key.public_key.key_type().signature_algorithm();
-        let digest = Digest::of(algorithm.hash(), &message);
-        let order = SignOrder {
-            label: key.label.clone(),
-            id: key.id.clone(),
-            spki_sha256: key.public_key.spki_sha256(),
-            algorithm,
-            digest: digest.as_octets().to_vec(),
-        };
-        (Self { key, message }, Request::Sign(order))
-    }
-
-    fn is_proven_by(&self, signature: &Signature) -> bool {
-        self.key.public_key.verifies(&self.message, signature)
-    }
 }
 
 /// Starts the task.
@@ -134,7 +73,7 @@ pub(super) fn start(
         backoff: Backoff::new(now),
         credential_fault: None,
         queue: Queue::default(),
-        refresh: Refresh { waiting: Vec::new(), under_way: None, not_before: now },
+        refresh: Refresh::new(now),
         canary_at: now,
         makers: HashMap::new(),
         signers_started: 0,
@@ -163,15 +102,6 @@ struct Supervisor {
     makers: HashMap<[u8; 32], u64>,
     signers_started: u64,
     stopping: Option<oneshot::Sender<()>>,
-}
-
-type Waiting = Vec<oneshot::Sender<Result<(), HsmError>>>;
-
-struct Refresh {
-    waiting: Waiting,
-    /// The signer that lists, and who waits for just that.
-    under_way: Option<(u64, Waiting)>,
-    not_before: Instant,
 }
 
 impl Supervisor {
@@ -211,11 +141,11 @@ impl Supervisor {
             }
             Order::Sign(job) => {
                 self.queue.push(job, self.config.queue_max.max(1));
-                self.backoff.demand(Instant::now());
+                self.demand();
             }
             Order::Refresh(reply) => {
-                self.refresh.waiting.push(reply);
-                self.backoff.demand(Instant::now());
+                self.refresh.wait(reply);
+                self.demand();
             }
             Order::BadSignature(key) => {
                 let maker = self.makers.remove(&key);
@@ -229,6 +159,13 @@ impl Supervisor {
                 }
                 self.stopping = Some(done);
             }
+        }
+    }
+
+    /// Somebody waits; when nobody is there to serve, that shortens a long pause.
+    fn demand(&mut self) {
+        if self.up.is_empty() {
+            self.backoff.demand(Instant::now());
         }
     }
 
@@ -264,9 +201,8 @@ impl Supervisor {
         while let Some(at) = self.up.iter().position(frozen) {
             self.lose(at, "it is frozen: an answer is overdue");
         }
-        if self.starting.as_ref().is_some_and(|starting| starting.until <= now) {
-            let limit = self.config.start_deadline_ms;
-            self.start_failed(format!("the signer was not ready within {limit} ms"));
+        if let Some(starting) = self.starting.as_ref().filter(|starting| starting.until <= now) {
+            self.start_failed(starting.overdue().to_owned());
         }
     }
 
@@ -280,11 +216,7 @@ impl Supervisor {
         let id = signer.id;
         let (_, errands) = signer.end(Duration::ZERO, &self.config.name);
         self.take_back(errands);
-        if self.refresh.under_way.as_ref().is_some_and(|(signer, _)| *signer == id)
-            && let Some((_, waiting)) = self.refresh.under_way.take()
-        {
-            self.refresh.waiting.extend(waiting);
-        }
+        self.refresh.lost(id);
         self.backoff.lost(Instant::now(), lived);
         self.publish();
     }
@@ -311,77 +243,13 @@ impl Supervisor {
             None => self.backoff.next_at().saturating_duration_since(now),
         };
         self.queue.refuse_all(retry_after);
-        let retry_after_seconds = whole_seconds(retry_after);
-        for reply in self.refresh.waiting.drain(..) {
-            let _ = reply.send(Err(HsmError::Unavailable { retry_after_seconds }));
-        }
-    }
-
-    /// Asks one signer for a new listing when somebody waits for one.
-    fn refresh_if_due(&mut self, now: Instant) {
-        let due = !self.refresh.waiting.is_empty() && self.refresh.not_before <= now;
-        if !due || self.refresh.under_way.is_some() {
-            return;
-        }
-        let patience = Duration::from_millis(self.config.start_deadline_ms.max(1));
-        let Some(at) = (0..self.up.len()).min_by_key(|at| self.up[*at].owed.len()) else { return };
-        let signer = &mut self.up[at];
-        let id = signer.id;
-        match signer.ask(Request::Catalogue, Errand::Catalogue, patience) {
-            Ok(()) => {
-                let waiting = std::mem::take(&mut self.refresh.waiting);
-                self.refresh.under_way = Some((id, waiting));
-                self.refresh.not_before = now + Duration::from_millis(REFRESH_INTERVAL_MS);
-            }
-            Err(_) => self.lose(at, "it takes no more messages"),
-        }
-    }
-
-    /// Has every signer prove itself, and the catalogue renewed.
-    fn canaries_if_due(&mut self, now: Instant) {
-        if self.up.is_empty() || self.canary_at > now {
-            return;
-        }
-        self.canary_at = now + Duration::from_secs(self.config.canary_seconds);
-        self.refresh.ask_for_nobody();
-        let Some(key) = self.canary_key() else { return };
-        let patience = self.patience();
-        for at in (0..self.up.len()).rev() {
-            if self.up[at].owes_canary() {
-                continue;
-            }
-            let (canary, request) = Canary::new(key.clone());
-            if self.up[at].ask(request, Errand::Canary(canary), patience).is_err() {
-                self.lose(at, "it takes no more messages");
-            }
-        }
-    }
-
-    fn canary_key(&self) -> Option<TokenKey> {
-        self.published.borrow().catalogue.canary(self.config.canary_label.as_deref())
-    }
-
-    fn publish(&self) {
-        let condition = match (&self.credential_fault, self.backoff.failure()) {
-            _ if !self.up.is_empty() => Condition::Up,
-            (Some(reason), _) => Condition::CredentialFault(reason.clone()),
-            (None, Some(reason)) => Condition::Away(reason.to_owned()),
-            (None, None) => Condition::Starting,
-        };
-        self.published.send_if_modified(|published| {
-            let changed = published.condition != condition;
-            published.condition = condition;
-            changed
-        });
+        self.refresh.refuse_all(retry_after);
     }
 
     fn next_wake(&self, now: Instant) -> Instant {
         let start =
             (self.starting.is_none() && self.wants_another()).then(|| self.backoff.next_at());
-        let refresh = (!self.refresh.waiting.is_empty()
-            && self.refresh.under_way.is_none()
-            && !self.up.is_empty())
-        .then_some(self.refresh.not_before);
+        let refresh = self.refresh.due_at().filter(|_| !self.up.is_empty());
         let canary = (!self.up.is_empty()).then_some(self.canary_at);
         let starting = self.starting.as_ref().map(|starting| starting.until);
         self.up

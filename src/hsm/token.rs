@@ -16,6 +16,9 @@ use super::{
 };
 use crate::domain::key::{Digest, Signature};
 
+/// Orders that may wait for the supervisor to read them, at least; it sorts them at once.
+const ORDERS_QUEUED_MIN: usize = 1_024;
+
 /// A token and the signer processes that serve it. Cheap to clone; when the last clone is dropped,
 /// the processes are killed.
 #[derive(Clone)]
@@ -32,7 +35,7 @@ impl Token {
     /// Starts serving a token and returns at once, whether or not the HSM answers. Must be called
     /// within a tokio runtime. `signer_program` is run with the one argument `signer`.
     pub fn start(config: TokenConfig, signer_program: PathBuf) -> Self {
-        let (orders, inbox) = mpsc::channel(config.queue_max.max(1));
+        let (orders, inbox) = mpsc::channel(config.queue_max.max(ORDERS_QUEUED_MIN));
         let name = config.name.clone();
         let sign_deadline = Duration::from_millis(config.sign_deadline_ms);
         let published = supervisor::start(config, signer_program, inbox);
@@ -55,18 +58,21 @@ impl Token {
         self.0.published.borrow().state(Instant::now())
     }
 
-    /// The one private key with this label. A label that is not known yet is looked for on the
-    /// token, at most every 500 ms.
+    /// The one private key with this label. A label that does not lead to one is looked for on the
+    /// token again, at most every 500 ms.
     ///
     /// # Errors
     /// [`HsmError`]: no such key, several, an unusable one; or a token that cannot be asked.
     pub async fn find(&self, label: &str) -> Result<TokenKey, HsmError> {
-        match self.catalogue().find(label) {
-            Err(HsmError::Missing) => {
-                self.refresh().await?;
-                self.catalogue().find(label)
-            }
-            found => found,
+        let refused = match self.catalogue().find(label) {
+            Ok(key) => return Ok(key),
+            Err(refused) => refused,
+        };
+        match self.refresh().await {
+            Ok(()) => self.catalogue().find(label),
+            // That a key is not listed says nothing when the token cannot be asked.
+            Err(unavailable) if refused == HsmError::Missing => Err(unavailable),
+            Err(_) => Err(refused),
         }
     }
 

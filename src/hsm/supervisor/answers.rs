@@ -2,9 +2,9 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
-use super::{Canary, Refresh, Supervisor, starting::UNASKED};
+use super::{Canary, Supervisor, starting::UNASKED};
 use crate::domain::key::PublicKey;
 use crate::hsm::{
     HsmError,
@@ -40,7 +40,7 @@ impl Supervisor {
             (Errand::Job(job), Answer::Missing) => {
                 tracing::warn!(token = self.config.name, key = job.order.label, "key is gone");
                 job.answer(Err(HsmError::Missing));
-                self.refresh.ask_for_nobody();
+                self.refresh.want();
             }
             (Errand::Job(job), Answer::Failed(fault)) => self.job_failed(at, job, fault.tamed()),
             (Errand::Canary(canary), Answer::Signed(signature)) => {
@@ -79,8 +79,12 @@ impl Supervisor {
         let catalogue = Arc::clone(&self.published.borrow().catalogue);
         let known: HashSet<_> = catalogue.public_keys().map(PublicKey::spki_sha256).collect();
         self.makers.retain(|key, _| known.contains(key));
-        if self.canary_key().is_none() {
-            self.published.send_modify(|published| published.proven_at = None);
+        let proven = self.published.borrow().proven_at.is_some();
+        match self.canary_key() {
+            None => self.published.send_modify(|published| published.proven_at = None),
+            // The first key of the token has appeared: prove it now.
+            Some(_) if !proven => self.canary_at = Instant::now(),
+            Some(_) => {}
         }
         self.refresh.settle(&Ok(()));
     }
@@ -88,7 +92,7 @@ impl Supervisor {
     /// The canary key was deleted since the last listing; the next one finds another.
     fn canary_is_gone(&mut self, canary: &Canary) {
         tracing::warn!(token = self.config.name, key = canary.key.label, "canary key is gone");
-        self.refresh.ask_for_nobody();
+        self.refresh.want();
     }
 
     fn job_failed(&mut self, at: usize, job: Job, fault: Fault) {
@@ -163,18 +167,5 @@ impl Supervisor {
             key,
             "a signature of the token does not verify against its own public key"
         );
-    }
-}
-
-impl Refresh {
-    /// A listing is wanted, though no caller waits for it.
-    pub(super) fn ask_for_nobody(&mut self) {
-        self.waiting.push(oneshot::channel().0);
-    }
-
-    fn settle(&mut self, result: &Result<(), HsmError>) {
-        for reply in self.under_way.take().into_iter().flat_map(|(_, waiting)| waiting) {
-            let _ = reply.send(result.clone());
-        }
     }
 }

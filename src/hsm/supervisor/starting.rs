@@ -9,7 +9,7 @@ use crate::hsm::{
     catalogue::Catalogue,
     fault::{Class, Fault},
     process::{Errand, Event, Owed, Signer},
-    protocol::{Answer, FromSigner, KEYS_MAX, Ready},
+    protocol::{Answer, FromSigner, KEYS_MAX, ListedKey, Ready},
 };
 
 /// A signer that is not up yet.
@@ -18,6 +18,17 @@ pub(super) struct Starting {
     /// When it is given up.
     pub(super) until: Instant,
     greeted: bool,
+}
+
+impl Starting {
+    /// What it did not do in time.
+    pub(super) fn overdue(&self) -> &'static str {
+        if self.greeted {
+            "the signer opened the token and owes its first signature"
+        } else {
+            "the signer was not ready within start_deadline_ms"
+        }
+    }
 }
 
 impl Supervisor {
@@ -51,7 +62,7 @@ impl Supervisor {
             Event::Gone(reason) => {
                 self.start_failed(format!("the signer ended while it was starting: {reason}"));
             }
-            Event::Said(FromSigner::Refused(fault)) => self.start_refused(fault.tamed()),
+            Event::Said(FromSigner::Refused(fault)) => self.start_refused(&fault.tamed(), None),
             Event::Said(FromSigner::Ready(ready)) if !starting.greeted => {
                 starting.greeted = true;
                 self.greet(ready);
@@ -90,8 +101,10 @@ impl Supervisor {
         self.serial = Some(ready.serial);
         self.adopt(ready.keys);
         let key = self.canary_key();
-        let patience = Duration::from_millis(self.config.start_deadline_ms.max(1));
+        let patience = self.patience();
         let Some(starting) = &mut self.starting else { return };
+        // Logging in may take long; from here on only a signature is owed.
+        starting.until = starting.until.min(Instant::now() + patience);
         starting.signer.sessions = ready.sessions.clamp(1, self.config.sessions);
         match key {
             None => self.promote(false),
@@ -115,9 +128,10 @@ impl Supervisor {
                 self.start_failed(format!("key '{}' is listed and not found", canary.key.label));
             }
             Answer::Failed(fault) => {
-                let fault = fault.tamed();
-                self.log_fault(&fault, Some(&canary.key.label), "start again later");
-                self.start_refused(fault);
+                let ours = fault.class == Class::Caller;
+                let fault =
+                    if ours { fault.with_detail("configure another canary key") } else { fault };
+                self.start_refused(&fault.tamed(), Some(&canary.key.label));
             }
             Answer::Listed(_) => self.start_failed(UNASKED.to_owned()),
         }
@@ -140,9 +154,11 @@ impl Supervisor {
         });
     }
 
-    fn start_refused(&mut self, fault: Fault) {
+    fn start_refused(&mut self, fault: &Fault, key: Option<&str>) {
         if fault.class == Class::Credential {
-            self.refuse_credentials(&fault);
+            self.refuse_credentials(fault);
+        } else {
+            self.log_fault(fault, key, "start another signer after a pause");
         }
         self.start_failed(fault.to_string());
     }
@@ -179,7 +195,7 @@ impl Supervisor {
     }
 
     /// Makes a listing the current one.
-    pub(super) fn adopt(&self, keys: Vec<crate::hsm::protocol::ListedKey>) {
+    pub(super) fn adopt(&self, keys: Vec<ListedKey>) {
         let before = Arc::clone(&self.published.borrow().catalogue);
         let catalogue = Arc::new(Catalogue::new(keys, Some(&before)));
         self.published.send_modify(|published| published.catalogue = catalogue);
