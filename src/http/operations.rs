@@ -46,7 +46,12 @@ pub(super) async fn readiness(services: &Services, queue_is_full: bool) -> HttpR
     checks.insert("audit".to_owned(), word(ledger.is_ok(), "not writable"));
     checks.insert("queue".to_owned(), word(!queue_is_full, "full"));
     for token in services.keyring.tokens() {
-        checks.insert(format!("token:{}", token.name()), token_word(&token.state()).to_owned());
+        let state = token.state();
+        if !state.is_ready() {
+            // Who balances load by this answer sends no request that would hurry the token.
+            token.wanted();
+        }
+        checks.insert(format!("token:{}", token.name()), token_word(&state).to_owned());
     }
     let ready = checks.values().all(|word| word == "ok");
     let mut response =
