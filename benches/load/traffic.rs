@@ -125,7 +125,7 @@ struct Caller {
 }
 
 enum Way {
-    Kept { client: Client, connection: Connection },
+    Kept { client: Client, connection: Box<Connection> },
     Fresh { client: Client, resume: bool },
     Stream(SendRequest<Bytes>),
 }
@@ -140,11 +140,12 @@ impl Caller {
     ) -> io::Result<Self> {
         let way = match (travel, previous.map(|previous| &previous.way)) {
             (Travel::KeepAlive, _) => {
-                Way::Kept { client: client.clone(), connection: client.connect().await? }
+                let connection = Box::new(client.connect().await?);
+                Way::Kept { client: client.clone(), connection }
             }
             (Travel::FullHandshake, _) => Way::Fresh { client: client.clone(), resume: false },
             (Travel::Resumed, _) => Way::Fresh { client: client.clone(), resume: true },
-            (Travel::Http2, Some(Way::Stream(sender))) if index % STREAMS != 0 => {
+            (Travel::Http2, Some(Way::Stream(sender))) if !index.is_multiple_of(STREAMS) => {
                 Way::Stream(sender.clone())
             }
             (Travel::Http2, _) => {
@@ -185,7 +186,7 @@ impl Caller {
                 if connection.is_closing {
                     // The server had no room: a moment, and a new connection.
                     tokio::time::sleep(AFTER_REFUSAL).await;
-                    *connection = client.connect().await?;
+                    **connection = client.connect().await?;
                 }
                 let (status, body) = connection.exchange(&self.request).await?;
                 answer.extend_from_slice(body);
