@@ -1,5 +1,6 @@
 //! The network side: mutual TLS, the route table, JSON, status codes. Nothing below knows of them.
 
+mod api;
 mod body;
 mod dispatch;
 pub mod json;

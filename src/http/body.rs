@@ -17,7 +17,7 @@ pub(super) const BODY_BYTES_MAX: usize = 65_536;
 /// Reads the body: size (413), then media type (415).
 pub(super) async fn read_json(
     request: &HttpRequest,
-    payload: Payload,
+    payload: Option<Payload>,
     deadline: Duration,
 ) -> Result<Bytes, Problem> {
     let body = read(request, payload, deadline).await?;
@@ -30,7 +30,7 @@ pub(super) async fn read_json(
 
 async fn read(
     request: &HttpRequest,
-    mut payload: Payload,
+    payload: Option<Payload>,
     deadline: Duration,
 ) -> Result<Bytes, Problem> {
     let announced = request
@@ -43,6 +43,7 @@ async fn read(
     }
     let whole = async {
         let mut body = BytesMut::new();
+        let Some(mut payload) = payload else { return Ok(body.freeze()) };
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| broken("the body is broken"))?;
             if body.len() + chunk.len() > BODY_BYTES_MAX {

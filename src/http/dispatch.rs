@@ -5,37 +5,27 @@ use std::{sync::Arc, time::Instant};
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{Method, StatusCode, header::HeaderValue},
-    web::{Bytes, Payload},
+    web::Payload,
 };
 use percent_encoding::percent_decode_str;
-use serde::Serialize;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
-    Limits, body,
-    json::{self, Node},
-    operations,
-    problem::{JsonBody, Problem},
-    route::{Operation, Routes, Target},
-    wire,
+    Limits, operations,
+    problem::Problem,
+    route::{Request, Routes},
 };
 use crate::{
     access::{Access, Client},
     domain::{
-        client::ClientIdentity,
+        client::{ClientIdentity, Permission},
         path::ResourcePath,
-        request::{Issuance, IssuanceRequest},
         time::Timestamp,
     },
-    service::{
-        Call, Services, csr,
-        error::Error,
-        issue::{self, Issued},
-        journal, stores,
-    },
+    service::{Call, Services, error::Error, journal},
 };
 
 /// What every request needs.
@@ -143,37 +133,22 @@ async fn answer(
     check_grant(&client, &target, &routes, route.map(|route| route.permission))?;
 
     // Target and route: 404, 405.
-    let resolved = routes.resolve(&context.services.tree, &target).map_err(Problem::not_found)?;
+    let (service, child) =
+        routes.resolve(&context.services.tree, &target).map_err(Problem::not_found)?;
     let route = route.ok_or_else(|| Problem::method_not_allowed(routes.allow()))?;
 
     // Room: 503.
     let _permit = context.in_flight.try_acquire().map_err(|_| Problem::busy(BUSY_RETRY_SECONDS))?;
-    let call = Call {
-        client: client.name().to_owned(),
-        request_id: request_id.to_owned(),
-        service: resolved.service.clone(),
-    };
+
     // Size, media type, and everything else in its order: 413, 415, 400, 403, 404, 409, 503.
-    match route.operation {
-        Operation::ReadStore => read_store(context, resolved).await,
-        Operation::ListStoreIds => list_store_ids(context, resolved).await,
-        Operation::MakeCsr => {
-            let body = body::read_json(request, payload, context.limits.request_body).await?;
-            make_csr(context, call, &body).await
-        }
-        Operation::IssueIaca => {
-            let body = body::read_json(request, payload, context.limits.request_body).await?;
-            issue(context, call, &body, wire::iaca::request).await
-        }
-        Operation::IssueDocumentSigner => {
-            let body = body::read_json(request, payload, context.limits.request_body).await?;
-            issue(context, call, &body, wire::document_signer::request).await
-        }
-        Operation::IssueGeneric => {
-            let body = body::read_json(request, payload, context.limits.request_body).await?;
-            issue(context, call, &body, wire::generic::request).await
-        }
-    }
+    (route.handler)(Request {
+        context: Arc::clone(context),
+        call: Call { client: client.name().to_owned(), request_id: request_id.to_owned(), service },
+        child,
+        http: request.clone(),
+        payload: Some(payload),
+    })
+    .await
 }
 
 fn identify(
@@ -207,7 +182,7 @@ fn check_grant(
     client: &Client,
     target: &ResourcePath,
     routes: &Routes,
-    wanted: Option<crate::domain::client::Permission>,
+    wanted: Option<Permission>,
 ) -> Result<(), Problem> {
     let granted = match wanted {
         Some(permission) => client.may(permission, target),
@@ -230,93 +205,8 @@ pub(super) async fn readiness(context: &Context) -> HttpResponse {
     operations::readiness(&context.services, context.in_flight.available_permits() == 0).await
 }
 
-async fn issue(
-    context: &Arc<Context>,
-    call: Call,
-    body: &Bytes,
-    read: fn(Node<'_>) -> Result<IssuanceRequest, crate::service::error::Invalid>,
-) -> Result<HttpResponse, Problem> {
-    let value = json::parse(body).map_err(Error::from)?;
-    let request = Arc::new(read(Node::body(&value)).map_err(Error::from)?);
-    let task = {
-        let (services, request) = (Arc::clone(&context.services), Arc::clone(&request));
-        async move { issue::issue(&services, &call, &request, Timestamp::now()).await }
-    };
-    let issued = uninterrupted(context, task).await?;
-    let mut response = HttpResponse::Ok();
-    response.insert_header(("chancery-serial", issued.serial.to_string()));
-    response.insert_header(("chancery-audit-index", issued.audit_index.to_string()));
-    Ok(match &request.issuance {
-        Issuance::Iaca(iaca) => {
-            let data = wire::iaca::Data::effective(&iaca.data, issued.validity);
-            response.json_body(&IssuanceAnswer::new(issued, data))
-        }
-        Issuance::DocumentSigner(ds) => {
-            let data = wire::document_signer::Data::effective(&ds.data, issued.validity);
-            response.json_body(&IssuanceAnswer::new(issued, data))
-        }
-        Issuance::Generic(generic) => {
-            let data = wire::generic::Data::effective(
-                &generic.data,
-                issued.validity,
-                &issued.issuer,
-                issued.path_length,
-                &issued.subject_key,
-            );
-            response.json_body(&IssuanceAnswer::new(issued, data))
-        }
-    })
-}
-
-/// The answer of every issuance.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct IssuanceAnswer<D> {
-    #[serde(rename = "certificatePEM")]
-    certificate_pem: String,
-    /// Absent, not empty, without stores.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    stored_certificate_ids: Vec<String>,
-    certificate_data: D,
-}
-
-impl<D> IssuanceAnswer<D> {
-    fn new(issued: Issued, certificate_data: D) -> Self {
-        Self {
-            certificate_pem: issued.certificate_pem,
-            stored_certificate_ids: issued
-                .stored_certificate_ids
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-            certificate_data,
-        }
-    }
-}
-
-async fn make_csr(
-    context: &Arc<Context>,
-    call: Call,
-    body: &Bytes,
-) -> Result<HttpResponse, Problem> {
-    let value = json::parse(body).map_err(Error::from)?;
-    let request = Arc::new(wire::csr::request(Node::body(&value)).map_err(Error::from)?);
-    let task = {
-        let (services, request) = (Arc::clone(&context.services), Arc::clone(&request));
-        async move { csr::make(&services, &call, &request, Timestamp::now()).await }
-    };
-    let made = uninterrupted(context, task).await?;
-    let mut response = HttpResponse::Ok();
-    response.insert_header(("chancery-audit-index", made.audit_index.to_string()));
-    Ok(response.json_body(&wire::csr::Answer::new(
-        made.csr_pem,
-        &request.subject,
-        &made.public_key,
-    )))
-}
-
 /// Runs a use case to its end, whatever the connection does meanwhile.
-async fn uninterrupted<T: Send + 'static>(
+pub(super) async fn uninterrupted<T: Send + 'static>(
     context: &Context,
     task: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Problem> {
@@ -326,26 +216,6 @@ async fn uninterrupted<T: Send + 'static>(
         .await
         .unwrap_or_else(|error| Err(Error::Internal(format!("a use case ended early: {error}"))))
         .map_err(Problem::from)
-}
-
-async fn read_store(context: &Context, target: Target) -> Result<HttpResponse, Problem> {
-    Ok(match target.id {
-        Some(id) => {
-            let entry = stores::get(&context.services, &target.service, &id).await?;
-            HttpResponse::Ok().json_body(&wire::store::Entry::from(entry))
-        }
-        None => {
-            let entries = stores::list(&context.services, &target.service).await?;
-            let entries: Vec<_> = entries.into_iter().map(wire::store::Entry::from).collect();
-            HttpResponse::Ok().json_body(&entries)
-        }
-    })
-}
-
-async fn list_store_ids(context: &Context, target: Target) -> Result<HttpResponse, Problem> {
-    let ids = stores::ids(&context.services, &target.service).await?;
-    let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
-    Ok(HttpResponse::Ok().json_body(&ids))
 }
 
 /// Refusals of what would change something are part of the audit log. Without it the caller is

@@ -1,81 +1,73 @@
-//! The route table.
+//! What a route is, and how a request finds its own.
 //!
 //! Routes are matched here and not by the framework, since the contract fixes the order of the
 //! answers: the target's syntax (400) before the grant (403), the grant before anything is said
 //! about what exists (404, 405).
 
-use actix_web::http::Method;
+use std::{pin::Pin, sync::Arc};
 
-use crate::domain::{
-    client::Permission,
-    path::{PathElement, ResourcePath},
-    tree::{Resolved, ResourceTree, ServiceKind},
+use actix_web::{HttpRequest, HttpResponse, http::Method, web::Payload};
+
+use super::{
+    api, body,
+    dispatch::Context,
+    json::{self, Value},
+    problem::Problem,
+};
+use crate::{
+    domain::{
+        client::Permission,
+        path::{PathElement, ResourcePath},
+        tree::{Resolved, ResourceTree, ServiceKind},
+    },
+    service::{Call, error::Error},
 };
 
-/// What a route does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operation {
-    IssueIaca,
-    IssueDocumentSigner,
-    IssueGeneric,
-    MakeCsr,
-    ReadStore,
-    ListStoreIds,
-}
-
+/// One method on one path, `/v1/{target}/{api}/{tail}`.
 pub(super) struct Route {
-    method: Method,
-    service: ServiceKind,
-    tail: &'static [&'static str],
+    pub(super) method: Method,
+    /// The type of service that the target must be, or belong to.
+    pub(super) service: ServiceKind,
+    pub(super) target: TargetKind,
+    pub(super) tail: &'static [&'static str],
     pub(super) permission: Permission,
-    pub(super) operation: Operation,
+    pub(super) handler: Handler,
 }
 
-/// `/v1/{target}/{api}/{tail}`.
-static ROUTES: [Route; 6] = [
-    Route {
-        method: Method::POST,
-        service: ServiceKind::X509,
-        tail: &["iso", "iacas"],
-        permission: Permission::IssueIaca,
-        operation: Operation::IssueIaca,
-    },
-    Route {
-        method: Method::POST,
-        service: ServiceKind::X509,
-        tail: &["iso", "document-signers"],
-        permission: Permission::IssueDocumentSigner,
-        operation: Operation::IssueDocumentSigner,
-    },
-    Route {
-        method: Method::POST,
-        service: ServiceKind::X509,
-        tail: &["certificate"],
-        permission: Permission::IssueGeneric,
-        operation: Operation::IssueGeneric,
-    },
-    Route {
-        method: Method::POST,
-        service: ServiceKind::X509,
-        tail: &["csrs"],
-        permission: Permission::IssueCsr,
-        operation: Operation::MakeCsr,
-    },
-    Route {
-        method: Method::GET,
-        service: ServiceKind::X509Store,
-        tail: &["certificates"],
-        permission: Permission::StoreRead,
-        operation: Operation::ReadStore,
-    },
-    Route {
-        method: Method::GET,
-        service: ServiceKind::X509Store,
-        tail: &["certificates", "ids"],
-        permission: Permission::StoreRead,
-        operation: Operation::ListStoreIds,
-    },
-];
+/// What the target of a route names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TargetKind {
+    /// The service.
+    Service,
+    /// The service, or one element below it.
+    ServiceOrChild,
+}
+
+/// Answers a request whose caller, target and route are settled.
+pub(super) type Handler = fn(Request) -> Answer;
+
+/// What a handler promises.
+pub(super) type Answer = Pin<Box<dyn Future<Output = Result<HttpResponse, Problem>>>>;
+
+/// A request whose caller, target and route are settled.
+pub(super) struct Request {
+    pub(super) context: Arc<Context>,
+    pub(super) call: Call,
+    /// The element below the service, where the route takes one.
+    pub(super) child: Option<PathElement>,
+    pub(super) http: HttpRequest,
+    /// Taken by the one who reads it.
+    pub(super) payload: Option<Payload>,
+}
+
+impl Request {
+    /// The body as JSON: size (413), media type (415), syntax (400).
+    pub(super) async fn json(&mut self) -> Result<Value, Problem> {
+        let limits = self.context.limits;
+        let body = body::read_json(&self.http, self.payload.take(), limits.request_body).await?;
+        Ok(json::parse(&body).map_err(Error::from)?)
+    }
+}
 
 /// The routes that share a path.
 pub(super) struct Routes(Vec<&'static Route>);
@@ -83,8 +75,7 @@ pub(super) struct Routes(Vec<&'static Route>);
 impl Routes {
     /// Those of a path; `None` when there are none.
     pub(super) fn of(api: &str, tail: &[&str]) -> Option<Self> {
-        let routes: Vec<_> = ROUTES
-            .iter()
+        let routes: Vec<_> = api::routes()
             .filter(|route| route.service.api() == api && route.tail == tail)
             .collect();
         (!routes.is_empty()).then_some(Self(routes))
@@ -106,10 +97,6 @@ impl Routes {
         methods.join(", ")
     }
 
-    fn service(&self) -> Option<ServiceKind> {
-        self.0.first().map(|route| route.service)
-    }
-
     /// What the target is for these routes.
     ///
     /// # Errors
@@ -118,10 +105,10 @@ impl Routes {
         &self,
         tree: &ResourceTree,
         target: &ResourcePath,
-    ) -> Result<Target, String> {
+    ) -> Result<(ResourcePath, Option<PathElement>), String> {
         let missing = || format!("{target} does not exist");
-        let wanted = self.service().ok_or_else(missing)?;
-        let (path, service, id) = match tree.resolve(target).ok_or_else(missing)? {
+        let wanted = self.0.first().ok_or_else(missing)?.service;
+        let (path, service, child) = match tree.resolve(target).ok_or_else(missing)? {
             Resolved::Service { path, service } => (path, service, None),
             Resolved::Child { path, service, id } => (path, service, Some(id)),
             Resolved::Branch => {
@@ -132,19 +119,10 @@ impl Routes {
             let is = service.kind().with_article();
             return Err(format!("{path} is {is}, not {}", wanted.with_article()));
         }
-        let has_children = self.0.iter().any(|route| route.operation == Operation::ReadStore);
-        if id.is_some() && !has_children {
+        let takes_child = self.0.iter().any(|route| route.target == TargetKind::ServiceOrChild);
+        if child.is_some() && !takes_child {
             return Err(missing());
         }
-        Ok(Target { service: path.clone(), id })
+        Ok((path.clone(), child))
     }
-}
-
-/// A target that its route can work with.
-#[derive(Debug)]
-pub(super) struct Target {
-    /// The service.
-    pub(super) service: ResourcePath,
-    /// The element below it, where the route takes one.
-    pub(super) id: Option<PathElement>,
 }

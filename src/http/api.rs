@@ -1,0 +1,11 @@
+//! The route table: one file for each service API.
+
+mod issuance;
+mod stores;
+
+use super::route::Route;
+
+/// All routes below `/v1`.
+pub(super) fn routes() -> impl Iterator<Item = &'static Route> {
+    [issuance::ROUTES, stores::ROUTES].into_iter().flatten()
+}
