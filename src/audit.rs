@@ -29,6 +29,14 @@ pub enum EntryKind {
     IacaPinned,
     /// A key path was bound to a public key.
     KeyPinned,
+    /// A tenant was created.
+    TenantCreated,
+    /// A service was created.
+    ServiceCreated,
+    /// A service was attached to another.
+    DependencyAdded,
+    /// A service was detached from another.
+    DependencyRemoved,
     /// A certification request is about to be signed.
     CsrIntent,
     /// A certification request was made.
@@ -37,7 +45,7 @@ pub enum EntryKind {
 
 impl EntryKind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Started,
         Self::Stopped,
         Self::Intent,
@@ -46,6 +54,10 @@ impl EntryKind {
         Self::Refused,
         Self::IacaPinned,
         Self::KeyPinned,
+        Self::TenantCreated,
+        Self::ServiceCreated,
+        Self::DependencyAdded,
+        Self::DependencyRemoved,
         Self::CsrIntent,
         Self::CsrIssued,
     ];
@@ -61,6 +73,10 @@ impl EntryKind {
             Self::Refused => "refused",
             Self::IacaPinned => "iaca-pinned",
             Self::KeyPinned => "key-pinned",
+            Self::TenantCreated => "tenant-created",
+            Self::ServiceCreated => "service-created",
+            Self::DependencyAdded => "dependency-added",
+            Self::DependencyRemoved => "dependency-removed",
             Self::CsrIntent => "csr-intent",
             Self::CsrIssued => "csr-issued",
         }

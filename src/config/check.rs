@@ -18,10 +18,11 @@ use crate::{
     domain::{
         client::{Grant, Permission},
         path::PathElement,
+        tree::ServiceKind,
     },
     hsm::TokenConfig,
     http::{ApiConfig, Limits},
-    service::IssuanceSettings,
+    service::{Features, IssuanceSettings},
 };
 
 pub(super) struct Check<'a> {
@@ -49,6 +50,7 @@ impl Check<'_> {
             log: self.log(raw.log),
             limits: self.limits(raw.limits),
             issuance: self.issuance(raw.issuance),
+            features: features(&raw.features),
             tokens,
             tree: self.tree(raw.organisations, raw.tenants, raw.services, &names),
             clients: self.clients(raw.clients),
@@ -253,4 +255,16 @@ impl Check<'_> {
         }
         grants
     }
+}
+
+fn features(raw: &raw::RawFeatures) -> Features {
+    let switched = [
+        (raw.kms, ServiceKind::Kms),
+        (raw.x509, ServiceKind::X509),
+        (raw.store, ServiceKind::X509Store),
+        (raw.vical, ServiceKind::Vical),
+    ];
+    Features(
+        switched.into_iter().filter(|(on, _)| on.unwrap_or(true)).map(|(_, kind)| kind).collect(),
+    )
 }

@@ -17,6 +17,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) issuance: RawIssuance,
     #[serde(default)]
+    pub(super) features: RawFeatures,
+    #[serde(default)]
     pub(super) tokens: Vec<RawToken>,
     #[serde(default)]
     pub(super) organisations: Vec<RawBranch>,
@@ -70,6 +72,14 @@ pub(super) struct RawIssuance {
     pub(super) iaca_aki: Option<bool>,
 }
 
+#[derive(Deserialize, Default)]
+pub(super) struct RawFeatures {
+    pub(super) kms: Option<bool>,
+    pub(super) x509: Option<bool>,
+    pub(super) store: Option<bool>,
+    pub(super) vical: Option<bool>,
+}
+
 #[derive(Deserialize)]
 pub(super) struct RawToken {
     pub(super) name: String,
@@ -93,6 +103,7 @@ pub(super) struct RawToken {
 #[derive(Deserialize)]
 pub(super) struct RawBranch {
     pub(super) path: String,
+    pub(super) name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -104,6 +115,9 @@ pub(super) struct RawService {
     pub(super) labels: Option<BTreeMap<String, String>>,
     pub(super) policies: Option<BTreeMap<String, Vec<String>>>,
     pub(super) dependencies: Option<Vec<String>>,
+    pub(super) signing_key: Option<String>,
+    pub(super) signer_certificate: Option<String>,
+    pub(super) signer_certificate_chain: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]

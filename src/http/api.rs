@@ -1,11 +1,12 @@
 //! The route table: one file for each service API.
 
 mod issuance;
+mod resources;
 mod stores;
 
 use super::route::Route;
 
 /// All routes below `/v1`.
 pub(super) fn routes() -> impl Iterator<Item = &'static Route> {
-    [issuance::ROUTES, stores::ROUTES].into_iter().flatten()
+    [resources::ROUTES, issuance::ROUTES, stores::ROUTES].into_iter().flatten()
 }

@@ -133,8 +133,8 @@ async fn answer(
     check_grant(&client, &target, &routes, route.map(|route| route.permission))?;
 
     // Target and route: 404, 405.
-    let (service, child) =
-        routes.resolve(&context.services.tree, &target).map_err(Problem::not_found)?;
+    let tree = context.services.tree.snapshot();
+    let (service, child) = routes.resolve(&tree, &target).map_err(Problem::not_found)?;
     let route = route.ok_or_else(|| Problem::method_not_allowed(routes.allow()))?;
 
     // Room: 503.
@@ -143,7 +143,12 @@ async fn answer(
     // Size, media type, and everything else in its order: 413, 415, 400, 403, 404, 409, 503.
     (route.handler)(Request {
         context: Arc::clone(context),
-        call: Call { client: client.name().to_owned(), request_id: request_id.to_owned(), service },
+        call: Call {
+            client: client.name().to_owned(),
+            request_id: request_id.to_owned(),
+            target: service,
+            tree,
+        },
         child,
         http: request.clone(),
         payload: Some(payload),

@@ -122,6 +122,9 @@ impl From<Error> for Problem {
                 duplicate: Some((target.to_string(), kind)),
                 ..Self::new(StatusCode::CONFLICT, format!("target already exists: {target}"))
             },
+            Error::Conflict { message, retry_after_seconds } => {
+                Self { retry_after_seconds, ..Self::new(StatusCode::CONFLICT, message) }
+            }
             Error::Unavailable { message, retry_after_seconds } => Self {
                 retry_after_seconds: Some(retry_after_seconds.max(1)),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message)

@@ -26,12 +26,30 @@ use crate::{
 /// One method on one path, `/v1/{target}/{api}/{tail}`.
 pub(super) struct Route {
     pub(super) method: Method,
-    /// The type of service that the target must be, or belong to.
-    pub(super) service: ServiceKind,
+    /// The API, and with it the type of service that the target must be, or belong to.
+    pub(super) api: Api,
     pub(super) target: TargetKind,
     pub(super) tail: &'static [&'static str],
     pub(super) permission: Permission,
     pub(super) handler: Handler,
+}
+
+/// The segment after the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Api {
+    /// That of a type of service.
+    Of(ServiceKind),
+    /// The tree's own.
+    Resource,
+}
+
+impl Api {
+    fn segment(self) -> &'static str {
+        match self {
+            Self::Of(kind) => kind.api(),
+            Self::Resource => "resource-api",
+        }
+    }
 }
 
 /// What the target of a route names.
@@ -41,6 +59,8 @@ pub(super) enum TargetKind {
     Service,
     /// The service, or one element below it.
     ServiceOrChild,
+    /// Any path; the handler knows what must stand there.
+    Path,
 }
 
 /// Answers a request whose caller, target and route are settled.
@@ -67,6 +87,18 @@ impl Request {
         let body = body::read_json(&self.http, self.payload.take(), limits.request_body).await?;
         Ok(json::parse(&body).map_err(Error::from)?)
     }
+
+    /// The body as JSON, or plain text as a JSON string, white space around it ignored; and whether
+    /// it was plain text.
+    pub(super) async fn json_or_text(&mut self) -> Result<(Value, bool), Problem> {
+        if body::has_media_type(&self.http, "text/plain") {
+            let limits = self.context.limits;
+            let text =
+                body::read_text(&self.http, self.payload.take(), limits.request_body).await?;
+            return Ok((Value::String(text.trim().to_owned()), true));
+        }
+        Ok((self.json().await?, false))
+    }
 }
 
 /// The routes that share a path.
@@ -76,7 +108,7 @@ impl Routes {
     /// Those of a path; `None` when there are none.
     pub(super) fn of(api: &str, tail: &[&str]) -> Option<Self> {
         let routes: Vec<_> = api::routes()
-            .filter(|route| route.service.api() == api && route.tail == tail)
+            .filter(|route| route.api.segment() == api && route.tail == tail)
             .collect();
         (!routes.is_empty()).then_some(Self(routes))
     }
@@ -107,7 +139,10 @@ impl Routes {
         target: &ResourcePath,
     ) -> Result<(ResourcePath, Option<PathElement>), String> {
         let missing = || format!("{target} does not exist");
-        let wanted = self.0.first().ok_or_else(missing)?.service;
+        let wanted = match self.0.first().ok_or_else(missing)?.api {
+            Api::Of(kind) => kind,
+            Api::Resource => return Ok((target.clone(), None)),
+        };
         let (path, service, child) = match tree.resolve(target).ok_or_else(missing)? {
             Resolved::Service { path, service } => (path, service, None),
             Resolved::Child { path, service, id } => (path, service, Some(id)),
@@ -119,8 +154,11 @@ impl Routes {
             let is = service.kind().with_article();
             return Err(format!("{path} is {is}, not {}", wanted.with_article()));
         }
-        let takes_child = self.0.iter().any(|route| route.target == TargetKind::ServiceOrChild);
-        if child.is_some() && !takes_child {
+        let fits = |kind: TargetKind| match kind {
+            TargetKind::Service => child.is_none(),
+            TargetKind::ServiceOrChild | TargetKind::Path => true,
+        };
+        if !self.0.iter().any(|route| fits(route.target)) {
             return Err(missing());
         }
         Ok((path.clone(), child))

@@ -12,4 +12,5 @@ pub mod generic;
 pub mod iaca;
 pub mod key;
 pub mod name;
+pub mod resource;
 pub mod store;

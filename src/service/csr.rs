@@ -80,7 +80,7 @@ pub async fn make(
         .begin(Intent {
             serial: None,
             purpose: KeyPurpose::Csr,
-            service: call.service.clone(),
+            service: call.target.clone(),
             tbs_sha256,
             issuer_key_path: key.path().cloned(),
             subject_key_path: key.path().cloned(),

@@ -62,7 +62,7 @@ pub async fn issue(
     now: Timestamp,
 ) -> Result<Issued, Error> {
     // 1. The rules of the fields, as far as they need neither key nor issuer.
-    let stores = services.stores(call);
+    let stores = call.stores();
     let stored_id = stored_id(request, &stores)?;
     let supplied = signing::read_supplied(&request.issuance)?;
     check_requested_validity(&request.issuance, now)?;

@@ -214,7 +214,7 @@ struct Known {
 impl Known {
     async fn load(services: &Services, call: &Call, keys: &SigningKeys) -> Result<Self, Error> {
         let spki_sha256 = keys.signer.public_key().spki_sha256();
-        let stores = services.stores(call);
+        let stores = call.stores();
         let rows = services
             .ledger
             .ca_certificates(spki_sha256, stores)
@@ -223,7 +223,7 @@ impl Known {
         let pins = services.ledger.iaca_pins(spki_sha256).await.map_err(key_errors::ledger)?;
         let certificates = rows
             .into_iter()
-            .filter(|row| is_ours(&row.origin, &call.service, &keys.signer))
+            .filter(|row| is_ours(&row.origin, &call.target, &keys.signer))
             .filter_map(|KnownCertificate { der, origin }| match Certificate::from_der(&der) {
                 Ok(certificate) => Some((certificate, origin)),
                 Err(error) => {
@@ -452,7 +452,7 @@ fn generic_issuer(
                     format!(
                         "no CA certificate is known for key {wanted} at {}; give \
                          issuer.issuerCertificatePem",
-                        call.service
+                        call.target
                     ),
                 )),
             }

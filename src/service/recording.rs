@@ -107,7 +107,7 @@ impl Recording<'_> {
         Intent {
             serial: Some(serial),
             purpose: purpose(self.issuance),
-            service: self.call.service.clone(),
+            service: self.call.target.clone(),
             tbs_sha256: facts.tbs_sha256,
             issuer_key_path: self.keys.signer.path().cloned(),
             subject_key_path: self.keys.subject_path().cloned(),

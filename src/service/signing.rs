@@ -14,7 +14,7 @@ use crate::{
     audit::{AuditRecord, EntryKind},
     domain::{
         key::PublicKey,
-        path::{KeyPath, ResourcePath},
+        path::KeyPath,
         request::{GenericSigning, IacaCertificate, Issuance, KeyDescriptor, Pem, SubjectKey},
         time::Timestamp,
     },
@@ -167,10 +167,9 @@ pub(super) fn admit(
     descriptor: &KeyDescriptor,
     role: KeyRole,
 ) -> Result<Admitted, Error> {
-    let dependencies: &[ResourcePath] = services.dependencies(call);
     services
         .keyring
-        .admit(descriptor, &call.service, dependencies, role)
+        .admit(descriptor, &call.tree, &call.target, role)
         .map_err(|refusal| key_errors::refused(descriptor, refusal))
 }
 
@@ -269,6 +268,7 @@ pub(super) async fn abort(
         | Error::Forbidden { .. }
         | Error::NotFound { .. }
         | Error::Duplicate { .. }
+        | Error::Conflict { .. }
         | Error::AmbiguousKey(_)
         | Error::Internal(_) => "internal error",
     };
@@ -299,7 +299,7 @@ pub(super) fn entry(call: &Call, kind: EntryKind, detail: Value, now: Timestamp)
         now,
         Some(&call.request_id),
         Some(&call.client),
-        Some(call.service.as_str()),
+        Some(call.target.as_str()),
         detail,
     )
 }

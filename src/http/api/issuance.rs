@@ -16,7 +16,7 @@ use crate::{
         dispatch::uninterrupted,
         json::Node,
         problem::{JsonBody, Problem},
-        route::{Request, Route, TargetKind},
+        route::{Api, Request, Route, TargetKind},
         wire,
     },
     service::{
@@ -29,7 +29,7 @@ use crate::{
 pub(super) static ROUTES: &[Route] = &[
     Route {
         method: Method::POST,
-        service: ServiceKind::X509,
+        api: Api::Of(ServiceKind::X509),
         target: TargetKind::Service,
         tail: &["iso", "iacas"],
         permission: Permission::IssueIaca,
@@ -37,7 +37,7 @@ pub(super) static ROUTES: &[Route] = &[
     },
     Route {
         method: Method::POST,
-        service: ServiceKind::X509,
+        api: Api::Of(ServiceKind::X509),
         target: TargetKind::Service,
         tail: &["iso", "document-signers"],
         permission: Permission::IssueDocumentSigner,
@@ -45,7 +45,7 @@ pub(super) static ROUTES: &[Route] = &[
     },
     Route {
         method: Method::POST,
-        service: ServiceKind::X509,
+        api: Api::Of(ServiceKind::X509),
         target: TargetKind::Service,
         tail: &["certificate"],
         permission: Permission::IssueGeneric,
@@ -53,7 +53,7 @@ pub(super) static ROUTES: &[Route] = &[
     },
     Route {
         method: Method::POST,
-        service: ServiceKind::X509,
+        api: Api::Of(ServiceKind::X509),
         target: TargetKind::Service,
         tail: &["csrs"],
         permission: Permission::IssueCsr,

@@ -6,7 +6,7 @@ use crate::{
     domain::{client::Permission, tree::ServiceKind},
     http::{
         problem::{JsonBody, Problem},
-        route::{Request, Route, TargetKind},
+        route::{Api, Request, Route, TargetKind},
         wire,
     },
     service::stores,
@@ -15,7 +15,7 @@ use crate::{
 pub(super) static ROUTES: &[Route] = &[
     Route {
         method: Method::GET,
-        service: ServiceKind::X509Store,
+        api: Api::Of(ServiceKind::X509Store),
         target: TargetKind::ServiceOrChild,
         tail: &["certificates"],
         permission: Permission::StoreRead,
@@ -23,7 +23,7 @@ pub(super) static ROUTES: &[Route] = &[
     },
     Route {
         method: Method::GET,
-        service: ServiceKind::X509Store,
+        api: Api::Of(ServiceKind::X509Store),
         target: TargetKind::Service,
         tail: &["certificates", "ids"],
         permission: Permission::StoreRead,
@@ -33,7 +33,7 @@ pub(super) static ROUTES: &[Route] = &[
 
 /// All entries of a store, or one.
 async fn read(request: Request) -> Result<HttpResponse, Problem> {
-    let (services, store) = (&request.context.services, &request.call.service);
+    let (services, store) = (&request.context.services, &request.call.target);
     Ok(match request.child {
         Some(id) => {
             let entry = stores::get(services, store, &id).await?;
@@ -48,7 +48,7 @@ async fn read(request: Request) -> Result<HttpResponse, Problem> {
 }
 
 async fn ids(request: Request) -> Result<HttpResponse, Problem> {
-    let ids = stores::ids(&request.context.services, &request.call.service).await?;
+    let ids = stores::ids(&request.context.services, &request.call.target).await?;
     let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
     Ok(HttpResponse::Ok().json_body(&ids))
 }

@@ -13,7 +13,7 @@ use crate::{
     },
     ledger::record::{
         CertificateOrigin, EntryKind, IacaPin, IntentId, KeyPin, KnownCertificate, OpenIntent,
-        StoreEntry,
+        StoreEntry, StoredResource,
     },
 };
 
@@ -41,6 +41,21 @@ pub(in crate::ledger) fn open_intents(
                 client: row.get("client")?,
                 request_id: row.get("request_id")?,
                 created_at: timestamp(row, "created_at")?,
+            })
+        })?
+        .collect()
+}
+
+/// All tenants and services that were created over the API, by path.
+pub(in crate::ledger) fn resources(
+    connection: &Connection,
+) -> rusqlite::Result<Vec<StoredResource>> {
+    connection
+        .prepare_cached("SELECT path, definition FROM resources ORDER BY path")?
+        .query_map([], |row| {
+            Ok(StoredResource {
+                path: parsed(row, "path", ResourcePath::parse)?,
+                definition: row.get("definition")?,
             })
         })?
         .collect()

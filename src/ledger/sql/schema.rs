@@ -116,6 +116,12 @@ CREATE TABLE store_entries (
 CREATE INDEX store_entries_reserved ON store_entries (reserved_by) WHERE reserved_by IS NOT NULL;
 CREATE INDEX store_entries_ca ON store_entries (spki_sha256, store, id) WHERE is_ca;
 
+-- Tenants and services that were created over the API; the declared ones are not here.
+CREATE TABLE resources (
+    path TEXT NOT NULL PRIMARY KEY,
+    definition TEXT NOT NULL
+);
+
 CREATE TABLE key_pins (
     path TEXT NOT NULL PRIMARY KEY,
     token TEXT NOT NULL,

@@ -8,8 +8,10 @@ use crate::{
     audit::AuditRecord,
     domain::path::{PathElement, ResourcePath},
     ledger::{
-        error::{BeginError, LedgerError},
-        record::{IacaPin, Intent, IntentId, KeyPin, Outcome, Reservation, StoredCopy},
+        error::{BeginError, CreateError, LedgerError},
+        record::{
+            IacaPin, Intent, IntentId, KeyPin, Outcome, Reservation, StoredCopy, StoredResource,
+        },
     },
 };
 
@@ -104,6 +106,37 @@ pub(in crate::ledger) fn append(
              RETURNING idx",
         )?
         .query_row((record.entry(), record.leaf_hash()), |row| row.get(0))
+}
+
+/// Records a tenant or service.
+pub(in crate::ledger) fn create_resource(
+    connection: &Connection,
+    resource: &StoredResource,
+    audit: &AuditRecord,
+) -> Result<(), CreateError> {
+    let created = connection
+        .prepare_cached(
+            "INSERT INTO resources (path, definition) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        )?
+        .execute((resource.path.as_str(), &resource.definition))?;
+    if created == 0 {
+        return Err(CreateError::Taken);
+    }
+    append(connection, audit)?;
+    Ok(())
+}
+
+/// Records a changed definition.
+pub(in crate::ledger) fn change_resource(
+    connection: &Connection,
+    resource: &StoredResource,
+    audit: &AuditRecord,
+) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached("UPDATE resources SET definition = ?2 WHERE path = ?1")?
+        .execute((resource.path.as_str(), &resource.definition))?;
+    append(connection, audit)?;
+    Ok(())
 }
 
 /// Changes a row that nobody reads: the way to find out whether the ledger can be written.
