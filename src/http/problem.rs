@@ -16,7 +16,7 @@ pub(super) struct Problem {
     field: Option<String>,
     retry_after_seconds: Option<u64>,
     allow: Option<String>,
-    duplicate: Option<(String, DuplicateKind)>,
+    duplicate: Option<Box<(String, DuplicateKind)>>,
 }
 
 impl Problem {
@@ -65,7 +65,7 @@ impl Problem {
         if let Some(allow) = self.allow {
             response.insert_header((header::ALLOW, allow));
         }
-        let (target, kind) = self.duplicate.unzip();
+        let (target, kind) = self.duplicate.map(|duplicate| *duplicate).unzip();
         let code = self.status.as_u16();
         let body = Body {
             r#type: kind.map(|_| "DuplicateTarget"),
@@ -119,7 +119,7 @@ impl From<Error> for Problem {
             }
             Error::Duplicate { target, kind, field } => Self {
                 field,
-                duplicate: Some((target.to_string(), kind)),
+                duplicate: Some(Box::new((target.to_string(), kind))),
                 ..Self::new(StatusCode::CONFLICT, format!("target already exists: {target}"))
             },
             Error::Conflict { message, retry_after_seconds } => {
