@@ -6,6 +6,7 @@ mod dispatch;
 pub mod json;
 mod operations;
 mod problem;
+mod query;
 mod route;
 mod server;
 mod tls;

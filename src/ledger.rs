@@ -16,8 +16,9 @@ use std::{
 pub use error::{BeginError, CreateError, LedgerError};
 use job::{Queue, WhenFull};
 pub use record::{
-    CertificateOrigin, EntryKind, IacaPin, Intent, IntentId, KeyPin, KnownCertificate, OpenIntent,
-    Outcome, Reservation, StoreEntry, StoredCopy, StoredResource,
+    Certificate, CertificateFilter, CertificateOrigin, CertificateStatus, EntryKind, IacaPin,
+    Intent, IntentId, KeyPin, KnownCertificate, NewEntry, OpenIntent, Outcome, Reservation,
+    StoreEntry, StoredCopy, StoredResource,
 };
 use sql::{read, write};
 use sqlite::LedgerFile;
@@ -28,11 +29,13 @@ use crate::{
 };
 
 mod error;
+mod inventory;
 mod job;
 mod reader;
 mod record;
 mod sql;
 mod sqlite;
+mod stores;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -2,6 +2,7 @@
 
 pub mod csr;
 pub mod error;
+pub mod inventory;
 pub mod issue;
 mod issuers;
 pub mod journal;
@@ -46,6 +47,8 @@ pub struct IssuanceSettings {
     pub allow_ca_without_key_cert_sign: bool,
     /// Whether an IACA carries an authority key identifier.
     pub iaca_aki: bool,
+    /// Whether a VICAL entry that a client stores must be an IACA.
+    pub check_vical_entries: bool,
 }
 
 /// The service types that may be created over the API.

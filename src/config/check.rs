@@ -49,7 +49,7 @@ impl Check<'_> {
             ledger: self.directory.join(&raw.ledger.path),
             log: self.log(raw.log),
             limits: self.limits(raw.limits),
-            issuance: self.issuance(raw.issuance),
+            issuance: self.issuance(raw.issuance, &raw.store),
             features: features(&raw.features),
             tokens,
             tree: self.tree(raw.organisations, raw.tenants, raw.services, &names),
@@ -121,7 +121,7 @@ impl Check<'_> {
         limits
     }
 
-    fn issuance(&mut self, raw: raw::RawIssuance) -> IssuanceSettings {
+    fn issuance(&mut self, raw: raw::RawIssuance, store: &raw::RawStore) -> IssuanceSettings {
         let pin_described_iaca = match raw.described_iaca.as_deref() {
             None | Some("pin") => true,
             Some("registered-only") => false,
@@ -136,6 +136,7 @@ impl Check<'_> {
             pin_described_iaca,
             allow_ca_without_key_cert_sign: raw.allow_ca_without_key_cert_sign.unwrap_or(false),
             iaca_aki: raw.iaca_aki.unwrap_or(false),
+            check_vical_entries: store.check_vical_entries.unwrap_or(true),
         }
     }
 

@@ -17,6 +17,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) issuance: RawIssuance,
     #[serde(default)]
+    pub(super) store: RawStore,
+    #[serde(default)]
     pub(super) features: RawFeatures,
     #[serde(default)]
     pub(super) tokens: Vec<RawToken>,
@@ -70,6 +72,11 @@ pub(super) struct RawIssuance {
     pub(super) described_iaca: Option<String>,
     pub(super) allow_ca_without_key_cert_sign: Option<bool>,
     pub(super) iaca_aki: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawStore {
+    pub(super) check_vical_entries: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]

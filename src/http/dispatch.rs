@@ -127,15 +127,14 @@ async fn answer(
     let target = parse_target(target)?;
     refusal.target = Some(target.clone());
     let routes = Routes::of(api, tail).ok_or_else(|| Problem::not_found("not found"))?;
-    let route = routes.with(request.method());
 
     // The grant, before anything is said about what exists: 403.
-    check_grant(&client, &target, &routes, route.map(|route| route.permission))?;
+    check_grant(&client, &target, &routes.permissions(request.method()))?;
 
     // Target and route: 404, 405.
     let tree = context.services.tree.snapshot();
-    let (service, child) = routes.resolve(&tree, &target).map_err(Problem::not_found)?;
-    let route = route.ok_or_else(|| Problem::method_not_allowed(routes.allow()))?;
+    let (service, child, routes) = routes.resolve(&tree, &target).map_err(Problem::not_found)?;
+    let route = routes.with(request.method()).map_err(Problem::method_not_allowed)?;
 
     // Room: 503.
     let _permit = context.in_flight.try_acquire().map_err(|_| Problem::busy(BUSY_RETRY_SECONDS))?;
@@ -150,6 +149,7 @@ async fn answer(
             tree,
         },
         child,
+        tail: tail.iter().map(|segment| (*segment).to_owned()).collect(),
         http: request.clone(),
         payload: Some(payload),
     })
@@ -186,23 +186,16 @@ fn parse_target(segment: &str) -> Result<ResourcePath, Problem> {
 fn check_grant(
     client: &Client,
     target: &ResourcePath,
-    routes: &Routes,
-    wanted: Option<Permission>,
+    permissions: &[Permission],
 ) -> Result<(), Problem> {
-    let granted = match wanted {
-        Some(permission) => client.may(permission, target),
-        None => routes.permissions().any(|permission| client.may(permission, target)),
-    };
-    if granted {
+    if permissions.iter().any(|permission| client.may(*permission, target)) {
         return Ok(());
     }
-    let words: Vec<_> = match wanted {
-        Some(permission) => vec![permission.name()],
-        None => routes.permissions().map(|permission| permission.name()).collect(),
-    };
+    let mut names: Vec<_> = permissions.iter().map(|permission| permission.name()).collect();
+    names.dedup();
     Err(Problem::new(
         StatusCode::FORBIDDEN,
-        format!("client '{}' has no {} on {target}", client.name(), words.join(" or ")),
+        format!("client '{}' has no {} on {target}", client.name(), names.join(" or ")),
     ))
 }
 

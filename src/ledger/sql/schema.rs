@@ -85,7 +85,8 @@ CREATE TABLE certificates (
     stored_id TEXT,
     stored_ids TEXT NOT NULL
 );
-CREATE INDEX certificates_service ON certificates (service, audit_index);
+-- With the times, so that a status is told from the index alone.
+CREATE INDEX certificates_service ON certificates (service, audit_index, not_before, not_after);
 CREATE INDEX certificates_profile ON certificates (service, profile, audit_index);
 CREATE INDEX certificates_issued_at ON certificates (service, issued_at);
 CREATE INDEX certificates_not_after ON certificates (service, not_after);
