@@ -4,6 +4,7 @@ mod api;
 mod body;
 mod dispatch;
 pub mod json;
+mod once;
 mod operations;
 mod problem;
 mod query;

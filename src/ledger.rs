@@ -17,8 +17,8 @@ pub use error::{BeginError, CreateError, LedgerError};
 use job::{Queue, WhenFull};
 pub use record::{
     Certificate, CertificateFilter, CertificateOrigin, CertificateStatus, EntryKind, IacaPin,
-    Intent, IntentId, KeyPin, KnownCertificate, NewEntry, OpenIntent, Outcome, Reservation,
-    StoreEntry, StoredCopy, StoredResource,
+    Intent, IntentId, KeptAnswer, KeyPin, KnownCertificate, NewEntry, OpenIntent, Outcome,
+    RequestKey, Reservation, StoreEntry, StoredCopy, StoredResource,
 };
 use sql::{read, write};
 use sqlite::LedgerFile;
@@ -28,6 +28,7 @@ use crate::{
     domain::path::{PathElement, ResourcePath},
 };
 
+mod answers;
 mod error;
 mod inventory;
 mod job;
@@ -118,10 +119,13 @@ impl Ledger {
         &self,
         id: IntentId,
         audit: AuditRecord,
+        answer: Option<KeptAnswer>,
     ) -> Result<u64, LedgerError> {
         let writes = &self.inner.writes;
         writes
-            .run(WhenFull::Wait, move |connection| write::complete_request(connection, id, &audit))
+            .run(WhenFull::Wait, move |connection| {
+                write::complete_request(connection, id, &audit, answer.as_ref())
+            })
             .await
     }
 

@@ -2,6 +2,7 @@
 
 pub mod csr;
 pub mod error;
+pub mod idempotency;
 pub mod inventory;
 pub mod issue;
 mod issuers;
@@ -22,6 +23,8 @@ use crate::{
     keys::Keyring,
     ledger::Ledger,
 };
+pub use idempotency::Idempotency;
+use idempotency::Keyed;
 pub use resources::Tree;
 
 /// What the use cases work with.
@@ -36,6 +39,8 @@ pub struct Services {
     pub settings: IssuanceSettings,
     /// The service types that may be created over the API.
     pub features: Features,
+    /// Requests with an Idempotency-Key.
+    pub idempotency: Arc<Idempotency>,
 }
 
 /// Rules of issuance that can be switched.
@@ -66,6 +71,8 @@ pub struct Call {
     pub target: ResourcePath,
     /// One view for the whole request.
     pub tree: Arc<ResourceTree>,
+    /// The Idempotency-Key, when there is one and the route honours it.
+    pub keyed: Option<Keyed>,
 }
 
 impl Call {

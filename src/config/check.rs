@@ -50,6 +50,7 @@ impl Check<'_> {
             log: self.log(raw.log),
             limits: self.limits(raw.limits),
             issuance: self.issuance(raw.issuance, &raw.store),
+            idempotency_retention_hours: raw.idempotency.retention_hours.unwrap_or(168),
             features: features(&raw.features),
             tokens,
             tree: self.tree(raw.organisations, raw.tenants, raw.services, &names),

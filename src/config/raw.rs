@@ -17,6 +17,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) issuance: RawIssuance,
     #[serde(default)]
+    pub(super) idempotency: RawIdempotency,
+    #[serde(default)]
     pub(super) store: RawStore,
     #[serde(default)]
     pub(super) features: RawFeatures,
@@ -72,6 +74,11 @@ pub(super) struct RawIssuance {
     pub(super) described_iaca: Option<String>,
     pub(super) allow_ca_without_key_cert_sign: Option<bool>,
     pub(super) iaca_aki: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawIdempotency {
+    pub(super) retention_hours: Option<u32>,
 }
 
 #[derive(Deserialize, Default)]

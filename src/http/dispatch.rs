@@ -147,6 +147,7 @@ async fn answer(
             request_id: request_id.to_owned(),
             target: service,
             tree,
+            keyed: None,
         },
         child,
         tail: tail.iter().map(|segment| (*segment).to_owned()).collect(),

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     domain::{
         client::Permission,
+        key::sha256,
         path::{PathElement, ResourcePath},
         tree::{Resolved, ResourceTree, ServiceKind},
     },
@@ -92,9 +93,14 @@ impl Request {
 
     /// The body as JSON: size (413), media type (415), syntax (400).
     pub(super) async fn json(&mut self) -> Result<Value, Problem> {
+        Ok(self.json_with_sha256().await?.0)
+    }
+
+    /// The body as JSON, and SHA-256 over its octets.
+    pub(super) async fn json_with_sha256(&mut self) -> Result<(Value, [u8; 32]), Problem> {
         let limits = self.context.limits;
         let body = body::read_json(&self.http, self.payload.take(), limits.request_body).await?;
-        Ok(json::parse(&body).map_err(Error::from)?)
+        Ok((json::parse(&body).map_err(Error::from)?, sha256(&body)))
     }
 
     /// The body as JSON, or plain text as a JSON string, white space around it ignored; and whether

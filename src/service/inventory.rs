@@ -1,11 +1,8 @@
 //! Reading what a service issued.
 
 use super::{Services, error::Error, key_errors};
-use crate::{
-    domain::path::ResourcePath,
-    ledger::{Certificate, CertificateFilter},
-    x509::pem,
-};
+pub use crate::ledger::{Certificate, CertificateFilter, CertificateStatus};
+use crate::{domain::path::ResourcePath, x509::pem};
 
 /// One page, and whether there is another.
 pub struct Page {

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::{
     Call, Services,
     error::{DuplicateKind, Error, Invalid},
+    idempotency::Answer,
     issuers, key_errors,
     recording::{Begun, Recording},
     signing::{self, SigningKeys},
@@ -26,7 +27,7 @@ use crate::{
     },
 };
 
-/// A certificate that is recorded and may be handed out.
+/// A certificate that verifies. Nobody sees it before it is recorded.
 #[derive(Debug)]
 pub struct Issued {
     /// One PEM block.
@@ -43,9 +44,10 @@ pub struct Issued {
     pub path_length: Option<u8>,
     /// The certified key.
     pub subject_key: PublicKey,
-    /// Index of the audit entry that says `issued`.
-    pub audit_index: u64,
 }
+
+/// Writes the body of the answer; it is kept with the certificate for those who ask again.
+pub type Render = fn(&IssuanceRequest, &Issued) -> serde_json::Result<Vec<u8>>;
 
 /// Issues one certificate.
 ///
@@ -59,8 +61,9 @@ pub async fn issue(
     services: &Services,
     call: &Call,
     request: &IssuanceRequest,
+    render: Render,
     now: Timestamp,
-) -> Result<Issued, Error> {
+) -> Result<Answer, Error> {
     // 1. The rules of the fields, as far as they need neither key nor issuer.
     let stores = call.stores();
     let stored_id = stored_id(request, &stores)?;
@@ -96,22 +99,31 @@ pub async fn issue(
     };
 
     // 8. Record the outcome. Then, and only then, hand it out.
-    match recording.complete(intent, &signed, facts).await {
+    let issued = Issued {
+        certificate_pem: signed.pem(),
+        stored_certificate_ids: recording.stored_paths(),
+        serial: signed.serial(),
+        validity: signed.validity(),
+        issuer: signed.issuer().attributes(),
+        path_length: facts.path_length,
+        subject_key: signed.subject_key().clone(),
+    };
+    let body = match render(request, &issued) {
+        Ok(body) => body,
+        Err(error) => {
+            let error = Error::Internal(format!("the answer could not be written: {error}"));
+            return Err(signing::abort(services, call, intent, error, now).await);
+        }
+    };
+    let serial = issued.serial.to_string();
+    let kept = call.keyed.as_ref().map(|keyed| keyed.keep(&body, Some(serial.clone()), now));
+    match recording.complete(intent, &signed, facts, kept).await {
         Ok(audit_index) => {
-            tracing::info!(serial = %signed.serial(), audit_index, "certificate issued");
-            Ok(Issued {
-                certificate_pem: signed.pem(),
-                stored_certificate_ids: recording.stored_paths(),
-                serial: signed.serial(),
-                validity: signed.validity(),
-                issuer: signed.issuer().attributes(),
-                path_length: facts.path_length,
-                subject_key: signed.subject_key().clone(),
-                audit_index,
-            })
+            tracing::info!(serial, audit_index, "certificate issued");
+            Ok(Answer { body, serial: Some(serial), audit_index, replayed: false })
         }
         Err(error) => {
-            tracing::error!(%error, serial = %signed.serial(), "outcome not recorded");
+            tracing::error!(%error, serial, "outcome not recorded");
             let told = Error::Unavailable {
                 message: "storing failed; no certificate was issued".to_owned(),
                 retry_after_seconds: STORING_RETRY_SECONDS,

@@ -18,8 +18,7 @@ use crate::{
         route::{Api, PARAMETER, Request, Route, TargetKind},
         wire::inventory::{Item, List, cursor},
     },
-    ledger::{CertificateFilter, CertificateStatus},
-    service::inventory,
+    service::inventory::{self, CertificateFilter, CertificateStatus},
 };
 
 pub(super) static ROUTES: &[Route] = &[

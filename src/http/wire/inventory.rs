@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::{domain::time::Timestamp, ledger::Certificate, service::inventory::Page};
+use crate::{
+    domain::time::Timestamp,
+    service::inventory::{Certificate, Page},
+};
 
 /// One page of the list.
 #[derive(Serialize)]
