@@ -44,6 +44,7 @@ impl Check<'_> {
                 private_key: self.file("api.private_key", &raw.api.private_key),
                 client_ca: self.file("api.client_ca", &raw.api.client_ca),
                 client_crl: raw.api.client_crl.map(|crl| self.file("api.client_crl", &crl)),
+                compat_login: raw.compat.login.unwrap_or(false),
             },
             operations: self.operations(raw.operations.listen),
             ledger: self.directory.join(&raw.ledger.path),
@@ -111,6 +112,7 @@ impl Check<'_> {
         let limits = Limits {
             connections_max: raw.connections_max.unwrap_or(1_024),
             in_flight_max: raw.in_flight_max.unwrap_or(512),
+            client_requests_per_minute: raw.client_requests_per_minute.unwrap_or(0),
             handshake: milliseconds(raw.handshake_ms, 5_000),
             request_head: milliseconds(raw.request_head_ms, 5_000),
             request_body: milliseconds(raw.request_body_ms, 10_000),

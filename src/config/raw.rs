@@ -17,6 +17,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) issuance: RawIssuance,
     #[serde(default)]
+    pub(super) compat: RawCompat,
+    #[serde(default)]
     pub(super) idempotency: RawIdempotency,
     #[serde(default)]
     pub(super) store: RawStore,
@@ -63,6 +65,7 @@ pub(super) struct RawLog {
 pub(super) struct RawLimits {
     pub(super) connections_max: Option<usize>,
     pub(super) in_flight_max: Option<usize>,
+    pub(super) client_requests_per_minute: Option<u32>,
     pub(super) handshake_ms: Option<u64>,
     pub(super) request_head_ms: Option<u64>,
     pub(super) request_body_ms: Option<u64>,
@@ -74,6 +77,11 @@ pub(super) struct RawIssuance {
     pub(super) described_iaca: Option<String>,
     pub(super) allow_ca_without_key_cert_sign: Option<bool>,
     pub(super) iaca_aki: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawCompat {
+    pub(super) login: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]

@@ -14,8 +14,9 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
-    Limits, operations,
+    Limits, login, operations,
     problem::Problem,
+    rate::Rates,
     route::{Request, Routes},
 };
 use crate::{
@@ -33,6 +34,10 @@ pub(super) struct Context {
     pub(super) services: Arc<Services>,
     pub(super) access: Access,
     pub(super) limits: Limits,
+    /// Requests of each client.
+    pub(super) rates: Rates,
+    /// Whether the login that grants nothing is there.
+    pub(super) compat_login: bool,
     /// Requests that are worked on.
     pub(super) in_flight: tokio::sync::Semaphore,
     /// Where issuing runs: a client that hangs up cannot cut it in half.
@@ -115,10 +120,13 @@ async fn answer(
     let segments: Vec<&str> = request.uri().path().split('/').skip(1).collect();
     let (target, api, tail) = match segments.as_slice() {
         ["healthz"] if request.method() == Method::GET => {
-            return Ok(operations::health(&context.services));
+            return Ok(operations::health(&context.services, context.compat_login));
         }
         ["readyz"] if request.method() == Method::GET => {
             return Ok(readiness(context).await);
+        }
+        ["auth", "account", "emailpass"] if context.compat_login => {
+            return login::answer(context, &client, request, payload).await;
         }
         ["healthz" | "readyz"] => return Err(Problem::method_not_allowed("GET".to_owned())),
         ["v1", target, api, tail @ ..] => (*target, *api, tail),
@@ -135,6 +143,11 @@ async fn answer(
     let tree = context.services.tree.snapshot();
     let (service, child, routes) = routes.resolve(&tree, &target).map_err(Problem::not_found)?;
     let route = routes.with(request.method()).map_err(Problem::method_not_allowed)?;
+
+    // The rate: 429. With a body, its size and media type come before.
+    if matches!(*request.method(), Method::GET | Method::DELETE) {
+        context.rates.count(client.name())?;
+    }
 
     // Room: 503.
     let _permit = context.in_flight.try_acquire().map_err(|_| Problem::busy(BUSY_RETRY_SECONDS))?;

@@ -12,10 +12,15 @@ use super::problem::JsonBody;
 use crate::{hsm::TokenState, service::Services};
 
 /// 200 while the process works; touches neither HSM nor ledger.
-pub(super) fn health(services: &Services) -> HttpResponse {
+pub(super) fn health(services: &Services, compat_login: bool) -> HttpResponse {
     let dev = services.keyring.is_dev();
-    let warnings =
-        if dev { vec!["--dev: private JWKs are accepted as signing keys"] } else { Vec::new() };
+    let mut warnings = Vec::new();
+    if dev {
+        warnings.push("--dev: private JWKs are accepted as signing keys");
+    }
+    if compat_login {
+        warnings.push("compat.login: there is a login, and it grants nothing");
+    }
     HttpResponse::Ok().json_body(&Health {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),

@@ -48,6 +48,14 @@ impl Problem {
         }
     }
 
+    pub(super) fn too_many(retry_after_seconds: u64) -> Self {
+        let message = format!("too many requests; try again in {retry_after_seconds} s");
+        Self {
+            retry_after_seconds: Some(retry_after_seconds),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, message)
+        }
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }

@@ -100,6 +100,7 @@ impl Request {
     pub(super) async fn json_with_sha256(&mut self) -> Result<(Value, [u8; 32]), Problem> {
         let limits = self.context.limits;
         let body = body::read_json(&self.http, self.payload.take(), limits.request_body).await?;
+        self.context.rates.count(&self.call.client)?;
         Ok((json::parse(&body).map_err(Error::from)?, sha256(&body)))
     }
 
@@ -110,6 +111,7 @@ impl Request {
             let limits = self.context.limits;
             let text =
                 body::read_text(&self.http, self.payload.take(), limits.request_body).await?;
+            self.context.rates.count(&self.call.client)?;
             return Ok((Value::String(text.trim().to_owned()), true));
         }
         Ok((self.json().await?, false))
