@@ -2,6 +2,7 @@
 
 mod check;
 mod logging;
+mod memory;
 mod serve;
 mod signer;
 
