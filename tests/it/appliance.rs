@@ -309,14 +309,14 @@ impl Client {
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
-        body: &str,
+        body: impl AsRef<[u8]>,
     ) -> Result<Answer, ureq::Error> {
         let mut request =
             ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(body.to_owned()).unwrap();
+        let request = request.body(body.as_ref().to_vec()).unwrap();
         let config = self.agent.configure_request(request).allow_non_standard_methods(true);
         Answer::read(self.agent.run(config.build())?)
     }
