@@ -67,6 +67,10 @@ pub const BARE: &str = "test.tenant1.x509-bare";
 /// A service of another tenant with a KMS of its own.
 pub const FOREIGN: &str = "test.tenant2.x509-foreign";
 
+/// What the documented requests want to be called.
+const DOCUMENTED_IDS: [&str; 4] =
+    ["iaca-prod-2026-q1", "ds-mainline-2026-01", "generic-leaf-01", "generic-intermediate-01"];
+
 /// A daemon, its clients, and what the rows have found out so far.
 pub struct Bench {
     pub appliance: Appliance,
@@ -123,9 +127,15 @@ impl Bench {
         format!("row-{}", self.asked)
     }
 
-    /// Sends a request that must succeed.
+    /// Sends a request that must succeed, under an id of its own where it has the documented one:
+    /// the rows after it shall not meet an id that is taken.
     #[track_caller]
     pub fn accepted(&mut self, ask: &Ask) -> Answer {
+        let documented = DOCUMENTED_IDS.map(Value::from);
+        let ask = match documented.contains(&ask.json()["storedCertificateId"]) {
+            true => &ask.clone().set("/storedCertificateId", format!("accepted-{}", self.asked)),
+            false => ask,
+        };
         let answer = self.send(ask);
         assert_eq!(answer.status, 200, "{} {}\n{}", ask.path, ask.json(), answer.json);
         answer

@@ -109,7 +109,7 @@ fn a_given_request_proves_possession_and_is_one_block() {
         let field = format!("{place}/csrPem");
         let new_label = good.replace("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST");
         let certificate = good.replace("CERTIFICATE REQUEST", "CERTIFICATE");
-        let broken_base64 = good.replacen("MII", "M*I", 1);
+        let broken_base64 = good.replacen("MI", "M*", 1);
         let short: String = good
             .lines()
             .take(2)
