@@ -220,6 +220,11 @@ impl Check<'_> {
 
     fn client_certificate(&mut self, place: &str, raw: &RawClient) -> Option<ClientCertificate> {
         match (&raw.subject, &raw.certificate_sha256) {
+            // Certificates whose subject is empty or unreadable would all be this client.
+            (Some(subject), None) if subject.trim().is_empty() => {
+                self.problem(format!("{place}: a subject is not blank"));
+                None
+            }
             (Some(subject), None) => Some(ClientCertificate::Subject(subject.clone())),
             (None, Some(hex)) => {
                 let digits = hex.replace(':', "");

@@ -239,7 +239,9 @@ async fn record_refusal(
     refused: &Refused,
     problem: &Problem,
 ) {
-    if request.method() != Method::POST || !problem.status().is_client_error() {
+    let is_refusal =
+        problem.status().is_client_error() || problem.status() == StatusCode::INTERNAL_SERVER_ERROR;
+    if request.method() != Method::POST || !is_refusal {
         return;
     }
     let refusal = journal::Refusal {

@@ -72,13 +72,15 @@ pub async fn issue(
 
     // 2. The keys: allowed for this service and purpose, there, and the ones that were pinned.
     let keys = signing::resolve(services, call, &request.issuance, &supplied).await?;
+    let known = issuers::Known::load(services, call, &keys).await?;
+    issuers::refuse_iaca_key(&request.issuance, &known, &keys, now)?;
 
     // 3. The ids in the stores.
     let reservations = reservations(&stores, &stored_id);
     refuse_taken(services, &reservations).await?;
 
     // 4. The profile's and the issuer's rules.
-    let ruling = issuers::rule(services, call, &request.issuance, &supplied, &keys, now).await?;
+    let ruling = issuers::rule(services, call, &request.issuance, &supplied, &keys, &known, now)?;
 
     // 5. and 6. Plan, encode, lint; record the intent.
     let recording = Recording {
@@ -165,7 +167,7 @@ fn stored_id(request: &IssuanceRequest, stores: &[ResourcePath]) -> Result<PathE
         Invalid::at(
             "/storedCertificateId",
             match wrong {
-                Some(wrong) => format!("storedCertificateId: '{wrong}' is not allowed"),
+                Some(wrong) => format!("storedCertificateId: {wrong:?} is not allowed"),
                 None => format!("storedCertificateId: {error}"),
             },
         )
