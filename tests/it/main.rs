@@ -7,3 +7,4 @@
 mod appliance;
 mod contract;
 mod layers;
+mod refusals;
