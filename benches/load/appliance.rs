@@ -19,12 +19,13 @@ const TICKS_PER_SECOND: u64 = 100;
 
 /// Token, TLS files and configuration in a directory under `target`.
 pub struct Appliance {
-    pub directory: PathBuf,
+    directory: PathBuf,
+    program: PathBuf,
 }
 
 impl Appliance {
-    /// A new one, by the script that people use.
-    pub fn provision() -> Self {
+    /// A new one, by the script that people use. `program`: another daemon than the one just built.
+    pub fn provision(program: Option<PathBuf>) -> Self {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("load");
         let _ = fs::remove_dir_all(&directory);
         let status = Command::new(Path::new(ROOT).join("softhsm/demo.sh"))
@@ -33,7 +34,7 @@ impl Appliance {
             .status()
             .unwrap();
         assert!(status.success(), "softhsm/demo.sh --provision: {status}");
-        Self { directory }
+        Self { directory, program: program.unwrap_or_else(|| DAEMON.into()) }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -54,7 +55,7 @@ impl Appliance {
             let _ = fs::remove_file(self.path(name));
         }
         let log = self.path("chancery.log");
-        let child = Command::new(DAEMON)
+        let child = Command::new(&self.program)
             .args(["serve", "--config"])
             .arg(config)
             .stdin(Stdio::null())

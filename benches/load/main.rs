@@ -2,9 +2,10 @@
 //! `benches/README.md`.
 //!
 //! ```text
-//! cargo bench --bench load [-- [--seconds N] [--only WORD]]
+//! cargo bench --bench load [-- [--seconds N] [--only WORDS] [--daemon PATH]]
 //! ```
-//! `--seconds`: for each row, 8 unless told. `--only`: the rows whose name has the word in it.
+//! `--seconds`: for each row, 8 unless told. `--only`: the rows whose name has the words in it.
+//! `--daemon`: another `chancery` than the one just built, for comparisons.
 
 #![expect(unreachable_pub, reason = "the modules of a program have no outside")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a measurement ends where it fails")]
@@ -61,7 +62,7 @@ impl Run {
         Self {
             seconds: value("--seconds").map_or(SECONDS, |text| text.parse().unwrap()),
             only: value("--only"),
-            appliance: Appliance::provision(),
+            appliance: Appliance::provision(value("--daemon").map(PathBuf::from)),
             table: Table::default(),
             samples: Vec::new(),
         }
