@@ -6,4 +6,6 @@
 
 mod appliance;
 mod contract;
+mod corpus;
+mod judges;
 mod layers;
