@@ -7,6 +7,7 @@ use std::{
     sync::OnceLock,
 };
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::appliance::{Appliance, Client, KMS, documented, generic_ca, key};
@@ -29,7 +30,7 @@ pub struct Issued {
     /// The name of its issuer's certificate, its own when self-signed.
     pub issuer: &'static str,
     /// What `openssl x509 -text` must show beyond what its kind demands.
-    pub shows: Vec<&'static str>,
+    pub shows: Vec<String>,
     /// A second at which it and its chain are valid, unless that is now.
     pub valid_at: Option<u64>,
 }
@@ -171,7 +172,7 @@ impl Desk<'_> {
                 "stateOrProvinceName": "Utrecht", "organizationName": "Acme Vehicle Authority",
                 "issuerAlternativeNameConf":
                     { "uri": "https://licences.acme.example/iaca", "email": "pki@acme.example" },
-                "notBefore": "2026-03-01T00:00:00Z", "notAfter": "2036-03-01T00:00:00Z",
+                "notBefore": "2026-03-01T00:00:00Z", "notAfter": "2045-12-01T00:00:00Z",
                 "crlDistributionPointUri": "http://pki.acme.example/crl/root.crl",
             },
             "iacaKeyDesc": key("iaca-everything"),
@@ -179,8 +180,6 @@ impl Desk<'_> {
         });
         self.iaca("iaca-everything", &everything, &[
             "Subject: C = NL, CN = Acme Licence Root 2026, ST = Utrecht, O = Acme Vehicle Authority\n",
-            "Not Before: Mar  1 00:00:00 2026 GMT",
-            "Not After : Mar  1 00:00:00 2036 GMT",
             "email:pki@acme.example, URI:https://licences.acme.example/iaca\n",
             "URI:http://pki.acme.example/crl/root.crl\n",
         ]);
@@ -190,7 +189,7 @@ impl Desk<'_> {
         late["iacaKeyDesc"] = key("iaca-late");
         late["certificateData"]["notBefore"] = "2031-01-01T00:00:00Z".into();
         late["certificateData"]["notAfter"] = "2050-12-01T00:00:00Z".into();
-        let late = self.iaca("iaca-late", &late, &["Not After : Dec  1 00:00:00 2050 GMT"]);
+        let late = self.iaca("iaca-late", &late, &[]);
         late.valid_at = Some(IN_2032);
     }
 
@@ -200,7 +199,7 @@ impl Desk<'_> {
         let signer = self.certificate("iso/document-signers", &described);
         let mut iaca = described["iacaSigner"].clone();
         iaca.as_object_mut().unwrap().remove("type");
-        self.iaca("iaca-described", &iaca, &["Not After : May 24 12:23:01 2040 GMT"]);
+        self.iaca("iaca-described", &iaca, &[]);
         self.file(
             &signer,
             "ds-described",
@@ -252,12 +251,14 @@ impl Desk<'_> {
             ("stateOrProvinceName", "Utrecht"),
             ("organizationName", "Acme Vehicle Authority"),
             ("localityName", "Amersfoort"),
-            // 457 days to the second, and into 2027.
-            ("notBefore", "2026-10-01T00:00:00Z"),
-            ("notAfter", "2028-01-01T00:00:00Z"),
         ] {
             everything[member] = value.into();
         }
+        // All that Table B.3 allows, to the second.
+        let yesterday = Timestamp::now() - SignedDuration::from_hours(24);
+        let end = yesterday + SignedDuration::from_hours(457 * 24);
+        everything["notBefore"] = yesterday.to_string().into();
+        everything["notAfter"] = end.to_string().into();
         let jwk = &csr["publicKeyJwk"];
         self.document_signer(
             "ds-of-public-jwk",
@@ -271,7 +272,6 @@ impl Desk<'_> {
                 "Subject: C = NL, CN = Acme Document Signer 09, ST = Utrecht, \
                  O = Acme Vehicle Authority, L = Amersfoort\n",
                 "NIST CURVE: P-521",
-                "Not After : Jan  1 00:00:00 2028 GMT",
             ],
         );
     }
@@ -391,8 +391,8 @@ impl Desk<'_> {
     }
 
     fn iaca(&mut self, name: &'static str, request: &Value, shows: &[&'static str]) -> &mut Issued {
-        let pem = self.certificate("iso/iacas", request);
-        self.file(&pem, name, Kind::Iaca, name, shows)
+        let answer = self.certificate("iso/iacas", request);
+        self.file(&answer, name, Kind::Iaca, name, shows)
     }
 
     fn document_signer(
@@ -403,7 +403,7 @@ impl Desk<'_> {
         public_key: Value,
         shows: &[&'static str],
     ) {
-        let pem = self.certificate(
+        let answer = self.certificate(
             "iso/document-signers",
             &json!({
                 "iacaSigner": {
@@ -415,7 +415,7 @@ impl Desk<'_> {
                 "dsPublicKeySource": public_key,
             }),
         );
-        self.file(&pem, name, Kind::DocumentSigner, iaca, shows);
+        self.file(&answer, name, Kind::DocumentSigner, iaca, shows);
     }
 
     fn generic(
@@ -427,8 +427,8 @@ impl Desk<'_> {
     ) {
         let authority = request["certificateData"]["isCertificateAuthority"] == true;
         let kind = if authority { Kind::Authority } else { Kind::Leaf };
-        let pem = self.certificate("certificate", request);
-        self.file(&pem, name, kind, issuer, shows);
+        let answer = self.certificate("certificate", request);
+        self.file(&answer, name, kind, issuer, shows);
     }
 
     fn csr(&mut self, name: &'static str, shows: &[&'static str], request: Value) -> Value {
@@ -438,20 +438,27 @@ impl Desk<'_> {
         answer
     }
 
-    fn certificate(&self, route: &str, request: &Value) -> String {
-        self.client.issue(route, request).ok().certificate().to_owned()
+    fn certificate(&self, route: &str, request: &Value) -> Value {
+        self.client.issue(route, request).ok().json
     }
 
     fn file(
         &mut self,
-        pem: &str,
+        answer: &Value,
         name: &'static str,
         kind: Kind,
         issuer: &'static str,
         shows: &[&'static str],
     ) -> &mut Issued {
-        fs::write(self.corpus.file(name), pem).unwrap();
-        let shows = shows.to_vec();
+        fs::write(self.corpus.file(name), answer["certificatePEM"].as_str().unwrap()).unwrap();
+        let end = |member: &str| {
+            let time: Timestamp =
+                answer["certificateData"][member].as_str().unwrap().parse().unwrap();
+            time.strftime("%b %e %H:%M:%S %Y GMT\n").to_string()
+        };
+        let mut shows: Vec<_> = shows.iter().map(|&fact| fact.to_owned()).collect();
+        shows.push(format!("Not Before: {}", end("notBefore")));
+        shows.push(format!("Not After : {}", end("notAfter")));
         self.corpus.certificates.push(Issued { name, kind, issuer, shows, valid_at: None });
         self.corpus.certificates.last_mut().unwrap()
     }
