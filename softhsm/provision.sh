@@ -97,11 +97,16 @@ token_tool() {
 
 provision_keys() {
     local dir=$1 key name type
+    mkdir -p "$dir/keys"
+    # Signed with for readiness, and for nothing else: it is no key of the KMS service.
+    if [ ! -e "$dir/keys/canary" ]; then
+        generate_key "$dir" canary EC:secp256r1
+        touch "$dir/keys/canary"
+    fi
     for key in "${KEYS[@]}"; do
         name=${key%%:*} type=${key#*:}
         [ -e "$dir/keys/$name" ] && continue
         generate_key "$dir" "$KMS.$name" "$type"
-        mkdir -p "$dir/keys"
         touch "$dir/keys/$name"
     done
 }

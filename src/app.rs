@@ -10,7 +10,7 @@ use crate::{
     http::{Api, Running},
     keys::{DevKeysAllowed, Keyring},
     ledger::Ledger,
-    service::{Services, journal},
+    service::{Idempotency, Services, Tree, journal},
     systemd,
 };
 
@@ -50,18 +50,24 @@ impl App {
             tracing::info!(token = token.name(), state = ?token.state(), "token");
         }
 
-        let tree = Arc::new(config.tree);
+        let stored = ledger.resources().await.map_err(not_written)?;
         let services = Arc::new(Services {
-            tree: Arc::clone(&tree),
+            tree: Tree::new(config.tree, stored)?,
             keyring: Keyring::new(
-                tree,
                 tokens.clone(),
                 dev,
                 pins.into_iter().map(|pin| (pin.path, pin.spki_sha256)),
             ),
             ledger: ledger.clone(),
             settings: config.issuance,
+            features: config.features,
+            idempotency: Arc::new(Idempotency::new(config.idempotency_retention_hours)),
         });
+        services
+            .ledger
+            .forget_answers(services.idempotency.since(now))
+            .await
+            .map_err(not_written)?;
         let api = Api::new(
             config.api,
             config.operations,

@@ -19,7 +19,7 @@ use crate::{
     domain::tree::ResourceTree,
     hsm::TokenConfig,
     http::{ApiConfig, Limits},
-    service::IssuanceSettings,
+    service::{Features, IssuanceSettings},
 };
 
 /// Everything the daemon needs to know.
@@ -37,6 +37,10 @@ pub struct Config {
     pub limits: Limits,
     /// Rules of issuance that can be switched.
     pub issuance: IssuanceSettings,
+    /// How long answers are kept for an Idempotency-Key, in hours.
+    pub idempotency_retention_hours: u32,
+    /// Service types that may be created over the API.
+    pub features: Features,
     /// PKCS#11 tokens.
     pub tokens: Vec<TokenConfig>,
     /// Organisations, tenants and services.

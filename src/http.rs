@@ -1,10 +1,15 @@
 //! The network side: mutual TLS, the route table, JSON, status codes. Nothing below knows of them.
 
+mod api;
 mod body;
 mod dispatch;
 pub mod json;
+mod login;
+mod once;
 mod operations;
 mod problem;
+mod query;
+mod rate;
 mod route;
 mod server;
 mod tls;

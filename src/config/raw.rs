@@ -17,6 +17,14 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) issuance: RawIssuance,
     #[serde(default)]
+    pub(super) compat: RawCompat,
+    #[serde(default)]
+    pub(super) idempotency: RawIdempotency,
+    #[serde(default)]
+    pub(super) store: RawStore,
+    #[serde(default)]
+    pub(super) features: RawFeatures,
+    #[serde(default)]
     pub(super) tokens: Vec<RawToken>,
     #[serde(default)]
     pub(super) organisations: Vec<RawBranch>,
@@ -57,6 +65,7 @@ pub(super) struct RawLog {
 pub(super) struct RawLimits {
     pub(super) connections_max: Option<usize>,
     pub(super) in_flight_max: Option<usize>,
+    pub(super) client_requests_per_minute: Option<u32>,
     pub(super) handshake_ms: Option<u64>,
     pub(super) request_head_ms: Option<u64>,
     pub(super) request_body_ms: Option<u64>,
@@ -68,6 +77,29 @@ pub(super) struct RawIssuance {
     pub(super) described_iaca: Option<String>,
     pub(super) allow_ca_without_key_cert_sign: Option<bool>,
     pub(super) iaca_aki: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawCompat {
+    pub(super) login: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawIdempotency {
+    pub(super) retention_hours: Option<u32>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawStore {
+    pub(super) check_vical_entries: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawFeatures {
+    pub(super) kms: Option<bool>,
+    pub(super) x509: Option<bool>,
+    pub(super) store: Option<bool>,
+    pub(super) vical: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -93,6 +125,7 @@ pub(super) struct RawToken {
 #[derive(Deserialize)]
 pub(super) struct RawBranch {
     pub(super) path: String,
+    pub(super) name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -104,6 +137,9 @@ pub(super) struct RawService {
     pub(super) labels: Option<BTreeMap<String, String>>,
     pub(super) policies: Option<BTreeMap<String, Vec<String>>>,
     pub(super) dependencies: Option<Vec<String>>,
+    pub(super) signing_key: Option<String>,
+    pub(super) signer_certificate: Option<String>,
+    pub(super) signer_certificate_chain: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]

@@ -74,3 +74,20 @@ impl From<rusqlite::Error> for BeginError {
         Self::Ledger(error.into())
     }
 }
+
+/// Why something was not created. Nothing of it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CreateError {
+    /// The path is taken.
+    #[error("the path is taken")]
+    Taken,
+    /// The ledger itself.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl From<rusqlite::Error> for CreateError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Ledger(error.into())
+    }
+}

@@ -30,6 +30,13 @@ pub enum Error {
         /// JSON pointer of the member to blame, if one is.
         field: Option<String>,
     },
+    /// Another thing in the way than a taken target.
+    Conflict {
+        /// For the caller.
+        message: String,
+        /// Seconds until another try makes sense, if one does.
+        retry_after_seconds: Option<u64>,
+    },
     /// A fault outside the request; it may succeed later.
     Unavailable {
         /// For the caller: no file path, no PKCS#11 code.
@@ -67,6 +74,10 @@ impl Invalid {
 /// `target_entry_type` of a duplicate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DuplicateKind {
+    /// A tenant, or an organisation.
+    Tenant,
+    /// A service.
+    Service,
     /// An entry of a store.
     StoredCertificate,
 }
@@ -75,6 +86,8 @@ impl DuplicateKind {
     /// The name on the wire.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Tenant => "tenant",
+            Self::Service => "service",
             Self::StoredCertificate => "x509-certificate",
         }
     }

@@ -1,0 +1,17 @@
+//! Every refusal of the contract, one row each: status, member to blame, words, and that nothing
+//! was signed or stored.
+//!
+//! All rows of a module go to one daemon, and all failures are reported together.
+
+mod bench;
+mod csr;
+mod dev;
+mod document_signer;
+mod fields;
+mod generic;
+mod iaca;
+mod keys;
+mod mutations;
+mod order;
+mod protocol;
+mod request;
