@@ -6,5 +6,7 @@
 
 mod appliance;
 mod contract;
+mod corpus;
+mod judges;
 mod layers;
 mod refusals;
