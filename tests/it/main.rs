@@ -4,6 +4,7 @@
 #![expect(unreachable_pub, reason = "the modules of a test program have no outside")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
 
+mod accepted;
 mod appliance;
 mod contract;
 mod layers;

@@ -3,15 +3,15 @@
 //!
 //! All rows of a module go to one daemon, and all failures are reported together.
 
-mod bench;
+pub mod bench;
 mod csr;
 mod dev;
 mod document_signer;
 mod fields;
 mod generic;
 mod iaca;
-mod keys;
+pub mod keys;
 mod mutations;
 mod order;
 mod protocol;
-mod request;
+pub mod request;
