@@ -5,7 +5,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
 
 mod accepted;
+mod access;
 mod appliance;
+mod check;
 mod contract;
 mod layers;
 mod refusals;
+mod secrets;
+mod tls;
