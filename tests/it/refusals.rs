@@ -12,6 +12,7 @@ mod generic;
 mod iaca;
 pub mod keys;
 mod mutations;
+pub mod openssl;
 mod order;
 mod protocol;
 pub mod request;
