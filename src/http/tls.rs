@@ -39,9 +39,9 @@ pub(super) fn server_config(config: &ApiConfig) -> Result<ServerConfig, String> 
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
             .with_crls(crls)
             .build()
-            .map_err(|error| match error {
-                error @ VerifierBuilderError::InvalidCrl(_) => format!("api.client_crl: {error}"),
-                error => format!("api.client_ca: {error}"),
+            .map_err(|error| {
+                let is_crl = matches!(error, VerifierBuilderError::InvalidCrl(_));
+                format!("api.{}: {error}", if is_crl { "client_crl" } else { "client_ca" })
             })?;
     ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
