@@ -6,4 +6,9 @@
 
 mod appliance;
 mod contract;
+mod crash;
+mod evidence;
 mod layers;
+mod load;
+mod raw;
+mod spy;
