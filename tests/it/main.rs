@@ -3,6 +3,11 @@
 
 #![expect(unreachable_pub, reason = "the modules of a test program have no outside")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
+#![allow(
+    clippy::type_complexity,
+    clippy::wildcard_enum_match_arm,
+    reason = "the rows of a table are tuples, and JSON gets no new kinds"
+)]
 
 mod accepted;
 mod access;
