@@ -17,7 +17,7 @@ pub use error::{BeginError, LedgerError};
 use job::{Queue, WhenFull};
 pub use record::{
     CertificateOrigin, EntryKind, IacaPin, Intent, IntentId, KeyPin, KnownCertificate, OpenIntent,
-    Outcome, Reservation, StoreEntry, StoredCopy,
+    Outcome, Pinning, Reservation, StoreEntry, StoredCopy,
 };
 use sql::{read, write};
 use sqlite::LedgerFile;

@@ -19,7 +19,7 @@ use crate::{
         time::Timestamp,
     },
     keys::{Admitted, Key, KeyRole},
-    ledger::{BeginError, IntentId, KeyPin},
+    ledger::{BeginError, IntentId, KeyPin, Pinning},
     x509::{Certificate, X509Error, csr::CertificationRequest},
 };
 
@@ -208,14 +208,14 @@ pub(super) fn new_pin(services: &Services, key: &Key, now: Timestamp) -> Option<
     })
 }
 
-/// The audit entry of a new pin.
-pub(super) fn pinned_entry(call: &Call, pin: &KeyPin, now: Timestamp) -> AuditRecord {
+/// A pin with its audit entry.
+pub(super) fn pinning(call: &Call, pin: KeyPin, now: Timestamp) -> Pinning<KeyPin> {
     let detail = serde_json::json!({
         "keyPath": pin.path.as_str(),
         "token": pin.token,
         "spkiSha256": hex(&pin.spki_sha256),
     });
-    entry(call, EntryKind::KeyPinned, detail, now)
+    Pinning { audit: entry(call, EntryKind::KeyPinned, detail, now), pin }
 }
 
 /// Why an intent was not recorded, for the errors that both use cases share.
