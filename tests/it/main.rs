@@ -11,6 +11,7 @@ mod evidence;
 mod key_faults;
 mod layers;
 mod ledger_faults;
+mod lies;
 mod load;
 mod outages;
 mod races;
