@@ -303,5 +303,5 @@ fn mixed_request(client: usize, number: usize) -> (&'static str, Value) {
 /// Good enough for moments; never for keys.
 fn random_below(limit: u64) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    u64::from(now.subsec_nanos() / 1_000) % limit
+    u64::from(now.subsec_micros()) % limit
 }

@@ -104,6 +104,10 @@ pub fn assert_sound_in(ledger: &mut Connection, held: &[Held], spy: Option<&Spy>
     evidence.assert_certificates_are_what_was_intended();
     evidence.assert_log_tells_each_story();
     assert_stores_hold_certificates(&ledger, &evidence);
+    for (table, kind) in [("key_pins", "key-pinned"), ("iaca_pins", "iaca-pinned")] {
+        let pins = rows(&ledger, &format!("SELECT 1 FROM {table}"), |_| ()).len();
+        assert_eq!(evidence.entries_of(kind).count(), pins, "{table}, and the log's {kind}");
+    }
     evidence.assert_nothing_was_released_without_record(held);
     if let Some(spy) = spy {
         evidence.assert_nothing_was_signed_without_intent(&spy.digests());
