@@ -8,3 +8,5 @@ mod appliance;
 mod contract;
 mod layers;
 mod refusals;
+mod resources;
+mod support;
