@@ -369,6 +369,8 @@ pub struct Answer {
     pub headers: ureq::http::HeaderMap,
     /// Body; `null` when empty.
     pub json: Value,
+    /// Body as it came.
+    pub text: String,
 }
 
 impl Answer {
@@ -378,6 +380,7 @@ impl Answer {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
             json: serde_json::from_str(&text).unwrap_or(Value::Null),
+            text,
         })
     }
 
@@ -472,6 +475,13 @@ fn template() -> &'static Path {
         // Two test programs may come here at the same time.
         let lock = fs::File::create(directory.with_extension("lock")).unwrap();
         lock.lock().unwrap();
+        // What is there is kept; a configuration from before a change of ours would be, too.
+        let made = directory.join("chancery.toml");
+        let of = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/dev.toml");
+        let modified = |file: &Path| fs::metadata(file).and_then(|file| file.modified()).ok();
+        if modified(&made) < modified(&of) && made.exists() {
+            fs::remove_file(made).unwrap();
+        }
         let output = Command::new(script).arg("--provision").arg(&directory).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         directory
