@@ -17,8 +17,9 @@ use super::{
 
 /// "Chnc": marks the file as a ledger of ours.
 const APPLICATION_ID: i32 = 0x4368_6E63;
-/// How long to wait for a foreign process, such as a backup, to let go of the file.
-const BUSY_TIMEOUT_MS: u64 = 10_000;
+/// How long to wait for a foreign process, such as a backup, to let go of the file. A caller may
+/// have to wait for it twice: for a record, and for its withdrawal.
+const BUSY_TIMEOUT_MS: u64 = 5_000;
 /// Pages (of 4 KiB) in the write-ahead log before they are copied into the file.
 const CHECKPOINT_PAGES: i64 = 4_000;
 /// What is left of the write-ahead log after that, at most.

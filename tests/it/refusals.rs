@@ -3,15 +3,16 @@
 //!
 //! All rows of a module go to one daemon, and all failures are reported together.
 
-mod bench;
+pub mod bench;
 mod csr;
 mod dev;
 mod document_signer;
 mod fields;
 mod generic;
 mod iaca;
-mod keys;
+pub mod keys;
 mod mutations;
+pub mod openssl;
 mod order;
 mod protocol;
-mod request;
+pub mod request;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     bench::Bench,
+    openssl::flip_last_octet,
     request::{Ask, csr, document_signer, document_signer_csr, leaf, leaf_under, root},
 };
 use crate::appliance::Appliance;
@@ -79,18 +80,6 @@ fn requests(appliance: &Appliance) -> Requests {
         ),
     ];
     Requests { good, tampered, other }
-}
-
-/// A signature that does not verify any more.
-pub fn flip_last_octet(label: &str, pem: &str) -> String {
-    use base64::{Engine, engine::general_purpose::STANDARD};
-    let base64: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
-    let mut der = STANDARD.decode(base64).unwrap();
-    *der.last_mut().unwrap() ^= 1;
-    let base64 = STANDARD.encode(der);
-    let lines: Vec<_> =
-        base64.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 #[test]

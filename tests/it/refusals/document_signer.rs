@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{
     bench::Bench,
-    csr::flip_last_octet,
+    openssl::flip_last_octet,
     request::{
         Ask, document_signer, document_signer_under, iaca, intermediate, leaf, leaf_under, root,
     },

@@ -141,6 +141,12 @@ fn the_earlier_check_wins_within_the_body() {
             &key_of(desc),
             "not found",
         ),
+        taken(leaf()).set("/subjectPublicKeySource/keyDescriptor", key("secp256r1")).blames(
+            "IACA key > taken",
+            403,
+            "/subjectPublicKeySource/keyDescriptor/keyIdPath",
+            "belongs to an IACA",
+        ),
         taken(iaca()).set(desc, key("rsa2048")).blames(
             "taken > key type",
             409,
