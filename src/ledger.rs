@@ -17,7 +17,8 @@ pub use error::{BeginError, CreateError, LedgerError};
 use job::{Queue, WhenFull};
 pub use record::{
     CertificateOrigin, EntryKind, IacaPin, Intent, IntentId, KeyPin, KnownCertificate, OpenIntent,
-    Outcome, Reservation, StoreEntry, StoredCopy, StoredResource,
+    Outcome, PublishedVersion, Reservation, StoreEntry, StoredCopy, StoredResource, VicalArtifact,
+    VicalVersion,
 };
 use sql::{read, write};
 use sqlite::LedgerFile;
@@ -35,6 +36,7 @@ mod sql;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod vical;
 mod writer;
 
 /// Writes that wait, at most; each is some kilobytes.

@@ -227,6 +227,65 @@ pub enum CertificateOrigin {
     },
 }
 
+/// A signed and verified VICAL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedVersion {
+    /// Who publishes.
+    pub provider: String,
+    /// The date within.
+    pub date: Timestamp,
+    /// When the next one is to be expected.
+    pub next_update: Option<Timestamp>,
+    /// How many certificates it lists.
+    pub entry_count: usize,
+    /// All its octets.
+    pub artifact: Vec<u8>,
+    /// SHA-256 over them.
+    pub sha256: [u8; 32],
+    /// The name of the signature algorithm.
+    pub algorithm: &'static str,
+    /// The certificate of the key that signed.
+    pub signer_certificate_pem: String,
+    /// Those above it, its issuer first.
+    pub signer_chain_pem: Vec<String>,
+}
+
+/// A published VICAL without its octets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VicalVersion {
+    /// Its id below the service.
+    pub version: PathElement,
+    /// Unique and growing within the service.
+    pub issue_id: u64,
+    /// Who publishes.
+    pub provider: String,
+    /// The date within.
+    pub date: Timestamp,
+    /// When the next one is to be expected.
+    pub next_update: Option<Timestamp>,
+    /// How many certificates it lists.
+    pub entry_count: u64,
+    /// The length of its octets.
+    pub size_bytes: u64,
+    /// SHA-256 over them.
+    pub sha256: [u8; 32],
+    /// The name of the signature algorithm.
+    pub algorithm: String,
+    /// The certificate of the key that signed.
+    pub signer_certificate_pem: String,
+    /// Those above it, its issuer first.
+    pub signer_chain_pem: Vec<String>,
+}
+
+/// The octets of a published VICAL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VicalArtifact {
+    /// All of them.
+    pub octets: Vec<u8>,
+    /// SHA-256 over them.
+    pub sha256: [u8; 32],
+}
+
 /// An intent that neither came about nor was aborted: the process died in between.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenIntent {

@@ -5,4 +5,5 @@
 
 pub(super) mod read;
 pub(super) mod schema;
+pub(super) mod vical;
 pub(super) mod write;

@@ -232,7 +232,10 @@ pub(super) fn not_begun(error: BeginError) -> Error {
             "iacaSigner.certificateData differs from the registered IACA",
         )),
         BeginError::Ledger(error) => key_errors::ledger(error),
-        BeginError::SerialTaken | BeginError::StoreIdTaken(_) => {
+        BeginError::SerialTaken
+        | BeginError::StoreIdTaken(_)
+        | BeginError::VersionTaken
+        | BeginError::NotMade(_) => {
             Error::Internal(format!("unexpected answer of the ledger: {error}"))
         }
     }

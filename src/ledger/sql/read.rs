@@ -204,7 +204,7 @@ pub(in crate::ledger) fn store_ids(
         .collect()
 }
 
-fn entry(row: &Row<'_>, store: &ResourcePath) -> rusqlite::Result<StoreEntry> {
+pub(super) fn entry(row: &Row<'_>, store: &ResourcePath) -> rusqlite::Result<StoreEntry> {
     Ok(StoreEntry {
         store: store.clone(),
         id: parsed(row, "id", PathElement::parse)?,
@@ -224,12 +224,12 @@ fn entry_kind(text: &str) -> Result<EntryKind, String> {
     EntryKind::ALL.into_iter().find(named).ok_or_else(|| format!("'{text}' is no kind of entry"))
 }
 
-fn timestamp(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
+pub(super) fn timestamp(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
     let seconds: i64 = row.get(column)?;
     Timestamp::from_unix(seconds).map_err(|error| unreadable(row, column, error))
 }
 
-fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
+pub(super) fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
     row: &Row<'_>,
     column: &str,
     parse: impl Fn(&str) -> Result<T, E>,
