@@ -16,24 +16,28 @@ use std::{
 pub use error::{BeginError, CreateError, LedgerError};
 use job::{Queue, WhenFull};
 pub use record::{
-    CertificateOrigin, EntryKind, IacaPin, Intent, IntentId, KeyPin, KnownCertificate, OpenIntent,
-    Outcome, PublishedVersion, Reservation, StoreEntry, StoredCopy, StoredResource, VicalArtifact,
-    VicalVersion,
+    Certificate, CertificateFilter, CertificateOrigin, CertificateStatus, EntryKind, IacaPin,
+    Intent, IntentId, KeptAnswer, KeyPin, KnownCertificate, NewEntry, OpenIntent, Outcome,
+    RequestKey, Reservation, StoreEntry, StoredCopy, StoredResource,
 };
 use sql::{read, write};
 use sqlite::LedgerFile;
+pub use vical::{PublishedVersion, VicalArtifact, VicalVersion};
 
 use crate::{
     audit::AuditRecord,
     domain::path::{PathElement, ResourcePath},
 };
 
+mod answers;
 mod error;
+mod inventory;
 mod job;
 mod reader;
 mod record;
 mod sql;
 mod sqlite;
+mod stores;
 #[cfg(test)]
 mod tests;
 mod vical;
@@ -117,10 +121,13 @@ impl Ledger {
         &self,
         id: IntentId,
         audit: AuditRecord,
+        answer: Option<KeptAnswer>,
     ) -> Result<u64, LedgerError> {
         let writes = &self.inner.writes;
         writes
-            .run(WhenFull::Wait, move |connection| write::complete_request(connection, id, &audit))
+            .run(WhenFull::Wait, move |connection| {
+                write::complete_request(connection, id, &audit, answer.as_ref())
+            })
             .await
     }
 

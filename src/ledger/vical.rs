@@ -1,13 +1,75 @@
 //! VICAL versions: each has an intent like a certificate, and octets that are kept for good.
 
 use super::{
-    BeginError, Intent, IntentId, Ledger, LedgerError, PublishedVersion, StoreEntry, VicalArtifact,
-    VicalVersion, job::WhenFull, sql::vical,
+    BeginError, Intent, IntentId, KeptAnswer, Ledger, LedgerError, StoreEntry, job::WhenFull,
+    sql::vical,
 };
 use crate::{
     audit::AuditRecord,
-    domain::path::{PathElement, ResourcePath},
+    domain::{
+        path::{PathElement, ResourcePath},
+        time::Timestamp,
+    },
 };
+
+/// A signed and verified VICAL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedVersion {
+    /// Who publishes.
+    pub provider: String,
+    /// The date within.
+    pub date: Timestamp,
+    /// When the next one is to be expected.
+    pub next_update: Option<Timestamp>,
+    /// How many certificates it lists.
+    pub entry_count: usize,
+    /// All its octets.
+    pub artifact: Vec<u8>,
+    /// SHA-256 over them.
+    pub sha256: [u8; 32],
+    /// The name of the signature algorithm.
+    pub algorithm: &'static str,
+    /// The certificate of the key that signed.
+    pub signer_certificate_pem: String,
+    /// Those above it, its issuer first.
+    pub signer_chain_pem: Vec<String>,
+}
+
+/// A published VICAL without its octets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VicalVersion {
+    /// Its id below the service.
+    pub version: PathElement,
+    /// Unique and growing within the service.
+    pub issue_id: u64,
+    /// Who publishes.
+    pub provider: String,
+    /// The date within.
+    pub date: Timestamp,
+    /// When the next one is to be expected.
+    pub next_update: Option<Timestamp>,
+    /// How many certificates it lists.
+    pub entry_count: u64,
+    /// The length of its octets.
+    pub size_bytes: u64,
+    /// SHA-256 over them.
+    pub sha256: [u8; 32],
+    /// The name of the signature algorithm.
+    pub algorithm: String,
+    /// The certificate of the key that signed.
+    pub signer_certificate_pem: String,
+    /// Those above it, its issuer first.
+    pub signer_chain_pem: Vec<String>,
+}
+
+/// The octets of a published VICAL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VicalArtifact {
+    /// All of them.
+    pub octets: Vec<u8>,
+    /// SHA-256 over them.
+    pub sha256: [u8; 32],
+}
 
 impl Ledger {
     /// Takes the next issue id of `service`, reserves `version`, and records the intent that `make`
@@ -31,8 +93,9 @@ impl Ledger {
             .await
     }
 
-    /// Records the version that an intent came to. The answer is the index of the audit entry.
-    /// Waits where other calls are [`LedgerError::Busy`].
+    /// Records the version that an intent came to, and keeps `answer` for its Idempotency-Key.
+    /// The result is the index of the audit entry. Waits where other calls are
+    /// [`LedgerError::Busy`].
     ///
     /// # Errors
     /// [`LedgerError`]; the intent is still open then, and wants to be aborted.
@@ -41,11 +104,12 @@ impl Ledger {
         id: IntentId,
         published: PublishedVersion,
         audit: AuditRecord,
+        answer: Option<KeptAnswer>,
     ) -> Result<u64, LedgerError> {
         let writes = &self.inner.writes;
         writes
             .run(WhenFull::Wait, move |connection| {
-                vical::complete(connection, id, &published, &audit)
+                vical::complete(connection, id, &published, &audit, answer.as_ref())
             })
             .await
     }

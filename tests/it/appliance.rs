@@ -127,12 +127,17 @@ impl Appliance {
     }
 
     /// Makes a client certificate and returns the paths of certificate and key, without suffix.
+    /// It is one of a client unless the options bring extensions of their own.
     pub fn client_certificate(&self, name: &str, subject: &str, options: &str) -> PathBuf {
+        let extensions = match options.contains("-extfile") {
+            true => "",
+            false => "-extfile <(echo extendedKeyUsage=clientAuth)",
+        };
         self.shell(&format!(
             "cd pki; openssl ecparam -name prime256v1 -genkey -noout -out {name}.key; \
              openssl req -new -key {name}.key -subj '{subject}' | openssl x509 -req \
              -CA client-ca.pem -CAkey client-ca.key -set_serial 0x$(openssl rand -hex 16) \
-             {options} -out {name}.pem"
+             {options} {extensions} -out {name}.pem"
         ));
         self.path("pki").join(name)
     }
@@ -309,14 +314,14 @@ impl Client {
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
-        body: &str,
+        body: impl AsRef<[u8]>,
     ) -> Result<Answer, ureq::Error> {
         let mut request =
             ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(body.to_owned()).unwrap();
+        let request = request.body(body.as_ref().to_vec()).unwrap();
         let config = self.agent.configure_request(request).allow_non_standard_methods(true);
         Answer::read(self.agent.run(config.build())?)
     }

@@ -4,6 +4,14 @@
 #![expect(unreachable_pub, reason = "the modules of a test program have no outside")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
 
+mod accepted;
+mod access;
 mod appliance;
+mod check;
 mod contract;
+mod corpus;
+mod judges;
 mod layers;
+mod refusals;
+mod secrets;
+mod tls;

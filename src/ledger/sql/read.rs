@@ -214,7 +214,7 @@ pub(super) fn entry(row: &Row<'_>, store: &ResourcePath) -> rusqlite::Result<Sto
     })
 }
 
-fn purpose(text: &str) -> Result<KeyPurpose, String> {
+pub(super) fn purpose(text: &str) -> Result<KeyPurpose, String> {
     let named = |purpose: &KeyPurpose| purpose.name() == text;
     KeyPurpose::ALL.into_iter().find(named).ok_or_else(|| format!("'{text}' is no profile"))
 }
@@ -238,7 +238,7 @@ pub(super) fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
     parse(&text).map_err(|error| unreadable(row, column, error))
 }
 
-fn parsed_option<T, E: Into<Box<dyn Error + Send + Sync>>>(
+pub(super) fn parsed_option<T, E: Into<Box<dyn Error + Send + Sync>>>(
     row: &Row<'_>,
     column: &str,
     parse: impl Fn(&str) -> Result<T, E>,

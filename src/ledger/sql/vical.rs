@@ -11,7 +11,8 @@ use crate::{
     domain::path::{PathElement, ResourcePath},
     ledger::{
         error::{BeginError, LedgerError},
-        record::{Intent, IntentId, PublishedVersion, StoreEntry, VicalArtifact, VicalVersion},
+        record::{Intent, IntentId, KeptAnswer, StoreEntry},
+        vical::{PublishedVersion, VicalArtifact, VicalVersion},
     },
 };
 
@@ -43,6 +44,7 @@ pub(in crate::ledger) fn complete(
     id: IntentId,
     published: &PublishedVersion,
     audit: &AuditRecord,
+    answer: Option<&KeptAnswer>,
 ) -> Result<u64, LedgerError> {
     let chain = serde_json::Value::from(published.signer_chain_pem.clone()).to_string();
     let rows = connection
@@ -70,7 +72,7 @@ pub(in crate::ledger) fn complete(
     if rows != 1 {
         return Err(LedgerError::NotOpen);
     }
-    write::complete_request(connection, id, audit)
+    write::complete_request(connection, id, audit, answer)
 }
 
 /// The `vical-entry` entries of several stores, in the order of the stores, then by id.
