@@ -15,3 +15,4 @@ mod layers;
 mod refusals;
 mod secrets;
 mod tls;
+mod vical;
