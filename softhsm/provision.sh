@@ -4,7 +4,7 @@
 #   DIR/softhsm2.conf, DIR/tokens   a SoftHSM2 token of its own, never the system's
 #   DIR/pin, DIR/so-pin             its PINs (random; readable by the owner alone)
 #   DIR/pki                         throwaway CAs, a server certificate, a client certificate
-#   DIR/chancery.toml               config/dev.toml with two free ports
+#   DIR/chancery.toml               config/dev.toml with three free ports
 #
 # What is there already is kept, so that running it again changes nothing.
 
@@ -160,6 +160,7 @@ provision_config() {
     sed -e "s|\.\./target/dev/||" \
         -e "s|127.0.0.1:8443|127.0.0.1:$(free_port)|" \
         -e "s|127.0.0.1:9443|127.0.0.1:$(free_port)|" \
+        -e "s|127.0.0.1:8080|127.0.0.1:$(free_port)|" \
         "$ROOT/config/dev.toml" >"$dir/chancery.toml"
 }
 

@@ -63,6 +63,7 @@ impl App {
             ),
             ledger: ledger.clone(),
             settings: config.issuance,
+            vical: config.vical,
             features: config.features,
             idempotency: Arc::new(Idempotency::new(config.idempotency_retention_hours)),
         });
@@ -73,14 +74,15 @@ impl App {
             .map_err(not_written)?;
         let api = Api::new(
             config.api,
-            config.operations,
+            config.plain_listeners,
             config.limits,
             Arc::clone(&services),
             Access::new(config.clients),
         );
         let running = api.start()?;
         let operations = running.operations.map(|address| address.to_string());
-        tracing::info!(api = %running.address, operations, "serving");
+        let distribution = running.distribution.map(|address| address.to_string());
+        tracing::info!(api = %running.address, operations, distribution, "serving");
         systemd::ready(&format!("serving on {}", running.address));
         Ok(Self { running, tokens, ledger, services })
     }

@@ -47,11 +47,13 @@ pub enum EntryKind {
     CsrIntent,
     /// A certification request was made.
     CsrIssued,
+    /// A VICAL was published.
+    VicalPublished,
 }
 
 impl EntryKind {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Started,
         Self::Stopped,
         Self::Intent,
@@ -69,6 +71,7 @@ impl EntryKind {
         Self::StoreDeleted,
         Self::CsrIntent,
         Self::CsrIssued,
+        Self::VicalPublished,
     ];
 
     /// The name in the entry.
@@ -91,6 +94,7 @@ impl EntryKind {
             Self::StoreDeleted => "store-deleted",
             Self::CsrIntent => "csr-intent",
             Self::CsrIssued => "csr-issued",
+            Self::VicalPublished => "vical-published",
         }
     }
 }

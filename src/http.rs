@@ -8,6 +8,7 @@ mod login;
 mod once;
 mod operations;
 mod problem;
+mod public;
 mod query;
 mod rate;
 mod route;
@@ -15,4 +16,4 @@ mod server;
 mod tls;
 pub mod wire;
 
-pub use server::{Api, ApiConfig, Limits, Running, check_tls};
+pub use server::{Api, ApiConfig, Limits, PlainListeners, Running, check_tls};

@@ -128,6 +128,26 @@ impl Keyring {
         }
     }
 
+    /// Checks the key that a service is declared with: it is of the service's organisation, and its
+    /// policy allows the purpose. Its KMS need not be attached to the service.
+    ///
+    /// # Errors
+    /// [`KeyRefusal`] says which check failed.
+    pub fn admit_own(
+        &self,
+        path: &KeyPath,
+        tree: &ResourceTree,
+        service: &ResourcePath,
+        purpose: KeyPurpose,
+    ) -> Result<Admitted, KeyRefusal> {
+        let kms_path = path.kms();
+        if kms_path.organisation() != service.organisation() {
+            return Err(KeyRefusal::NotAttached { kms: kms_path, service: service.clone() });
+        }
+        let kms = tree.kms(&kms_path).ok_or_else(|| KeyRefusal::Missing(path.clone()))?;
+        self.admit_of(kms, path, KeyRole::Signing(purpose))
+    }
+
     fn admit_hosted(
         &self,
         path: &KeyPath,
@@ -142,6 +162,11 @@ impl Keyring {
             // A key is exactly one element below its KMS.
             return Err(KeyRefusal::Missing(path.clone()));
         }
+        self.admit_of(kms, path, role)
+    }
+
+    /// Checks a key of a KMS that the service may use.
+    fn admit_of(&self, kms: &Kms, path: &KeyPath, role: KeyRole) -> Result<Admitted, KeyRefusal> {
         if let KeyRole::Signing(purpose) = role
             && !kms.allows(path, purpose)
         {

@@ -22,6 +22,7 @@ pub use record::{
 };
 use sql::{read, write};
 use sqlite::LedgerFile;
+pub use vical::{PublishedVersion, VicalArtifact, VicalVersion};
 
 use crate::{
     audit::AuditRecord,
@@ -39,6 +40,7 @@ mod sqlite;
 mod stores;
 #[cfg(test)]
 mod tests;
+mod vical;
 mod writer;
 
 /// Writes that wait, at most; each is some kilobytes.

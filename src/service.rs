@@ -12,6 +12,7 @@ mod recording;
 pub mod resources;
 mod signing;
 pub mod stores;
+pub mod vical;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use crate::{
 pub use idempotency::Idempotency;
 use idempotency::Keyed;
 pub use resources::Tree;
+pub use vical::VicalSettings;
 
 /// What the use cases work with.
 pub struct Services {
@@ -37,6 +39,8 @@ pub struct Services {
     pub ledger: Ledger,
     /// Rules that can be switched.
     pub settings: IssuanceSettings,
+    /// Rules of publication that can be switched.
+    pub vical: VicalSettings,
     /// The service types that may be created over the API.
     pub features: Features,
     /// Requests with an Idempotency-Key.

@@ -10,7 +10,7 @@ use std::{
 
 use chancery::{domain, x509};
 
-#[path = "../src/x509/fixtures.rs"]
+#[path = "../src/domain/fixtures.rs"]
 mod fixtures;
 
 use domain::{key::KeyType, request::PathLength};

@@ -21,8 +21,8 @@ use crate::{
         tree::ServiceKind,
     },
     hsm::TokenConfig,
-    http::{ApiConfig, Limits},
-    service::{Features, IssuanceSettings},
+    http::{ApiConfig, Limits, PlainListeners},
+    service::{Features, IssuanceSettings, VicalSettings},
 };
 
 pub(super) struct Check<'a> {
@@ -46,12 +46,20 @@ impl Check<'_> {
                 client_crl: raw.api.client_crl.map(|crl| self.file("api.client_crl", &crl)),
                 compat_login: raw.compat.login.unwrap_or(false),
             },
-            operations: self.operations(raw.operations.listen),
+            plain_listeners: PlainListeners {
+                operations: self.operations(raw.operations.listen),
+                distribution: raw.distribution.listen,
+            },
             ledger: self.directory.join(&raw.ledger.path),
             log: self.log(raw.log),
             limits: self.limits(raw.limits),
             issuance: self.issuance(raw.issuance, &raw.store),
             idempotency_retention_hours: raw.idempotency.retention_hours.unwrap_or(168),
+            vical: VicalSettings {
+                strict: raw.vical.strict.unwrap_or(false),
+                allow_empty: raw.vical.allow_empty.unwrap_or(false),
+                cose_tag: raw.vical.cose_tag.unwrap_or(false),
+            },
             features: features(&raw.features),
             tokens,
             tree: self.tree(raw.organisations, raw.tenants, raw.services, &names),

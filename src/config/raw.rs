@@ -9,6 +9,8 @@ pub(super) struct RawConfig {
     pub(super) api: RawApi,
     #[serde(default)]
     pub(super) operations: RawOperations,
+    #[serde(default)]
+    pub(super) distribution: RawDistribution,
     pub(super) ledger: RawLedger,
     #[serde(default)]
     pub(super) log: RawLog,
@@ -22,6 +24,8 @@ pub(super) struct RawConfig {
     pub(super) idempotency: RawIdempotency,
     #[serde(default)]
     pub(super) store: RawStore,
+    #[serde(default)]
+    pub(super) vical: RawVical,
     #[serde(default)]
     pub(super) features: RawFeatures,
     #[serde(default)]
@@ -47,6 +51,11 @@ pub(super) struct RawApi {
 
 #[derive(Deserialize, Default)]
 pub(super) struct RawOperations {
+    pub(super) listen: Option<SocketAddr>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawDistribution {
     pub(super) listen: Option<SocketAddr>,
 }
 
@@ -92,6 +101,13 @@ pub(super) struct RawIdempotency {
 #[derive(Deserialize, Default)]
 pub(super) struct RawStore {
     pub(super) check_vical_entries: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawVical {
+    pub(super) strict: Option<bool>,
+    pub(super) allow_empty: Option<bool>,
+    pub(super) cose_tag: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]

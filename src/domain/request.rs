@@ -7,7 +7,8 @@ use super::{
     jwk::PrivateJwk,
     key::PublicKey,
     name::DistinguishedName,
-    path::KeyPath,
+    path::{KeyPath, PathElement},
+    time::Timestamp,
     validity::RequestedValidity,
 };
 
@@ -263,6 +264,19 @@ pub struct VicalMetadata {
     /// Certificate profiles, free values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_profile: Option<Vec<String>>,
+}
+
+/// A request for a VICAL.
+#[derive(Debug, Clone)]
+pub struct PublishRequest {
+    /// Who publishes; not blank.
+    pub provider: String,
+    /// The id of the version; random when not given.
+    pub version: Option<PathElement>,
+    /// The date within; now when not given.
+    pub issuance_date: Option<Timestamp>,
+    /// When the next one is to be expected.
+    pub next_update: Option<Timestamp>,
 }
 
 /// A request for a PKCS#10 certification request.

@@ -378,8 +378,24 @@ impl ResourceTree {
         }
         let parent = path.parent()?;
         match self.nodes.get_key_value(&parent) {
-            Some((service_path, Resource { node: Node::Service(service), .. })) => {
-                Some(Resolved::Child { path: service_path, service, id: path.last() })
+            Some((path_of_service, Resource { node: Node::Service(service), .. })) => {
+                Some(Resolved::Child { path: path_of_service, service, id: path.last() })
+            }
+            Some(_) => None,
+            None => self.resolve_version(&parent, path.last()),
+        }
+    }
+
+    /// Below `versions`, the reserved child of a VICAL service.
+    fn resolve_version<'a>(
+        &'a self,
+        parent: &ResourcePath,
+        id: PathElement,
+    ) -> Option<Resolved<'a>> {
+        let service = parent.parent().filter(|_| parent.last() == PathElement::versions())?;
+        match self.nodes.get_key_value(&service) {
+            Some((path, Resource { node: Node::Service(service @ Service::Vical(_)), .. })) => {
+                Some(Resolved::Version { path, service, id })
             }
             _ => None,
         }
@@ -489,6 +505,15 @@ pub enum Resolved<'a> {
         /// The element.
         id: PathElement,
     },
+    /// A version of a VICAL service; whether it was published is for the service to say.
+    Version {
+        /// The path of the service.
+        path: &'a ResourcePath,
+        /// The service.
+        service: &'a Service,
+        /// The version.
+        id: PathElement,
+    },
 }
 
 #[cfg(test)]
@@ -528,6 +553,27 @@ mod tests {
         assert!(matches!(tree.resolve(&path("acme.dmv")), Some(Resolved::Branch)));
         assert!(tree.resolve(&path("acme.dmv.none")).is_none());
         assert!(tree.resolve(&path("other")).is_none());
+    }
+
+    #[test]
+    fn versions_stand_under_vical_services_alone() {
+        let mut tree = tree();
+        let vical = Vical {
+            signing_key: KeyPath::parse("acme.kms.k").unwrap(),
+            signer_certificate: path("acme.certs.k"),
+            signer_certificate_chain: Vec::new(),
+            dependencies: Vec::new(),
+        };
+        let node = Node::Service(Service::Vical(vical));
+        tree.insert(path("acme.dmv.vical"), Origin::Config, node).unwrap();
+        let version = path("acme.dmv.vical.versions.a");
+        assert!(
+            matches!(tree.resolve(&version), Some(Resolved::Version { id, .. }) if id.as_str() == "a")
+        );
+        for none in ["acme.certs.versions.a", "acme.dmv.vical.other.a", "acme.dmv.versions.a"] {
+            assert!(tree.resolve(&path(none)).is_none(), "{none}");
+        }
+        assert!(tree.resolve(&path("acme.dmv.vical.versions.a.b")).is_none());
     }
 
     #[test]

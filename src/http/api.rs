@@ -4,10 +4,19 @@ mod inventory;
 mod issuance;
 mod resources;
 mod stores;
+mod vical;
+mod vical_public;
 
-use super::route::Route;
+use super::{public::PublicRoute, route::Route};
 
 /// All routes below `/v1`.
 pub(super) fn routes() -> impl Iterator<Item = &'static Route> {
-    [resources::ROUTES, issuance::ROUTES, inventory::ROUTES, stores::ROUTES].into_iter().flatten()
+    [resources::ROUTES, issuance::ROUTES, inventory::ROUTES, stores::ROUTES, vical::ROUTES]
+        .into_iter()
+        .flatten()
+}
+
+/// Those that need no grant.
+pub(super) fn public_routes() -> impl Iterator<Item = &'static PublicRoute> {
+    vical_public::ROUTES.iter()
 }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     Limits, login, operations,
     problem::Problem,
+    public::PublicRoute,
     rate::Rates,
     route::{Request, Routes},
 };
@@ -81,14 +82,14 @@ pub(super) async fn dispatch(
     answer
 }
 
-const X_REQUEST_ID: actix_web::http::header::HeaderName =
+pub(super) const X_REQUEST_ID: actix_web::http::header::HeaderName =
     actix_web::http::header::HeaderName::from_static("x-request-id");
 const X_REQUEST_ID_CHARACTERS_MAX: usize = 64;
 /// Seconds after which a full daemon may have room again.
 const BUSY_RETRY_SECONDS: u64 = 1;
 
 /// The caller's request id, when it is one; otherwise a new one.
-fn request_id(request: &HttpRequest) -> String {
+pub(super) fn request_id(request: &HttpRequest) -> String {
     request
         .headers()
         .get(X_REQUEST_ID)
@@ -115,6 +116,12 @@ async fn answer(
 ) -> Result<HttpResponse, Problem> {
     // Identity: 401.
     let client = identify(context, request, refusal)?;
+
+    // What needs no grant.
+    if let Some((route, target)) = PublicRoute::of(request) {
+        context.rates.count(client.name())?;
+        return route.answer(context, target, request).await;
+    }
 
     // The target's syntax: 400.
     let segments: Vec<&str> = request.uri().path().split('/').skip(1).collect();
@@ -190,7 +197,7 @@ fn identify(
 }
 
 /// A target is decoded once, and then judged by what it says.
-fn parse_target(segment: &str) -> Result<ResourcePath, Problem> {
+pub(super) fn parse_target(segment: &str) -> Result<ResourcePath, Problem> {
     let bad = |what: String| Problem::new(StatusCode::BAD_REQUEST, format!("target: {what}"));
     let decoded =
         percent_decode_str(segment).decode_utf8().map_err(|_| bad("not UTF-8".to_owned()))?;

@@ -161,17 +161,11 @@ impl Routes {
             Api::Of(kind) => kind,
             Api::Resource => return Ok((target.clone(), None, Self(self.0.clone()))),
         };
-        let (path, service, child) = match tree.resolve(target).ok_or_else(missing)? {
-            Resolved::Service { path, service } => (path, service, None),
-            Resolved::Child { path, service, id } => (path, service, Some(id)),
-            Resolved::Branch => {
-                return Err(format!("{target} is not {}", wanted.with_article()));
-            }
+        let (path, child) = match resolve_target(tree, target, wanted)? {
+            (path, Place::Service) => (path, None),
+            (path, Place::Child(id)) => (path, Some(id)),
+            (_, Place::Version(_)) => return Err(missing()),
         };
-        if service.kind() != wanted {
-            let is = service.kind().with_article();
-            return Err(format!("{path} is {is}, not {}", wanted.with_article()));
-        }
         let fits = |kind: TargetKind| match kind {
             TargetKind::Service => child.is_none(),
             TargetKind::Child => child.is_some(),
@@ -181,7 +175,7 @@ impl Routes {
         if routes.is_empty() {
             return Err(missing());
         }
-        Ok((path.clone(), child, Self(routes)))
+        Ok((path, child, Self(routes)))
     }
 
     /// The one for the method.
@@ -194,6 +188,41 @@ impl Routes {
             methods.join(", ")
         })
     }
+}
+
+/// Where a target stands with a service.
+pub(super) enum Place {
+    /// It is the service.
+    Service,
+    /// One element below it.
+    Child(PathElement),
+    /// A published version of it.
+    Version(PathElement),
+}
+
+/// The service of type `wanted` that a target is or belongs to.
+///
+/// # Errors
+/// The words of the 404.
+pub(super) fn resolve_target(
+    tree: &ResourceTree,
+    target: &ResourcePath,
+    wanted: ServiceKind,
+) -> Result<(ResourcePath, Place), String> {
+    let (path, service, place) = match tree.resolve(target) {
+        Some(Resolved::Service { path, service }) => (path, service, Place::Service),
+        Some(Resolved::Child { path, service, id }) => (path, service, Place::Child(id)),
+        Some(Resolved::Version { path, service, id }) => (path, service, Place::Version(id)),
+        Some(Resolved::Branch) => {
+            return Err(format!("{target} is not {}", wanted.with_article()));
+        }
+        None => return Err(format!("{target} does not exist")),
+    };
+    if service.kind() != wanted {
+        let is = service.kind().with_article();
+        return Err(format!("{path} is {is}, not {}", wanted.with_article()));
+    }
+    Ok((path.clone(), place))
 }
 
 fn matches(pattern: &[&str], tail: &[&str]) -> bool {

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     dispatch::{self, Context},
-    operations,
+    operations, public,
     rate::Rates,
     tls,
 };
@@ -34,6 +34,15 @@ pub struct ApiConfig {
     pub client_crl: Option<PathBuf>,
     /// Whether the login of the compatible API is there.
     pub compat_login: bool,
+}
+
+/// The listeners without TLS; each may be absent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PlainListeners {
+    /// Health and readiness, on loopback.
+    pub operations: Option<SocketAddr>,
+    /// What everyone may fetch.
+    pub distribution: Option<SocketAddr>,
 }
 
 /// Limits of the listeners.
@@ -69,7 +78,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// The HTTP side of the daemon, bound but not yet serving.
 pub struct Api {
     config: ApiConfig,
-    operations: Option<SocketAddr>,
+    plain: PlainListeners,
     context: Arc<Context>,
 }
 
@@ -77,7 +86,7 @@ impl Api {
     /// Must be called in the runtime that is to run the use cases.
     pub fn new(
         config: ApiConfig,
-        operations: Option<SocketAddr>,
+        plain: PlainListeners,
         limits: Limits,
         services: Arc<Services>,
         access: Access,
@@ -92,7 +101,7 @@ impl Api {
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
         });
-        Self { config, operations, context }
+        Self { config, plain, context }
     }
 
     /// Binds the listeners and starts to serve.
@@ -103,16 +112,20 @@ impl Api {
         let (api, address) = self.api()?;
         let mut servers = vec![api.handle()];
         tokio::spawn(api);
-        let operations = match self.operations {
-            Some(listen) => {
-                let (server, address) = self.operations(listen)?;
-                servers.push(server.handle());
-                tokio::spawn(server);
-                Some(address)
-            }
+        let mut serve = |(server, address): (Server, SocketAddr)| {
+            servers.push(server.handle());
+            tokio::spawn(server);
+            address
+        };
+        let operations = match self.plain.operations {
+            Some(listen) => Some(serve(self.operations(listen)?)),
             None => None,
         };
-        Ok(Running { servers, context: self.context, address, operations })
+        let distribution = match self.plain.distribution {
+            Some(listen) => Some(serve(self.distribution(listen)?)),
+            None => None,
+        };
+        Ok(Running { servers, context: self.context, address, operations, distribution })
     }
 
     fn api(&self) -> Result<(Server, SocketAddr), String> {
@@ -160,6 +173,29 @@ impl Api {
         let address = bound(&server.addrs(), listen);
         Ok((server.run(), address))
     }
+
+    fn distribution(&self, listen: SocketAddr) -> Result<(Server, SocketAddr), String> {
+        let context = Arc::clone(&self.context);
+        let limits = context.limits;
+        let server = HttpServer::new(move || {
+            let context = Arc::clone(&context);
+            App::new().default_service(web::to(move |request: HttpRequest| {
+                let context = Arc::clone(&context);
+                async move { public::dispatch(&context, request).await }
+            }))
+        })
+        .workers(1)
+        .max_connections(limits.connections_max)
+        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(limits.request_head)
+        .tcp_nodelay(true)
+        .shutdown_timeout(limits.shutdown.as_secs())
+        .disable_signals()
+        .bind(listen)
+        .map_err(|error| format!("distribution.listen: {listen}: {error}"))?;
+        let address = bound(&server.addrs(), listen);
+        Ok((server.run(), address))
+    }
 }
 
 async fn operations_answer(context: &Context, request: &HttpRequest) -> HttpResponse {
@@ -190,6 +226,8 @@ pub struct Running {
     pub address: SocketAddr,
     /// Where health and readiness are.
     pub operations: Option<SocketAddr>,
+    /// Where everyone may fetch.
+    pub distribution: Option<SocketAddr>,
 }
 
 impl Running {

@@ -15,3 +15,4 @@ pub mod key;
 pub mod name;
 pub mod resource;
 pub mod store;
+pub mod vical;

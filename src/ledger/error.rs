@@ -64,6 +64,12 @@ pub enum BeginError {
     /// The key is already pinned to another description of an IACA.
     #[error("the key is pinned to another IACA")]
     IacaPinConflict,
+    /// The VICAL version exists or is reserved.
+    #[error("the version is taken")]
+    VersionTaken,
+    /// Our fault: what was to be recorded could not be made.
+    #[error("the intent was not made: {0}")]
+    NotMade(String),
     /// The ledger itself.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

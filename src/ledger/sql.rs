@@ -8,4 +8,5 @@ pub(super) mod inventory;
 pub(super) mod read;
 pub(super) mod schema;
 pub(super) mod stores;
+pub(super) mod vical;
 pub(super) mod write;

@@ -50,6 +50,23 @@ pub enum Error {
     Internal(String),
 }
 
+impl Error {
+    /// The same, with no member of the body to blame: what is wrong is not in the request.
+    pub(super) fn without_field(mut self) -> Self {
+        match &mut self {
+            Self::Invalid(Invalid { field, .. })
+            | Self::Forbidden { field, .. }
+            | Self::NotFound { field, .. }
+            | Self::Duplicate { field, .. } => *field = None,
+            Self::Conflict { .. }
+            | Self::Unavailable { .. }
+            | Self::AmbiguousKey(_)
+            | Self::Internal(_) => {}
+        }
+        self
+    }
+}
+
 /// A rule that a request breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
@@ -83,6 +100,8 @@ pub enum DuplicateKind {
     Service,
     /// An entry of a store.
     StoredCertificate,
+    /// A published VICAL.
+    VicalVersion,
 }
 
 impl DuplicateKind {
@@ -92,6 +111,7 @@ impl DuplicateKind {
             Self::Tenant => "tenant",
             Self::Service => "service",
             Self::StoredCertificate => "x509-certificate",
+            Self::VicalVersion => "vical-version",
         }
     }
 }

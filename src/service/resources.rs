@@ -170,7 +170,7 @@ pub async fn create_service(
     }
     // A client that asks again, perhaps with less, meets what is there.
     check_place(&tree, &call.target)?;
-    let service = service_of(services, &tree, new)?;
+    let service = service_of(services, &tree, &call.target, new)?;
     let dependencies = service.dependencies().unwrap_or_default();
     for (index, dependency) in dependencies.iter().enumerate() {
         let field = format!("/dependencies/{index}");
@@ -250,7 +250,12 @@ fn check_place(tree: &ResourceTree, path: &ResourcePath) -> Result<(), Error> {
     })
 }
 
-fn service_of(services: &Services, tree: &ResourceTree, new: NewService) -> Result<Service, Error> {
+fn service_of(
+    services: &Services,
+    tree: &ResourceTree,
+    target: &ResourcePath,
+    new: NewService,
+) -> Result<Service, Error> {
     let NewService { kind, dependencies } = new;
     Ok(match kind {
         NewServiceKind::Kms { token } => {
@@ -259,7 +264,7 @@ fn service_of(services: &Services, tree: &ResourceTree, new: NewService) -> Resu
         NewServiceKind::X509 => Service::X509 { dependencies },
         NewServiceKind::X509Store => Service::X509Store,
         NewServiceKind::Vical { signing_key, signer_certificate, signer_certificate_chain } => {
-            must_exist(tree, &signing_key.kms(), ServiceKind::Kms, "/signingKeyId")?;
+            must_be_own(tree, target, &signing_key.kms(), ServiceKind::Kms, "/signingKeyId")?;
             let signer = ("/signerCertificateId".to_owned(), &signer_certificate);
             let chain = signer_certificate_chain
                 .iter()
@@ -267,7 +272,7 @@ fn service_of(services: &Services, tree: &ResourceTree, new: NewService) -> Resu
                 .map(|(index, id)| (format!("/signerCertificateChainIds/{index}"), id));
             for (field, certificate) in std::iter::once(signer).chain(chain) {
                 let store = certificate.parent().unwrap_or_else(|| certificate.clone());
-                must_exist(tree, &store, ServiceKind::X509Store, &field)?;
+                must_be_own(tree, target, &store, ServiceKind::X509Store, &field)?;
             }
             Service::Vical(Vical {
                 signing_key,
@@ -294,14 +299,22 @@ fn token_name(services: &Services, given: Option<String>) -> Result<String, Erro
     }
 }
 
-fn must_exist(
+/// What a VICAL service is declared with need not be attached, but is of its organisation.
+fn must_be_own(
     tree: &ResourceTree,
+    target: &ResourcePath,
     path: &ResourcePath,
     kind: ServiceKind,
     field: &str,
 ) -> Result<(), Error> {
     match tree.service(path) {
-        Some(service) if service.kind() == kind => Ok(()),
+        Some(service) if service.kind() == kind => {
+            if path.organisation() == target.organisation() {
+                return Ok(());
+            }
+            let error = Unattachable::Organisation(path.clone());
+            Err(Invalid::at(field, error.to_string()).into())
+        }
         _ => Err(Error::NotFound {
             message: format!("{path} does not exist as {}", kind.with_article()),
             field: Some(field.to_owned()),

@@ -20,7 +20,7 @@ use crate::{
     },
     keys::{Admitted, Key, KeyRole},
     ledger::{BeginError, IntentId, KeyPin, Pinning},
-    x509::{Certificate, X509Error, csr::CertificationRequest},
+    x509::{Certificate, csr::CertificationRequest},
 };
 
 /// The keys of one issuance.
@@ -257,14 +257,17 @@ pub(super) fn not_begun(error: BeginError) -> Error {
             "iacaSigner.certificateData differs from the registered IACA",
         )),
         BeginError::Ledger(error) => key_errors::ledger(error),
-        BeginError::SerialTaken | BeginError::StoreIdTaken(_) => {
+        BeginError::SerialTaken
+        | BeginError::StoreIdTaken(_)
+        | BeginError::VersionTaken
+        | BeginError::NotMade(_) => {
             Error::Internal(format!("unexpected answer of the ledger: {error}"))
         }
     }
 }
 
 /// A signature that does not verify: nothing leaves, the token is suspected.
-pub(super) fn bad_signature(key: &Key, error: &X509Error) -> Error {
+pub(super) fn bad_signature(key: &Key, error: &dyn std::fmt::Display) -> Error {
     tracing::error!(
         key = path_text(key.path()),
         %error,

@@ -180,6 +180,8 @@ pub struct Daemon {
     pub api: SocketAddr,
     /// `http://host:port`.
     pub operations: String,
+    /// `http://host:port` of what everyone may fetch.
+    pub distribution: String,
     /// The client of the provisioned certificate.
     pub client: Client,
 }
@@ -206,9 +208,10 @@ impl Daemon {
                 let rest = line.split_once(key)?.1;
                 Some(rest.split(' ').next()?.trim_matches('"').to_owned())
             };
-            Some((word("api=")?, word("operations=").unwrap_or_default()))
+            let or_none = |key: &str| word(key).unwrap_or_default();
+            Some((word("api=")?, or_none("operations="), or_none("distribution=")))
         });
-        let (api, operations) = addresses.expect("the daemon did not start in time");
+        let (api, operations, distribution) = addresses.expect("the daemon did not start in time");
         let url = format!("https://{api}");
         let client = Client::new(&appliance.path("pki"), &appliance.path("pki/client"), &url);
         Self {
@@ -217,6 +220,7 @@ impl Daemon {
             url,
             api: api.parse().unwrap(),
             operations: format!("http://{operations}"),
+            distribution: format!("http://{distribution}"),
             client,
         }
     }
@@ -371,16 +375,19 @@ pub struct Answer {
     pub json: Value,
     /// Body as it came.
     pub text: String,
+    /// The same, octet for octet.
+    pub body: Vec<u8>,
 }
 
 impl Answer {
     fn read(mut response: Response<ureq::Body>) -> Result<Self, ureq::Error> {
-        let text = response.body_mut().read_to_string()?;
+        let body = response.body_mut().read_to_vec()?;
         Ok(Self {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
-            json: serde_json::from_str(&text).unwrap_or(Value::Null),
-            text,
+            json: serde_json::from_slice(&body).unwrap_or(Value::Null),
+            text: String::from_utf8_lossy(&body).into_owned(),
+            body,
         })
     }
 

@@ -24,7 +24,8 @@ fn production(appliance: &Appliance) {
         .replace("/var/lib/chancery/", "")
         .replace("label = \"chancery\"", "label = \"chancery-dev\"")
         .replace("0.0.0.0:8443", "127.0.0.1:0")
-        .replace("127.0.0.1:9443", "127.0.0.1:0");
+        .replace("127.0.0.1:9443", "127.0.0.1:0")
+        .replace("0.0.0.0:8080", "127.0.0.1:0");
     assert!(!text.contains("= \"/etc") && !text.contains("= \"/var"), "{text}");
     appliance.configure(|_| text);
 }
@@ -313,6 +314,7 @@ fn the_development_configuration_starts() {
             .replace("../target/dev/", "")
             .replace("127.0.0.1:8443", "127.0.0.1:0")
             .replace("127.0.0.1:9443", "127.0.0.1:0")
+            .replace("127.0.0.1:8080", "127.0.0.1:0")
     });
     let daemon = appliance.start_with(&["--dev"]);
     daemon.wait_until_ready();

@@ -33,3 +33,4 @@ mod spy;
 mod stopping;
 mod support;
 mod tls;
+mod vical;

@@ -112,6 +112,12 @@ impl Check<'_> {
         let signer_certificate = self.path(place, &certificate);
         let signer_certificate_chain = self.paths(place, raw.signer_certificate_chain);
         let dependencies = self.paths(place, raw.dependencies);
+        let organisation = raw.path.split('.').next().unwrap_or_default();
+        let kms = signing_key.iter().map(KeyPath::kms);
+        let stored = signer_certificate.iter().chain(&signer_certificate_chain).cloned();
+        for path in kms.chain(stored).filter(|path| path.organisation() != organisation) {
+            self.problem(format!("{place}: {path} belongs to another organisation"));
+        }
         Some(Vical {
             signing_key: signing_key?,
             signer_certificate: signer_certificate?,

@@ -204,7 +204,7 @@ pub(in crate::ledger) fn store_ids(
         .collect()
 }
 
-fn entry(row: &Row<'_>, store: &ResourcePath) -> rusqlite::Result<StoreEntry> {
+pub(super) fn entry(row: &Row<'_>, store: &ResourcePath) -> rusqlite::Result<StoreEntry> {
     Ok(StoreEntry {
         store: store.clone(),
         id: parsed(row, "id", PathElement::parse)?,

@@ -117,6 +117,39 @@ CREATE TABLE store_entries (
 CREATE INDEX store_entries_reserved ON store_entries (reserved_by) WHERE reserved_by IS NOT NULL;
 CREATE INDEX store_entries_ca ON store_entries (spki_sha256, store, id) WHERE is_ca;
 
+-- The last issue id that was given out, for each VICAL service.
+CREATE TABLE vical_issues (
+    service TEXT NOT NULL PRIMARY KEY,
+    last INTEGER NOT NULL
+);
+
+-- A version is either reserved by an open intent and empty, or published and nobody's. Never deleted
+-- once it is published.
+CREATE TABLE vical_versions (
+    service TEXT NOT NULL,
+    version TEXT NOT NULL,
+    issue_id INTEGER NOT NULL,
+    reserved_by INTEGER REFERENCES intents (id),
+    provider TEXT,
+    date INTEGER,
+    next_update INTEGER,
+    entry_count INTEGER,
+    artifact BLOB,
+    sha256 BLOB,
+    size_bytes INTEGER,
+    algorithm TEXT,
+    signer_certificate_pem TEXT,
+    signer_chain_pem TEXT,
+    PRIMARY KEY (service, version),
+    UNIQUE (service, issue_id),
+    CHECK ((artifact IS NULL) = (reserved_by IS NOT NULL)),
+    CHECK ((artifact IS NULL) = (provider IS NULL)),
+    CHECK ((artifact IS NULL) = (date IS NULL)),
+    CHECK ((artifact IS NULL) = (sha256 IS NULL))
+);
+CREATE INDEX vical_versions_reserved ON vical_versions (reserved_by)
+    WHERE reserved_by IS NOT NULL;
+
 -- First answers, given again to the same Idempotency-Key of the same client.
 CREATE TABLE answers (
     client TEXT NOT NULL,

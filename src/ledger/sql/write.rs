@@ -354,9 +354,12 @@ fn fill(
 }
 
 fn free_reservations(connection: &Connection, intent: IntentId) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("DELETE FROM store_entries WHERE reserved_by = ?1")?
-        .execute([intent.0])?;
+    for delete in [
+        "DELETE FROM store_entries WHERE reserved_by = ?1",
+        "DELETE FROM vical_versions WHERE reserved_by = ?1",
+    ] {
+        connection.prepare_cached(delete)?.execute([intent.0])?;
+    }
     Ok(())
 }
 
