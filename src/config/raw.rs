@@ -91,6 +91,7 @@ pub(super) struct RawToken {
     pub(super) sessions: Option<usize>,
     pub(super) queue_max: Option<usize>,
     pub(super) sign_deadline_ms: Option<u64>,
+    pub(super) generate_deadline_ms: Option<u64>,
     pub(super) start_deadline_ms: Option<u64>,
     pub(super) canary_seconds: Option<u64>,
     pub(super) canary_label: Option<String>,
