@@ -11,23 +11,25 @@ const ID: [u8; 20] = [0xab; 20];
 
 /// The private keys with a label, as another tool sees them.
 fn on_token(hsm: &SoftHsm, label: &str) -> usize {
-    let output = Command::new("pkcs11-tool")
-        .args(["--module", MODULE, "--token-label", "test", "--login", "--pin", PIN])
-        .args(["--list-objects", "--type", "privkey", "--label", label])
-        .env("SOFTHSM2_CONF", hsm.conf())
-        .output()
-        .unwrap();
-    String::from_utf8_lossy(&output.stdout).matches("Private Key Object").count()
+    objects(hsm, "privkey", label)
 }
 
+/// The public keys with a label.
 fn public_keys(hsm: &SoftHsm, label: &str) -> usize {
+    objects(hsm, "pubkey", label)
+}
+
+fn objects(hsm: &SoftHsm, kind: &str, label: &str) -> usize {
     let output = Command::new("pkcs11-tool")
         .args(["--module", MODULE, "--token-label", "test", "--login", "--pin", PIN])
-        .args(["--list-objects", "--type", "pubkey", "--label", label])
+        .args(["--list-objects", "--type", kind])
         .env("SOFTHSM2_CONF", hsm.conf())
         .output()
         .unwrap();
-    String::from_utf8_lossy(&output.stdout).matches("Public Key Object").count()
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter(|line| line.trim().strip_prefix("label:").is_some_and(|text| text.trim() == label))
+        .count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
