@@ -10,7 +10,7 @@ use crate::{
     http::{Api, Running},
     keys::{DevKeysAllowed, Keyring},
     ledger::Ledger,
-    service::{Services, Tree, journal},
+    service::{Idempotency, Services, Tree, journal},
     systemd,
 };
 
@@ -61,7 +61,13 @@ impl App {
             ledger: ledger.clone(),
             settings: config.issuance,
             features: config.features,
+            idempotency: Arc::new(Idempotency::new(config.idempotency_retention_hours)),
         });
+        services
+            .ledger
+            .forget_answers(services.idempotency.since(now))
+            .await
+            .map_err(not_written)?;
         let api = Api::new(
             config.api,
             config.operations,

@@ -37,6 +37,12 @@ pub enum EntryKind {
     DependencyAdded,
     /// A service was detached from another.
     DependencyRemoved,
+    /// A client added an entry to a store.
+    StoreAdded,
+    /// A client replaced an entry of a store.
+    StoreReplaced,
+    /// A client deleted an entry of a store.
+    StoreDeleted,
     /// A certification request is about to be signed.
     CsrIntent,
     /// A certification request was made.
@@ -45,7 +51,7 @@ pub enum EntryKind {
 
 impl EntryKind {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Started,
         Self::Stopped,
         Self::Intent,
@@ -58,6 +64,9 @@ impl EntryKind {
         Self::ServiceCreated,
         Self::DependencyAdded,
         Self::DependencyRemoved,
+        Self::StoreAdded,
+        Self::StoreReplaced,
+        Self::StoreDeleted,
         Self::CsrIntent,
         Self::CsrIssued,
     ];
@@ -77,6 +86,9 @@ impl EntryKind {
             Self::ServiceCreated => "service-created",
             Self::DependencyAdded => "dependency-added",
             Self::DependencyRemoved => "dependency-removed",
+            Self::StoreAdded => "store-added",
+            Self::StoreReplaced => "store-replaced",
+            Self::StoreDeleted => "store-deleted",
             Self::CsrIntent => "csr-intent",
             Self::CsrIssued => "csr-issued",
         }

@@ -37,6 +37,8 @@ pub struct Config {
     pub limits: Limits,
     /// Rules of issuance that can be switched.
     pub issuance: IssuanceSettings,
+    /// How long answers are kept for an Idempotency-Key, in hours.
+    pub idempotency_retention_hours: u32,
     /// Service types that may be created over the API.
     pub features: Features,
     /// PKCS#11 tokens.

@@ -116,7 +116,7 @@ impl Keyring {
         role: KeyRole,
     ) -> Result<Admitted, KeyRefusal> {
         match (&descriptor.source, role) {
-            (KeySource::PrivateJwk(jwk), _) => match &self.dev {
+            (KeySource::PrivateJwk { jwk, .. }, _) => match &self.dev {
                 Some(allowed) => {
                     DevKey::read(jwk, allowed).map(Admitted::Dev).map_err(KeyRefusal::Jwk)
                 }
@@ -275,6 +275,20 @@ impl HostedKey {
     /// The configured name of its token.
     pub fn token_name(&self) -> &str {
         self.token.name()
+    }
+}
+
+impl KeyRefusal {
+    /// Of two refusals in one request, the caller is told the lower one: first what the descriptor
+    /// itself says, then the mode, the attachment, the policy, and at last what the token has.
+    pub fn precedence(&self) -> u8 {
+        match self {
+            Self::Jwk(_) | Self::PublicCannotSign => 0,
+            Self::PrivateJwk => 1,
+            Self::NotAttached { .. } => 2,
+            Self::Policy(..) => 3,
+            Self::Missing(_) | Self::Ambiguous(_) | Self::Changed(_) | Self::Hsm(..) => 4,
+        }
     }
 }
 

@@ -16,8 +16,9 @@ use std::{
 pub use error::{BeginError, CreateError, LedgerError};
 use job::{Queue, WhenFull};
 pub use record::{
-    CertificateOrigin, EntryKind, IacaPin, Intent, IntentId, KeyPin, KnownCertificate, OpenIntent,
-    Outcome, Reservation, StoreEntry, StoredCopy, StoredResource,
+    Certificate, CertificateFilter, CertificateOrigin, CertificateStatus, EntryKind, IacaPin,
+    Intent, IntentId, KeptAnswer, KeyPin, KnownCertificate, NewEntry, OpenIntent, Outcome,
+    RequestKey, Reservation, StoreEntry, StoredCopy, StoredResource,
 };
 use sql::{read, write};
 use sqlite::LedgerFile;
@@ -27,12 +28,15 @@ use crate::{
     domain::path::{PathElement, ResourcePath},
 };
 
+mod answers;
 mod error;
+mod inventory;
 mod job;
 mod reader;
 mod record;
 mod sql;
 mod sqlite;
+mod stores;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -115,10 +119,13 @@ impl Ledger {
         &self,
         id: IntentId,
         audit: AuditRecord,
+        answer: Option<KeptAnswer>,
     ) -> Result<u64, LedgerError> {
         let writes = &self.inner.writes;
         writes
-            .run(WhenFull::Wait, move |connection| write::complete_request(connection, id, &audit))
+            .run(WhenFull::Wait, move |connection| {
+                write::complete_request(connection, id, &audit, answer.as_ref())
+            })
             .await
     }
 

@@ -2,6 +2,8 @@
 
 pub mod csr;
 pub mod error;
+pub mod idempotency;
+pub mod inventory;
 pub mod issue;
 mod issuers;
 pub mod journal;
@@ -21,6 +23,8 @@ use crate::{
     keys::Keyring,
     ledger::Ledger,
 };
+pub use idempotency::Idempotency;
+use idempotency::Keyed;
 pub use resources::Tree;
 
 /// What the use cases work with.
@@ -35,6 +39,8 @@ pub struct Services {
     pub settings: IssuanceSettings,
     /// The service types that may be created over the API.
     pub features: Features,
+    /// Requests with an Idempotency-Key.
+    pub idempotency: Arc<Idempotency>,
 }
 
 /// Rules of issuance that can be switched.
@@ -46,6 +52,8 @@ pub struct IssuanceSettings {
     pub allow_ca_without_key_cert_sign: bool,
     /// Whether an IACA carries an authority key identifier.
     pub iaca_aki: bool,
+    /// Whether a VICAL entry that a client stores must be an IACA.
+    pub check_vical_entries: bool,
 }
 
 /// The service types that may be created over the API.
@@ -63,6 +71,8 @@ pub struct Call {
     pub target: ResourcePath,
     /// One view for the whole request.
     pub tree: Arc<ResourceTree>,
+    /// The Idempotency-Key, when there is one and the route honours it.
+    pub keyed: Option<Keyed>,
 }
 
 impl Call {

@@ -17,6 +17,12 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) issuance: RawIssuance,
     #[serde(default)]
+    pub(super) compat: RawCompat,
+    #[serde(default)]
+    pub(super) idempotency: RawIdempotency,
+    #[serde(default)]
+    pub(super) store: RawStore,
+    #[serde(default)]
     pub(super) features: RawFeatures,
     #[serde(default)]
     pub(super) tokens: Vec<RawToken>,
@@ -59,6 +65,7 @@ pub(super) struct RawLog {
 pub(super) struct RawLimits {
     pub(super) connections_max: Option<usize>,
     pub(super) in_flight_max: Option<usize>,
+    pub(super) client_requests_per_minute: Option<u32>,
     pub(super) handshake_ms: Option<u64>,
     pub(super) request_head_ms: Option<u64>,
     pub(super) request_body_ms: Option<u64>,
@@ -70,6 +77,21 @@ pub(super) struct RawIssuance {
     pub(super) described_iaca: Option<String>,
     pub(super) allow_ca_without_key_cert_sign: Option<bool>,
     pub(super) iaca_aki: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawCompat {
+    pub(super) login: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawIdempotency {
+    pub(super) retention_hours: Option<u32>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawStore {
+    pub(super) check_vical_entries: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]

@@ -28,7 +28,12 @@ pub enum KeySource {
     /// In the request, public half only: it can be certified, it cannot sign.
     PublicJwk(PublicKey),
     /// In the request, private half too: dev mode only.
-    PrivateJwk(PrivateJwk),
+    PrivateJwk {
+        /// The key, unread.
+        jwk: PrivateJwk,
+        /// JSON pointer of the member that holds it: it has two names.
+        field: String,
+    },
 }
 
 /// PEM text and the request member it came in.

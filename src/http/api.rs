@@ -1,5 +1,6 @@
 //! The route table: one file for each service API.
 
+mod inventory;
 mod issuance;
 mod resources;
 mod stores;
@@ -8,5 +9,5 @@ use super::route::Route;
 
 /// All routes below `/v1`.
 pub(super) fn routes() -> impl Iterator<Item = &'static Route> {
-    [resources::ROUTES, issuance::ROUTES, stores::ROUTES].into_iter().flatten()
+    [resources::ROUTES, issuance::ROUTES, inventory::ROUTES, stores::ROUTES].into_iter().flatten()
 }

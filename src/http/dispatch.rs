@@ -14,8 +14,9 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
-    Limits, operations,
+    Limits, login, operations,
     problem::Problem,
+    rate::Rates,
     route::{Request, Routes},
 };
 use crate::{
@@ -33,6 +34,10 @@ pub(super) struct Context {
     pub(super) services: Arc<Services>,
     pub(super) access: Access,
     pub(super) limits: Limits,
+    /// Requests of each client.
+    pub(super) rates: Rates,
+    /// Whether the login that grants nothing is there.
+    pub(super) compat_login: bool,
     /// Requests that are worked on.
     pub(super) in_flight: tokio::sync::Semaphore,
     /// Where issuing runs: a client that hangs up cannot cut it in half.
@@ -115,10 +120,13 @@ async fn answer(
     let segments: Vec<&str> = request.uri().path().split('/').skip(1).collect();
     let (target, api, tail) = match segments.as_slice() {
         ["healthz"] if request.method() == Method::GET => {
-            return Ok(operations::health(&context.services));
+            return Ok(operations::health(&context.services, context.compat_login));
         }
         ["readyz"] if request.method() == Method::GET => {
             return Ok(readiness(context).await);
+        }
+        ["auth", "account", "emailpass"] if context.compat_login => {
+            return login::answer(context, &client, request, payload).await;
         }
         ["healthz" | "readyz"] => return Err(Problem::method_not_allowed("GET".to_owned())),
         ["v1", target, api, tail @ ..] => (*target, *api, tail),
@@ -127,15 +135,19 @@ async fn answer(
     let target = parse_target(target)?;
     refusal.target = Some(target.clone());
     let routes = Routes::of(api, tail).ok_or_else(|| Problem::not_found("not found"))?;
-    let route = routes.with(request.method());
 
     // The grant, before anything is said about what exists: 403.
-    check_grant(&client, &target, &routes, route.map(|route| route.permission))?;
+    check_grant(&client, &target, &routes.permissions(request.method()))?;
 
     // Target and route: 404, 405.
     let tree = context.services.tree.snapshot();
-    let (service, child) = routes.resolve(&tree, &target).map_err(Problem::not_found)?;
-    let route = route.ok_or_else(|| Problem::method_not_allowed(routes.allow()))?;
+    let (service, child, routes) = routes.resolve(&tree, &target).map_err(Problem::not_found)?;
+    let route = routes.with(request.method()).map_err(Problem::method_not_allowed)?;
+
+    // The rate: 429. With a body, its size and media type come before.
+    if matches!(*request.method(), Method::GET | Method::DELETE) {
+        context.rates.count(client.name())?;
+    }
 
     // Room: 503.
     let _permit = context.in_flight.try_acquire().map_err(|_| Problem::busy(BUSY_RETRY_SECONDS))?;
@@ -148,8 +160,10 @@ async fn answer(
             request_id: request_id.to_owned(),
             target: service,
             tree,
+            keyed: None,
         },
         child,
+        tail: tail.iter().map(|segment| (*segment).to_owned()).collect(),
         http: request.clone(),
         payload: Some(payload),
     })
@@ -186,23 +200,16 @@ fn parse_target(segment: &str) -> Result<ResourcePath, Problem> {
 fn check_grant(
     client: &Client,
     target: &ResourcePath,
-    routes: &Routes,
-    wanted: Option<Permission>,
+    permissions: &[Permission],
 ) -> Result<(), Problem> {
-    let granted = match wanted {
-        Some(permission) => client.may(permission, target),
-        None => routes.permissions().any(|permission| client.may(permission, target)),
-    };
-    if granted {
+    if permissions.iter().any(|permission| client.may(*permission, target)) {
         return Ok(());
     }
-    let words: Vec<_> = match wanted {
-        Some(permission) => vec![permission.name()],
-        None => routes.permissions().map(|permission| permission.name()).collect(),
-    };
+    let mut names: Vec<_> = permissions.iter().map(|permission| permission.name()).collect();
+    names.dedup();
     Err(Problem::new(
         StatusCode::FORBIDDEN,
-        format!("client '{}' has no {} on {target}", client.name(), words.join(" or ")),
+        format!("client '{}' has no {} on {target}", client.name(), names.join(" or ")),
     ))
 }
 
@@ -232,7 +239,9 @@ async fn record_refusal(
     refused: &Refused,
     problem: &Problem,
 ) {
-    if request.method() != Method::POST || !problem.status().is_client_error() {
+    let is_refusal =
+        problem.status().is_client_error() || problem.status() == StatusCode::INTERNAL_SERVER_ERROR;
+    if request.method() != Method::POST || !is_refusal {
         return;
     }
     let refusal = journal::Refusal {

@@ -8,6 +8,10 @@ use serde::Serialize;
 
 use crate::service::error::{DuplicateKind, Error};
 
+/// Clients take these words for "it is there already, go on": no other message may hold them, not
+/// even where it repeats what the caller wrote.
+const DUPLICATE: &str = "already exists";
+
 /// What the caller is told when a request does not succeed.
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -23,7 +27,7 @@ impl Problem {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
-            message: message.into(),
+            message: message.into().replace(DUPLICATE, "already-exists"),
             field: None,
             retry_after_seconds: None,
             allow: None,
@@ -45,6 +49,14 @@ impl Problem {
         Self {
             retry_after_seconds: Some(retry_after_seconds),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+        }
+    }
+
+    pub(super) fn too_many(retry_after_seconds: u64) -> Self {
+        let message = format!("too many requests; try again in {retry_after_seconds} s");
+        Self {
+            retry_after_seconds: Some(retry_after_seconds),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, message)
         }
     }
 
@@ -119,11 +131,13 @@ impl From<Error> for Problem {
             }
             Error::Duplicate { target, kind, field } => Self {
                 field,
+                message: format!("target {DUPLICATE}: {target}"),
                 duplicate: Some(Box::new((target.to_string(), kind))),
-                ..Self::new(StatusCode::CONFLICT, format!("target already exists: {target}"))
+                ..Self::new(StatusCode::CONFLICT, "")
             },
             Error::Conflict { message, retry_after_seconds } => {
-                Self { retry_after_seconds, ..Self::new(StatusCode::CONFLICT, message) }
+                // An attached dependency is a duplicate too, and says so.
+                Self { message, retry_after_seconds, ..Self::new(StatusCode::CONFLICT, "") }
             }
             Error::Unavailable { message, retry_after_seconds } => Self {
                 retry_after_seconds: Some(retry_after_seconds.max(1)),

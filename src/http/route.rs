@@ -17,6 +17,7 @@ use super::{
 use crate::{
     domain::{
         client::Permission,
+        key::sha256,
         path::{PathElement, ResourcePath},
         tree::{Resolved, ResourceTree, ServiceKind},
     },
@@ -59,6 +60,8 @@ pub(super) enum TargetKind {
     Service,
     /// The service, or one element below it.
     ServiceOrChild,
+    /// One element below the service.
+    Child,
     /// Any path; the handler knows what must stand there.
     Path,
 }
@@ -75,17 +78,30 @@ pub(super) struct Request {
     pub(super) call: Call,
     /// The element below the service, where the route takes one.
     pub(super) child: Option<PathElement>,
+    /// The segments of the tail, as they were sent.
+    pub(super) tail: Vec<String>,
     pub(super) http: HttpRequest,
     /// Taken by the one who reads it.
     pub(super) payload: Option<Payload>,
 }
 
 impl Request {
+    /// The element below the service, for a route that takes nothing else.
+    pub(super) fn child(&mut self) -> Result<PathElement, Problem> {
+        self.child.take().ok_or_else(|| Problem::not_found("not found"))
+    }
+
     /// The body as JSON: size (413), media type (415), syntax (400).
     pub(super) async fn json(&mut self) -> Result<Value, Problem> {
+        Ok(self.json_with_sha256().await?.0)
+    }
+
+    /// The body as JSON, and SHA-256 over its octets.
+    pub(super) async fn json_with_sha256(&mut self) -> Result<(Value, [u8; 32]), Problem> {
         let limits = self.context.limits;
         let body = body::read_json(&self.http, self.payload.take(), limits.request_body).await?;
-        Ok(json::parse(&body).map_err(Error::from)?)
+        self.context.rates.count(&self.call.client)?;
+        Ok((json::parse(&body).map_err(Error::from)?, sha256(&body)))
     }
 
     /// The body as JSON, or plain text as a JSON string, white space around it ignored; and whether
@@ -95,6 +111,7 @@ impl Request {
             let limits = self.context.limits;
             let text =
                 body::read_text(&self.http, self.payload.take(), limits.request_body).await?;
+            self.context.rates.count(&self.call.client)?;
             return Ok((Value::String(text.trim().to_owned()), true));
         }
         Ok((self.json().await?, false))
@@ -104,32 +121,33 @@ impl Request {
 /// The routes that share a path.
 pub(super) struct Routes(Vec<&'static Route>);
 
+/// Stands in a tail for one segment of any content.
+pub(super) const PARAMETER: &str = "{}";
+
 impl Routes {
     /// Those of a path; `None` when there are none.
     pub(super) fn of(api: &str, tail: &[&str]) -> Option<Self> {
         let routes: Vec<_> = api::routes()
-            .filter(|route| route.api.segment() == api && route.tail == tail)
+            .filter(|route| route.api.segment() == api && matches(route.tail, tail))
             .collect();
         (!routes.is_empty()).then_some(Self(routes))
     }
 
-    /// The one for the method.
-    pub(super) fn with(&self, method: &Method) -> Option<&'static Route> {
-        self.0.iter().copied().find(|route| route.method == *method)
+    /// The permissions that open the path for the method; for one that it does not have, all.
+    pub(super) fn permissions(&self, method: &Method) -> Vec<Permission> {
+        let mut permissions: Vec<_> = self
+            .0
+            .iter()
+            .filter(|route| route.method == *method)
+            .map(|route| route.permission)
+            .collect();
+        if permissions.is_empty() {
+            permissions = self.0.iter().map(|route| route.permission).collect();
+        }
+        permissions
     }
 
-    /// The permissions that open the path, for a method that it does not have.
-    pub(super) fn permissions(&self) -> impl Iterator<Item = Permission> {
-        self.0.iter().map(|route| route.permission)
-    }
-
-    /// The value of `Allow`.
-    pub(super) fn allow(&self) -> String {
-        let methods: Vec<_> = self.0.iter().map(|route| route.method.as_str()).collect();
-        methods.join(", ")
-    }
-
-    /// What the target is for these routes.
+    /// What the target is, and the routes that take it.
     ///
     /// # Errors
     /// The words of the 404.
@@ -137,11 +155,11 @@ impl Routes {
         &self,
         tree: &ResourceTree,
         target: &ResourcePath,
-    ) -> Result<(ResourcePath, Option<PathElement>), String> {
+    ) -> Result<(ResourcePath, Option<PathElement>, Self), String> {
         let missing = || format!("{target} does not exist");
         let wanted = match self.0.first().ok_or_else(missing)?.api {
             Api::Of(kind) => kind,
-            Api::Resource => return Ok((target.clone(), None)),
+            Api::Resource => return Ok((target.clone(), None, Self(self.0.clone()))),
         };
         let (path, service, child) = match tree.resolve(target).ok_or_else(missing)? {
             Resolved::Service { path, service } => (path, service, None),
@@ -156,11 +174,29 @@ impl Routes {
         }
         let fits = |kind: TargetKind| match kind {
             TargetKind::Service => child.is_none(),
+            TargetKind::Child => child.is_some(),
             TargetKind::ServiceOrChild | TargetKind::Path => true,
         };
-        if !self.0.iter().any(|route| fits(route.target)) {
+        let routes: Vec<_> = self.0.iter().copied().filter(|route| fits(route.target)).collect();
+        if routes.is_empty() {
             return Err(missing());
         }
-        Ok((path.clone(), child))
+        Ok((path.clone(), child, Self(routes)))
     }
+
+    /// The one for the method.
+    ///
+    /// # Errors
+    /// The value of `Allow`.
+    pub(super) fn with(&self, method: &Method) -> Result<&'static Route, String> {
+        self.0.iter().copied().find(|route| route.method == *method).ok_or_else(|| {
+            let methods: Vec<_> = self.0.iter().map(|route| route.method.as_str()).collect();
+            methods.join(", ")
+        })
+    }
+}
+
+fn matches(pattern: &[&str], tail: &[&str]) -> bool {
+    pattern.len() == tail.len()
+        && pattern.iter().zip(tail).all(|(wanted, given)| *wanted == PARAMETER || wanted == given)
 }

@@ -13,7 +13,9 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     dispatch::{self, Context},
-    operations, tls,
+    operations,
+    rate::Rates,
+    tls,
 };
 use crate::{access::Access, service::Services};
 
@@ -30,6 +32,8 @@ pub struct ApiConfig {
     pub client_ca: PathBuf,
     /// PEM CRLs of those CAs.
     pub client_crl: Option<PathBuf>,
+    /// Whether the login of the compatible API is there.
+    pub compat_login: bool,
 }
 
 /// Limits of the listeners.
@@ -39,6 +43,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Requests that are worked on at the same time; more get 503.
     pub in_flight_max: usize,
+    /// Requests of one client in a minute; 0: no limit.
+    pub client_requests_per_minute: u32,
     /// For the TLS handshake.
     pub handshake: Duration,
     /// From the connection to the end of the first request head.
@@ -80,6 +86,8 @@ impl Api {
             services,
             access,
             limits,
+            rates: Rates::per_minute(limits.client_requests_per_minute),
+            compat_login: config.compat_login,
             in_flight: Semaphore::new(limits.in_flight_max),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
@@ -156,7 +164,7 @@ impl Api {
 
 async fn operations_answer(context: &Context, request: &HttpRequest) -> HttpResponse {
     match (request.path(), request.method() == Method::GET) {
-        ("/healthz", true) => operations::health(&context.services),
+        ("/healthz", true) => operations::health(&context.services, context.compat_login),
         ("/readyz", true) => dispatch::readiness(context).await,
         ("/healthz" | "/readyz", false) => HttpResponse::MethodNotAllowed()
             .insert_header((actix_web::http::header::ALLOW, "GET"))

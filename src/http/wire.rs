@@ -10,6 +10,7 @@ pub mod csr;
 pub mod document_signer;
 pub mod generic;
 pub mod iaca;
+pub mod inventory;
 pub mod key;
 pub mod name;
 pub mod resource;

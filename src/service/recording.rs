@@ -13,8 +13,8 @@ use crate::{
     audit::EntryKind,
     domain::{path::ResourcePath, request::Issuance, serial::SerialNumber, time::Timestamp},
     ledger::{
-        BeginError, EntryKind as StoredKind, IacaPin, Intent, IntentId, KeyPin, LedgerError,
-        Outcome, Reservation, StoredCopy,
+        BeginError, EntryKind as StoredKind, IacaPin, Intent, IntentId, KeptAnswer, KeyPin,
+        LedgerError, Outcome, Reservation, StoredCopy,
     },
     x509::{SignedCertificate, UnsignedCertificate},
 };
@@ -90,8 +90,10 @@ impl Recording<'_> {
         intent: IntentId,
         signed: &SignedCertificate,
         facts: Facts,
+        answer: Option<KeptAnswer>,
     ) -> Result<u64, LedgerError> {
-        self.services.ledger.complete(intent, self.outcome(signed, facts)).await
+        let outcome = Outcome { answer, ..self.outcome(signed, facts) };
+        self.services.ledger.complete(intent, outcome).await
     }
 
     /// One full path for each attached store, in order of attachment.
@@ -143,6 +145,7 @@ impl Recording<'_> {
             issued_at: self.now,
             entries: self.copies(),
             audit: self.entry(EntryKind::Issued, detail),
+            answer: None,
         }
     }
 

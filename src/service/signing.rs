@@ -103,10 +103,8 @@ pub(super) async fn resolve(
     supplied: &Supplied,
 ) -> Result<SigningKeys, Error> {
     let (signer, subject) = descriptors(issuance);
-    let admitted_signer = admit(services, call, signer, KeyRole::Signing(purpose(issuance)))?;
-    let admitted_subject = subject
-        .map(|descriptor| admit(services, call, descriptor, KeyRole::Subject))
-        .transpose()?;
+    let (admitted_signer, admitted_subject) =
+        admit_both(services, call, (signer, KeyRole::Signing(purpose(issuance))), subject)?;
     let signer = find(services, signer, admitted_signer).await?;
     let subject = match (subject, admitted_subject, &supplied.csr_key) {
         (Some(descriptor), Some(admitted), _) => Some(find(services, descriptor, admitted).await?),
@@ -149,15 +147,42 @@ pub(super) fn subject_field(issuance: &Issuance) -> &str {
     }
 }
 
-/// The request member that names the signing key.
-pub(super) fn signer_field(issuance: &Issuance) -> &str {
-    &descriptors(issuance).0.field
+/// The descriptor of the signing key.
+pub(super) fn signer_descriptor(issuance: &Issuance) -> &KeyDescriptor {
+    descriptors(issuance).0
 }
 
 fn field_of(subject_key: &SubjectKey) -> &str {
     match subject_key {
         SubjectKey::Descriptor(descriptor) => &descriptor.field,
         SubjectKey::Csr(pem) => &pem.field,
+    }
+}
+
+/// The check that fails first is that of the contract's order, not that of the first descriptor.
+fn admit_both(
+    services: &Services,
+    call: &Call,
+    (signer, role): (&KeyDescriptor, KeyRole),
+    subject: Option<&KeyDescriptor>,
+) -> Result<(Admitted, Option<Admitted>), Error> {
+    let admit = |descriptor: &KeyDescriptor, role| {
+        services.keyring.admit(descriptor, &call.tree, &call.target, role)
+    };
+    let admitted_subject = match subject {
+        Some(descriptor) => {
+            admit(descriptor, KeyRole::Subject).map(Some).map_err(|refusal| (descriptor, refusal))
+        }
+        None => Ok(None),
+    };
+    let refused = |(descriptor, refusal)| key_errors::refused(descriptor, refusal);
+    match (admit(signer, role), admitted_subject) {
+        (Ok(signer), Ok(subject)) => Ok((signer, subject)),
+        (Err(first), Err(second)) if second.1.precedence() < first.precedence() => {
+            Err(refused(second))
+        }
+        (Err(first), _) => Err(refused((signer, first))),
+        (Ok(_), Err(second)) => Err(refused(second)),
     }
 }
 

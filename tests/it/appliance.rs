@@ -82,6 +82,18 @@ impl Appliance {
         self.configure(|text| format!("{text}\n{toml}\n"));
     }
 
+    /// Changes settings of the token: `name = value`, each on its line.
+    pub fn configure_token(&self, settings: &str) {
+        let names: Vec<_> =
+            settings.lines().filter_map(|line| Some(line.split_once(" = ")?.0.trim())).collect();
+        self.configure(|text| {
+            let stays =
+                |line: &&str| line.split_once(" = ").is_none_or(|(name, _)| !names.contains(&name));
+            let text: Vec<_> = text.lines().filter(stays).collect();
+            text.join("\n").replace("[[tokens]]", &format!("[[tokens]]\n{settings}"))
+        });
+    }
+
     /// Starts the daemon and waits until it serves.
     pub fn start(&self) -> Daemon {
         self.start_with(&[])
@@ -127,12 +139,17 @@ impl Appliance {
     }
 
     /// Makes a client certificate and returns the paths of certificate and key, without suffix.
+    /// It is one of a client unless the options bring extensions of their own.
     pub fn client_certificate(&self, name: &str, subject: &str, options: &str) -> PathBuf {
+        let extensions = match options.contains("-extfile") {
+            true => "",
+            false => "-extfile <(echo extendedKeyUsage=clientAuth)",
+        };
         self.shell(&format!(
             "cd pki; openssl ecparam -name prime256v1 -genkey -noout -out {name}.key; \
              openssl req -new -key {name}.key -subj '{subject}' | openssl x509 -req \
              -CA client-ca.pem -CAkey client-ca.key -set_serial 0x$(openssl rand -hex 16) \
-             {options} -out {name}.pem"
+             {options} {extensions} -out {name}.pem"
         ));
         self.path("pki").join(name)
     }
@@ -218,6 +235,22 @@ impl Daemon {
         ready.unwrap_or_else(|| panic!("not ready:\n{}", self.log()));
     }
 
+    /// Status and checks of `/readyz`.
+    pub fn readiness(&self) -> (u16, Value) {
+        let agent = Agent::config_builder().http_status_as_error(false).build().new_agent();
+        let mut answer = agent.get(format!("{}/readyz", self.operations)).call().unwrap();
+        let text = answer.body_mut().read_to_string().unwrap();
+        let mut json: Value = serde_json::from_str(&text).unwrap();
+        (answer.status().as_u16(), json["checks"].take())
+    }
+
+    /// Waits until `/readyz` says `word` of the token.
+    #[track_caller]
+    pub fn wait_for_token(&self, word: &str) {
+        let said = until(SOON, || (self.readiness().1["token:softhsm"] == word).then_some(()));
+        assert!(said.is_some(), "/readyz: {:?}, not {word}\n{}", self.readiness(), self.log());
+    }
+
     /// The process id of the front.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -287,6 +320,11 @@ impl Client {
         self.post(&format!("/v1/{SERVICE}/x509-service-api/{route}"), &body.to_string())
     }
 
+    /// The same to a daemon that may be gone.
+    pub fn try_issue(&self, route: &str, body: &Value) -> Result<Answer, ureq::Error> {
+        self.try_post(&format!("/v1/{SERVICE}/x509-service-api/{route}"), &body.to_string())
+    }
+
     /// POSTs JSON text.
     pub fn post(&self, path: &str, body: &str) -> Answer {
         self.try_post(path, body).unwrap()
@@ -309,14 +347,14 @@ impl Client {
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
-        body: &str,
+        body: impl AsRef<[u8]>,
     ) -> Result<Answer, ureq::Error> {
         let mut request =
             ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(body.to_owned()).unwrap();
+        let request = request.body(body.as_ref().to_vec()).unwrap();
         let config = self.agent.configure_request(request).allow_non_standard_methods(true);
         Answer::read(self.agent.run(config.build())?)
     }
@@ -371,6 +409,11 @@ pub fn documented(name: &str) -> Value {
 /// A descriptor of a key of the KMS of the examples.
 pub fn key(name: &str) -> Value {
     serde_json::json!({ "type": "kms-hosted-key-descriptor", "keyIdPath": format!("{KMS}.{name}") })
+}
+
+/// `CKA_LABEL` of a key of the KMS of the examples.
+pub fn key_label(name: &str) -> String {
+    format!("{KMS}.{name}")
 }
 
 /// A self-signed generic CA over a key, as other requests need one.

@@ -4,6 +4,19 @@
 #![expect(unreachable_pub, reason = "the modules of a test program have no outside")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
 
+mod accepted;
+mod access;
 mod appliance;
+mod check;
 mod contract;
+mod corpus;
+mod crash;
+mod evidence;
+mod judges;
 mod layers;
+mod load;
+mod raw;
+mod refusals;
+mod secrets;
+mod spy;
+mod tls;

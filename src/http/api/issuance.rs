@@ -1,21 +1,20 @@
 //! `x509-service-api`: certificates and certification requests.
 
-use std::sync::Arc;
-
 use actix_web::{HttpResponse, http::Method};
 use serde::Serialize;
 
 use crate::{
     domain::{
         client::Permission,
-        request::{Issuance, IssuanceRequest},
+        key::PublicKey,
+        request::{CsrRequest, Issuance, IssuanceRequest},
         time::Timestamp,
         tree::ServiceKind,
     },
     http::{
-        dispatch::uninterrupted,
         json::Node,
-        problem::{JsonBody, Problem},
+        once::once,
+        problem::Problem,
         route::{Api, Request, Route, TargetKind},
         wire,
     },
@@ -65,25 +64,32 @@ async fn issue(
     mut request: Request,
     read: fn(Node<'_>) -> Result<IssuanceRequest, Invalid>,
 ) -> Result<HttpResponse, Problem> {
-    let body = request.json().await?;
-    let asked = Arc::new(read(Node::body(&body)).map_err(Error::from)?);
-    let task = {
-        let (services, asked) = (Arc::clone(&request.context.services), Arc::clone(&asked));
-        let call = request.call;
-        async move { issue::issue(&services, &call, &asked, Timestamp::now()).await }
-    };
-    let issued = uninterrupted(&request.context, task).await?;
-    let mut response = HttpResponse::Ok();
-    response.insert_header(("chancery-serial", issued.serial.to_string()));
-    response.insert_header(("chancery-audit-index", issued.audit_index.to_string()));
-    Ok(match &asked.issuance {
+    let (body, fingerprint) = request.json_with_sha256().await?;
+    let asked = read(Node::body(&body)).map_err(Error::from)?;
+    once(request, fingerprint, move |services, call| async move {
+        issue::issue(&services, &call, &asked, render, Timestamp::now()).await
+    })
+    .await
+}
+
+async fn make_csr(mut request: Request) -> Result<HttpResponse, Problem> {
+    let (body, fingerprint) = request.json_with_sha256().await?;
+    let asked = wire::csr::request(Node::body(&body)).map_err(Error::from)?;
+    once(request, fingerprint, move |services, call| async move {
+        csr::make(&services, &call, &asked, render_csr, Timestamp::now()).await
+    })
+    .await
+}
+
+fn render(asked: &IssuanceRequest, issued: &Issued) -> serde_json::Result<Vec<u8>> {
+    match &asked.issuance {
         Issuance::Iaca(iaca) => {
             let data = wire::iaca::Data::effective(&iaca.data, issued.validity);
-            response.json_body(&IssuanceAnswer::new(issued, data))
+            serde_json::to_vec(&IssuanceAnswer::new(issued, data))
         }
         Issuance::DocumentSigner(ds) => {
             let data = wire::document_signer::Data::effective(&ds.data, issued.validity);
-            response.json_body(&IssuanceAnswer::new(issued, data))
+            serde_json::to_vec(&IssuanceAnswer::new(issued, data))
         }
         Issuance::Generic(generic) => {
             let data = wire::generic::Data::effective(
@@ -93,9 +99,13 @@ async fn issue(
                 issued.path_length,
                 &issued.subject_key,
             );
-            response.json_body(&IssuanceAnswer::new(issued, data))
+            serde_json::to_vec(&IssuanceAnswer::new(issued, data))
         }
-    })
+    }
+}
+
+fn render_csr(asked: &CsrRequest, csr_pem: String, key: &PublicKey) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&wire::csr::Answer::new(csr_pem, &asked.subject, key))
 }
 
 /// The answer of every issuance.
@@ -111,9 +121,9 @@ struct IssuanceAnswer<D> {
 }
 
 impl<D> IssuanceAnswer<D> {
-    fn new(issued: Issued, certificate_data: D) -> Self {
+    fn new(issued: &Issued, certificate_data: D) -> Self {
         Self {
-            certificate_pem: issued.certificate_pem,
+            certificate_pem: issued.certificate_pem.clone(),
             stored_certificate_ids: issued
                 .stored_certificate_ids
                 .iter()
@@ -122,19 +132,4 @@ impl<D> IssuanceAnswer<D> {
             certificate_data,
         }
     }
-}
-
-async fn make_csr(mut request: Request) -> Result<HttpResponse, Problem> {
-    let body = request.json().await?;
-    let asked = Arc::new(wire::csr::request(Node::body(&body)).map_err(Error::from)?);
-    let task = {
-        let (services, asked) = (Arc::clone(&request.context.services), Arc::clone(&asked));
-        let call = request.call;
-        async move { csr::make(&services, &call, &asked, Timestamp::now()).await }
-    };
-    let made = uninterrupted(&request.context, task).await?;
-    let mut response = HttpResponse::Ok();
-    response.insert_header(("chancery-audit-index", made.audit_index.to_string()));
-    let answer = wire::csr::Answer::new(made.csr_pem, &asked.subject, &made.public_key);
-    Ok(response.json_body(&answer))
 }

@@ -214,7 +214,7 @@ fn entry(row: &Row<'_>, store: &ResourcePath) -> rusqlite::Result<StoreEntry> {
     })
 }
 
-fn purpose(text: &str) -> Result<KeyPurpose, String> {
+pub(super) fn purpose(text: &str) -> Result<KeyPurpose, String> {
     let named = |purpose: &KeyPurpose| purpose.name() == text;
     KeyPurpose::ALL.into_iter().find(named).ok_or_else(|| format!("'{text}' is no profile"))
 }
@@ -224,12 +224,12 @@ fn entry_kind(text: &str) -> Result<EntryKind, String> {
     EntryKind::ALL.into_iter().find(named).ok_or_else(|| format!("'{text}' is no kind of entry"))
 }
 
-fn timestamp(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
+pub(super) fn timestamp(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
     let seconds: i64 = row.get(column)?;
     Timestamp::from_unix(seconds).map_err(|error| unreadable(row, column, error))
 }
 
-fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
+pub(super) fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
     row: &Row<'_>,
     column: &str,
     parse: impl Fn(&str) -> Result<T, E>,
@@ -238,7 +238,7 @@ fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
     parse(&text).map_err(|error| unreadable(row, column, error))
 }
 
-fn parsed_option<T, E: Into<Box<dyn Error + Send + Sync>>>(
+pub(super) fn parsed_option<T, E: Into<Box<dyn Error + Send + Sync>>>(
     row: &Row<'_>,
     column: &str,
     parse: impl Fn(&str) -> Result<T, E>,

@@ -85,7 +85,8 @@ CREATE TABLE certificates (
     stored_id TEXT,
     stored_ids TEXT NOT NULL
 );
-CREATE INDEX certificates_service ON certificates (service, audit_index);
+-- With the times, so that a status is told from the index alone.
+CREATE INDEX certificates_service ON certificates (service, audit_index, not_before, not_after);
 CREATE INDEX certificates_profile ON certificates (service, profile, audit_index);
 CREATE INDEX certificates_issued_at ON certificates (service, issued_at);
 CREATE INDEX certificates_not_after ON certificates (service, not_after);
@@ -115,6 +116,20 @@ CREATE TABLE store_entries (
 );
 CREATE INDEX store_entries_reserved ON store_entries (reserved_by) WHERE reserved_by IS NOT NULL;
 CREATE INDEX store_entries_ca ON store_entries (spki_sha256, store, id) WHERE is_ca;
+
+-- First answers, given again to the same Idempotency-Key of the same client.
+CREATE TABLE answers (
+    client TEXT NOT NULL,
+    route TEXT NOT NULL,
+    key TEXT NOT NULL,
+    fingerprint BLOB NOT NULL,
+    serial TEXT,
+    audit_index INTEGER NOT NULL REFERENCES audit_entries (idx),
+    body BLOB NOT NULL,
+    kept_at INTEGER NOT NULL,
+    PRIMARY KEY (client, route, key)
+);
+CREATE INDEX answers_kept_at ON answers (kept_at);
 
 -- Tenants and services that were created over the API; the declared ones are not here.
 CREATE TABLE resources (

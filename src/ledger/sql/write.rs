@@ -3,14 +3,15 @@
 use rusqlite::{Connection, OptionalExtension, named_params};
 use serde_json::Value;
 
-use super::read;
+use super::{answers, read};
 use crate::{
     audit::AuditRecord,
     domain::path::{PathElement, ResourcePath},
     ledger::{
         error::{BeginError, CreateError, LedgerError},
         record::{
-            IacaPin, Intent, IntentId, KeyPin, Outcome, Reservation, StoredCopy, StoredResource,
+            IacaPin, Intent, IntentId, KeptAnswer, KeyPin, Outcome, Reservation, StoredCopy,
+            StoredResource,
         },
     },
 };
@@ -60,6 +61,9 @@ pub(in crate::ledger) fn complete(
     }
     free_reservations(connection, id)?;
     close_intent(connection, id, "issued")?;
+    if let Some(answer) = &outcome.answer {
+        answers::keep(connection, answer, index)?;
+    }
     Ok(index.unsigned_abs())
 }
 
@@ -68,6 +72,7 @@ pub(in crate::ledger) fn complete_request(
     connection: &Connection,
     id: IntentId,
     audit: &AuditRecord,
+    answer: Option<&KeptAnswer>,
 ) -> Result<u64, LedgerError> {
     let serial: Option<Option<Vec<u8>>> = connection
         .prepare_cached("SELECT serial FROM intents WHERE id = ?1")?
@@ -78,7 +83,11 @@ pub(in crate::ledger) fn complete_request(
         return Err(LedgerError::NotOpen);
     }
     free_reservations(connection, id)?;
-    Ok(append(connection, audit)?.unsigned_abs())
+    let index = append(connection, audit)?;
+    if let Some(answer) = answer {
+        answers::keep(connection, answer, index)?;
+    }
+    Ok(index.unsigned_abs())
 }
 
 /// Ends an intent with nothing; does nothing when it has ended.
