@@ -52,6 +52,7 @@ impl Check<'_> {
             limits: self.limits(raw.limits),
             issuance: self.issuance(raw.issuance, &raw.store),
             idempotency_retention_hours: raw.idempotency.retention_hours.unwrap_or(168),
+            import_keys: raw.dev.import_keys.unwrap_or(false),
             features: features(&raw.features),
             tokens,
             tree: self.tree(raw.organisations, raw.tenants, raw.services, &names),

@@ -23,6 +23,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) store: RawStore,
     #[serde(default)]
+    pub(super) dev: RawDev,
+    #[serde(default)]
     pub(super) features: RawFeatures,
     #[serde(default)]
     pub(super) tokens: Vec<RawToken>,
@@ -92,6 +94,11 @@ pub(super) struct RawIdempotency {
 #[derive(Deserialize, Default)]
 pub(super) struct RawStore {
     pub(super) check_vical_entries: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawDev {
+    pub(super) import_keys: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]

@@ -121,7 +121,7 @@ impl Token {
         order: KeyOrder,
         wanted: Wanted,
     ) -> Result<TokenKey, ChangeError> {
-        if self.catalogue().holds(&name.label, &name.id) {
+        if self.holds(&name.label, &name.id) {
             return Err(ChangeError::Taken);
         }
         match self.change(order).await {

@@ -103,6 +103,11 @@ impl Token {
         Ok(self.catalogue().entries().to_vec())
     }
 
+    /// Whether a key had the label or the `CKA_ID` when the token was last listed.
+    pub fn holds(&self, label: &str, id: &[u8]) -> bool {
+        self.catalogue().holds(label, id)
+    }
+
     /// Whether the private half of a key may leave the token, as the last listing has it; true where
     /// the token does not say.
     pub fn is_extractable(&self, key: &TokenKey) -> bool {

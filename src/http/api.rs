@@ -2,6 +2,7 @@
 
 mod inventory;
 mod issuance;
+mod keys;
 mod resources;
 mod stores;
 
@@ -9,5 +10,7 @@ use super::route::Route;
 
 /// All routes below `/v1`.
 pub(super) fn routes() -> impl Iterator<Item = &'static Route> {
-    [resources::ROUTES, issuance::ROUTES, inventory::ROUTES, stores::ROUTES].into_iter().flatten()
+    [resources::ROUTES, issuance::ROUTES, keys::ROUTES, inventory::ROUTES, stores::ROUTES]
+        .into_iter()
+        .flatten()
 }

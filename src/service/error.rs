@@ -78,6 +78,8 @@ pub enum DuplicateKind {
     Tenant,
     /// A service.
     Service,
+    /// A key.
+    Key,
     /// An entry of a store.
     StoredCertificate,
 }
@@ -88,6 +90,7 @@ impl DuplicateKind {
         match self {
             Self::Tenant => "tenant",
             Self::Service => "service",
+            Self::Key => "key",
             Self::StoredCertificate => "x509-certificate",
         }
     }

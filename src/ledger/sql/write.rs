@@ -206,7 +206,7 @@ fn reserve(
 }
 
 /// False when the path is pinned to another public key.
-fn pin_key(connection: &Connection, pin: &KeyPin) -> rusqlite::Result<bool> {
+pub(super) fn pin_key(connection: &Connection, pin: &KeyPin) -> rusqlite::Result<bool> {
     connection
         .prepare_cached(
             "INSERT INTO key_pins (path, token, label, cka_id, spki, spki_sha256, first_seen)
