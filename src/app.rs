@@ -37,11 +37,15 @@ impl App {
         if is_dev {
             tracing::warn!("--dev: private JWKs are accepted as signing keys");
         }
+        if config.import_keys {
+            tracing::warn!("dev.import_keys: private keys may be imported into the HSM");
+        }
         let (ledger, open) =
             Ledger::open(&config.ledger).map_err(|error| format!("ledger: {error}"))?;
         let not_written = |error| format!("ledger: {error}");
         journal::abort_open_intents(&ledger, open, now).await.map_err(not_written)?;
-        journal::started(&ledger, is_dev, now).await.map_err(not_written)?;
+        journal::end_open_key_changes(&ledger, now).await.map_err(not_written)?;
+        journal::started(&ledger, is_dev, config.import_keys, now).await.map_err(not_written)?;
         let pins = ledger.key_pins().await.map_err(not_written)?;
 
         let stored = ledger.resources().await.map_err(not_written)?;
@@ -65,6 +69,7 @@ impl App {
             settings: config.issuance,
             vical: config.vical,
             features: config.features,
+            import_keys: config.import_keys,
             idempotency: Arc::new(Idempotency::new(config.idempotency_retention_hours)),
         });
         services

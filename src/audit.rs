@@ -43,6 +43,18 @@ pub enum EntryKind {
     StoreReplaced,
     /// A client deleted an entry of a store.
     StoreDeleted,
+    /// A key is about to be generated, imported or deleted.
+    KeyIntent,
+    /// A key was generated, and its path bound to it.
+    KeyGenerated,
+    /// A key was imported, and its path bound to it.
+    KeyImported,
+    /// A key was deleted, and its path set free.
+    KeyDeleted,
+    /// What was intended with a key did not come about.
+    KeyAborted,
+    /// What became of the intended is not known; the token itself tells.
+    KeyUnresolved,
     /// A certification request is about to be signed.
     CsrIntent,
     /// A certification request was made.
@@ -53,7 +65,7 @@ pub enum EntryKind {
 
 impl EntryKind {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 24] = [
         Self::Started,
         Self::Stopped,
         Self::Intent,
@@ -69,6 +81,12 @@ impl EntryKind {
         Self::StoreAdded,
         Self::StoreReplaced,
         Self::StoreDeleted,
+        Self::KeyIntent,
+        Self::KeyGenerated,
+        Self::KeyImported,
+        Self::KeyDeleted,
+        Self::KeyAborted,
+        Self::KeyUnresolved,
         Self::CsrIntent,
         Self::CsrIssued,
         Self::VicalPublished,
@@ -92,6 +110,12 @@ impl EntryKind {
             Self::StoreAdded => "store-added",
             Self::StoreReplaced => "store-replaced",
             Self::StoreDeleted => "store-deleted",
+            Self::KeyIntent => "key-intent",
+            Self::KeyGenerated => "key-generated",
+            Self::KeyImported => "key-imported",
+            Self::KeyDeleted => "key-deleted",
+            Self::KeyAborted => "key-aborted",
+            Self::KeyUnresolved => "key-unresolved",
             Self::CsrIntent => "csr-intent",
             Self::CsrIssued => "csr-issued",
             Self::VicalPublished => "vical-published",

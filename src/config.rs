@@ -38,6 +38,8 @@ pub struct Config {
     pub vical: VicalSettings,
     /// How long answers are kept for an Idempotency-Key, in hours.
     pub idempotency_retention_hours: u32,
+    /// Whether private keys may be imported into the HSM.
+    pub import_keys: bool,
     /// Service types that may be created over the API.
     pub features: Features,
     /// PKCS#11 tokens.

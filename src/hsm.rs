@@ -17,14 +17,18 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use crate::domain::key::PublicKey;
 
 mod catalogue;
+mod changes;
 mod fault;
 mod jobs;
+mod orders;
 mod process;
 mod protocol;
 mod supervisor;
 mod token;
 mod worker;
 
+pub use changes::{ChangeError, KeyMaterial};
+pub use orders::PrivateParts;
 pub use token::Token;
 pub use worker::run_signer;
 
@@ -49,6 +53,9 @@ pub struct TokenConfig {
     pub queue_max: usize,
     /// The caller's total time for a signature. A signer that owes one for half of it is killed.
     pub sign_deadline_ms: u64,
+    /// Time for a signer to make, take in or destroy a key; as long must a caller be ready to wait
+    /// for its turn. A signer is not taken for frozen meanwhile.
+    pub generate_deadline_ms: u64,
     /// Time for a signer to load its module, log in, list the token and prove itself.
     pub start_deadline_ms: u64,
     /// How old the last canary signature may be while the token counts as ready, at least 1. They
@@ -80,6 +87,8 @@ pub struct CatalogueEntry {
     pub id: Vec<u8>,
     /// The public half, or why the key cannot be used, in words for the operator.
     pub public_key: Result<PublicKey, String>,
+    /// Whether the private half may leave the token (`CKA_EXTRACTABLE`), as far as the token says.
+    pub extractable: bool,
 }
 
 /// How a token is doing.

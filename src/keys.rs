@@ -2,6 +2,9 @@
 //! a refusal. Knows no profile and no request but the descriptor.
 
 mod dev;
+mod inventory;
+mod material;
+mod pair;
 
 use std::{
     collections::HashMap,
@@ -10,6 +13,8 @@ use std::{
 
 use dev::DevKey;
 pub use dev::DevKeysAllowed;
+pub use inventory::keys_of;
+pub use material::material;
 
 use crate::{
     domain::{
@@ -29,6 +34,8 @@ pub struct Keyring {
     dev: Option<DevKeysAllowed>,
     /// SHA-256 of the public key that each key path was first seen with.
     pins: Mutex<HashMap<KeyPath, [u8; 32]>>,
+    /// One change of a token at a time, from its intent to its outcome; by token.
+    changing: HashMap<String, Arc<tokio::sync::Mutex<()>>>,
 }
 
 /// What a key is wanted for.
@@ -89,8 +96,10 @@ impl Keyring {
         dev: Option<DevKeysAllowed>,
         pins: impl IntoIterator<Item = (KeyPath, [u8; 32])>,
     ) -> Self {
-        let tokens = tokens.into_iter().map(|token| (token.name().to_owned(), token)).collect();
-        Self { tokens, dev, pins: Mutex::new(pins.into_iter().collect()) }
+        let tokens: HashMap<_, _> =
+            tokens.into_iter().map(|token| (token.name().to_owned(), token)).collect();
+        let changing = tokens.keys().map(|name| (name.clone(), Arc::default())).collect();
+        Self { tokens, dev, pins: Mutex::new(pins.into_iter().collect()), changing }
     }
 
     /// Whether private JWKs are accepted.
@@ -172,6 +181,14 @@ impl Keyring {
         {
             return Err(KeyRefusal::Policy(path.clone(), purpose));
         }
+        self.held_by(kms, path)
+    }
+
+    /// A key of a KMS, whatever it is wanted for.
+    ///
+    /// # Errors
+    /// [`KeyRefusal::Hsm`] when the token of the KMS is not configured any more.
+    pub fn held_by(&self, kms: &Kms, path: &KeyPath) -> Result<Admitted, KeyRefusal> {
         let token = self.tokens.get(&kms.token).ok_or(KeyRefusal::Hsm(
             path.clone(),
             HsmError::Unavailable { retry_after_seconds: 30 },
@@ -182,6 +199,17 @@ impl Keyring {
             token: token.clone(),
             may_sign_generic: kms.names(path, KeyPurpose::Generic),
         })
+    }
+
+    /// A configured token.
+    pub fn token(&self, name: &str) -> Option<&Token> {
+        self.tokens.get(name)
+    }
+
+    /// The right to change a token, held until it is dropped.
+    pub async fn turn_to_change(&self, token: &Token) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        let turn = self.changing.get(token.name())?;
+        Some(Arc::clone(turn).lock_owned().await)
     }
 
     /// Finds an admitted key: exactly one private key on the token, with the public key that the
@@ -203,7 +231,7 @@ impl Keyring {
                     | HsmError::DeadlineMissed { .. }) => KeyRefusal::Hsm(path.clone(), error),
                 })?;
                 let found = key.public_key.spki_sha256();
-                if self.pin_of(&path).is_some_and(|pinned| pinned != found) {
+                if self.is_changed(&path, found) {
                     return Err(KeyRefusal::Changed(path));
                 }
                 Ok(Key::Hosted(HostedKey { path, key, token, may_sign_generic }))
@@ -214,6 +242,16 @@ impl Keyring {
     /// Remembers the pins that the ledger has made durable.
     pub fn pinned(&self, pins: impl IntoIterator<Item = (KeyPath, [u8; 32])>) {
         self.pins.lock().unwrap_or_else(PoisonError::into_inner).extend(pins);
+    }
+
+    /// Forgets a pin that the ledger has removed.
+    pub fn unpinned(&self, path: &KeyPath) {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
+    }
+
+    /// Whether the path is pinned to another public key than this.
+    pub fn is_changed(&self, path: &KeyPath, spki_sha256: [u8; 32]) -> bool {
+        self.pin_of(path).is_some_and(|pinned| pinned != spki_sha256)
     }
 
     /// Whether the path's public key is pinned already.
@@ -297,6 +335,11 @@ impl Key {
 }
 
 impl HostedKey {
+    /// Its token.
+    pub fn token(&self) -> &Token {
+        &self.token
+    }
+
     /// The configured name of its token.
     pub fn token_name(&self) -> &str {
         self.token.name()

@@ -17,8 +17,8 @@ pub use error::{BeginError, CreateError, LedgerError};
 use job::{Queue, WhenFull};
 pub use record::{
     Certificate, CertificateFilter, CertificateOrigin, CertificateStatus, EntryKind, IacaPin,
-    Intent, IntentId, KeptAnswer, KeyPin, KnownCertificate, NewEntry, OpenIntent, Outcome, Pinning,
-    RequestKey, Reservation, StoreEntry, StoredCopy, StoredResource,
+    Intent, IntentId, KeptAnswer, KeyChange, KeyPin, KnownCertificate, NewEntry, OpenIntent,
+    Outcome, PinChange, Pinning, RequestKey, Reservation, StoreEntry, StoredCopy, StoredResource,
 };
 use sql::{read, write};
 use sqlite::LedgerFile;
@@ -33,6 +33,7 @@ mod answers;
 mod error;
 mod inventory;
 mod job;
+mod keys;
 mod reader;
 mod record;
 mod sql;

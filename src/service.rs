@@ -8,6 +8,7 @@ pub mod issue;
 mod issuers;
 pub mod journal;
 mod key_errors;
+pub mod keys;
 mod recording;
 pub mod resources;
 mod signing;
@@ -43,6 +44,8 @@ pub struct Services {
     pub vical: VicalSettings,
     /// The service types that may be created over the API.
     pub features: Features,
+    /// Whether private keys may be imported into the HSM.
+    pub import_keys: bool,
     /// Requests with an Idempotency-Key.
     pub idempotency: Arc<Idempotency>,
 }

@@ -14,6 +14,8 @@ use chancery::{
 };
 use tokio::time::sleep;
 
+#[path = "hsm/changes.rs"]
+mod changes;
 #[path = "hsm/faults.rs"]
 mod faults;
 
@@ -114,6 +116,7 @@ impl SoftHsm {
             sessions: 2,
             queue_max: 10_000,
             sign_deadline_ms: 10_000,
+            generate_deadline_ms: 60_000,
             start_deadline_ms: 20_000,
             canary_seconds: 15,
             canary_label: None,

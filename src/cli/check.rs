@@ -1,6 +1,6 @@
 //! `chancery check`: what would keep the daemon from working, all of it.
 
-use std::{collections::BTreeMap, path::Path, process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use super::{fail, logging};
 use crate::{
@@ -8,11 +8,11 @@ use crate::{
     config::Config,
     domain::{
         key::{Digest, KeyType},
-        path::{KeyPath, ResourcePath},
-        tree::{Kms, ResourceTree},
+        tree::ResourceTree,
     },
     hsm::{CatalogueEntry, Token, TokenKey, TokenState},
     http,
+    keys::keys_of,
 };
 
 /// How long a token may take to start.
@@ -90,23 +90,6 @@ async fn check_keys(token: &Token, tree: &ResourceTree) -> Vec<String> {
         }
     }
     problems
-}
-
-/// The keys of a KMS: those of its table, and those on the token that its template leads to.
-fn keys_of<'a>(
-    kms_path: &ResourcePath,
-    kms: &Kms,
-    catalogue: &'a [CatalogueEntry],
-) -> BTreeMap<KeyPath, Vec<&'a CatalogueEntry>> {
-    let with_label = |label: &str| catalogue.iter().filter(|entry| entry.label == label).collect();
-    let tabled =
-        kms.labels.iter().map(|(id, label)| (KeyPath::of(kms_path, id), with_label(label)));
-    let templated = catalogue.iter().filter_map(|entry| {
-        let id = kms.template.key_of(kms_path, &entry.label)?;
-        let key = KeyPath::of(kms_path, &id);
-        (kms.label_of(&key) == entry.label).then(|| (key, with_label(&entry.label)))
-    });
-    tabled.chain(templated).collect()
 }
 
 async fn check_key(token: &Token, entries: &[&CatalogueEntry]) -> Result<KeyType, String> {

@@ -60,6 +60,7 @@ impl Check<'_> {
                 allow_empty: raw.vical.allow_empty.unwrap_or(false),
                 cose_tag: raw.vical.cose_tag.unwrap_or(false),
             },
+            import_keys: raw.dev.import_keys.unwrap_or(false),
             features: features(&raw.features),
             tokens,
             tree: self.tree(raw.organisations, raw.tenants, raw.services, &names),
@@ -185,6 +186,7 @@ impl Check<'_> {
             sessions: raw.sessions.unwrap_or(2),
             queue_max: raw.queue_max.unwrap_or(1_024),
             sign_deadline_ms: raw.sign_deadline_ms.unwrap_or(5_000),
+            generate_deadline_ms: raw.generate_deadline_ms.unwrap_or(60_000),
             start_deadline_ms: raw.start_deadline_ms.unwrap_or(10_000),
             canary_seconds: raw.canary_seconds.unwrap_or(15),
             canary_label: raw.canary_label,
@@ -195,6 +197,7 @@ impl Check<'_> {
             ("sessions", config.sessions as u64, 1..=1_024),
             ("queue_max", config.queue_max as u64, 1..=1_000_000),
             ("sign_deadline_ms", config.sign_deadline_ms, 100..=600_000),
+            ("generate_deadline_ms", config.generate_deadline_ms, 1_000..=600_000),
             ("start_deadline_ms", config.start_deadline_ms, 100..=600_000),
             ("canary_seconds", config.canary_seconds, 1..=3_600),
         ] {

@@ -27,6 +27,8 @@ pub(super) struct RawConfig {
     #[serde(default)]
     pub(super) vical: RawVical,
     #[serde(default)]
+    pub(super) dev: RawDev,
+    #[serde(default)]
     pub(super) features: RawFeatures,
     #[serde(default)]
     pub(super) tokens: Vec<RawToken>,
@@ -111,6 +113,11 @@ pub(super) struct RawVical {
 }
 
 #[derive(Deserialize, Default)]
+pub(super) struct RawDev {
+    pub(super) import_keys: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
 pub(super) struct RawFeatures {
     pub(super) kms: Option<bool>,
     pub(super) x509: Option<bool>,
@@ -129,6 +136,7 @@ pub(super) struct RawToken {
     pub(super) sessions: Option<usize>,
     pub(super) queue_max: Option<usize>,
     pub(super) sign_deadline_ms: Option<u64>,
+    pub(super) generate_deadline_ms: Option<u64>,
     pub(super) start_deadline_ms: Option<u64>,
     pub(super) canary_seconds: Option<u64>,
     pub(super) canary_label: Option<String>,

@@ -64,7 +64,7 @@ impl PublicJwk {
     }
 }
 
-/// The members of a JWK that matter, as text; what [`parse_public`] and the dev signer read.
+/// The members of a JWK that matter, as text; what [`parse_public`] and `keys` read.
 #[derive(Default)]
 pub struct JwkMembers {
     /// Key type.
@@ -102,7 +102,7 @@ impl PrivateJwk {
         Self(Box::new(members))
     }
 
-    /// The members, for the dev signer alone.
+    /// The members, for those who may read them: the dev signer, and the import of keys.
     pub fn members(&self) -> &JwkMembers {
         &self.0
     }

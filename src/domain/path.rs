@@ -130,6 +130,11 @@ impl KeyPath {
         self.0.as_str()
     }
 
+    /// The path as that of any resource.
+    pub fn to_resource(&self) -> ResourcePath {
+        self.0.clone()
+    }
+
     /// The path of the KMS service that holds the key.
     pub fn kms(&self) -> ResourcePath {
         let (kms, _) = self.0.0.rsplit_once('.').unwrap_or_default();

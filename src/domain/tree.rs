@@ -178,6 +178,12 @@ impl Kms {
         }
     }
 
+    /// Whether the key's label is told by the configuration, by table or template: such keys are
+    /// managed on the token.
+    pub fn adopts(&self, key: &KeyPath) -> bool {
+        self.labels.contains_key(&key.id()) || self.template != LabelTemplate::default()
+    }
+
     /// Whether the policy lets the key sign for `purpose`.
     pub fn allows(&self, key: &KeyPath, purpose: KeyPurpose) -> bool {
         self.policies.get(&key.id()).is_none_or(|purposes| purposes.contains(&purpose))

@@ -21,7 +21,7 @@ impl Catalogue {
             .map(|key| (key.spki_der(), key))
             .collect();
         let mut catalogue = Self::default();
-        for ListedKey { label, id, public_key } in keys {
+        for ListedKey { label, id, public_key, extractable } in keys {
             let public_key = match public_key {
                 Err(reason) => Err(tame(&reason)),
                 Ok(spki) => match known.get(spki.as_slice()) {
@@ -30,7 +30,7 @@ impl Catalogue {
                 },
             };
             catalogue.by_label.entry(label.clone()).or_default().push(catalogue.entries.len());
-            catalogue.entries.push(CatalogueEntry { label, id, public_key });
+            catalogue.entries.push(CatalogueEntry { label, id, public_key, extractable });
         }
         catalogue
     }
@@ -44,7 +44,7 @@ impl Catalogue {
             [] => Err(HsmError::Missing),
             [index] => match self.entries.get(*index) {
                 None => Err(HsmError::Missing),
-                Some(CatalogueEntry { label, id, public_key: Ok(key) }) => {
+                Some(CatalogueEntry { label, id, public_key: Ok(key), .. }) => {
                     Ok(TokenKey { label: label.clone(), id: id.clone(), public_key: key.clone() })
                 }
                 Some(CatalogueEntry { public_key: Err(reason), .. }) => {
@@ -53,6 +53,11 @@ impl Catalogue {
             },
             twins => Err(HsmError::Ambiguous { count: twins.len() }),
         }
+    }
+
+    /// Whether a key has the label or the id.
+    pub(super) fn holds(&self, label: &str, id: &[u8]) -> bool {
+        self.by_label.contains_key(label) || self.entries.iter().any(|entry| entry.id == id)
     }
 
     /// The key for canary signatures: the preferred one, else the cheapest that can sign.
@@ -87,11 +92,12 @@ mod tests {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
         let key = PublicKey::from_ec_point(KeyType::P256, pair.public_key().as_ref()).unwrap();
         let public_key = Ok(key.spki_der().to_vec());
-        ListedKey { label: label.to_owned(), id: vec![id], public_key }
+        ListedKey { label: label.to_owned(), id: vec![id], public_key, extractable: false }
     }
 
     fn broken(label: &str) -> ListedKey {
-        ListedKey { label: label.to_owned(), id: vec![], public_key: Err("unbound".to_owned()) }
+        let public_key = Err("unbound".to_owned());
+        ListedKey { label: label.to_owned(), id: vec![], public_key, extractable: true }
     }
 
     #[test]

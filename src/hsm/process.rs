@@ -20,6 +20,7 @@ use tokio::{
     sync::mpsc,
     time::{Instant, timeout},
 };
+use zeroize::Zeroizing;
 
 use super::{
     TokenConfig,
@@ -29,7 +30,7 @@ use super::{
         self, FROM_SIGNER_BYTES_MAX, FromSigner, Hello, PROTOCOL_VERSION, Request,
         TO_SIGNER_BYTES_MAX, ToSigner,
     },
-    supervisor::Canary,
+    supervisor::{Canary, ChangeReply},
 };
 
 /// Variables of the service manager that speak to the front alone (sd_notify(3), sd_listen_fds(3)).
@@ -72,6 +73,10 @@ pub(super) enum Errand {
     Canary(Canary),
     /// A new listing.
     Catalogue,
+    /// A listing that every signer makes after a change.
+    Relist,
+    /// A change of the token.
+    Change(ChangeReply),
 }
 
 /// See the module. Dropping it kills the process.
@@ -87,7 +92,7 @@ pub(super) struct Signer {
     /// By message id.
     pub(super) owed: BTreeMap<u64, Owed>,
     child: Child,
-    outbox: mpsc::Sender<Vec<u8>>,
+    outbox: mpsc::Sender<Zeroizing<Vec<u8>>>,
     next_message: u64,
 }
 
@@ -138,7 +143,7 @@ impl Signer {
             sessions: config.sessions,
         });
         let hello = protocol::encode(&hello, TO_SIGNER_BYTES_MAX)?;
-        outbox.try_send(hello).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        outbox.try_send(Zeroizing::new(hello)).map_err(|_| io::ErrorKind::BrokenPipe)?;
         Ok(Self {
             id,
             pid,
@@ -162,9 +167,13 @@ impl Signer {
         patience: Duration,
     ) -> Result<(), Box<Errand>> {
         let id = self.next_message;
+        let is_secret = matches!(request, Request::Change(_));
         let message = ToSigner::Request { id, request };
-        let sent = protocol::encode(&message, TO_SIGNER_BYTES_MAX)
-            .is_ok_and(|frame| self.outbox.try_send(frame).is_ok());
+        let frame = match is_secret {
+            true => protocol::encode_secret(&message, TO_SIGNER_BYTES_MAX),
+            false => protocol::encode(&message, TO_SIGNER_BYTES_MAX).map(Zeroizing::new),
+        };
+        let sent = frame.is_ok_and(|frame| self.outbox.try_send(frame).is_ok());
         if !sent {
             return Err(Box::new(errand));
         }
@@ -183,9 +192,29 @@ impl Signer {
         self.owed.values().any(|owed| matches!(owed.errand, Errand::Canary(_)))
     }
 
-    /// When it will count as frozen.
+    /// Whether it owes a change of the token.
+    pub(super) fn is_changing(&self) -> bool {
+        self.change().is_some()
+    }
+
+    /// When it will count as frozen. While it changes the token, nothing else that it owes counts:
+    /// a module may well do one thing at a time.
     pub(super) fn patience_until(&self) -> Option<Instant> {
-        self.owed.values().map(|owed| owed.patience_until).min()
+        match self.change() {
+            Some(change) => Some(change.patience_until),
+            None => self.owed.values().map(|owed| owed.patience_until).min(),
+        }
+    }
+
+    /// What was kept waiting by a change gets its time now.
+    pub(super) fn be_patient(&mut self, until: Instant) {
+        for owed in self.owed.values_mut() {
+            owed.patience_until = owed.patience_until.max(until);
+        }
+    }
+
+    fn change(&self) -> Option<&Owed> {
+        self.owed.values().find(|owed| matches!(owed.errand, Errand::Change(_)))
     }
 
     /// Ends the process: by SIGKILL at once, or, with some `grace`, by closing the socket first.
@@ -237,7 +266,7 @@ async fn read(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<FromSigner> {
     protocol::decode(&content)
 }
 
-async fn speak(mut writer: OwnedWriteHalf, mut messages: mpsc::Receiver<Vec<u8>>) {
+async fn speak(mut writer: OwnedWriteHalf, mut messages: mpsc::Receiver<Zeroizing<Vec<u8>>>) {
     while let Some(frame) = messages.recv().await {
         // A broken socket shows at the reading side too, and is acted on there.
         if writer.write_all(&frame).await.is_err() {

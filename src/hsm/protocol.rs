@@ -7,12 +7,13 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use zeroize::Zeroizing;
 
-use super::fault::Fault;
+use super::{fault::Fault, orders::KeyOrder};
 use crate::domain::key::{Signature, SignatureAlgorithm};
 
 /// Raised whenever a message changes: after an upgrade on disk, an old front meets a new signer.
-pub(super) const PROTOCOL_VERSION: u32 = 1;
+pub(super) const PROTOCOL_VERSION: u32 = 2;
 /// Largest message to a signer, in octets.
 pub(super) const TO_SIGNER_BYTES_MAX: usize = 16 * 1024;
 /// Largest message from a signer, in octets: the listing of a full token.
@@ -58,6 +59,8 @@ pub(super) enum Request {
     Catalogue,
     /// Sign a digest.
     Sign(SignOrder),
+    /// Change what lies on the token. The front sends one of these at a time to a token.
+    Change(KeyOrder),
 }
 
 /// One signature; the key is named threefold, so that no other can slip in.
@@ -117,6 +120,8 @@ pub(super) struct ListedKey {
     pub(super) id: Vec<u8>,
     /// `SubjectPublicKeyInfo` in DER, or why the key cannot be used.
     pub(super) public_key: Result<Vec<u8>, String>,
+    /// `CKA_EXTRACTABLE`; true also where the token does not say.
+    pub(super) extractable: bool,
 }
 
 /// What came of a request.
@@ -128,8 +133,27 @@ pub(super) enum Answer {
     Missing,
     /// To [`Request::Catalogue`].
     Listed(Vec<ListedKey>),
+    /// To [`Request::Change`].
+    Changed(KeyAnswer),
     /// To any.
     Failed(Fault),
+}
+
+/// What came of a change.
+#[derive(Serialize, Deserialize)]
+pub(super) enum KeyAnswer {
+    /// The key is there, is what was asked for, and has signed.
+    Made(ListedKey),
+    /// The key is gone.
+    Destroyed,
+    /// There was no such key, or not exactly one.
+    Missing,
+    /// Label or `CKA_ID` are in use; nothing was changed.
+    Taken,
+    /// The token cannot do it, in words that fit behind "does not support"; nothing was changed.
+    Unsupported(String),
+    /// The token made something else; what became of it, in words for the operator.
+    Rejected(String),
 }
 
 /// A message as one frame.
@@ -137,11 +161,31 @@ pub(super) enum Answer {
 /// # Errors
 /// `InvalidData` when the message is longer than `bytes_max`.
 pub(super) fn encode<T: Serialize>(message: &T, bytes_max: usize) -> io::Result<Vec<u8>> {
-    let frame = postcard::to_extend(message, vec![0; 4]).map_err(invalid)?;
+    encode_into(Vec::new(), message, bytes_max)
+}
+
+/// A message that may hold a private key, as one frame that is wiped after use.
+///
+/// # Errors
+/// `InvalidData` when the message is longer than `bytes_max`.
+pub(super) fn encode_secret<T: Serialize>(
+    message: &T,
+    bytes_max: usize,
+) -> io::Result<Zeroizing<Vec<u8>>> {
+    // All the room at once: a vector that grows leaves copies behind.
+    encode_into(Vec::with_capacity(bytes_max + 4), message, bytes_max).map(Zeroizing::new)
+}
+
+fn encode_into<T: Serialize>(
+    mut frame: Vec<u8>,
+    message: &T,
+    bytes_max: usize,
+) -> io::Result<Vec<u8>> {
+    frame.extend_from_slice(&[0; 4]);
+    let mut frame = postcard::to_extend(message, frame).map_err(invalid)?;
     let length = frame.len() - 4;
     match u32::try_from(length) {
         Ok(prefix) if length <= bytes_max => {
-            let mut frame = frame;
             frame[..4].copy_from_slice(&prefix.to_be_bytes());
             Ok(frame)
         }
@@ -186,7 +230,7 @@ pub(super) fn read<T: DeserializeOwned>(
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(error),
     }
-    let mut content = vec![0; announced_length(prefix, bytes_max)?];
+    let mut content = Zeroizing::new(vec![0; announced_length(prefix, bytes_max)?]);
     reader.read_exact(&mut content)?;
     decode(&content).map(Some)
 }

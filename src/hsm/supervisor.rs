@@ -4,6 +4,7 @@
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 use backoff::Backoff;
+use changes::{Changes, Relists};
 use refresh::Refresh;
 use starting::Starting;
 use tokio::{
@@ -14,18 +15,20 @@ use tokio::{
 use super::{
     HsmError, TokenConfig,
     jobs::{Job, Queue},
-    process::{Errand, Event, Signer},
+    process::{Ending, Errand, Event, Signer},
     protocol::Request,
 };
 
 mod answers;
 mod backoff;
 mod canary;
+mod changes;
 mod published;
 mod refresh;
 mod starting;
 
 pub(super) use canary::Canary;
+pub(super) use changes::{Change, ChangeReply, Changed};
 pub(super) use published::Published;
 
 /// Time for a signer to end in order.
@@ -41,6 +44,10 @@ pub(super) enum Order {
     Sign(Job),
     /// A listing of the token that begins after this.
     Refresh(oneshot::Sender<Result<(), HsmError>>),
+    /// A change of the token.
+    Change(Change),
+    /// A listing by every signer that begins after this.
+    Relist(oneshot::Sender<Result<(), HsmError>>),
     /// Nothing but a token that is back soon.
     Wanted,
     /// A signature with the key of this SPKI hash did not verify.
@@ -76,6 +83,8 @@ pub(super) fn start(
         credential_fault: None,
         queue: Queue::default(),
         refresh: Refresh::new(now),
+        changes: Changes::default(),
+        relists: Relists::default(),
         canary_at: now,
         makers: HashMap::new(),
         signers_started: 0,
@@ -99,6 +108,8 @@ struct Supervisor {
     credential_fault: Option<String>,
     queue: Queue,
     refresh: Refresh,
+    changes: Changes,
+    relists: Relists,
     canary_at: Instant,
     /// Which signer made the last signature with a key, by SPKI hash.
     makers: HashMap<[u8; 32], u64>,
@@ -119,6 +130,8 @@ impl Supervisor {
             self.refuse_if_hopeless(now);
             self.refresh_if_due(now);
             self.canaries_if_due(now);
+            self.relist_if_wanted();
+            self.change_if_due(now);
             self.dispatch(now);
             if self.stopping.is_some() && self.is_idle() {
                 return self.stop().await;
@@ -149,6 +162,18 @@ impl Supervisor {
                 self.refresh.wait(reply);
                 self.demand();
             }
+            Order::Change(change) if self.stopping.is_some() => {
+                let unavailable = HsmError::Unavailable { retry_after_seconds: 1 };
+                let _ = change.reply.send(Changed::NotAsked(unavailable));
+            }
+            Order::Change(change) => {
+                self.changes.push(change, self.config.queue_max.max(1));
+                self.demand();
+            }
+            Order::Relist(reply) => {
+                self.relists.wait(reply);
+                self.demand();
+            }
             Order::Wanted => self.demand(),
             Order::BadSignature(key) => {
                 let maker = self.makers.remove(&key);
@@ -172,9 +197,10 @@ impl Supervisor {
         }
     }
 
-    /// Gives waiting signatures to the signers that owe least. One that has been silent for half of
-    /// its patience gets no more: when an HSM hangs, its signers freeze one shortly after the other,
-    /// and the second must not cost what was taken back from the first.
+    /// Gives waiting signatures to the signers that owe least, to one that changes the token last. One
+    /// that has been silent for half of its patience gets no more: when an HSM hangs, its signers
+    /// freeze one shortly after the other, and the second must not cost what was taken back from the
+    /// first.
     fn dispatch(&mut self, now: Instant) {
         self.queue.expire(now);
         let hopeful = now + self.patience() / 2;
@@ -186,13 +212,13 @@ impl Supervisor {
                 .filter(|(_, signer)| signer.patience_until().is_none_or(|until| until > hopeful))
                 .map(|(at, signer)| (at, signer.jobs(), 2 * signer.sessions))
                 .filter(|(_, owed, most)| owed < most)
-                .min_by_key(|(_, owed, _)| *owed);
+                .min_by_key(|(at, owed, _)| (self.up[*at].is_changing(), *owed));
             let Some((at, ..)) = free else { return };
             let Some(job) = self.queue.pop(now) else { return };
             let request = Request::Sign(job.order.clone());
             let patience = self.patience();
             if let Err(errand) = self.up[at].ask(request, Errand::Job(job), patience) {
-                self.take_back(vec![*errand]);
+                self.take_back(vec![*errand], None);
                 self.lose(at, "it takes no more messages");
             }
         }
@@ -221,19 +247,22 @@ impl Supervisor {
         let owed = signer.owed.len();
         tracing::error!(token, pid, cause, owed, action = "kill and respawn", "signer lost");
         let id = signer.id;
-        let (_, errands) = signer.end(Duration::ZERO, &self.config.name);
-        self.take_back(errands);
+        let (ending, errands) = signer.end(Duration::ZERO, &self.config.name);
+        self.take_back(errands, Some(ending));
         self.refresh.lost(id);
+        self.relists.done(id, false);
         self.backoff.lost(Instant::now(), lived);
         self.publish();
     }
 
-    fn take_back(&mut self, errands: Vec<Errand>) {
+    /// `ending` is there when the signer that owed them is being killed.
+    fn take_back(&mut self, errands: Vec<Errand>, mut ending: Option<Ending>) {
         // Each goes to the front of the queue: the youngest first, so that the oldest leads.
         for errand in errands.into_iter().rev() {
             match errand {
                 Errand::Job(job) => self.queue.give_back(job),
-                Errand::Canary(_) | Errand::Catalogue => {}
+                Errand::Change(reply) => reply.lost(&mut ending),
+                Errand::Canary(_) | Errand::Catalogue | Errand::Relist => {}
             }
         }
     }
@@ -251,6 +280,8 @@ impl Supervisor {
         };
         self.queue.refuse_all(retry_after);
         self.refresh.refuse_all(retry_after);
+        self.changes.refuse_all(retry_after);
+        self.relists.refuse_all(retry_after);
     }
 
     fn next_wake(&self, now: Instant) -> Instant {
@@ -259,10 +290,11 @@ impl Supervisor {
         let refresh = self.refresh.due_at().filter(|_| !self.up.is_empty());
         let canary = (!self.up.is_empty()).then_some(self.canary_at);
         let starting = self.starting.as_ref().map(|starting| starting.until);
+        let change = self.changes.until();
         self.up
             .iter()
             .filter_map(Signer::patience_until)
-            .chain([start, refresh, canary, starting].into_iter().flatten())
+            .chain([start, refresh, canary, starting, change].into_iter().flatten())
             .min()
             .unwrap_or(now + Duration::from_secs(3_600))
     }
@@ -274,7 +306,9 @@ impl Supervisor {
     }
 
     fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.up.iter().all(|signer| signer.jobs() == 0)
+        self.queue.is_empty()
+            && self.changes.is_empty()
+            && self.up.iter().all(|signer| signer.jobs() == 0 && !signer.is_changing())
     }
 
     async fn stop(mut self) {

@@ -11,8 +11,9 @@ use super::{
     CatalogueEntry, HsmError, TokenConfig, TokenKey, TokenState,
     catalogue::Catalogue,
     jobs::Job,
+    orders::KeyOrder,
     protocol::SignOrder,
-    supervisor::{self, Order, Published},
+    supervisor::{self, Change, Changed, Order, Published},
 };
 use crate::domain::key::{Digest, Signature};
 
@@ -28,6 +29,8 @@ struct Inner {
     name: String,
     sign_deadline: Duration,
     canary_age_max: Duration,
+    generate_deadline: Duration,
+    start_deadline: Duration,
     orders: mpsc::Sender<Order>,
     published: watch::Receiver<Published>,
 }
@@ -40,8 +43,18 @@ impl Token {
         let name = config.name.clone();
         let sign_deadline = Duration::from_millis(config.sign_deadline_ms);
         let canary_age_max = Duration::from_secs(config.canary_seconds.max(1));
+        let generate_deadline = Duration::from_millis(config.generate_deadline_ms);
+        let start_deadline = Duration::from_millis(config.start_deadline_ms);
         let published = supervisor::start(config, signer_program, inbox);
-        Self(Arc::new(Inner { name, sign_deadline, canary_age_max, orders, published }))
+        Self(Arc::new(Inner {
+            name,
+            sign_deadline,
+            generate_deadline,
+            start_deadline,
+            canary_age_max,
+            orders,
+            published,
+        }))
     }
 
     /// Our name for the token.
@@ -91,6 +104,19 @@ impl Token {
     pub async fn list(&self) -> Result<Vec<CatalogueEntry>, HsmError> {
         self.refresh().await?;
         Ok(self.catalogue().entries().to_vec())
+    }
+
+    /// Whether a key had the label or the `CKA_ID` when the token was last listed.
+    pub fn holds(&self, label: &str, id: &[u8]) -> bool {
+        self.catalogue().holds(label, id)
+    }
+
+    /// Whether the private half of a key may leave the token, as the last listing has it; true where
+    /// the token does not say.
+    pub fn is_extractable(&self, key: &TokenKey) -> bool {
+        let catalogue = self.catalogue();
+        let mut entries = catalogue.entries().iter();
+        entries.find(|entry| entry.label == key.label).is_none_or(|entry| entry.extractable)
     }
 
     /// A signature over `digest` in the form of X.509, within `sign_deadline_ms`. It is not verified
@@ -144,7 +170,7 @@ impl Token {
         }
     }
 
-    fn catalogue(&self) -> Arc<Catalogue> {
+    pub(super) fn catalogue(&self) -> Arc<Catalogue> {
         Arc::clone(&self.0.published.borrow().catalogue)
     }
 
@@ -152,6 +178,30 @@ impl Token {
         let (reply, answer) = oneshot::channel();
         self.order(Order::Refresh(reply))?;
         match timeout(self.0.sign_deadline, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(HsmError::Unavailable { retry_after_seconds: 1 }),
+            Err(_) => Err(HsmError::DeadlineMissed { retry_after_seconds: 1 }),
+        }
+    }
+
+    /// Has one signer change the token.
+    pub(super) async fn change(&self, order: KeyOrder) -> Changed {
+        let deadline = Instant::now() + self.0.generate_deadline;
+        let (reply, answer) = oneshot::channel();
+        match self.order(Order::Change(Change { order, deadline, reply })) {
+            Err(error) => Changed::NotAsked(error),
+            // The supervisor keeps the deadlines, before the change is begun and after.
+            Ok(()) => answer
+                .await
+                .unwrap_or(Changed::Lost(HsmError::Unavailable { retry_after_seconds: 1 })),
+        }
+    }
+
+    /// Has every signer list the token, now. Waits for a signer that is just being started.
+    pub(super) async fn relist(&self) -> Result<(), HsmError> {
+        let (reply, answer) = oneshot::channel();
+        self.order(Order::Relist(reply))?;
+        match timeout(2 * self.0.start_deadline, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(HsmError::Unavailable { retry_after_seconds: 1 }),
             Err(_) => Err(HsmError::DeadlineMissed { retry_after_seconds: 1 }),

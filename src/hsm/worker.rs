@@ -19,18 +19,23 @@ use keeper::{Errand, Keeper};
 
 use super::{
     fault::{Class, Fault},
+    orders::KeyOrder,
     protocol::{
         self, Answer, FROM_SIGNER_BYTES_MAX, FromSigner, Hello, PROTOCOL_VERSION, Request,
         SignOrder, TO_SIGNER_BYTES_MAX, ToSigner,
     },
 };
 
+mod attributes;
 mod classify;
 mod convert;
 mod keeper;
 mod listing;
 mod module;
+mod proof;
 mod signing;
+mod smith;
+mod templates;
 
 /// Signatures that may wait for a session here; the front sends far fewer.
 const JOBS_QUEUED_MAX: usize = 1024;
@@ -39,6 +44,9 @@ const SHUTDOWN_MS: u64 = 2_000;
 
 /// A signature that was asked for, with the id of the message.
 type Job = (u64, SignOrder);
+
+/// A change that was asked for, with the id of the message.
+type Change = (u64, KeyOrder);
 
 /// Serves the socket on standard input until it closes: the life of a signer process.
 ///
@@ -77,12 +85,13 @@ fn serve(mut socket: UnixStream) -> io::Result<()> {
         }
     };
     let (jobs, jobs_queue) = mpsc::sync_channel(JOBS_QUEUED_MAX);
+    let (changes, changes_queue) = mpsc::channel();
     let (errands, errands_queue) = mpsc::channel();
     let (ending, ended) = mpsc::channel::<()>();
     let keeper_errands = errands.clone();
     // Loading a module may hang; this thread must go on reading to see the end of the socket.
     thread::Builder::new().name("keeper".to_owned()).spawn(move || {
-        keep(&hello, &outbox, jobs_queue, keeper_errands, &errands_queue);
+        keep(&hello, &outbox, jobs_queue, changes_queue, keeper_errands, &errands_queue);
         drop(ending);
     })?;
     while let Ok(Some(message)) = protocol::read(&mut socket, TO_SIGNER_BYTES_MAX) {
@@ -93,13 +102,16 @@ fn serve(mut socket: UnixStream) -> io::Result<()> {
             ToSigner::Request { id, request: Request::Catalogue } => {
                 errands.send(Errand::Catalogue { id }).is_ok()
             }
+            ToSigner::Request { id, request: Request::Change(order) } => {
+                changes.send((id, order)).is_ok()
+            }
             ToSigner::Hello(_) => false,
         };
         if !taken {
             break;
         }
     }
-    drop((jobs, errands));
+    drop((jobs, changes, errands));
     match ended.recv_timeout(Duration::from_millis(SHUTDOWN_MS)) {
         Err(RecvTimeoutError::Timeout) => die(),
         Ok(()) | Err(RecvTimeoutError::Disconnected) => Ok(()),
@@ -111,6 +123,7 @@ fn keep(
     hello: &Hello,
     outbox: &Outbox,
     jobs: mpsc::Receiver<Job>,
+    changes: mpsc::Receiver<Change>,
     errands: mpsc::Sender<Errand>,
     errands_queue: &mpsc::Receiver<Errand>,
 ) {
@@ -128,10 +141,12 @@ fn keep(
             thread::Builder::new().name("signing".to_owned()).spawn(move || bench.work(&jobs))
         })
         .collect();
-    drop((jobs, errands));
+    let smith = keeper.smith(errands, outbox.clone());
+    let smith = thread::Builder::new().name("smith".to_owned()).spawn(move || smith.work(&changes));
+    drop(jobs);
     outbox.send(&FromSigner::Ready(ready));
     keeper.serve(errands_queue, outbox);
-    for thread in threads.into_iter().flatten() {
+    for thread in threads.into_iter().chain([smith]).flatten() {
         let _ = thread.join();
     }
     keeper.close();

@@ -2,6 +2,7 @@
 
 mod inventory;
 mod issuance;
+mod keys;
 mod resources;
 mod stores;
 mod vical;
@@ -11,9 +12,16 @@ use super::{public::PublicRoute, route::Route};
 
 /// All routes below `/v1`.
 pub(super) fn routes() -> impl Iterator<Item = &'static Route> {
-    [resources::ROUTES, issuance::ROUTES, inventory::ROUTES, stores::ROUTES, vical::ROUTES]
-        .into_iter()
-        .flatten()
+    [
+        resources::ROUTES,
+        keys::ROUTES,
+        issuance::ROUTES,
+        inventory::ROUTES,
+        stores::ROUTES,
+        vical::ROUTES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Those that need no grant.

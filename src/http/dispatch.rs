@@ -248,7 +248,7 @@ async fn record_refusal(
 ) {
     let is_refusal =
         problem.status().is_client_error() || problem.status() == StatusCode::INTERNAL_SERVER_ERROR;
-    if request.method() != Method::POST || !is_refusal {
+    if request.method().is_safe() || !is_refusal {
         return;
     }
     let refusal = journal::Refusal {

@@ -18,6 +18,9 @@ pub(super) fn health(services: &Services, compat_login: bool) -> HttpResponse {
     if dev {
         warnings.push("--dev: private JWKs are accepted as signing keys");
     }
+    if services.import_keys {
+        warnings.push("dev.import_keys: private keys may be imported into the HSM");
+    }
     if compat_login {
         warnings.push("compat.login: there is a login, and it grants nothing");
     }

@@ -12,6 +12,7 @@ pub mod generic;
 pub mod iaca;
 pub mod inventory;
 pub mod key;
+pub mod kms;
 pub mod name;
 pub mod resource;
 pub mod store;

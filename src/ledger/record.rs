@@ -85,6 +85,32 @@ pub struct KeyPin {
     pub first_seen: Timestamp,
 }
 
+/// A change of a key that was begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyChange {
+    /// The key.
+    pub path: KeyPath,
+    /// `generate`, `import` or `delete`.
+    pub operation: String,
+    /// Who asked.
+    pub client: String,
+    /// The request's id.
+    pub request_id: String,
+    /// When.
+    pub begun_at: Timestamp,
+}
+
+/// What a change means for the pin of its path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PinChange {
+    /// Nothing.
+    None,
+    /// The path stands for this key from now on, whatever it stood for before.
+    Set(KeyPin),
+    /// The path stands for no key; the next one under it is pinned anew.
+    Remove,
+}
+
 /// The one IACA that a key may be described as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IacaPin {

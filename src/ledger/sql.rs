@@ -5,6 +5,7 @@
 
 pub(super) mod answers;
 pub(super) mod inventory;
+pub(super) mod keys;
 pub(super) mod read;
 pub(super) mod schema;
 pub(super) mod stores;

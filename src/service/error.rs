@@ -98,6 +98,8 @@ pub enum DuplicateKind {
     Tenant,
     /// A service.
     Service,
+    /// A key.
+    Key,
     /// An entry of a store.
     StoredCertificate,
     /// A published VICAL.
@@ -110,6 +112,7 @@ impl DuplicateKind {
         match self {
             Self::Tenant => "tenant",
             Self::Service => "service",
+            Self::Key => "key",
             Self::StoredCertificate => "x509-certificate",
             Self::VicalVersion => "vical-version",
         }

@@ -6,7 +6,7 @@ use super::signing::hex;
 use crate::{
     audit::{AuditRecord, EntryKind},
     domain::time::Timestamp,
-    ledger::{Ledger, LedgerError, OpenIntent},
+    ledger::{Ledger, LedgerError, OpenIntent, PinChange},
 };
 
 /// Aborts the intents that a crash left open. Whether the HSM signed cannot be known, so each is
@@ -42,12 +42,49 @@ pub async fn abort_open_intents(
     Ok(())
 }
 
+/// Ends the changes of keys that a crash left open. Whether the HSM made or destroyed the key is for
+/// the token to tell: what it holds is found under its path.
+///
+/// # Errors
+/// [`LedgerError`] when the ledger does not take it; the daemon must not start then.
+pub async fn end_open_key_changes(ledger: &Ledger, now: Timestamp) -> Result<(), LedgerError> {
+    for change in ledger.open_key_changes().await? {
+        tracing::warn!(
+            key = %change.path,
+            operation = change.operation,
+            request_id = change.request_id,
+            alarm = "key-unresolved",
+            "a crash left a change of a key open; look for the key on its token"
+        );
+        let record = AuditRecord::new(
+            EntryKind::KeyUnresolved,
+            now,
+            Some(&change.request_id),
+            Some(&change.client),
+            Some(change.path.kms().as_str()),
+            json!({
+                "reason": "the daemon ended before the outcome was recorded",
+                "operation": change.operation,
+                "keyPath": change.path.as_str(),
+            }),
+        );
+        ledger.end_key_change(change, PinChange::None, record).await?;
+    }
+    Ok(())
+}
+
 /// Records the start and its flags.
 ///
 /// # Errors
 /// [`LedgerError`] when the ledger does not take it; the daemon must not start then.
-pub async fn started(ledger: &Ledger, dev: bool, now: Timestamp) -> Result<(), LedgerError> {
-    let detail = json!({ "version": env!("CARGO_PKG_VERSION"), "dev": dev });
+pub async fn started(
+    ledger: &Ledger,
+    dev: bool,
+    import_keys: bool,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let version = env!("CARGO_PKG_VERSION");
+    let detail = json!({ "version": version, "dev": dev, "importKeys": import_keys });
     ledger.append(AuditRecord::new(EntryKind::Started, now, None, None, None, detail)).await?;
     Ok(())
 }

@@ -1,9 +1,12 @@
 //! What callers are told about keys, tokens and the ledger. What an operator needs is logged here.
 
-use super::error::{Error, Invalid};
+use super::error::{DuplicateKind, Error, Invalid};
 use crate::{
-    domain::request::{KeyDescriptor, KeySource},
-    hsm::HsmError,
+    domain::{
+        path::KeyPath,
+        request::{KeyDescriptor, KeySource},
+    },
+    hsm::{ChangeError, HsmError},
     keys::KeyRefusal,
     ledger::LedgerError,
 };
@@ -44,8 +47,18 @@ pub(super) fn refused(descriptor: &KeyDescriptor, refusal: KeyRefusal) -> Error 
             message: format!("key {key} may not sign profile {purpose}"),
             field: Some(key_field),
         },
+        refusal @ (KeyRefusal::Missing(_)
+        | KeyRefusal::Ambiguous(_)
+        | KeyRefusal::Changed(_)
+        | KeyRefusal::Hsm(..)) => not_usable(refusal, Some(key_field)),
+    }
+}
+
+/// A key that the token does not have as it should; `field` is the member that names it, if one does.
+pub(super) fn not_usable(refusal: KeyRefusal, field: Option<String>) -> Error {
+    match refusal {
         KeyRefusal::Missing(key) => {
-            Error::NotFound { message: format!("key {key} not found"), field: Some(key_field) }
+            Error::NotFound { message: format!("key {key} not found"), field }
         }
         KeyRefusal::Ambiguous(key) => {
             tracing::error!(%key, "several private keys answer to one key path; remove all but one");
@@ -68,6 +81,11 @@ pub(super) fn refused(descriptor: &KeyDescriptor, refusal: KeyRefusal) -> Error 
             tracing::warn!(%key, %error, "key not available");
             signing(error)
         }
+        KeyRefusal::PrivateJwk
+        | KeyRefusal::Jwk(_)
+        | KeyRefusal::PublicCannotSign
+        | KeyRefusal::NotAttached { .. }
+        | KeyRefusal::Policy(..) => Error::Internal("a refusal of another kind".to_owned()),
     }
 }
 
@@ -91,6 +109,63 @@ pub(super) fn signing(error: HsmError) -> Error {
         HsmError::Unavailable { retry_after_seconds } => signing_unavailable(retry_after_seconds),
         HsmError::Missing | HsmError::Ambiguous { .. } | HsmError::Unusable { .. } => {
             signing_unavailable(OPERATOR_RETRY_SECONDS)
+        }
+    }
+}
+
+/// A change of a key that did not come about, or may not have.
+pub(super) fn change(key: &KeyPath, error: ChangeError) -> Error {
+    match error {
+        ChangeError::Taken => {
+            Error::Duplicate { target: key.to_resource(), kind: DuplicateKind::Key, field: None }
+        }
+        ChangeError::Missing => {
+            Error::NotFound { message: format!("key {key} not found"), field: None }
+        }
+        ChangeError::Unsupported(what) => {
+            Invalid::body(format!("the token does not support {what}")).into()
+        }
+        ChangeError::Rejected(reason) => {
+            tracing::error!(%key, reason, "the HSM did not do as it was asked");
+            Error::Unavailable {
+                message: "the HSM did not make the key that was asked for; an operator must \
+                          resolve it"
+                    .to_owned(),
+                retry_after_seconds: OPERATOR_RETRY_SECONDS,
+            }
+        }
+        ChangeError::Failed(error) => {
+            tracing::warn!(%key, %error, "a key was not changed");
+            let retry_after_seconds = retry_after_seconds(&error);
+            Error::Unavailable {
+                message: format!(
+                    "the HSM is unavailable and the key was not changed; try again in \
+                     {retry_after_seconds} s"
+                ),
+                retry_after_seconds,
+            }
+        }
+        ChangeError::Unknown(error) => {
+            tracing::error!(%key, %error, alarm = "key-unresolved", "what became of a key is unknown");
+            let retry_after_seconds = retry_after_seconds(&error);
+            Error::Unavailable {
+                message: format!(
+                    "the HSM did not answer, and whether the key was changed is not known; look for \
+                     it in {retry_after_seconds} s"
+                ),
+                retry_after_seconds,
+            }
+        }
+    }
+}
+
+fn retry_after_seconds(error: &HsmError) -> u64 {
+    match error {
+        HsmError::Busy { retry_after_seconds }
+        | HsmError::DeadlineMissed { retry_after_seconds }
+        | HsmError::Unavailable { retry_after_seconds } => *retry_after_seconds,
+        HsmError::Missing | HsmError::Ambiguous { .. } | HsmError::Unusable { .. } => {
+            OPERATOR_RETRY_SECONDS
         }
     }
 }

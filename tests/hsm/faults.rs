@@ -6,14 +6,14 @@ use std::fs;
 use super::*;
 
 /// A SoftHSM with one key behind the shim.
-struct Shimmed {
-    hsm: SoftHsm,
+pub(super) struct Shimmed {
+    pub(super) hsm: SoftHsm,
     module: PathBuf,
-    control: PathBuf,
+    pub(super) control: PathBuf,
 }
 
 impl Shimmed {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let hsm = SoftHsm::new(name);
         hsm.keygen("key", "EC:prime256v1", "01");
         let (source, module) = (hsm.directory.join("shim.c"), hsm.directory.join("shim.so"));
@@ -26,7 +26,7 @@ impl Shimmed {
     }
 
     /// One session, so that the next signature meets the next fault.
-    fn config(&self) -> TokenConfig {
+    pub(super) fn config(&self) -> TokenConfig {
         let mut config =
             TokenConfig { sessions: 1, module: self.module.clone(), ..self.hsm.config() };
         let control = self.control.to_str().unwrap().to_owned();
@@ -34,30 +34,30 @@ impl Shimmed {
         config
     }
 
-    async fn start(&self) -> (Token, TokenKey) {
+    pub(super) async fn start(&self) -> (Token, TokenKey) {
         let token = started(self.config()).await;
         let key = token.find("key").await.unwrap();
         fs::write(self.control.join("trace"), "").unwrap();
         (token, key)
     }
 
-    fn tell(&self, name: &str, code: u64) {
+    pub(super) fn tell(&self, name: &str, code: u64) {
         let (draft, told) = (self.control.join("draft"), self.control.join(name));
         fs::write(&draft, format!("{code:x}")).unwrap();
         fs::rename(draft, told).unwrap();
     }
 
-    fn calls(&self, function: &str) -> usize {
+    pub(super) fn calls(&self, function: &str) -> usize {
         let trace = fs::read_to_string(self.control.join("trace")).unwrap();
         trace.lines().filter(|line| *line == function).count()
     }
 }
 
 const GENERAL_ERROR: u64 = 0x05;
-const FUNCTION_FAILED: u64 = 0x06;
-const DEVICE_ERROR: u64 = 0x30;
+pub(super) const FUNCTION_FAILED: u64 = 0x06;
+pub(super) const DEVICE_ERROR: u64 = 0x30;
 const DEVICE_MEMORY: u64 = 0x31;
-const MECHANISM_INVALID: u64 = 0x70;
+pub(super) const MECHANISM_INVALID: u64 = 0x70;
 const OBJECT_HANDLE_INVALID: u64 = 0x82;
 const PIN_INCORRECT: u64 = 0xa0;
 const SESSION_COUNT: u64 = 0xb1;

@@ -3,6 +3,10 @@
  * $CHANCERY_SHIM/<Function> holds a hexadecimal CKR_ code: the next call of that function returns it,
  * once. $CHANCERY_SHIM/{logout,flip,hang}: the next C_SignInit logs the process out first, the next
  * C_Sign returns a signature with a wrong bit, every C_Sign blocks for as long as the file is there.
+ * $CHANCERY_SHIM/{lie,late,slow}: the attribute of that hexadecimal type is shown with its first octet
+ * flipped, for as long as the file is there; the next C_GenerateKeyPair or C_DestroyObject does its
+ * work and then returns that code, or blocks after it when the code is 0; every C_GenerateKeyPair waits
+ * before it works for as long as the file is there.
  * Calls are noted in $CHANCERY_SHIM/trace.
  */
 #include <dlfcn.h>
@@ -16,7 +20,8 @@ typedef unsigned long rv;
 typedef rv (*fn)();
 struct list { unsigned char version[2]; fn functions[68]; };
 enum { INITIALIZE = 0, FINALIZE = 1, GET_TOKEN_INFO = 6, OPEN_SESSION = 12, CLOSE_SESSION = 13,
-       LOGIN = 18, LOGOUT = 19, FIND_INIT = 26, SIGN_INIT = 42, SIGN = 43 };
+       LOGIN = 18, LOGOUT = 19, CREATE = 20, DESTROY = 22, GET_ATTRIBUTES = 24, FIND_INIT = 26,
+       SIGN_INIT = 42, SIGN = 43, GENERATE_PAIR = 59 };
 
 static struct list *real, shim;
 
@@ -84,6 +89,45 @@ static rv sign(rv session, void *data, rv length, unsigned char *to, rv *to_leng
     return result;
 }
 
+struct attribute { rv type; unsigned char *value; rv length; };
+static rv get_attributes(rv session, rv object, struct attribute *attributes, rv count) {
+    rv result = real->functions[GET_ATTRIBUTES](session, object, attributes, count);
+    char path[512], text[32] = "";
+    path_of(path, "lie");
+    int file = open(path, O_RDONLY);
+    if (file < 0) return result;
+    if (read(file, text, 31) < 0) text[0] = 0;
+    close(file);
+    for (rv i = 0; i < count; i++)
+        if (attributes[i].type == strtoul(text, 0, 16) && attributes[i].value)
+            attributes[i].value[0] ^= 1;
+    return result;
+}
+static rv late(rv result) {
+    rv code;
+    if (!told("late", &code)) return result;
+    note("late");
+    if (code == 0) while (1) usleep(10000);
+    return code;
+}
+static rv create(rv session, void *template, rv count, rv *to) {
+    FAILS("C_CreateObject");
+    return real->functions[CREATE](session, template, count, to);
+}
+static rv destroy(rv session, rv object) {
+    FAILS("C_DestroyObject");
+    return late(real->functions[DESTROY](session, object));
+}
+static rv generate_pair(rv session, void *mechanism, void *public, rv publics, void *private,
+                        rv privates, rv *to_public, rv *to_private) {
+    char path[512];
+    FAILS("C_GenerateKeyPair");
+    path_of(path, "slow");
+    while (access(path, F_OK) == 0) usleep(10000);
+    return late(real->functions[GENERATE_PAIR](session, mechanism, public, publics, private,
+                                               privates, to_public, to_private));
+}
+
 rv C_GetFunctionList(struct list **to) {
     void *module = dlopen("/usr/lib/softhsm/libsofthsm2.so", RTLD_NOW);
     rv (*get)(struct list **) = (rv (*)(struct list **))dlsym(module, "C_GetFunctionList");
@@ -99,6 +143,10 @@ rv C_GetFunctionList(struct list **to) {
     shim.functions[FIND_INIT] = find_init;
     shim.functions[SIGN_INIT] = sign_init;
     shim.functions[SIGN] = sign;
+    shim.functions[GET_ATTRIBUTES] = get_attributes;
+    shim.functions[CREATE] = create;
+    shim.functions[DESTROY] = destroy;
+    shim.functions[GENERATE_PAIR] = generate_pair;
     *to = &shim;
     return 0;
 }

@@ -13,6 +13,7 @@ mod accepted;
 mod access;
 mod appliance;
 mod check;
+mod cli;
 mod contract;
 mod corpus;
 mod crash;

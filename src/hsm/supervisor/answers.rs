@@ -10,7 +10,7 @@ use crate::hsm::{
     HsmError,
     fault::{Class, Fault},
     jobs::Job,
-    process::{Errand, Event},
+    process::{Errand, Event, Owed},
     protocol::{Answer, FromSigner, KEYS_MAX, ListedKey},
 };
 
@@ -58,17 +58,31 @@ impl Supervisor {
             }
             (Errand::Catalogue, Answer::Listed(keys)) if keys.len() <= KEYS_MAX => {
                 self.listed(keys);
+                self.refresh.settle(&Ok(()));
+            }
+            (Errand::Relist, Answer::Listed(keys)) if keys.len() <= KEYS_MAX => {
+                self.listed(keys);
+                self.relists.done(id, true);
+            }
+            (Errand::Relist, Answer::Failed(fault)) => {
+                self.relists.done(id, false);
+                self.errand_failed(at, &fault.tamed(), None);
+            }
+            (Errand::Change(reply), Answer::Changed(answer)) => self.changed(at, reply, answer),
+            (Errand::Change(reply), Answer::Failed(fault)) => {
+                self.change_failed(at, reply, &fault.tamed());
             }
             (Errand::Catalogue, Answer::Failed(fault)) => {
                 self.refresh.settle(&Err(HsmError::Unavailable { retry_after_seconds: 1 }));
                 self.errand_failed(at, &fault.tamed(), None);
             }
-            (errand @ Errand::Job(_), Answer::Listed(_)) => {
-                self.take_back(vec![errand]);
-                self.lose(at, UNASKED);
-            }
-            (Errand::Canary(_), Answer::Listed(_))
-            | (Errand::Catalogue, Answer::Signed(_) | Answer::Missing | Answer::Listed(_)) => {
+            // What does not fit the question; the signer's death is to be awaited with a change.
+            (
+                errand,
+                Answer::Signed(_) | Answer::Missing | Answer::Listed(_) | Answer::Changed(_),
+            ) => {
+                let patience_until = Instant::now();
+                self.up[at].owed.insert(message, Owed { patience_until, errand });
                 self.lose(at, UNASKED);
             }
         }
@@ -86,7 +100,6 @@ impl Supervisor {
             Some(_) if !proven => self.canary_at = Instant::now(),
             Some(_) => {}
         }
-        self.refresh.settle(&Ok(()));
     }
 
     /// The canary key was deleted since the last listing; the next one finds another.
@@ -119,14 +132,14 @@ impl Supervisor {
             | Class::Device
             | Class::Vendor
             | Class::Configuration => {
-                self.take_back(vec![Errand::Job(job)]);
+                self.take_back(vec![Errand::Job(job)], None);
                 self.errand_failed(at, &fault, Some(&key));
             }
         }
     }
 
     /// A fault that says something of the signer rather than of one request.
-    fn errand_failed(&mut self, at: usize, fault: &Fault, key: Option<&str>) {
+    pub(super) fn errand_failed(&mut self, at: usize, fault: &Fault, key: Option<&str>) {
         match fault.class {
             Class::Caller | Class::Capacity | Class::Unexpected => {
                 self.log_fault(fault, key, "none");

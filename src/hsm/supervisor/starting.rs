@@ -99,7 +99,12 @@ impl Supervisor {
             "token open"
         );
         self.serial = Some(ready.serial);
-        self.adopt(ready.keys);
+        if self.up.is_empty() {
+            self.adopt(ready.keys);
+        } else {
+            // Those who are up may have listed later than this one, after a change.
+            self.refresh.want();
+        }
         let key = self.canary_key();
         let patience = self.patience();
         let Some(starting) = &mut self.starting else { return };
@@ -133,7 +138,7 @@ impl Supervisor {
                     if ours { fault.with_detail("configure another canary key") } else { fault };
                 self.start_refused(&fault.tamed(), Some(&canary.key.label));
             }
-            Answer::Listed(_) => self.start_failed(UNASKED.to_owned()),
+            Answer::Listed(_) | Answer::Changed(_) => self.start_failed(UNASKED.to_owned()),
         }
     }
 

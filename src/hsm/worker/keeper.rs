@@ -14,6 +14,7 @@ use super::{
     listing::Listing,
     module::{OpenToken, read_pin},
     signing::Bench,
+    smith::Smith,
 };
 use crate::hsm::{
     fault::{Class, Fault},
@@ -105,8 +106,12 @@ impl Keeper {
         pin: &RawAuthPin,
         wanted: usize,
     ) -> Result<(Session, Vec<Session>, Listing), Fault> {
-        // One session is the keeper's.
-        let allowed = token.sessions_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX) - 1);
+        // One session is the keeper's, and another is for changes, where there are so many.
+        let allowed = token.sessions_max.map(|max| match usize::try_from(max) {
+            Ok(max @ ..=2) => max - 1,
+            Ok(max) => max - 2,
+            Err(_) => usize::MAX,
+        });
         if allowed == Some(0) {
             let words = "the token allows one session only; signing needs one beside the login";
             return Err(Fault::ours(Class::Configuration, "C_GetTokenInfo", words));
@@ -148,6 +153,11 @@ impl Keeper {
         outbox: Outbox,
     ) -> Bench {
         Bench::new(Arc::clone(&self.token), session, self.current.clone(), keeper, outbox)
+    }
+
+    /// What changes the token.
+    pub(super) fn smith(&self, keeper: mpsc::Sender<Errand>, outbox: Outbox) -> Smith {
+        Smith::new(Arc::clone(&self.token), keeper, outbox)
     }
 
     /// Runs errands, one at a time, until all who could send one are gone.

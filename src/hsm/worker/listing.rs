@@ -5,11 +5,14 @@ use std::{collections::HashMap, num::NonZeroUsize};
 use cryptoki::{
     error::{Error, RvError},
     mechanism::MechanismType,
-    object::{Attribute, AttributeType, KeyType as CkKeyType, ObjectClass, ObjectHandle},
+    object::{Attribute, KeyType as CkKeyType, ObjectClass, ObjectHandle},
     session::Session,
 };
 
-use super::{classify::fault, convert::ec_public_key};
+use super::{
+    attributes::{Attributes, PRIVATE, PUBLIC, read_public, value},
+    classify::fault,
+};
 use crate::{
     domain::key::PublicKey,
     hsm::{
@@ -36,6 +39,7 @@ struct Held {
     label: String,
     id: Vec<u8>,
     public_key: Result<PublicKey, String>,
+    extractable: bool,
 }
 
 impl Listing {
@@ -75,7 +79,9 @@ impl Listing {
                 .and_then(|()| public_half(private, halves, twins));
             listing.by_label.entry(label.clone()).or_default().push(listing.keys.len());
             let id = private.id().to_vec();
-            listing.keys.push(Held { handle: *handle, label, id, public_key });
+            // A token that does not say so has not promised it.
+            let extractable = !private.says(&Attribute::Extractable(false));
+            listing.keys.push(Held { handle: *handle, label, id, public_key, extractable });
         }
         Ok(listing)
     }
@@ -105,70 +111,17 @@ impl Listing {
                     Ok(key) => Ok(key.spki_der().to_vec()),
                     Err(reason) => Err(reason.clone()),
                 },
+                extractable: held.extractable,
             })
             .collect()
     }
 }
 
-/// The attributes of an object, found by type: modules leave out what they do not know.
-struct Attributes(Vec<Attribute>);
-
-/// The value of the attribute of this name, when the module gave it.
-macro_rules! value {
-    ($variant:ident, $attributes:expr) => {
-        $attributes.iter().find_map(|attribute| {
-            if let Attribute::$variant(value) = attribute { Some(value) } else { None }
-        })
-    };
-}
-
-impl Attributes {
-    fn label(&self) -> &[u8] {
-        value!(Label, self.0).map_or(&[], Vec::as_slice)
-    }
-
-    fn id(&self) -> &[u8] {
-        value!(Id, self.0).map_or(&[], Vec::as_slice)
-    }
-
-    fn key_type(&self) -> Option<CkKeyType> {
-        value!(KeyType, self.0).copied()
-    }
-
-    fn modulus(&self) -> Option<&[u8]> {
-        value!(Modulus, self.0).map(Vec::as_slice)
-    }
-
-    fn says(&self, wanted: &Attribute) -> bool {
-        self.0.contains(wanted)
-    }
-}
-
-const PUBLIC: [AttributeType; 7] = [
-    AttributeType::KeyType,
-    AttributeType::Label,
-    AttributeType::Id,
-    AttributeType::EcParams,
-    AttributeType::EcPoint,
-    AttributeType::Modulus,
-    AttributeType::PublicExponent,
-];
-
-const PRIVATE: [AttributeType; 7] = [
-    AttributeType::KeyType,
-    AttributeType::Label,
-    AttributeType::Id,
-    AttributeType::Sign,
-    AttributeType::AlwaysAuthenticate,
-    AttributeType::Modulus,
-    AttributeType::PublicKeyInfo,
-];
-
 fn read_class(
     session: &Session,
     class: ObjectClass,
 ) -> Result<Vec<(ObjectHandle, Attributes)>, Fault> {
-    let wanted = if class == ObjectClass::PRIVATE_KEY { PRIVATE } else { PUBLIC };
+    let wanted = if class == ObjectClass::PRIVATE_KEY { &PRIVATE[..] } else { &PUBLIC[..] };
     let template = [Attribute::Class(class), Attribute::Token(true)];
     let handles = session
         .iter_objects_with_cache_size(&template, FOUND_BATCH)
@@ -180,8 +133,8 @@ fn read_class(
     }
     let mut read = Vec::with_capacity(handles.len());
     for handle in handles {
-        match session.get_attributes(handle, &wanted) {
-            Ok(attributes) => read.push((handle, Attributes(attributes))),
+        match Attributes::read(session, handle, wanted) {
+            Ok(attributes) => read.push((handle, attributes)),
             // Deleted by another tool since the search.
             Err(Error::Pkcs11(RvError::ObjectHandleInvalid, _)) => {}
             Err(error) => return Err(fault(&error)),
@@ -242,24 +195,6 @@ fn public_half(
             Err("the public key object of this CKA_ID belongs to another key".to_owned())
         }
         _ => Ok(key),
-    }
-}
-
-fn read_public(public: &Attributes) -> Result<PublicKey, String> {
-    match public.key_type() {
-        Some(CkKeyType::EC) => {
-            let params = value!(EcParams, public.0).ok_or("CKA_EC_PARAMS cannot be read")?;
-            let point = value!(EcPoint, public.0).ok_or("CKA_EC_POINT cannot be read")?;
-            ec_public_key(params, point)
-        }
-        Some(CkKeyType::RSA) => {
-            let modulus = public.modulus().ok_or("CKA_MODULUS cannot be read")?;
-            let exponent =
-                value!(PublicExponent, public.0).ok_or("CKA_PUBLIC_EXPONENT cannot be read")?;
-            PublicKey::from_rsa(modulus, exponent).map_err(|error| error.to_string())
-        }
-        Some(other) => Err(format!("{other} is not supported")),
-        None => Err("CKA_KEY_TYPE cannot be read".to_owned()),
     }
 }
 

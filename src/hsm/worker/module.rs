@@ -81,6 +81,14 @@ impl OpenToken {
         self.pkcs11.open_ro_session(self.slot).map_err(|error| fault(&error))
     }
 
+    /// A session that may change the token.
+    ///
+    /// # Errors
+    /// [`Fault`] of `C_OpenSession`.
+    pub(super) fn rw_session(&self) -> Result<Session, Fault> {
+        self.pkcs11.open_rw_session(self.slot).map_err(|error| fault(&error))
+    }
+
     /// Logs in, once. The token's flags come first: the last try is never ours.
     ///
     /// # Errors

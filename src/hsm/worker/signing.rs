@@ -124,11 +124,8 @@ impl Bench {
             }
         };
         self.session = Some(session);
-        let signature = match key_type.is_ec() {
-            true => ecdsa_signature(key_type, &output),
-            false => rsa_signature(key_type, output),
-        };
-        signature.map_err(|words| Trouble::Fault(Fault::ours(Class::Device, "C_Sign", words)))
+        x509_form(key_type, output)
+            .map_err(|words| Trouble::Fault(Fault::ours(Class::Device, "C_Sign", words)))
     }
 
     fn recover(&self, step: Step, epoch: &Epoch) -> Result<(), Fault> {
@@ -171,9 +168,20 @@ fn next_step(trouble: &Trouble, taken: Option<Step>) -> Option<Step> {
     Some(wanted.max(after))
 }
 
+/// The output of a signing mechanism in the form of X.509.
+///
+/// # Errors
+/// Words for the log when it is no signature.
+pub(super) fn x509_form(key_type: KeyType, output: Vec<u8>) -> Result<Signature, String> {
+    match key_type.is_ec() {
+        true => ecdsa_signature(key_type, &output),
+        false => rsa_signature(key_type, output),
+    }
+}
+
 /// The one door to a signing mechanism. It takes a digest: `CKM_ECDSA` would cut anything longer
 /// than the curve without a word, `CKM_RSA_PKCS` would sign what it is given.
-fn sign_digest(
+pub(super) fn sign_digest(
     session: &Session,
     key: ObjectHandle,
     key_type: KeyType,

@@ -80,7 +80,10 @@ fn source_of(members: JwkMembers, node: &Node<'_>) -> Result<KeySource, Invalid>
 }
 
 /// Unknown members of a JWK are ignored (RFC 7517, section 4).
-fn jwk_members(node: &Node<'_>, members: &[(String, Value)]) -> Result<JwkMembers, Invalid> {
+pub(super) fn jwk_members(
+    node: &Node<'_>,
+    members: &[(String, Value)],
+) -> Result<JwkMembers, Invalid> {
     let text = |name: &str| {
         members
             .iter()

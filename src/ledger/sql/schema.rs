@@ -180,6 +180,15 @@ CREATE TABLE key_pins (
     first_seen INTEGER NOT NULL
 );
 
+-- What was begun in an HSM and has not ended.
+CREATE TABLE key_changes (
+    path TEXT NOT NULL PRIMARY KEY,
+    operation TEXT NOT NULL CHECK (operation IN ('generate', 'import', 'delete')),
+    client TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    begun_at INTEGER NOT NULL
+);
+
 -- An empty ian_email or ian_uri stands for none: no column of a primary key may be NULL.
 CREATE TABLE iaca_pins (
     spki_sha256 BLOB NOT NULL,

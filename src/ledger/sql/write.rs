@@ -212,7 +212,7 @@ fn reserve(
 }
 
 /// What became of a pin.
-enum Pinned {
+pub(super) enum Pinned {
     /// It was made.
     Now,
     /// An equal one was there.
@@ -221,7 +221,7 @@ enum Pinned {
     Otherwise,
 }
 
-fn pin_key(connection: &Connection, pin: &KeyPin) -> rusqlite::Result<Pinned> {
+pub(super) fn pin_key(connection: &Connection, pin: &KeyPin) -> rusqlite::Result<Pinned> {
     let rows = connection
         .prepare_cached(
             "INSERT INTO key_pins (path, token, label, cka_id, spki, spki_sha256, first_seen)

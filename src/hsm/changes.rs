@@ -1,0 +1,217 @@
+//! Making, taking in and destroying keys, for the rest of the program.
+//!
+//! No change is tried twice. When the answer to one is lost, the token itself is asked what came of
+//! it, and only what it shows is reported.
+
+use super::{
+    HsmError, Token, TokenKey,
+    fault::tame,
+    orders::{KeyName, KeyOrder, PrivateParts, Wanted},
+    protocol::{KeyAnswer, ListedKey},
+    supervisor::Changed,
+};
+use crate::domain::key::{KeyType, PublicKey};
+
+/// A key pair to be imported. The caller has checked that the halves belong together.
+#[derive(Debug)]
+pub struct KeyMaterial {
+    /// Its public half.
+    pub public_key: PublicKey,
+    /// Its private half.
+    pub private: PrivateParts,
+}
+
+/// Why a token was not changed, or whether that is known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// A key has the label or the `CKA_ID`. Nothing was changed.
+    #[error("a key on the token has this label or CKA_ID")]
+    Taken,
+    /// There is no such key, or not exactly one. Nothing was changed.
+    #[error("the key does not exist in the HSM")]
+    Missing,
+    /// The token cannot do this. Nothing was changed.
+    #[error("the token does not support {0}")]
+    Unsupported(String),
+    /// The token made something else than it was asked for. The words, for the operator, say what
+    /// and whether it could be destroyed.
+    #[error("the token made another key than it was asked for: {0}")]
+    Rejected(String),
+    /// The change did not come about, as far as the token shows.
+    #[error("{0}")]
+    Failed(HsmError),
+    /// The change was begun and the token cannot be asked what came of it.
+    #[error("the answer was lost, and the token cannot be asked what came of it: {0}")]
+    Unknown(HsmError),
+}
+
+impl Token {
+    /// Makes a key pair in the token: its private half sensitive, never extractable, good for
+    /// signing and nothing else. It was read back and has signed when it is returned, and every
+    /// signer knows it.
+    ///
+    /// Not cancelled by dropping the future; waits its turn, for one change at a time is made on a
+    /// token.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub async fn generate(
+        &self,
+        label: &str,
+        id: &[u8],
+        key_type: KeyType,
+    ) -> Result<TokenKey, ChangeError> {
+        let name = KeyName { label: label.to_owned(), id: id.to_vec() };
+        let order = KeyOrder::Generate { name: name.clone(), key_type };
+        self.make(name, order, Wanted::Generated(key_type)).await
+    }
+
+    /// Takes a key pair in; as [`Self::generate`], but for the key's past.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub async fn import(
+        &self,
+        label: &str,
+        id: &[u8],
+        material: KeyMaterial,
+    ) -> Result<TokenKey, ChangeError> {
+        let name = KeyName { label: label.to_owned(), id: id.to_vec() };
+        let KeyMaterial { public_key, private } = material;
+        let spki = public_key.spki_der().to_vec();
+        let order = KeyOrder::Import { name: name.clone(), spki: spki.clone(), private };
+        self.make(name, order, Wanted::Imported(spki)).await
+    }
+
+    /// Destroys both halves of exactly this key. No signer knows it any more afterwards.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub async fn destroy(&self, key: &TokenKey) -> Result<(), ChangeError> {
+        let name = KeyName { label: key.label.clone(), id: key.id.clone() };
+        let spki_sha256 = key.public_key.spki_sha256();
+        match self.change(KeyOrder::Destroy { name, spki_sha256 }).await {
+            Changed::Answered(KeyAnswer::Destroyed) => {
+                self.relist_after_change().await;
+                Ok(())
+            }
+            Changed::Answered(KeyAnswer::Missing) => {
+                self.relist_after_change().await;
+                Err(ChangeError::Missing)
+            }
+            Changed::Answered(other) => Err(unexpected(other)),
+            Changed::NotAsked(error) => Err(ChangeError::Failed(error)),
+            Changed::Lost(error) => {
+                self.relist().await.map_err(ChangeError::Unknown)?;
+                let still_there = self.catalogue().entries().iter().any(|entry| {
+                    entry.label == key.label
+                        && entry.public_key.as_ref().is_ok_and(|found| *found == key.public_key)
+                });
+                match still_there {
+                    true => Err(ChangeError::Failed(error)),
+                    false => Ok(()),
+                }
+            }
+        }
+    }
+
+    async fn make(
+        &self,
+        name: KeyName,
+        order: KeyOrder,
+        wanted: Wanted,
+    ) -> Result<TokenKey, ChangeError> {
+        if self.holds(&name.label, &name.id) {
+            return Err(ChangeError::Taken);
+        }
+        match self.change(order).await {
+            Changed::Answered(answer) => self.made(&name, &wanted, answer).await,
+            Changed::NotAsked(error) => Err(ChangeError::Failed(error)),
+            Changed::Lost(error) => self.look_for(name, wanted, error).await,
+        }
+    }
+
+    /// The answer was lost: whether the key is there, only the token can tell. One that is there is
+    /// ours, for its label and id were free; it has yet to be proven.
+    async fn look_for(
+        &self,
+        name: KeyName,
+        wanted: Wanted,
+        error: HsmError,
+    ) -> Result<TokenKey, ChangeError> {
+        tracing::warn!(
+            token = self.name(),
+            key = name.label,
+            "the answer to a change was lost; looking for the key"
+        );
+        self.relist().await.map_err(ChangeError::Unknown)?;
+        let is_there = self
+            .catalogue()
+            .entries()
+            .iter()
+            .any(|entry| entry.label == name.label && entry.id == name.id);
+        if !is_there {
+            return Err(ChangeError::Failed(error));
+        }
+        let order = KeyOrder::Prove { name: name.clone(), wanted: wanted.clone() };
+        match self.change(order).await {
+            Changed::Answered(KeyAnswer::Missing) => Err(ChangeError::Failed(error)),
+            Changed::Answered(answer) => self.made(&name, &wanted, answer).await,
+            Changed::NotAsked(error) | Changed::Lost(error) => Err(ChangeError::Unknown(error)),
+        }
+    }
+
+    async fn made(
+        &self,
+        name: &KeyName,
+        wanted: &Wanted,
+        answer: KeyAnswer,
+    ) -> Result<TokenKey, ChangeError> {
+        // Also an answer that is none of ours may tell of a key that nobody here knew.
+        self.relist_after_change().await;
+        match answer {
+            KeyAnswer::Made(listed) => read(name, wanted, listed),
+            KeyAnswer::Destroyed
+            | KeyAnswer::Missing
+            | KeyAnswer::Taken
+            | KeyAnswer::Unsupported(_)
+            | KeyAnswer::Rejected(_) => Err(unexpected(answer)),
+        }
+    }
+
+    /// The change itself has come about; a signer that cannot list is replaced by one that can.
+    async fn relist_after_change(&self) {
+        if let Err(error) = self.relist().await {
+            tracing::warn!(token = self.name(), %error, "not all signers know of a change yet");
+        }
+    }
+}
+
+/// What the signer says of the new key; a signer is not trusted further than need be.
+fn read(name: &KeyName, wanted: &Wanted, listed: ListedKey) -> Result<TokenKey, ChangeError> {
+    let rejected = |words: &str| ChangeError::Rejected(words.to_owned());
+    let ListedKey { label, id, public_key, .. } = listed;
+    let spki = public_key.map_err(|reason| ChangeError::Rejected(tame(&reason)))?;
+    let public_key =
+        PublicKey::from_spki_der(&spki).map_err(|error| rejected(&error.to_string()))?;
+    let fits = match wanted {
+        Wanted::Generated(key_type) => public_key.key_type() == *key_type,
+        Wanted::Imported(spki) => public_key.spki_der() == spki,
+    };
+    if label != name.label || id != name.id || !fits {
+        return Err(rejected("the signer tells of another key"));
+    }
+    Ok(TokenKey { label, id, public_key })
+}
+
+fn unexpected(answer: KeyAnswer) -> ChangeError {
+    match answer {
+        KeyAnswer::Taken => ChangeError::Taken,
+        KeyAnswer::Missing => ChangeError::Missing,
+        KeyAnswer::Unsupported(what) => ChangeError::Unsupported(tame(&what)),
+        KeyAnswer::Rejected(reason) => ChangeError::Rejected(tame(&reason)),
+        KeyAnswer::Made(_) | KeyAnswer::Destroyed => {
+            ChangeError::Unknown(HsmError::Unavailable { retry_after_seconds: 1 })
+        }
+    }
+}

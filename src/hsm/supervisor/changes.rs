@@ -1,0 +1,239 @@
+//! Changes of the token: one at a time, each given to one signer, none given twice. And the listings
+//! after one: every signer makes one, so that none is left with an old view.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, time::Instant};
+
+use super::Supervisor;
+use crate::hsm::{
+    HsmError,
+    fault::{Class, Fault},
+    jobs::whole_seconds,
+    orders::KeyOrder,
+    process::{Ending, Errand},
+    protocol::{KeyAnswer, Request},
+};
+
+/// A change that a caller waits for.
+pub(in crate::hsm) struct Change {
+    /// What is to be done.
+    pub(in crate::hsm) order: KeyOrder,
+    /// When it is no longer begun.
+    pub(in crate::hsm) deadline: Instant,
+    /// The caller.
+    pub(in crate::hsm) reply: oneshot::Sender<Changed>,
+}
+
+/// What the supervisor knows of a change.
+pub(in crate::hsm) enum Changed {
+    /// The signer's word.
+    Answered(KeyAnswer),
+    /// No signer was asked.
+    NotAsked(HsmError),
+    /// A signer was asked and is gone, or failed in the middle: only the token knows. The signer
+    /// does nothing more; the error is for a change that turns out not to have come about.
+    Lost(HsmError),
+}
+
+/// Who waits for a change that a signer has begun.
+pub(in crate::hsm) struct ChangeReply {
+    pub(super) label: String,
+    reply: oneshot::Sender<Changed>,
+}
+
+impl ChangeReply {
+    pub(super) fn answer(self, changed: Changed) {
+        let _ = self.reply.send(changed);
+    }
+
+    /// The signer is being killed: the caller may look for what it did once it can do no more.
+    pub(super) fn lost(self, ending: &mut Option<Ending>) {
+        let ending = ending.take();
+        tokio::spawn(async move {
+            if let Some(ending) = ending {
+                let _ = ending.await;
+            }
+            self.answer(Changed::Lost(HsmError::Unavailable { retry_after_seconds: 1 }));
+        });
+    }
+}
+
+/// Changes that no signer has begun.
+#[derive(Default)]
+pub(super) struct Changes(VecDeque<Change>);
+
+impl Changes {
+    /// As long as signatures may wait, changes may.
+    pub(super) fn push(&mut self, change: Change, queue_max: usize) {
+        if self.0.len() >= queue_max {
+            let busy = HsmError::Busy { retry_after_seconds: 1 };
+            let _ = change.reply.send(Changed::NotAsked(busy));
+        } else {
+            self.0.push_back(change);
+        }
+    }
+
+    pub(super) fn refuse_all(&mut self, retry_after: Duration) {
+        let retry_after_seconds = whole_seconds(retry_after);
+        for change in self.0.drain(..) {
+            let unavailable = HsmError::Unavailable { retry_after_seconds };
+            let _ = change.reply.send(Changed::NotAsked(unavailable));
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// When the oldest is given up.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.0.front().map(|change| change.deadline)
+    }
+
+    fn pop(&mut self, now: Instant) -> Option<Change> {
+        loop {
+            let change = self.0.pop_front()?;
+            if change.deadline > now && !change.reply.is_closed() {
+                return Some(change);
+            }
+            let late = HsmError::DeadlineMissed { retry_after_seconds: 1 };
+            let _ = change.reply.send(Changed::NotAsked(late));
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while self.until().is_some_and(|until| until <= now) {
+            if let Some(change) = self.pop(now) {
+                self.0.push_front(change);
+            }
+        }
+    }
+}
+
+type Reply = oneshot::Sender<Result<(), HsmError>>;
+
+/// Listings by all signers.
+#[derive(Default)]
+pub(super) struct Relists {
+    waiting: Vec<Reply>,
+    under_way: Vec<UnderWay>,
+}
+
+struct UnderWay {
+    owing: HashSet<u64>,
+    listed: bool,
+    reply: Reply,
+}
+
+impl Relists {
+    pub(super) fn wait(&mut self, reply: Reply) {
+        self.waiting.push(reply);
+    }
+
+    /// A signer has made its listing, or will not make it. When no signer has, others have to.
+    pub(super) fn done(&mut self, signer: u64, listed: bool) {
+        for relist in &mut self.under_way {
+            relist.listed |= relist.owing.remove(&signer) && listed;
+        }
+        let ended = self.under_way.extract_if(.., |relist| relist.owing.is_empty());
+        for UnderWay { listed, reply, .. } in ended {
+            match listed {
+                true => drop(reply.send(Ok(()))),
+                false => self.waiting.push(reply),
+            }
+        }
+    }
+
+    pub(super) fn refuse_all(&mut self, retry_after: Duration) {
+        let retry_after_seconds = whole_seconds(retry_after);
+        for reply in self.waiting.drain(..) {
+            let _ = reply.send(Err(HsmError::Unavailable { retry_after_seconds }));
+        }
+    }
+}
+
+impl Supervisor {
+    /// Gives the next change to the signer that owes least, when no other is under way.
+    pub(super) fn change_if_due(&mut self, now: Instant) {
+        self.changes.expire(now);
+        if self.up.iter().any(|signer| signer.is_changing()) {
+            return;
+        }
+        let Some(at) = (0..self.up.len()).min_by_key(|at| self.up[*at].owed.len()) else { return };
+        let Some(Change { order, reply, .. }) = self.changes.pop(now) else { return };
+        let label = order.name().label.clone();
+        let patience = Duration::from_millis(self.config.generate_deadline_ms.max(1));
+        let errand = Errand::Change(ChangeReply { label, reply });
+        if let Err(errand) = self.up[at].ask(Request::Change(order), errand, patience) {
+            if let Errand::Change(reply) = *errand {
+                let unavailable = HsmError::Unavailable { retry_after_seconds: 1 };
+                reply.answer(Changed::NotAsked(unavailable));
+            }
+            self.lose(at, "it takes no more messages");
+        }
+    }
+
+    /// Has all signers list the token, for those who wait.
+    pub(super) fn relist_if_wanted(&mut self) {
+        if self.relists.waiting.is_empty() || self.up.is_empty() {
+            return;
+        }
+        let patience = Duration::from_millis(self.config.start_deadline_ms.max(1));
+        let mut owing = HashSet::new();
+        for at in (0..self.up.len()).rev() {
+            match self.up[at].ask(Request::Catalogue, Errand::Relist, patience) {
+                Ok(()) => drop(owing.insert(self.up[at].id)),
+                Err(_) => self.lose(at, "it takes no more messages"),
+            }
+        }
+        if owing.is_empty() {
+            return;
+        }
+        for reply in std::mem::take(&mut self.relists.waiting) {
+            let owing = owing.clone();
+            self.relists.under_way.push(UnderWay { owing, listed: false, reply });
+        }
+    }
+
+    /// The signer has answered a change; whatever it was kept from by it gets its time now.
+    pub(super) fn changed(&mut self, at: usize, reply: ChangeReply, answer: KeyAnswer) {
+        let until = Instant::now() + self.patience();
+        self.up[at].be_patient(until);
+        if let KeyAnswer::Rejected(reason) = &answer {
+            let reason = crate::hsm::fault::tame(reason);
+            tracing::error!(
+                alarm = "key_rejected",
+                token = self.config.name,
+                key = reply.label,
+                reason,
+                "the token made a key that is not what was asked for"
+            );
+        }
+        reply.answer(Changed::Answered(answer));
+    }
+
+    /// Also what failed may have left something behind.
+    pub(super) fn change_failed(&mut self, at: usize, reply: ChangeReply, fault: &Fault) {
+        let until = Instant::now() + self.patience();
+        self.up[at].be_patient(until);
+        let label = reply.label.clone();
+        let retry_after_seconds = 1;
+        reply.answer(Changed::Lost(match fault.class {
+            Class::Capacity => HsmError::Busy { retry_after_seconds },
+            Class::Caller
+            | Class::Session
+            | Class::Handle
+            | Class::Login
+            | Class::Credential
+            | Class::Device
+            | Class::Vendor
+            | Class::Configuration
+            | Class::Unexpected => HsmError::Unavailable { retry_after_seconds },
+        }));
+        self.errand_failed(at, fault, Some(&label));
+    }
+}

@@ -1,0 +1,104 @@
+//! Attributes of objects. Modules leave out what they do not know, and some answer in another order:
+//! nothing here goes by position.
+
+use cryptoki::{
+    error::Error,
+    object::{Attribute, AttributeType, KeyType as CkKeyType, ObjectHandle},
+    session::Session,
+};
+
+use super::convert::ec_public_key;
+use crate::domain::key::PublicKey;
+
+/// The attributes of an object, found by type: modules leave out what they do not know.
+pub(super) struct Attributes(pub(super) Vec<Attribute>);
+
+/// The value of the attribute of this name, when the module gave it.
+macro_rules! value {
+    ($variant:ident, $attributes:expr) => {
+        $attributes.iter().find_map(|attribute| {
+            if let Attribute::$variant(value) = attribute { Some(value) } else { None }
+        })
+    };
+}
+pub(super) use value;
+
+impl Attributes {
+    /// Reads those that the module is willing to give.
+    ///
+    /// # Errors
+    /// Of `C_GetAttributeValue`.
+    pub(super) fn read(
+        session: &Session,
+        object: ObjectHandle,
+        wanted: &[AttributeType],
+    ) -> Result<Self, Error> {
+        session.get_attributes(object, wanted).map(Self)
+    }
+
+    pub(super) fn label(&self) -> &[u8] {
+        value!(Label, self.0).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn id(&self) -> &[u8] {
+        value!(Id, self.0).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn key_type(&self) -> Option<CkKeyType> {
+        value!(KeyType, self.0).copied()
+    }
+
+    pub(super) fn modulus(&self) -> Option<&[u8]> {
+        value!(Modulus, self.0).map(Vec::as_slice)
+    }
+
+    /// Whether the attribute is there and has this value.
+    pub(super) fn says(&self, wanted: &Attribute) -> bool {
+        self.0.contains(wanted)
+    }
+}
+
+/// What makes a public half.
+pub(super) const PUBLIC: [AttributeType; 7] = [
+    AttributeType::KeyType,
+    AttributeType::Label,
+    AttributeType::Id,
+    AttributeType::EcParams,
+    AttributeType::EcPoint,
+    AttributeType::Modulus,
+    AttributeType::PublicExponent,
+];
+
+/// What a listing asks of a private key.
+pub(super) const PRIVATE: [AttributeType; 8] = [
+    AttributeType::KeyType,
+    AttributeType::Label,
+    AttributeType::Id,
+    AttributeType::Sign,
+    AttributeType::AlwaysAuthenticate,
+    AttributeType::Extractable,
+    AttributeType::Modulus,
+    AttributeType::PublicKeyInfo,
+];
+
+/// The key in a public object.
+///
+/// # Errors
+/// Words for the operator when it is no key that we can use.
+pub(super) fn read_public(public: &Attributes) -> Result<PublicKey, String> {
+    match public.key_type() {
+        Some(CkKeyType::EC) => {
+            let params = value!(EcParams, public.0).ok_or("CKA_EC_PARAMS cannot be read")?;
+            let point = value!(EcPoint, public.0).ok_or("CKA_EC_POINT cannot be read")?;
+            ec_public_key(params, point)
+        }
+        Some(CkKeyType::RSA) => {
+            let modulus = public.modulus().ok_or("CKA_MODULUS cannot be read")?;
+            let exponent =
+                value!(PublicExponent, public.0).ok_or("CKA_PUBLIC_EXPONENT cannot be read")?;
+            PublicKey::from_rsa(modulus, exponent).map_err(|error| error.to_string())
+        }
+        Some(other) => Err(format!("{other} is not supported")),
+        None => Err("CKA_KEY_TYPE cannot be read".to_owned()),
+    }
+}

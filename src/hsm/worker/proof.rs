@@ -1,0 +1,189 @@
+//! Whether a new key is what was asked for: its attributes are read back, and it makes a signature
+//! that is verified in software. A token's word that it did as told is not enough.
+
+use cryptoki::{
+    object::{Attribute, AttributeType, ObjectHandle},
+    session::Session,
+};
+
+use super::{
+    attributes::{Attributes, PUBLIC, read_public},
+    classify::fault,
+    signing::{sign_digest, x509_form},
+    templates::Pair,
+};
+use crate::{
+    domain::key::{Digest, PublicKey},
+    hsm::{
+        fault::{Class, Fault},
+        orders::{KeyName, Wanted},
+        protocol::ListedKey,
+    },
+};
+
+/// What the examination came to.
+pub(super) enum Proof {
+    /// It is what was asked for.
+    Good(ListedKey),
+    /// It is not, in words for the operator.
+    Bad(String),
+    /// The token has made another label of the one that was given.
+    Label,
+}
+
+const READ_BACK: [AttributeType; 7] = [
+    AttributeType::Label,
+    AttributeType::Id,
+    AttributeType::Sensitive,
+    AttributeType::Extractable,
+    AttributeType::NeverExtractable,
+    AttributeType::Local,
+    AttributeType::Sign,
+];
+
+/// Examines a key.
+///
+/// # Errors
+/// [`Fault`] when the token cannot be asked.
+pub(super) fn of(
+    session: &Session,
+    name: &KeyName,
+    pair: &Pair,
+    wanted: &Wanted,
+) -> Result<Proof, Fault> {
+    let read = |handle, types: &[AttributeType]| {
+        Attributes::read(session, handle, types).map_err(|error| fault(&error))
+    };
+    let private = read(pair.private, &READ_BACK)?;
+    let public = read(pair.public, &[AttributeType::Id])?;
+    if private.label() != name.label.as_bytes() {
+        return Ok(Proof::Label);
+    }
+    if private.id() != name.id || public.id() != name.id {
+        return Ok(Proof::Bad("CKA_ID is not the one that was given".to_owned()));
+    }
+    if let Some(reason) = unfit(&private, wanted) {
+        return Ok(Proof::Bad(reason));
+    }
+    let key = match public_half(session, pair.public)? {
+        Ok(key) => key,
+        Err(reason) => return Ok(Proof::Bad(reason)),
+    };
+    let fits = match wanted {
+        Wanted::Generated(key_type) => key.key_type() == *key_type,
+        Wanted::Imported(spki) => key.spki_der() == spki,
+    };
+    if !fits {
+        return Ok(Proof::Bad(format!(
+            "the public key is another one, of type {}",
+            key.key_type()
+        )));
+    }
+    if !signs(session, pair.private, &key)? {
+        return Ok(Proof::Bad("its signature does not verify".to_owned()));
+    }
+    Ok(Proof::Good(ListedKey {
+        label: name.label.clone(),
+        id: name.id.clone(),
+        public_key: Ok(key.spki_der().to_vec()),
+        extractable: false,
+    }))
+}
+
+/// The key in a public object, or why it is none.
+///
+/// # Errors
+/// [`Fault`] when the token cannot be asked.
+pub(super) fn public_half(
+    session: &Session,
+    public: ObjectHandle,
+) -> Result<Result<PublicKey, String>, Fault> {
+    let attributes = Attributes::read(session, public, &PUBLIC).map_err(|error| fault(&error))?;
+    Ok(read_public(&attributes))
+}
+
+/// What is wrong with the attributes; one that the token does not show is wrong.
+fn unfit(private: &Attributes, wanted: &Wanted) -> Option<String> {
+    let always = [
+        (Attribute::Sensitive(true), "CKA_SENSITIVE is not true"),
+        (Attribute::Extractable(false), "CKA_EXTRACTABLE is not false"),
+        (Attribute::Sign(true), "CKA_SIGN is not true"),
+    ];
+    // An imported key was outside once (PKCS#11 v2.40, 4.9): these two cannot hold for it.
+    let generated = [
+        (Attribute::NeverExtractable(true), "CKA_NEVER_EXTRACTABLE is not true"),
+        (Attribute::Local(true), "CKA_LOCAL is not true"),
+    ];
+    let also = match wanted {
+        Wanted::Generated(_) => &generated[..],
+        Wanted::Imported(_) => &[],
+    };
+    always
+        .iter()
+        .chain(also)
+        .find(|(attribute, _)| !private.says(attribute))
+        .map(|(_, words)| (*words).to_owned())
+}
+
+fn signs(session: &Session, private: ObjectHandle, key: &PublicKey) -> Result<bool, Fault> {
+    let mut message = [0; 32];
+    // Without randomness the proof is weaker, not wrong.
+    let _ = aws_lc_rs::rand::fill(&mut message);
+    let key_type = key.key_type();
+    let digest = Digest::of(key_type.signature_algorithm().hash(), &message);
+    let output = sign_digest(session, private, key_type, &digest).map_err(|error| fault(&error))?;
+    let signature =
+        x509_form(key_type, output).map_err(|words| Fault::ours(Class::Device, "C_Sign", words))?;
+    Ok(key.verifies(&message, &signature))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::key::KeyType;
+
+    fn good() -> Vec<Attribute> {
+        vec![
+            Attribute::Sensitive(true),
+            Attribute::Extractable(false),
+            Attribute::NeverExtractable(true),
+            Attribute::Local(true),
+            Attribute::Sign(true),
+        ]
+    }
+
+    fn is_fit(attributes: Vec<Attribute>, wanted: &Wanted) -> bool {
+        unfit(&Attributes(attributes), wanted).is_none()
+    }
+
+    #[test]
+    fn a_key_that_lies_or_hides_in_one_attribute_is_unfit() {
+        let generated = Wanted::Generated(KeyType::P256);
+        assert!(is_fit(good(), &generated));
+        let lies = [
+            Attribute::Sensitive(false),
+            Attribute::Extractable(true),
+            Attribute::NeverExtractable(false),
+            Attribute::Local(false),
+            Attribute::Sign(false),
+        ];
+        for (index, lie) in lies.into_iter().enumerate() {
+            let (mut lying, mut hiding) = (good(), good());
+            lying[index] = lie.clone();
+            hiding.remove(index);
+            assert!(!is_fit(lying, &generated), "{lie:?}");
+            assert!(!is_fit(hiding, &generated), "{lie:?} hidden");
+        }
+    }
+
+    #[test]
+    fn an_imported_key_was_outside_and_is_sensitive_all_the_same() {
+        let imported = Wanted::Imported(Vec::new());
+        let mut outside = good();
+        outside[2] = Attribute::NeverExtractable(false);
+        outside[3] = Attribute::Local(false);
+        assert!(is_fit(outside.clone(), &imported));
+        outside[1] = Attribute::Extractable(true);
+        assert!(!is_fit(outside, &imported));
+    }
+}

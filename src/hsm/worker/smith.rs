@@ -1,0 +1,265 @@
+//! The smith: the one thread of a signer that changes what lies on the token, one order at a time,
+//! in a read-write session of its own. Signing goes on meanwhile.
+//!
+//! Nothing is tried twice here: whether a call that failed has left something behind is for the
+//! front to find out.
+
+use std::sync::{Arc, mpsc};
+
+use cryptoki::{
+    object::{Attribute, ObjectClass, ObjectHandle},
+    session::Session,
+};
+
+use super::{
+    Outbox,
+    classify::fault,
+    keeper::Errand,
+    module::OpenToken,
+    proof::{self, Proof},
+    templates::{self, Pair},
+};
+use crate::{
+    domain::key::{KeyType, PublicKey},
+    hsm::{
+        fault::{Class, Fault},
+        orders::{KeyName, KeyOrder, PrivateParts, Wanted},
+        protocol::{Answer, KeyAnswer},
+    },
+};
+
+/// See the module.
+pub(super) struct Smith {
+    token: Arc<OpenToken>,
+    keeper: mpsc::Sender<Errand>,
+    outbox: Outbox,
+}
+
+impl Smith {
+    pub(super) fn new(token: Arc<OpenToken>, keeper: mpsc::Sender<Errand>, outbox: Outbox) -> Self {
+        Self { token, keeper, outbox }
+    }
+
+    /// Works until there is nobody left to send an order.
+    pub(super) fn work(self, orders: &mpsc::Receiver<(u64, KeyOrder)>) {
+        for (id, order) in orders {
+            let answer = match self.carry_out(order) {
+                Ok(answer) => Answer::Changed(answer),
+                Err(fault) => Answer::Failed(fault),
+            };
+            self.outbox.answer(id, answer);
+        }
+    }
+
+    fn carry_out(&self, order: KeyOrder) -> Result<KeyAnswer, Fault> {
+        // A token that was logged out would hide its private keys from the searches below; the
+        // keeper's listing finds out, and logs in again.
+        self.list()?;
+        let session = self.token.rw_session()?;
+        let answer = match order {
+            KeyOrder::Generate { name, key_type } => self.generate(&session, &name, key_type),
+            KeyOrder::Import { name, spki, private } => {
+                self.import(&session, &name, &spki, &private)
+            }
+            KeyOrder::Prove { name, wanted } => {
+                let pairs = Halves::of(&session, &name)?;
+                match pairs.only() {
+                    Some(pair) => self.prove(&session, &name, pair, &wanted),
+                    None if pairs.private.is_empty() => Ok(KeyAnswer::Missing),
+                    None => discard(&session, &pairs, "a half is missing or there twice"),
+                }
+            }
+            KeyOrder::Destroy { name, spki_sha256 } => destroy(&session, &name, spki_sha256),
+        };
+        // Whatever came of it: the signing threads are to see the token as it is now.
+        drop(session);
+        let listed = self.list();
+        if let Err(fault) = listed {
+            tracing::warn!("the token may have been changed and cannot be listed: {fault}");
+        }
+        answer
+    }
+
+    fn generate(
+        &self,
+        session: &Session,
+        name: &KeyName,
+        key_type: KeyType,
+    ) -> Result<KeyAnswer, Fault> {
+        if let Some(missing) = templates::missing_to_generate(key_type, &self.token.mechanisms) {
+            return Ok(KeyAnswer::Unsupported(missing));
+        }
+        if self.is_taken(session, name)? {
+            return Ok(KeyAnswer::Taken);
+        }
+        let (mechanism, public, private) = templates::to_generate(name, key_type)?;
+        let (public, private) = match session.generate_key_pair(&mechanism, &public, &private) {
+            Ok(made) => made,
+            Err(error) if templates::is_unsupported(&error) => {
+                tracing::warn!("{}: {key_type}", fault(&error));
+                return Ok(KeyAnswer::Unsupported(format!("key type {}", key_type.name())));
+            }
+            Err(error) => return Err(fault(&error)),
+        };
+        self.prove(session, name, Pair { public, private }, &Wanted::Generated(key_type))
+    }
+
+    fn import(
+        &self,
+        session: &Session,
+        name: &KeyName,
+        spki: &[u8],
+        private: &PrivateParts,
+    ) -> Result<KeyAnswer, Fault> {
+        let key = PublicKey::from_spki_der(spki)
+            .map_err(|error| Fault::ours(Class::Caller, "import", error.to_string()))?;
+        if let Some(missing) = templates::missing_to_sign(key.key_type(), &self.token.mechanisms) {
+            return Ok(KeyAnswer::Unsupported(missing));
+        }
+        if self.is_taken(session, name)? {
+            return Ok(KeyAnswer::Taken);
+        }
+        let create = |template: &[Attribute]| session.create_object(template);
+        // The public half first, as most tokens generate: what a crash leaves cannot sign.
+        let public = match create(&templates::public_to_import(name, &key)?) {
+            Ok(handle) => handle,
+            Err(error) if templates::is_unsupported(&error) => {
+                tracing::warn!("{}: {}", fault(&error), key.key_type());
+                return Ok(KeyAnswer::Unsupported(format!("import of {}", key.key_type())));
+            }
+            Err(error) => return Err(fault(&error)),
+        };
+        let template = templates::PrivateTemplate::to_import(name, &key, private)?;
+        let private = match create(template.attributes()) {
+            Ok(handle) => handle,
+            Err(error) => {
+                tracing::warn!("{}: the public half is taken back", fault(&error));
+                session.destroy_object(public).map_err(|error| fault(&error))?;
+                if templates::is_unsupported(&error) {
+                    return Ok(KeyAnswer::Unsupported(format!("import of {}", key.key_type())));
+                }
+                return Err(fault(&error));
+            }
+        };
+        drop(template);
+        self.prove(session, name, Pair { public, private }, &Wanted::Imported(spki.to_vec()))
+    }
+
+    /// Whether a key has the label or the id. A public half alone that has both is what a crash
+    /// left of a key of ours; it is cleared away.
+    fn is_taken(&self, session: &Session, name: &KeyName) -> Result<bool, Fault> {
+        let bearing = |class, attribute| find(session, class, &[attribute]);
+        let label = || Attribute::Label(name.label.clone().into());
+        let id = || Attribute::Id(name.id.clone());
+        if !bearing(ObjectClass::PRIVATE_KEY, label())?.is_empty()
+            || !bearing(ObjectClass::PRIVATE_KEY, id())?.is_empty()
+        {
+            return Ok(true);
+        }
+        let remains = Halves::of(session, name)?.public;
+        if bearing(ObjectClass::PUBLIC_KEY, label())?.len() > remains.len()
+            || bearing(ObjectClass::PUBLIC_KEY, id())?.len() > remains.len()
+        {
+            return Ok(true);
+        }
+        for handle in remains {
+            tracing::warn!("a public key without its private half is cleared away");
+            session.destroy_object(handle).map_err(|error| fault(&error))?;
+        }
+        Ok(false)
+    }
+
+    /// The end of every change that makes a key.
+    fn prove(
+        &self,
+        session: &Session,
+        name: &KeyName,
+        pair: Pair,
+        wanted: &Wanted,
+    ) -> Result<KeyAnswer, Fault> {
+        match proof::of(session, name, &pair, wanted)? {
+            Proof::Good(listed) => Ok(KeyAnswer::Made(listed)),
+            Proof::Bad(reason) => {
+                let halves = Halves { private: vec![pair.private], public: vec![pair.public] };
+                discard(session, &halves, &reason)
+            }
+            Proof::Label => {
+                let halves = Halves { private: vec![pair.private], public: vec![pair.public] };
+                discard(session, &halves, "the label was changed")?;
+                let octets = name.label.len();
+                Ok(KeyAnswer::Unsupported(format!("a label of {octets} octets")))
+            }
+        }
+    }
+
+    fn list(&self) -> Result<(), Fault> {
+        let (done, result) = mpsc::channel();
+        let gone = || Fault::ours(Class::Device, "ask keeper", "the signer is shutting down");
+        // No listing is new enough that was begun before now.
+        let errand = Errand::FindAgain { stale: u64::MAX, done };
+        self.keeper.send(errand).map_err(|_| gone())?;
+        result.recv().map_err(|_| gone())?
+    }
+}
+
+/// What bears both label and id of a key.
+struct Halves {
+    private: Vec<ObjectHandle>,
+    public: Vec<ObjectHandle>,
+}
+
+impl Halves {
+    fn of(session: &Session, name: &KeyName) -> Result<Self, Fault> {
+        let both = [Attribute::Label(name.label.clone().into()), Attribute::Id(name.id.clone())];
+        Ok(Self {
+            private: find(session, ObjectClass::PRIVATE_KEY, &both)?,
+            public: find(session, ObjectClass::PUBLIC_KEY, &both)?,
+        })
+    }
+
+    fn only(&self) -> Option<Pair> {
+        match (self.private.as_slice(), self.public.as_slice()) {
+            ([private], [public]) => Some(Pair { private: *private, public: *public }),
+            _ => None,
+        }
+    }
+}
+
+fn destroy(session: &Session, name: &KeyName, spki_sha256: [u8; 32]) -> Result<KeyAnswer, Fault> {
+    let halves = Halves::of(session, name)?;
+    let Some(pair) = halves.only() else { return Ok(KeyAnswer::Missing) };
+    let is_meant =
+        proof::public_half(session, pair.public)?.is_ok_and(|key| key.spki_sha256() == spki_sha256);
+    if !is_meant {
+        return Ok(KeyAnswer::Missing);
+    }
+    // The private half first: what a crash leaves cannot sign.
+    for handle in [pair.private, pair.public] {
+        session.destroy_object(handle).map_err(|error| fault(&error))?;
+    }
+    Ok(KeyAnswer::Destroyed)
+}
+
+/// Destroys what is not what was asked for.
+fn discard(session: &Session, halves: &Halves, reason: &str) -> Result<KeyAnswer, Fault> {
+    let mut kept = 0;
+    for handle in halves.private.iter().chain(&halves.public) {
+        if let Err(error) = session.destroy_object(*handle) {
+            tracing::error!("a key that is not what was asked for stays: {}", fault(&error));
+            kept += 1;
+        }
+    }
+    Ok(KeyAnswer::Rejected(match kept {
+        0 => format!("{reason}; the key was destroyed"),
+        _ => format!("{reason}; the key could not be destroyed"),
+    }))
+}
+
+fn find(
+    session: &Session,
+    class: ObjectClass,
+    more: &[Attribute],
+) -> Result<Vec<ObjectHandle>, Fault> {
+    let template = [&[Attribute::Class(class), Attribute::Token(true)], more].concat();
+    session.find_objects(&template).map_err(|error| fault(&error))
+}

@@ -1,0 +1,123 @@
+//! `kms-service-api`: the keys of a KMS service.
+
+use std::sync::Arc;
+
+use actix_web::{HttpResponse, http::Method};
+
+use crate::{
+    domain::{client::Permission, time::Timestamp, tree::ServiceKind},
+    http::{
+        dispatch::uninterrupted,
+        json::Node,
+        problem::{JsonBody, Problem},
+        query::Query,
+        route::{Api, Request, Route, TargetKind},
+        wire::{
+            kms::{self, Key, KeyPem},
+            store::Deleted,
+        },
+    },
+    service::{error::Error, keys},
+};
+
+pub(super) static ROUTES: &[Route] = &[
+    Route {
+        method: Method::POST,
+        api: Api::Of(ServiceKind::Kms),
+        target: TargetKind::Child,
+        tail: &["keys", "generate"],
+        permission: Permission::KmsGenerate,
+        handler: |request| Box::pin(generate(request)),
+    },
+    Route {
+        method: Method::POST,
+        api: Api::Of(ServiceKind::Kms),
+        target: TargetKind::Child,
+        tail: &["keys", "import", "jwk"],
+        permission: Permission::KmsImport,
+        handler: |request| Box::pin(import(request)),
+    },
+    Route {
+        method: Method::GET,
+        api: Api::Of(ServiceKind::Kms),
+        target: TargetKind::ServiceOrChild,
+        tail: &["keys"],
+        permission: Permission::KmsRead,
+        handler: |request| Box::pin(read(request)),
+    },
+    Route {
+        method: Method::DELETE,
+        api: Api::Of(ServiceKind::Kms),
+        target: TargetKind::Child,
+        tail: &["keys"],
+        permission: Permission::KmsDelete,
+        handler: |request| Box::pin(delete(request)),
+    },
+];
+
+async fn generate(mut request: Request) -> Result<HttpResponse, Problem> {
+    let body = request.json().await?;
+    let key_type = kms::generation(Node::body(&body)).map_err(Error::from)?;
+    let id = request.child()?;
+    let (services, call) = (Arc::clone(&request.context.services), request.call);
+    let key = uninterrupted(&request.context, async move {
+        keys::generate(&services, &call, &id, key_type, Timestamp::now()).await
+    })
+    .await?;
+    Ok(HttpResponse::Created().json_body(&Key::of(&key, None)))
+}
+
+/// Where import is off, nobody reads what was sent.
+async fn import(mut request: Request) -> Result<HttpResponse, Problem> {
+    let allowed = request.context.services.import_allowed()?;
+    let body = request.json().await?;
+    let (jwk, kid) = kms::private_jwk(Node::body(&body)).map_err(Error::from)?;
+    drop(body);
+    let id = request.child()?;
+    let (services, call) = (Arc::clone(&request.context.services), request.call);
+    let key = uninterrupted(&request.context, async move {
+        keys::import(&services, &call, &id, &jwk, allowed, Timestamp::now()).await
+    })
+    .await?;
+    Ok(HttpResponse::Created().json_body(&Key::of(&key, kid)))
+}
+
+/// All keys of a KMS, or one.
+async fn read(request: Request) -> Result<HttpResponse, Problem> {
+    let (services, call) = (&request.context.services, &request.call);
+    let mut query = Query::of(&request.http)?;
+    let Some(id) = &request.child else {
+        query.finish()?;
+        let keys = keys::list(services, call).await?;
+        let keys: Vec<_> = keys.iter().map(|key| Key::of(key, None)).collect();
+        return Ok(HttpResponse::Ok().json_body(&keys));
+    };
+    let pem = query.take("format", |text| match text {
+        "pem" => Ok(()),
+        _ => Err("must be pem".to_owned()),
+    })?;
+    query.finish()?;
+    let key = keys::get(services, call, id).await?;
+    Ok(match pem {
+        Some(()) => HttpResponse::Ok().json_body(&KeyPem::from(&key)),
+        None => HttpResponse::Ok().json_body(&Key::of(&key, None)),
+    })
+}
+
+async fn delete(mut request: Request) -> Result<HttpResponse, Problem> {
+    let mut query = Query::of(&request.http)?;
+    let force = query.take("force", |text| match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("must be true or false".to_owned()),
+    })?;
+    query.finish()?;
+    let id = request.child()?;
+    let (services, call) = (Arc::clone(&request.context.services), request.call);
+    let force = force.unwrap_or(false);
+    let deleted = uninterrupted(&request.context, async move {
+        keys::delete(&services, &call, &id, force, Timestamp::now()).await
+    })
+    .await?;
+    Ok(HttpResponse::Ok().json_body(&Deleted::new(deleted.as_str())))
+}

@@ -1,0 +1,96 @@
+//! Keys of a KMS service.
+
+use serde::Serialize;
+
+use super::key::jwk_members;
+use crate::{
+    domain::{
+        jwk::{PrivateJwk, PublicJwk},
+        key::KeyType,
+    },
+    http::json::Node,
+    service::{error::Invalid, keys::ShownKey},
+    x509::pem,
+};
+
+/// Reads `keys/generate`. The `backend` of the compatible API is taken, whatever it is.
+pub fn generation(body: Node<'_>) -> Result<KeyType, Invalid> {
+    let mut object = body.object()?;
+    let _ = object.get("backend");
+    let key_type = object.required("keyType", |node| {
+        let text = node.text()?;
+        let shown: String = text.chars().take(64).collect();
+        KeyType::ALL.into_iter().find(|key_type| key_type.name() == text).ok_or_else(|| {
+            Invalid::at(node.pointer(), format!("key type {shown} is not supported"))
+        })
+    })?;
+    object.finish()?;
+    Ok(key_type)
+}
+
+/// Reads `keys/import/jwk`: the private JWK and its `kid`. The body is a JWK, whose unknown members
+/// are ignored (RFC 7517, section 4).
+pub fn private_jwk(body: Node<'_>) -> Result<(PrivateJwk, Option<String>), Invalid> {
+    let members = jwk_members(&body, body.as_members()?)?;
+    if !members.is_private {
+        return Err(Invalid::body("jwk has no private part"));
+    }
+    let kid = body.object()?.optional("kid", |node| node.text().map(str::to_owned))?;
+    Ok((PrivateJwk::new(members), kid))
+}
+
+/// A key in an answer.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Key {
+    key: PublicHalf,
+    key_id_path: String,
+    key_type: &'static str,
+    backend: &'static str,
+    extractable: bool,
+}
+
+#[derive(Serialize)]
+struct PublicHalf {
+    r#type: &'static str,
+    jwk: NamedJwk,
+}
+
+#[derive(Serialize)]
+struct NamedJwk {
+    #[serde(flatten)]
+    jwk: PublicJwk,
+    kid: String,
+}
+
+impl Key {
+    /// With a `kid` of the caller's choice, or else the thumbprint (RFC 7638).
+    pub fn of(key: &ShownKey, kid: Option<String>) -> Self {
+        let jwk = PublicJwk::of(&key.public_key);
+        let kid = kid.unwrap_or_else(|| jwk.thumbprint());
+        Self {
+            key: PublicHalf { r#type: "jwk", jwk: NamedJwk { jwk, kid } },
+            key_id_path: key.path.to_string(),
+            key_type: key.public_key.key_type().name(),
+            backend: "pkcs11",
+            extractable: key.extractable,
+        }
+    }
+}
+
+/// A key's public half as PEM.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyPem {
+    key_id_path: String,
+    public_key_pem: String,
+}
+
+impl From<&ShownKey> for KeyPem {
+    fn from(key: &ShownKey) -> Self {
+        Self {
+            key_id_path: key.path.to_string(),
+            public_key_pem: pem::encode("PUBLIC KEY", key.public_key.spki_der()),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Statements about keys and their pins.
+
+use rusqlite::{Connection, named_params};
+
+use super::{
+    read::{parsed, timestamp},
+    write,
+};
+use crate::{
+    domain::{path::KeyPath, time::Timestamp},
+    ledger::record::{KeyChange, PinChange},
+};
+
+/// Records a change as open.
+pub(in crate::ledger) fn begin(
+    connection: &Connection,
+    change: &KeyChange,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO key_changes (path, operation, client, request_id, begun_at)
+             VALUES (:path, :operation, :client, :request_id, :begun_at)
+             ON CONFLICT (path) DO UPDATE SET operation = excluded.operation,
+                 client = excluded.client, request_id = excluded.request_id,
+                 begun_at = excluded.begun_at",
+        )?
+        .execute(named_params! {
+            ":path": change.path.as_str(),
+            ":operation": change.operation,
+            ":client": change.client,
+            ":request_id": change.request_id,
+            ":begun_at": change.begun_at.unix(),
+        })?;
+    Ok(())
+}
+
+/// Closes a change, unless another took its place.
+pub(in crate::ledger) fn end(
+    connection: &Connection,
+    change: &KeyChange,
+    pin: &PinChange,
+) -> rusqlite::Result<()> {
+    let path = &change.path;
+    let ended = connection
+        .prepare_cached(
+            "DELETE FROM key_changes WHERE path = ?1 AND request_id = ?2 AND operation = ?3",
+        )?
+        .execute((path.as_str(), &change.request_id, &change.operation))?;
+    match pin {
+        _ if ended == 0 => Ok(()),
+        PinChange::None => Ok(()),
+        PinChange::Set(pin) => {
+            // What the HSM has just made under the path is the key from now on.
+            remove_pin(connection, path)?;
+            write::pin_key(connection, pin).map(|_| ())
+        }
+        PinChange::Remove => remove_pin(connection, path),
+    }
+}
+
+/// The open changes, by path.
+pub(in crate::ledger) fn open(connection: &Connection) -> rusqlite::Result<Vec<KeyChange>> {
+    connection
+        .prepare_cached(
+            "SELECT path, operation, client, request_id, begun_at FROM key_changes ORDER BY path",
+        )?
+        .query_map([], |row| {
+            Ok(KeyChange {
+                path: parsed(row, "path", KeyPath::parse)?,
+                operation: row.get("operation")?,
+                client: row.get("client")?,
+                request_id: row.get("request_id")?,
+                begun_at: timestamp(row, "begun_at")?,
+            })
+        })?
+        .collect()
+}
+
+/// The number of CA certificates of a key that have not expired at `now`.
+pub(in crate::ledger) fn valid_cas(
+    connection: &Connection,
+    spki_sha256: &[u8; 32],
+    now: Timestamp,
+) -> rusqlite::Result<u64> {
+    let count: i64 = connection
+        .prepare_cached(
+            "SELECT COUNT(*) FROM certificates
+             WHERE spki_sha256 = ?1 AND is_ca AND not_after >= ?2",
+        )?
+        .query_row((spki_sha256, now.unix()), |row| row.get(0))?;
+    Ok(count.unsigned_abs())
+}
+
+fn remove_pin(connection: &Connection, path: &KeyPath) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM key_pins WHERE path = ?1")?.execute([path.as_str()])?;
+    Ok(())
+}

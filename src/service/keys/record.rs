@@ -1,0 +1,176 @@
+//! What the ledger is told of a change of a key: before the HSM is asked, and after it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{
+    audit::EntryKind,
+    domain::{path::KeyPath, time::Timestamp},
+    hsm::{ChangeError, Token, TokenKey},
+    ledger::{KeyChange, KeyPin, PinChange},
+    service::{Call, Services, error::Error, key_errors, signing},
+};
+
+/// How often, and after how long, an outcome that the ledger did not take is tried again.
+const RETRIES_MAX: u32 = 60;
+const RETRY_AFTER_MS: u64 = 500;
+
+/// What is done with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Operation {
+    Generate,
+    Import,
+    Delete,
+}
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Generate => "generate",
+            Self::Import => "import",
+            Self::Delete => "delete",
+        }
+    }
+
+    fn outcome(self) -> EntryKind {
+        match self {
+            Self::Generate => EntryKind::KeyGenerated,
+            Self::Import => EntryKind::KeyImported,
+            Self::Delete => EntryKind::KeyDeleted,
+        }
+    }
+}
+
+/// One change, on its way from intent to outcome.
+pub(super) struct Recording<'a> {
+    services: &'a Services,
+    call: &'a Call,
+    operation: Operation,
+    path: &'a KeyPath,
+    now: Timestamp,
+}
+
+impl<'a> Recording<'a> {
+    pub(super) fn new(
+        services: &'a Services,
+        call: &'a Call,
+        operation: Operation,
+        path: &'a KeyPath,
+        now: Timestamp,
+    ) -> Self {
+        Self { services, call, operation, path, now }
+    }
+
+    /// Makes the intent durable.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; the HSM must not be asked then.
+    pub(super) async fn begin(&self, detail: Value) -> Result<(), Error> {
+        let audit = self.entry(EntryKind::KeyIntent, detail);
+        let ledger = &self.services.ledger;
+        ledger.begin_key_change(self.change(), audit).await.map_err(key_errors::ledger)
+    }
+
+    /// Records a new key, or why there is none.
+    ///
+    /// # Errors
+    /// [`Error`] says what the caller is told.
+    pub(super) async fn made(
+        &self,
+        token: &Token,
+        made: Result<TokenKey, ChangeError>,
+    ) -> Result<TokenKey, Error> {
+        let key = match made {
+            Ok(key) => key,
+            Err(error) => return Err(self.failed(error).await),
+        };
+        let spki_sha256 = key.public_key.spki_sha256();
+        let pin = KeyPin {
+            path: self.path.clone(),
+            token: token.name().to_owned(),
+            label: key.label.clone(),
+            cka_id: key.id.clone(),
+            spki: key.public_key.spki_der().to_vec(),
+            spki_sha256,
+            first_seen: self.now,
+        };
+        let detail = json!({
+            "keyType": key.public_key.key_type().name(),
+            "token": token.name(),
+            "spkiSha256": signing::hex(&spki_sha256),
+        });
+        self.end(PinChange::Set(pin), self.operation.outcome(), detail).await?;
+        self.services.keyring.pinned([(self.path.clone(), spki_sha256)]);
+        Ok(key)
+    }
+
+    /// Records that a key is gone, or why it is not.
+    ///
+    /// # Errors
+    /// [`Error`] says what the caller is told.
+    pub(super) async fn destroyed(
+        &self,
+        spki_sha256: [u8; 32],
+        destroyed: Result<(), ChangeError>,
+    ) -> Result<(), Error> {
+        if let Err(error) = destroyed {
+            return Err(self.failed(error).await);
+        }
+        // The key is gone, whether or not the ledger takes it: so is its pin.
+        self.services.keyring.unpinned(self.path);
+        let detail = json!({ "spkiSha256": signing::hex(&spki_sha256) });
+        self.end(PinChange::Remove, self.operation.outcome(), detail).await
+    }
+
+    async fn failed(&self, error: ChangeError) -> Error {
+        let kind = match error {
+            ChangeError::Unknown(_) => EntryKind::KeyUnresolved,
+            ChangeError::Taken
+            | ChangeError::Missing
+            | ChangeError::Unsupported(_)
+            | ChangeError::Rejected(_)
+            | ChangeError::Failed(_) => EntryKind::KeyAborted,
+        };
+        let detail = json!({ "reason": error.to_string() });
+        // The caller is told of the failure itself; the record is tried again.
+        let _ = self.end(PinChange::None, kind, detail).await;
+        key_errors::change(self.path, error)
+    }
+
+    /// What the ledger does not take now is tried again until the next start finds it open.
+    async fn end(&self, pin: PinChange, kind: EntryKind, detail: Value) -> Result<(), Error> {
+        let ledger = self.services.ledger.clone();
+        let (change, audit) = (self.change(), self.entry(kind, detail));
+        let ended = ledger.end_key_change(change.clone(), pin.clone(), audit.clone()).await;
+        let Err(error) = ended else { return Ok(()) };
+        tokio::spawn(async move {
+            for attempt in 1..=RETRIES_MAX {
+                tokio::time::sleep(Duration::from_millis(RETRY_AFTER_MS) * attempt).await;
+                let again = ledger.end_key_change(change.clone(), pin.clone(), audit.clone());
+                if again.await.is_ok() {
+                    return;
+                }
+            }
+            tracing::error!(key = %change.path, "a change of a key stays open until the next start");
+        });
+        Err(key_errors::ledger(error))
+    }
+
+    fn change(&self) -> KeyChange {
+        KeyChange {
+            path: self.path.clone(),
+            operation: self.operation.name().to_owned(),
+            client: self.call.client.clone(),
+            request_id: self.call.request_id.clone(),
+            begun_at: self.now,
+        }
+    }
+
+    fn entry(&self, kind: EntryKind, detail: Value) -> crate::audit::AuditRecord {
+        let mut detail = detail;
+        detail["operation"] = self.operation.name().into();
+        detail["keyPath"] = self.path.as_str().into();
+        signing::entry(self.call, kind, detail, self.now)
+    }
+}

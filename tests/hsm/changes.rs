@@ -1,0 +1,191 @@
+//! Keys made and destroyed: visible at once, one at a time, and never twice.
+
+use chancery::hsm::ChangeError;
+
+use super::{
+    faults::{DEVICE_ERROR, FUNCTION_FAILED, MECHANISM_INVALID, Shimmed},
+    *,
+};
+
+const ID: [u8; 20] = [0xab; 20];
+
+/// The private keys with a label, as another tool sees them.
+fn on_token(hsm: &SoftHsm, label: &str) -> usize {
+    objects(hsm, "privkey", label)
+}
+
+/// The public keys with a label.
+fn public_keys(hsm: &SoftHsm, label: &str) -> usize {
+    objects(hsm, "pubkey", label)
+}
+
+fn objects(hsm: &SoftHsm, kind: &str, label: &str) -> usize {
+    let output = Command::new("pkcs11-tool")
+        .args(["--module", MODULE, "--token-label", "test", "--login", "--pin", PIN])
+        .args(["--list-objects", "--type", kind])
+        .env("SOFTHSM2_CONF", hsm.conf())
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter(|line| line.trim().strip_prefix("label:").is_some_and(|text| text.trim() == label))
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_type_is_made_signs_at_once_and_is_destroyed_for_all_signers() {
+    let hsm = SoftHsm::new("made");
+    let token = started(TokenConfig { processes: 2, ..hsm.config() }).await;
+    eventually("both signers are up", PATIENCE, async || open_signers(&hsm).len() == 2).await;
+    let signers = hsm.signers();
+    for (number, key_type) in (0u8..).zip(KeyType::ALL) {
+        let label = format!("acme.kms.{}", key_type.name());
+        let begin = Instant::now();
+        let key = token.generate(&label, &[number; 20], key_type).await.unwrap();
+        println!("{key_type} made in {:?}", begin.elapsed());
+        assert_eq!(key.public_key.key_type(), key_type);
+        assert!(!token.is_extractable(&key));
+        // At once in the catalogue, and with both signers.
+        assert_eq!(token.find(&label).await, Ok(key.clone()));
+        let signing = (0..16u8).map(|round| {
+            let (token, key) = (token.clone(), key.clone());
+            tokio::spawn(async move { sign(&token, &key, &[round]).await })
+        });
+        for signed in signing.collect::<Vec<_>>() {
+            signed.await.unwrap().unwrap();
+        }
+        let again = token.generate(&label, &[99; 20], key_type).await;
+        assert_eq!(again, Err(ChangeError::Taken), "the label");
+        let again = token.generate("acme.kms.other", &[number; 20], key_type).await;
+        assert_eq!(again, Err(ChangeError::Taken), "the id");
+        token.destroy(&key).await.unwrap();
+        assert_eq!(token.find(&label).await, Err(HsmError::Missing));
+        for round in 0..8u8 {
+            assert_eq!(sign(&token, &key, &[round]).await, Err(HsmError::Missing));
+        }
+        assert_eq!(token.destroy(&key).await, Err(ChangeError::Missing));
+        assert_eq!((on_token(&hsm, &label), public_keys(&hsm, &label)), (0, 0));
+    }
+    assert_eq!(hsm.signers(), signers, "nobody was killed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_at_once_make_one_key() {
+    let hsm = SoftHsm::new("fifty");
+    let token = started(TokenConfig { processes: 2, ..hsm.config() }).await;
+    let making = (0..50).map(|_| {
+        let token = token.clone();
+        tokio::spawn(async move { token.generate("one", &ID, KeyType::P256).await })
+    });
+    let mut made = 0;
+    for result in making.collect::<Vec<_>>() {
+        match result.await.unwrap() {
+            Ok(_) => made += 1,
+            Err(error) => assert_eq!(error, ChangeError::Taken),
+        }
+    }
+    assert_eq!((made, on_token(&hsm, "one")), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_is_looked_up_on_the_token() {
+    let shim = Shimmed::new("lost");
+    let (token, _) = shim.start().await;
+    // The module makes the key and then says that the device has failed.
+    shim.tell("late", DEVICE_ERROR);
+    let key = token.generate("late", &ID, KeyType::P256).await.unwrap();
+    sign(&token, &key, b"made once").await.unwrap();
+    assert_eq!(on_token(&shim.hsm, "late"), 1);
+    assert_eq!(shim.calls("C_GenerateKeyPair"), 1);
+    // It fails and has made none.
+    shim.tell("C_GenerateKeyPair", DEVICE_ERROR);
+    let none = token.generate("none", &[1; 20], KeyType::P256).await;
+    assert!(matches!(none, Err(ChangeError::Failed(HsmError::Unavailable { .. }))), "{none:?}");
+    assert_eq!(on_token(&shim.hsm, "none"), 0);
+    assert_eq!(shim.calls("C_GenerateKeyPair"), 2);
+    // It destroys the private half, and fails.
+    shim.tell("late", FUNCTION_FAILED);
+    token.destroy(&key).await.unwrap();
+    assert_eq!((on_token(&shim.hsm, "late"), public_keys(&shim.hsm, "late")), (0, 1));
+    // What that left is in nobody's way.
+    token.generate("late", &ID, KeyType::P256).await.unwrap();
+    assert_eq!((on_token(&shim.hsm, "late"), public_keys(&shim.hsm, "late")), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_that_hangs_after_its_work_is_killed_and_the_key_is_found() {
+    let shim = Shimmed::new("hangs");
+    let token = started(TokenConfig { generate_deadline_ms: 2_000, ..shim.config() }).await;
+    std::fs::write(shim.control.join("trace"), "").unwrap();
+    let before = shim.hsm.signers();
+    shim.tell("late", 0);
+    let begin = Instant::now();
+    let key = token.generate("late", &ID, KeyType::P256).await.unwrap();
+    println!("hung after its work: found after {:?}", begin.elapsed());
+    sign(&token, &key, b"made once").await.unwrap();
+    assert_eq!(shim.calls("C_GenerateKeyPair"), 1);
+    assert_ne!(shim.hsm.signers(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signer_that_is_busy_making_a_key_is_not_taken_for_frozen() {
+    let shim = Shimmed::new("busy");
+    let config = TokenConfig { sign_deadline_ms: 1_000, canary_seconds: 1, ..shim.config() };
+    let token = started(config).await;
+    let key = token.find("key").await.unwrap();
+    let signers = shim.hsm.signers();
+    shim.tell("slow", 0);
+    let making = tokio::spawn({
+        let token = token.clone();
+        async move { token.generate("slow", &ID, KeyType::P256).await }
+    });
+    sleep(Duration::from_secs(3)).await;
+    assert!(!making.is_finished());
+    // Signing goes on meanwhile.
+    sign(&token, &key, b"meanwhile").await.unwrap();
+    std::fs::remove_file(shim.control.join("slow")).unwrap();
+    making.await.unwrap().unwrap();
+    assert_eq!(shim.hsm.signers(), signers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_not_what_was_asked_for_is_destroyed_and_refused() {
+    let shim = Shimmed::new("lies");
+    let (token, _) = shim.start().await;
+    for (attribute, name) in [
+        (0x103, "CKA_SENSITIVE"),
+        (0x162, "CKA_EXTRACTABLE"),
+        (0x164, "CKA_NEVER_EXTRACTABLE"),
+        (0x163, "CKA_LOCAL"),
+        (0x108, "CKA_SIGN"),
+    ] {
+        shim.tell("lie", attribute);
+        let refused = token.generate("liar", &ID, KeyType::P256).await;
+        std::fs::remove_file(shim.control.join("lie")).unwrap();
+        let Err(ChangeError::Rejected(reason)) = refused else { panic!("{name}: {refused:?}") };
+        assert!(reason.contains(name) && reason.ends_with("destroyed"), "{reason}");
+        assert_eq!((on_token(&shim.hsm, "liar"), public_keys(&shim.hsm, "liar")), (0, 0));
+    }
+    // A label that comes back as another one, as tokens do that cut it.
+    shim.tell("lie", 0x03);
+    let refused = token.generate("liar", &ID, KeyType::P256).await;
+    std::fs::remove_file(shim.control.join("lie")).unwrap();
+    assert_eq!(refused, Err(ChangeError::Unsupported("a label of 4 octets".to_owned())));
+    // A key that signs wrongly.
+    shim.tell("flip", 0);
+    let refused = token.generate("liar", &ID, KeyType::P256).await;
+    assert!(matches!(refused, Err(ChangeError::Rejected(_))), "{refused:?}");
+    assert_eq!((on_token(&shim.hsm, "liar"), public_keys(&shim.hsm, "liar")), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_token_cannot_do_is_said_so() {
+    let shim = Shimmed::new("cannot");
+    let (token, _) = shim.start().await;
+    let signers = shim.hsm.signers();
+    shim.tell("C_GenerateKeyPair", MECHANISM_INVALID);
+    let refused = token.generate("new", &ID, KeyType::P521).await;
+    assert_eq!(refused, Err(ChangeError::Unsupported("key type secp521r1".to_owned())));
+    token.generate("new", &ID, KeyType::P521).await.unwrap();
+    assert_eq!(shim.hsm.signers(), signers);
+}
