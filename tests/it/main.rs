@@ -13,6 +13,7 @@ mod corpus;
 mod crash;
 mod evidence;
 mod judges;
+mod keys;
 mod layers;
 mod load;
 mod raw;
