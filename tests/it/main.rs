@@ -20,6 +20,7 @@ mod crash;
 mod evidence;
 mod judges;
 mod key_faults;
+mod keys;
 mod layers;
 mod ledger_faults;
 mod lies;

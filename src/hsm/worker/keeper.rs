@@ -1,7 +1,11 @@
 //! The keeper: one session that holds the login, lists the token, and never signs. Login belongs to
 //! the process and ends with its last session, so this one stays.
 
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::{
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
 
 use cryptoki::{
     session::{Session, SessionState},
@@ -20,6 +24,9 @@ use crate::hsm::{
     fault::{Class, Fault},
     protocol::{Answer, Hello, Ready},
 };
+
+/// How long a token may be without information about itself, in milliseconds.
+const SECOND_LOOK_AFTER_MS: u64 = 100;
 
 /// What the keeper is asked to do.
 pub(super) enum Errand {
@@ -194,7 +201,7 @@ impl Keeper {
     }
 
     fn list(&mut self) -> Result<(), Fault> {
-        self.token.still_there()?;
+        self.still_there()?;
         let listing = match self.read() {
             Err(fault) if fault.class == Class::Session => {
                 // The new session comes before the old one goes: the login ends with the last.
@@ -206,6 +213,20 @@ impl Keeper {
         let before = self.current.epoch();
         self.current.replace(Epoch { number: before.number + 1, login: before.login, listing });
         Ok(())
+    }
+
+    /// One failure proves nothing: SoftHSM has a moment without token information whenever another
+    /// process logs in, as signers of one token do.
+    fn still_there(&self) -> Result<(), Fault> {
+        match self.token.still_there() {
+            Ok(_) => Ok(()),
+            Err(fault) if fault.class == Class::Device => {
+                tracing::warn!("{fault}: once more");
+                thread::sleep(Duration::from_millis(SECOND_LOOK_AFTER_MS));
+                self.token.still_there().map(|_| ())
+            }
+            Err(fault) => Err(fault),
+        }
     }
 
     /// Without a login a token hides its private keys instead of complaining.
