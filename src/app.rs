@@ -44,15 +44,18 @@ impl App {
         journal::started(&ledger, is_dev, now).await.map_err(not_written)?;
         let pins = ledger.key_pins().await.map_err(not_written)?;
 
+        let stored = ledger.resources().await.map_err(not_written)?;
+        let names: Vec<_> = config.tokens.iter().map(|token| token.name.as_str()).collect();
+        let tree = Tree::new(config.tree, stored, &names)?;
+
         let tokens = start_tokens(config.tokens)?;
         for token in &tokens {
             token.wait_until_known(TOKENS_KNOWN_WITHIN).await;
             tracing::info!(token = token.name(), state = ?token.state(), "token");
         }
 
-        let stored = ledger.resources().await.map_err(not_written)?;
         let services = Arc::new(Services {
-            tree: Tree::new(config.tree, stored)?,
+            tree,
             keyring: Keyring::new(
                 tokens.clone(),
                 dev,

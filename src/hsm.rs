@@ -51,7 +51,8 @@ pub struct TokenConfig {
     pub sign_deadline_ms: u64,
     /// Time for a signer to load its module, log in, list the token and prove itself.
     pub start_deadline_ms: u64,
-    /// Seconds between two canary signatures, at least 1.
+    /// How old the last canary signature may be while the token counts as ready, at least 1. They
+    /// are made twice as often.
     pub canary_seconds: u64,
     /// Label of the key that canary signatures are made with; else the first that can sign.
     pub canary_label: Option<String>,
@@ -88,6 +89,11 @@ pub enum TokenState {
     Starting,
     /// Signatures are made.
     Ready {
+        /// Time since the last canary signature that verified.
+        age: Duration,
+    },
+    /// A signer is up, but canary signatures have failed or are overdue: the HSM is silent, or slow.
+    Unproven {
         /// Time since the last canary signature that verified.
         age: Duration,
     },

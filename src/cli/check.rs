@@ -54,7 +54,7 @@ async fn check_tokens(config: Config) -> Result<Vec<String>, String> {
     for token in app::start_tokens(config.tokens)? {
         token.wait_until_known(TOKEN_KNOWN_WITHIN).await;
         match token.state() {
-            TokenState::Ready { .. } | TokenState::NoKeys => {
+            TokenState::Ready { .. } | TokenState::Unproven { .. } | TokenState::NoKeys => {
                 problems.extend(check_keys(&token, &config.tree).await);
             }
             TokenState::Starting => problems.push(format!(

@@ -303,18 +303,28 @@ impl ResourceTree {
     pub fn check_place(&self, path: &ResourcePath, node: &Node) -> Result<(), Misplaced> {
         match (path.parent(), node) {
             (None, Node::Organisation) if path.as_str() == RESERVED_ORGANISATION => {
-                return Err(Misplaced::Reserved);
+                Err(Misplaced::Reserved)
             }
-            (None, Node::Organisation) => {}
-            (Some(_), Node::Organisation) | (None, Node::Tenant(_) | Node::Service(_)) => {
-                return Err(Misplaced::Level(path.clone()));
-            }
-            (Some(parent), Node::Tenant(_) | Node::Service(_)) => match self.node(&parent) {
-                Some(Node::Organisation | Node::Tenant(_)) => {}
-                Some(Node::Service(_)) => return Err(Misplaced::UnderService(parent)),
-                None => return Err(Misplaced::NoParent(parent)),
-            },
+            (None, Node::Organisation) => self.check_free(path),
+            (Some(_), Node::Organisation) => Err(Misplaced::Level(path.clone())),
+            (_, Node::Tenant(_) | Node::Service(_)) => self.check_place_below(path),
         }
+    }
+
+    /// Whether a tenant or service may stand there.
+    ///
+    /// # Errors
+    /// As [`Self::check_place`].
+    pub fn check_place_below(&self, path: &ResourcePath) -> Result<(), Misplaced> {
+        let parent = path.parent().ok_or_else(|| Misplaced::Level(path.clone()))?;
+        match self.node(&parent) {
+            Some(Node::Organisation | Node::Tenant(_)) => self.check_free(path),
+            Some(Node::Service(_)) => Err(Misplaced::UnderService(parent)),
+            None => Err(Misplaced::NoParent(parent)),
+        }
+    }
+
+    fn check_free(&self, path: &ResourcePath) -> Result<(), Misplaced> {
         if self.nodes.contains_key(path) {
             return Err(Misplaced::Taken(path.clone()));
         }

@@ -172,14 +172,18 @@ impl Supervisor {
         }
     }
 
-    /// Gives waiting signatures to the signers that owe least.
+    /// Gives waiting signatures to the signers that owe least. One that has been silent for half of
+    /// its patience gets no more: when an HSM hangs, its signers freeze one shortly after the other,
+    /// and the second must not cost what was taken back from the first.
     fn dispatch(&mut self, now: Instant) {
         self.queue.expire(now);
+        let hopeful = now + self.patience() / 2;
         loop {
             let free = self
                 .up
                 .iter()
                 .enumerate()
+                .filter(|(_, signer)| signer.patience_until().is_none_or(|until| until > hopeful))
                 .map(|(at, signer)| (at, signer.jobs(), 2 * signer.sessions))
                 .filter(|(_, owed, most)| owed < most)
                 .min_by_key(|(_, owed, _)| *owed);

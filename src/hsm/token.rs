@@ -27,6 +27,7 @@ pub struct Token(Arc<Inner>);
 struct Inner {
     name: String,
     sign_deadline: Duration,
+    canary_age_max: Duration,
     orders: mpsc::Sender<Order>,
     published: watch::Receiver<Published>,
 }
@@ -38,8 +39,9 @@ impl Token {
         let (orders, inbox) = mpsc::channel(config.queue_max.max(ORDERS_QUEUED_MIN));
         let name = config.name.clone();
         let sign_deadline = Duration::from_millis(config.sign_deadline_ms);
+        let canary_age_max = Duration::from_secs(config.canary_seconds.max(1));
         let published = supervisor::start(config, signer_program, inbox);
-        Self(Arc::new(Inner { name, sign_deadline, orders, published }))
+        Self(Arc::new(Inner { name, sign_deadline, canary_age_max, orders, published }))
     }
 
     /// Our name for the token.
@@ -55,7 +57,7 @@ impl Token {
 
     /// How the token is doing.
     pub fn state(&self) -> TokenState {
-        self.0.published.borrow().state(Instant::now())
+        self.0.published.borrow().state(Instant::now(), self.0.canary_age_max)
     }
 
     /// Somebody asks for the token: a long pause before the next start of a signer is cut short, as a

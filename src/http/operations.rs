@@ -74,6 +74,7 @@ const RETRY_AFTER_SECONDS: u64 = 5;
 fn token_word(state: &TokenState) -> &'static str {
     match state {
         TokenState::Ready { .. } => "ok",
+        TokenState::Unproven { .. } => "no recent signature",
         TokenState::Starting => "starting",
         TokenState::Away { .. } => "away",
         TokenState::CredentialFault { .. } => "credential fault",

@@ -41,11 +41,20 @@ pub struct Intent {
     /// Ids to be kept free until the intent has ended.
     pub reservations: Vec<Reservation>,
     /// Keys seen for the first time. One that is pinned to the same public key stays as it is.
-    pub key_pins: Vec<KeyPin>,
+    pub key_pins: Vec<Pinning<KeyPin>>,
     /// The IACA described for the first time. An equal pin stays as it is.
-    pub iaca_pin: Option<IacaPin>,
-    /// Written with the intent, in this order.
-    pub audit: Vec<AuditRecord>,
+    pub iaca_pin: Option<Pinning<IacaPin>>,
+    /// The entry that says so.
+    pub audit: AuditRecord,
+}
+
+/// A pin to be made unless an equal one is there already.
+#[derive(Debug, Clone)]
+pub struct Pinning<P> {
+    /// The pin.
+    pub pin: P,
+    /// The entry that says so; of many who come first at the same time, one writes it.
+    pub audit: AuditRecord,
 }
 
 /// An id in a store.

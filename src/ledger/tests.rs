@@ -69,7 +69,7 @@ fn intent(ids: &[&str]) -> Intent {
         reservations: ids.iter().map(reservation).collect(),
         key_pins: Vec::new(),
         iaca_pin: None,
-        audit: vec![record(Audit::Intent)],
+        audit: record(Audit::Intent),
     }
 }
 
@@ -134,6 +134,10 @@ fn iaca_pin(uri: Option<&str>) -> IacaPin {
         key_path: None,
         pinned_at: now(),
     }
+}
+
+fn pinning<P>(pin: P) -> Pinning<P> {
+    Pinning { pin, audit: record(Audit::KeyPinned) }
 }
 
 // ---- where ----
@@ -268,7 +272,7 @@ async fn of_two_begins_with_one_store_id_one_wins_and_the_other_leaves_nothing()
     let release = hold_writer(&ledger);
     let mut handles = Vec::new();
     for id in ["one", "two"] {
-        let intent = Intent { key_pins: vec![key_pin(b"spki")], ..intent(&[id, "iaca"]) };
+        let intent = Intent { key_pins: vec![pinning(key_pin(b"spki"))], ..intent(&[id, "iaca"]) };
         let begin = |ledger: Ledger| async move { ledger.begin(intent).await };
         handles.push(queue(&ledger, begin).await);
     }
@@ -279,7 +283,8 @@ async fn of_two_begins_with_one_store_id_one_wins_and_the_other_leaves_nothing()
     ledger.close().await;
     assert_eq!(count(&file, "intents"), 1);
     assert_eq!(count(&file, "store_entries"), 2);
-    assert_eq!(count(&file, "audit_entries"), 1);
+    // The winner's intent and its pin.
+    assert_eq!(count(&file, "audit_entries"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -428,7 +433,7 @@ async fn an_abort_frees_the_ids_and_never_the_serial_number() {
 async fn a_key_path_means_one_public_key_for_good() {
     let (_directory, file) = place();
     let ledger = open(&file);
-    let with = |pin| Intent { key_pins: vec![pin], ..intent(&["a"]) };
+    let with = |pin| Intent { key_pins: vec![pinning(pin)], ..intent(&["a"]) };
     let id = ledger.begin(with(key_pin(b"spki"))).await.unwrap();
     ledger.abort(id, record(Audit::Aborted)).await.unwrap();
     let changed = ledger.begin(with(key_pin(b"other spki"))).await;
@@ -436,18 +441,22 @@ async fn a_key_path_means_one_public_key_for_good() {
     assert_eq!(ledger.taken(vec![(path("a.certs"), element("a"))]).await, Ok(None));
     ledger.begin(with(KeyPin { token: "other".to_owned(), ..key_pin(b"spki") })).await.unwrap();
     assert_eq!(ledger.key_pins().await, Ok(vec![key_pin(b"spki")]));
+    // Two intents, an abort, and the pin: once.
+    assert_eq!(count(&file, "audit_entries"), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_pinned_to_one_described_iaca() {
     let (_directory, file) = place();
     let ledger = open(&file);
-    let with = |pin| Intent { iaca_pin: Some(pin), ..intent(&[]) };
+    let with = |pin| Intent { iaca_pin: Some(pinning(pin)), ..intent(&[]) };
     ledger.begin(with(iaca_pin(None))).await.unwrap();
     ledger.begin(with(iaca_pin(None))).await.unwrap();
     let conflict = ledger.begin(with(iaca_pin(Some("https://other.example")))).await;
     assert_eq!(conflict, Err(BeginError::IacaPinConflict));
     assert_eq!(ledger.iaca_pins(KEY).await, Ok(vec![iaca_pin(None)]));
+    // Two intents, and the pin: once.
+    assert_eq!(count(&file, "audit_entries"), 3);
     assert_eq!(ledger.iaca_pins([0; 32]).await, Ok(Vec::new()));
 }
 

@@ -211,7 +211,7 @@ mod tests {
             reservations: Vec::new(),
             key_pins: Vec::new(),
             iaca_pin: None,
-            audit: vec![record(EntryKind::Intent)],
+            audit: record(EntryKind::Intent),
         }
     }
 

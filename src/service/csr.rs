@@ -66,8 +66,6 @@ pub async fn make(
         CsrKind::DocumentSigner => "iso-document-signer",
     };
     let pin = signing::new_pin(services, &key, now);
-    let mut audit = vec![signing::entry(call, EntryKind::CsrIntent, detail(kind), now)];
-    audit.extend(pin.as_ref().map(|pin| signing::pinned_entry(call, pin, now)));
     let pinned = pin.as_ref().map(|pin| (pin.path.clone(), pin.spki_sha256));
     let intent = services
         .ledger
@@ -83,9 +81,9 @@ pub async fn make(
             request_id: call.request_id.clone(),
             created_at: now,
             reservations: Vec::new(),
-            key_pins: pin.into_iter().collect(),
+            key_pins: pin.into_iter().map(|pin| signing::pinning(call, pin, now)).collect(),
             iaca_pin: None,
-            audit,
+            audit: signing::entry(call, EntryKind::CsrIntent, detail(kind), now),
         })
         .await
         .map_err(signing::not_begun)?;

@@ -82,9 +82,12 @@ impl Invalid {
         Self { field: None, message: message.into() }
     }
 
-    /// A complaint about one member.
+    /// A complaint about one member; an empty pointer is the body as a whole.
     pub fn at(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: Some(field.into()), message: message.into() }
+        Self {
+            field: Some(field.into()).filter(|field| !field.is_empty()),
+            message: message.into(),
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     domain::{path::ResourcePath, request::Issuance, serial::SerialNumber, time::Timestamp},
     ledger::{
         BeginError, EntryKind as StoredKind, IacaPin, Intent, IntentId, KeptAnswer, KeyPin,
-        LedgerError, Outcome, Reservation, StoredCopy,
+        LedgerError, Outcome, Pinning, Reservation, StoredCopy,
     },
     x509::{SignedCertificate, UnsignedCertificate},
 };
@@ -102,10 +102,11 @@ impl Recording<'_> {
     }
 
     fn intent(&self, serial: SerialNumber, facts: Facts, key_pins: Vec<KeyPin>) -> Intent {
-        let mut audit = vec![self.entry(EntryKind::Intent, self.detail(serial, facts))];
-        audit.extend(key_pins.iter().map(|pin| signing::pinned_entry(self.call, pin, self.now)));
-        let iaca_pin = self.ruling.pin();
-        audit.extend(iaca_pin.map(|pin| self.entry(EntryKind::IacaPinned, self.pin_detail(pin))));
+        let key_pins = key_pins.into_iter().map(|pin| signing::pinning(self.call, pin, self.now));
+        let iaca_pin = self.ruling.pin().map(|pin| Pinning {
+            audit: self.entry(EntryKind::IacaPinned, self.pin_detail(pin)),
+            pin: pin.clone(),
+        });
         Intent {
             serial: Some(serial),
             purpose: purpose(self.issuance),
@@ -118,9 +119,9 @@ impl Recording<'_> {
             request_id: self.call.request_id.clone(),
             created_at: self.now,
             reservations: self.reservations.clone(),
-            key_pins,
-            iaca_pin: iaca_pin.cloned(),
-            audit,
+            key_pins: key_pins.collect(),
+            iaca_pin,
+            audit: self.entry(EntryKind::Intent, self.detail(serial, facts)),
         }
     }
 

@@ -36,19 +36,45 @@ impl Tree {
     /// The declared tree, with what the ledger holds put into it.
     ///
     /// # Errors
-    /// In words for the operator: a stored resource that no longer fits the declared ones.
-    pub fn new(mut declared: ResourceTree, stored: Vec<StoredResource>) -> Result<Self, String> {
+    /// In words for the operator: a stored resource that no longer fits the declared ones, a token
+    /// that is no longer there. Issuing without a store that went away would be worse.
+    pub fn new(
+        mut declared: ResourceTree,
+        stored: Vec<StoredResource>,
+        tokens: &[&str],
+    ) -> Result<Self, String> {
         // Parents come first: a path is shorter than those below it.
         let mut stored = stored;
         stored.sort_by_key(|resource| resource.path.elements().count());
+        let misfit = |path: &ResourcePath, error: &dyn std::fmt::Display| {
+            format!("{path} in the ledger does not fit the configuration: {error}")
+        };
+        let mut attached = Vec::new();
         for StoredResource { path, definition } in stored {
             let node = serde_json::from_str::<Definition>(&definition)
                 .map_err(|error| format!("{path} in the ledger: {error}"))?
                 .into_node()
                 .map_err(|error| format!("{path} in the ledger: {error}"))?;
+            if let Node::Service(Service::Kms(kms)) = &node
+                && !tokens.contains(&kms.token.as_str())
+            {
+                let error = format!("token '{}' is not configured", kms.token);
+                return Err(misfit(&path, &error));
+            }
+            if let Node::Service(service) = &node {
+                let dependencies = service.dependencies().unwrap_or_default().to_vec();
+                attached.push((path.clone(), service.kind(), dependencies));
+            }
             declared
                 .insert(path.clone(), Origin::Api, node)
-                .map_err(|error| format!("{path} in the ledger does not fit: {error}"))?;
+                .map_err(|error| misfit(&path, &error))?;
+        }
+        for (path, kind, dependencies) in attached {
+            for dependency in dependencies {
+                declared
+                    .check_dependency(&path, kind, &dependency)
+                    .map_err(|error| misfit(&path, &error))?;
+            }
         }
         Ok(Self { current: RwLock::new(Arc::new(declared)), changing: tokio::sync::Mutex::new(()) })
     }
@@ -76,8 +102,8 @@ pub async fn create_tenant(
     let name = name.unwrap_or_else(|| call.target.last().as_str().to_owned());
     let _alone = services.tree.changing.lock().await;
     let tree = services.tree.snapshot();
+    check_place(&tree, &call.target)?;
     let node = Node::Tenant(name);
-    check_place(&tree, &call.target, &node)?;
     create(services, call, &tree, node, EntryKind::TenantCreated, now).await
 }
 
@@ -111,6 +137,17 @@ pub enum NewServiceKind {
     },
 }
 
+impl NewServiceKind {
+    fn service_kind(&self) -> ServiceKind {
+        match self {
+            Self::Kms { .. } => ServiceKind::Kms,
+            Self::X509 => ServiceKind::X509,
+            Self::X509Store => ServiceKind::X509Store,
+            Self::Vical { .. } => ServiceKind::Vical,
+        }
+    }
+}
+
 /// Creates a service at the target of the call, with its dependencies, or nothing.
 ///
 /// # Errors
@@ -124,17 +161,17 @@ pub async fn create_service(
 ) -> Result<Resource, Error> {
     let _alone = services.tree.changing.lock().await;
     let tree = services.tree.snapshot();
-    let service = service_of(services, &tree, &call.target, new)?;
-    let kind = service.kind();
+    let kind = new.kind.service_kind();
     if !services.features.0.contains(&kind) {
         return Err(Error::Forbidden {
             message: format!("services of type {} are switched off", kind.name()),
             field: Some("/type".to_owned()),
         });
     }
-    let dependencies = service.dependencies().unwrap_or_default().to_vec();
-    let node = Node::Service(service);
-    check_place(&tree, &call.target, &node)?;
+    // A client that asks again, perhaps with less, meets what is there.
+    check_place(&tree, &call.target)?;
+    let service = service_of(services, &tree, &call.target, new)?;
+    let dependencies = service.dependencies().unwrap_or_default();
     for (index, dependency) in dependencies.iter().enumerate() {
         let field = format!("/dependencies/{index}");
         if dependencies[..index].contains(dependency) {
@@ -143,7 +180,7 @@ pub async fn create_service(
         tree.check_dependency(&call.target, kind, dependency)
             .map_err(|error| unattachable(&error, &field))?;
     }
-    create(services, call, &tree, node, EntryKind::ServiceCreated, now).await
+    create(services, call, &tree, Node::Service(service), EntryKind::ServiceCreated, now).await
 }
 
 /// Attaches a dependency to the service of the call; the answer is the list after it.
@@ -197,8 +234,8 @@ pub async fn detach(
     change(services, call, &tree, dependencies, EntryKind::DependencyRemoved, dependency, now).await
 }
 
-fn check_place(tree: &ResourceTree, path: &ResourcePath, node: &Node) -> Result<(), Error> {
-    tree.check_place(path, node).map_err(|error| match error {
+fn check_place(tree: &ResourceTree, path: &ResourcePath) -> Result<(), Error> {
+    tree.check_place_below(path).map_err(|error| match error {
         Misplaced::Taken(target) => {
             let kind = match tree.node(&target) {
                 Some(Node::Service(_)) => DuplicateKind::Service,
@@ -228,13 +265,14 @@ fn service_of(
         NewServiceKind::X509Store => Service::X509Store,
         NewServiceKind::Vical { signing_key, signer_certificate, signer_certificate_chain } => {
             must_be_own(tree, target, &signing_key.kms(), ServiceKind::Kms, "/signingKeyId")?;
-            let certificates = std::iter::once(("/signerCertificateId", &signer_certificate))
-                .chain(
-                    signer_certificate_chain.iter().map(|id| ("/signerCertificateChainIds", id)),
-                );
-            for (field, certificate) in certificates {
+            let signer = ("/signerCertificateId".to_owned(), &signer_certificate);
+            let chain = signer_certificate_chain
+                .iter()
+                .enumerate()
+                .map(|(index, id)| (format!("/signerCertificateChainIds/{index}"), id));
+            for (field, certificate) in std::iter::once(signer).chain(chain) {
                 let store = certificate.parent().unwrap_or_else(|| certificate.clone());
-                must_be_own(tree, target, &store, ServiceKind::X509Store, field)?;
+                must_be_own(tree, target, &store, ServiceKind::X509Store, &field)?;
             }
             Service::Vical(Vical {
                 signing_key,

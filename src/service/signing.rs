@@ -19,7 +19,7 @@ use crate::{
         time::Timestamp,
     },
     keys::{Admitted, Key, KeyRole},
-    ledger::{BeginError, IntentId, KeyPin},
+    ledger::{BeginError, IntentId, KeyPin, Pinning},
     x509::{Certificate, csr::CertificationRequest},
 };
 
@@ -232,14 +232,14 @@ pub(super) fn new_pin(services: &Services, key: &Key, now: Timestamp) -> Option<
     })
 }
 
-/// The audit entry of a new pin.
-pub(super) fn pinned_entry(call: &Call, pin: &KeyPin, now: Timestamp) -> AuditRecord {
+/// A pin with its audit entry.
+pub(super) fn pinning(call: &Call, pin: KeyPin, now: Timestamp) -> Pinning<KeyPin> {
     let detail = serde_json::json!({
         "keyPath": pin.path.as_str(),
         "token": pin.token,
         "spkiSha256": hex(&pin.spki_sha256),
     });
-    entry(call, EntryKind::KeyPinned, detail, now)
+    Pinning { audit: entry(call, EntryKind::KeyPinned, detail, now), pin }
 }
 
 /// Why an intent was not recorded, for the errors that both use cases share.
@@ -346,4 +346,32 @@ pub(super) fn hex(octets: &[u8]) -> String {
 
 pub(super) fn path_text(path: Option<&KeyPath>) -> Option<&str> {
     path.map(KeyPath::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::domain::serial::SerialNumber;
+
+    const SERIALS: u32 = 100_000;
+
+    #[test]
+    fn serial_numbers_are_distinct_and_each_of_their_126_bits_is_as_often_set_as_not() {
+        let serials: HashSet<_> =
+            (0..SERIALS).map(|_| SerialNumber::from_random(random().unwrap())).collect();
+        assert_eq!(serials.len(), 100_000);
+        for bit in 0..128 {
+            let is_set =
+                |serial: &&SerialNumber| serial.as_octets()[bit / 8] << (bit % 8) & 0x80 != 0;
+            let share = serials.iter().filter(is_set).count();
+            match bit {
+                0 => assert_eq!(share, 0, "negative"),
+                1 => assert_eq!(share, 100_000, "short"),
+                // Six standard deviations.
+                _ => assert!((49_050..=50_950).contains(&share), "bit {bit}: {share}"),
+            }
+        }
+    }
 }

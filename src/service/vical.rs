@@ -309,8 +309,6 @@ impl Publication {
     }
 
     fn intent(&self, issue_id: u64, unsigned: &UnsignedVical, pin: Option<KeyPin>) -> Intent {
-        let mut audit = vec![self.entry(EntryKind::Intent, self.detail(issue_id, unsigned))];
-        audit.extend(pin.as_ref().map(|pin| signing::pinned_entry(&self.call, pin, self.now)));
         Intent {
             serial: None,
             purpose: KeyPurpose::Vical,
@@ -323,9 +321,12 @@ impl Publication {
             request_id: self.call.request_id.clone(),
             created_at: self.now,
             reservations: Vec::new(),
-            key_pins: pin.into_iter().collect(),
+            key_pins: pin
+                .into_iter()
+                .map(|pin| signing::pinning(&self.call, pin, self.now))
+                .collect(),
             iaca_pin: None,
-            audit,
+            audit: self.entry(EntryKind::Intent, self.detail(issue_id, unsigned)),
         }
     }
 

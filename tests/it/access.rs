@@ -12,7 +12,9 @@ const PERMISSIONS: [&str; 5] =
 const GRANTED: [&str; 7] = ["m", "m.b", "m.bc", "m.b.c", "m.b.x509", "n", "m.b.certs.one"];
 
 /// Method, API, tail, permission.
-const ROUTES: [(&str, &str, &str, &str); 6] = [
+type Route = (&'static str, &'static str, &'static str, &'static str);
+
+const ROUTES: [Route; 6] = [
     ("POST", "x509-service-api", "iso/iacas", "issue:iaca"),
     ("POST", "x509-service-api", "iso/document-signers", "issue:document-signer"),
     ("POST", "x509-service-api", "certificate", "issue:generic"),
@@ -65,8 +67,8 @@ fn tree() -> BTreeMap<&'static str, &'static str> {
 }
 
 /// What the contract says: syntax, then grant, then existence, then the body.
-fn oracle(grant: &str, permission: &str, target: Option<&str>, route: usize) -> u16 {
-    let (method, api, _, needed) = ROUTES[route];
+fn oracle(grant: &str, permission: &str, target: Option<&str>, route: &Route) -> u16 {
+    let (method, api, _, needed) = *route;
     let Some(target) = target else { return 400 };
     let (granted, asked): (Vec<_>, Vec<_>) =
         (grant.split('.').collect(), target.split('.').collect());
@@ -125,12 +127,12 @@ fn every_client_may_do_what_its_grants_say_and_nothing_else() {
     for (grant, permission, certificate) in &clients {
         let client = daemon.client_with(&appliance, certificate);
         for (written, target) in TARGETS {
-            for route in 0..ROUTES.len() {
+            for route in &ROUTES {
                 let status = ask(&client, written, route);
                 let wanted = oracle(grant, permission, target, route);
                 *seen.entry(status).or_insert(0_usize) += 1;
                 if status != wanted {
-                    let (method, _, tail, _) = ROUTES[route];
+                    let (method, _, tail, _) = route;
                     wrong.push(format!(
                         "{permission} on {grant}: {method} {tail} at {written}: {status}, not {wanted}"
                     ));
@@ -143,8 +145,8 @@ fn every_client_may_do_what_its_grants_say_and_nothing_else() {
     assert_eq!(appliance.count("select count(*) from intents"), 0);
 }
 
-fn ask(client: &Client, target: &str, route: usize) -> u16 {
-    let (method, api, tail, _) = ROUTES[route];
+fn ask(client: &Client, target: &str, route: &Route) -> u16 {
+    let (method, api, tail, _) = *route;
     let path = format!("/v1/{target}/{api}/{tail}");
     let headers = [("content-type", "application/json")];
     let answer = client.send(method, &path, &headers, "no JSON").unwrap();

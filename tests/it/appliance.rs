@@ -82,6 +82,18 @@ impl Appliance {
         self.configure(|text| format!("{text}\n{toml}\n"));
     }
 
+    /// Changes settings of the token: `name = value`, each on its line.
+    pub fn configure_token(&self, settings: &str) {
+        let names: Vec<_> =
+            settings.lines().filter_map(|line| Some(line.split_once(" = ")?.0.trim())).collect();
+        self.configure(|text| {
+            let stays =
+                |line: &&str| line.split_once(" = ").is_none_or(|(name, _)| !names.contains(&name));
+            let text: Vec<_> = text.lines().filter(stays).collect();
+            text.join("\n").replace("[[tokens]]", &format!("[[tokens]]\n{settings}"))
+        });
+    }
+
     /// Starts the daemon and waits until it serves.
     pub fn start(&self) -> Daemon {
         self.start_with(&[])
@@ -227,6 +239,22 @@ impl Daemon {
         ready.unwrap_or_else(|| panic!("not ready:\n{}", self.log()));
     }
 
+    /// Status and checks of `/readyz`.
+    pub fn readiness(&self) -> (u16, Value) {
+        let agent = Agent::config_builder().http_status_as_error(false).build().new_agent();
+        let mut answer = agent.get(format!("{}/readyz", self.operations)).call().unwrap();
+        let text = answer.body_mut().read_to_string().unwrap();
+        let mut json: Value = serde_json::from_str(&text).unwrap();
+        (answer.status().as_u16(), json["checks"].take())
+    }
+
+    /// Waits until `/readyz` says `word` of the token.
+    #[track_caller]
+    pub fn wait_for_token(&self, word: &str) {
+        let said = until(SOON, || (self.readiness().1["token:softhsm"] == word).then_some(()));
+        assert!(said.is_some(), "/readyz: {:?}, not {word}\n{}", self.readiness(), self.log());
+    }
+
     /// The process id of the front.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -296,6 +324,11 @@ impl Client {
         self.post(&format!("/v1/{SERVICE}/x509-service-api/{route}"), &body.to_string())
     }
 
+    /// The same to a daemon that may be gone.
+    pub fn try_issue(&self, route: &str, body: &Value) -> Result<Answer, ureq::Error> {
+        self.try_post(&format!("/v1/{SERVICE}/x509-service-api/{route}"), &body.to_string())
+    }
+
     /// POSTs JSON text.
     pub fn post(&self, path: &str, body: &str) -> Answer {
         self.try_post(path, body).unwrap()
@@ -342,6 +375,8 @@ pub struct Answer {
     pub json: Value,
     /// Body as it came.
     pub body: Vec<u8>,
+    /// The same as text, where it is text.
+    pub text: String,
 }
 
 impl Answer {
@@ -351,6 +386,7 @@ impl Answer {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
             json: serde_json::from_slice(&body).unwrap_or(Value::Null),
+            text: String::from_utf8_lossy(&body).into_owned(),
             body,
         })
     }
@@ -383,6 +419,11 @@ pub fn documented(name: &str) -> Value {
 /// A descriptor of a key of the KMS of the examples.
 pub fn key(name: &str) -> Value {
     serde_json::json!({ "type": "kms-hosted-key-descriptor", "keyIdPath": format!("{KMS}.{name}") })
+}
+
+/// `CKA_LABEL` of a key of the KMS of the examples.
+pub fn key_label(name: &str) -> String {
+    format!("{KMS}.{name}")
 }
 
 /// A self-signed generic CA over a key, as other requests need one.
@@ -441,6 +482,13 @@ fn template() -> &'static Path {
         // Two test programs may come here at the same time.
         let lock = fs::File::create(directory.with_extension("lock")).unwrap();
         lock.lock().unwrap();
+        // What is there is kept; a configuration from before a change of ours would be, too.
+        let made = directory.join("chancery.toml");
+        let of = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/dev.toml");
+        let modified = |file: &Path| fs::metadata(file).and_then(|file| file.modified()).ok();
+        if modified(&made) < modified(&of) && made.exists() {
+            fs::remove_file(made).unwrap();
+        }
         let output = Command::new(script).arg("--provision").arg(&directory).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         directory

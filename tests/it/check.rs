@@ -120,6 +120,8 @@ type = "wallet"
 [[services]]
 path = "acme.vical"
 type = "vical-service"
+signing_key = "acme.kms.vical"
+signer_certificate = "other.certs.vical"
 [[services]]
 path = "acme.kms.below"
 type = "x509-store"
@@ -177,7 +179,7 @@ color = 1
         "tokens 'two': environment_paths.SOFTHSM2_CONF: ",
         "tokens 'two': declared twice",
         "'audit' cannot be an organisation",
-        "acme.x: an organisation has one element",
+        "acme.x: organisations, and nothing else, have one element",
         "tenants: acme.dmv is declared twice",
         "nowhere.dmv: nowhere is not declared",
         "tenants: path 'acme.d v'",
@@ -186,7 +188,7 @@ color = 1
         "services 'acme.kms': key 'a.b'",
         "services 'acme.kms': policy 'everything' is not a profile",
         "services 'acme.unclear': token is required when several are configured",
-        "services 'other.certs': dependencies are for an x509-service",
+        "services 'other.certs': an x509-store has no dependencies",
         "services 'other.certs': token, labels and policies are for a kms",
         "services 'acme.wallet': type 'wallet' is not offered",
         "acme.kms.below: acme.kms is a service, not a tenant",

@@ -3,6 +3,11 @@
 
 #![expect(unreachable_pub, reason = "the modules of a test program have no outside")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
+#![allow(
+    clippy::type_complexity,
+    clippy::wildcard_enum_match_arm,
+    reason = "the rows of a table are tuples, and JSON gets no new kinds"
+)]
 
 mod accepted;
 mod access;
@@ -10,9 +15,22 @@ mod appliance;
 mod check;
 mod contract;
 mod corpus;
+mod crash;
+mod evidence;
 mod judges;
+mod key_faults;
 mod layers;
+mod ledger_faults;
+mod lies;
+mod load;
+mod outages;
+mod races;
+mod raw;
 mod refusals;
+mod resources;
 mod secrets;
+mod spy;
+mod stopping;
+mod support;
 mod tls;
 mod vical;

@@ -8,7 +8,10 @@ use crate::{
     domain::{
         client::KeyPurpose,
         path::{KeyPath, PathElement, ResourcePath},
-        tree::{Kms, LabelTemplate, Node, Origin, ResourceTree, Service, ServiceKind, Vical},
+        tree::{
+            Kms, LabelTemplate, Misplaced, Node, Origin, ResourceTree, Service, ServiceKind,
+            Unattachable, Vical,
+        },
     },
 };
 
@@ -44,9 +47,20 @@ impl Check<'_> {
     fn insert(&mut self, tree: &mut ResourceTree, list: &str, path: &str, node: Node) {
         match ResourcePath::parse(path) {
             Ok(path) => {
-                if let Err(error) = tree.insert(path, Origin::Config, node) {
-                    self.problem(format!("{list}: {error}"));
-                }
+                let problem = match tree.insert(path.clone(), Origin::Config, node) {
+                    Ok(()) => return,
+                    Err(Misplaced::Taken(path)) => format!("{list}: {path} is declared twice"),
+                    Err(Misplaced::NoParent(parent)) => {
+                        format!("{list}: {path}: {parent} is not declared")
+                    }
+                    Err(Misplaced::UnderService(service)) => {
+                        format!("{list}: {path}: {service} is a service, not a tenant")
+                    }
+                    Err(error @ (Misplaced::Level(_) | Misplaced::Reserved)) => {
+                        format!("{list}: {error}")
+                    }
+                };
+                self.problem(problem);
             }
             Err(error) => self.problem(format!("{list}: path '{path}': {error}")),
         }
@@ -181,8 +195,16 @@ impl Check<'_> {
                 if dependencies[..index].contains(dependency) {
                     self.problem(format!("services '{path}': {dependency} is attached twice"));
                 }
-                if let Err(error) = tree.check_dependency(path, service.kind(), dependency) {
-                    self.problem(format!("services '{path}': {error}"));
+                match tree.check_dependency(path, service.kind(), dependency) {
+                    Ok(()) => {}
+                    Err(Unattachable::Unknown(dependency)) => self.problem(format!(
+                        "services '{path}': dependency {dependency} is not declared"
+                    )),
+                    Err(
+                        error @ (Unattachable::NoService(_)
+                        | Unattachable::Type(..)
+                        | Unattachable::Organisation(_)),
+                    ) => self.problem(format!("services '{path}': {error}")),
                 }
             }
         }

@@ -55,7 +55,7 @@ impl Supervisor {
         if self.up.is_empty() || self.canary_at > now {
             return;
         }
-        self.canary_at = now + Duration::from_secs(self.config.canary_seconds);
+        self.canary_at = now + self.canary_interval();
         self.refresh.want();
         let Some(key) = self.canary_key() else { return };
         let patience = self.patience();
@@ -68,6 +68,11 @@ impl Supervisor {
                 self.lose(at, "it takes no more messages");
             }
         }
+    }
+
+    /// So that the last proof is never too old while all is well.
+    pub(super) fn canary_interval(&self) -> Duration {
+        Duration::from_secs(self.config.canary_seconds) / 2
     }
 
     pub(super) fn canary_key(&self) -> Option<TokenKey> {

@@ -1,6 +1,6 @@
 //! What the supervisor shows to the handles of its token.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -29,11 +29,14 @@ pub(super) enum Condition {
 }
 
 impl Published {
-    /// The state as of `now`.
-    pub(in crate::hsm) fn state(&self, now: Instant) -> TokenState {
+    /// The state as of `now`; a proof older than `age_max` is none.
+    pub(in crate::hsm) fn state(&self, now: Instant, age_max: Duration) -> TokenState {
         match (&self.condition, self.proven_at) {
             (Condition::Starting, _) => TokenState::Starting,
-            (Condition::Up, Some(at)) => TokenState::Ready { age: now.duration_since(at) },
+            (Condition::Up, Some(at)) => match now.saturating_duration_since(at) {
+                age if age <= age_max => TokenState::Ready { age },
+                age => TokenState::Unproven { age },
+            },
             (Condition::Up, None) => TokenState::NoKeys,
             (Condition::Away(reason), _) => TokenState::Away { reason: reason.clone() },
             (Condition::CredentialFault(reason), _) => {

@@ -145,7 +145,7 @@ impl Supervisor {
         self.up.push(signer);
         self.backoff.succeeded();
         if self.up.len() == 1 {
-            self.canary_at = now + Duration::from_secs(self.config.canary_seconds);
+            self.canary_at = now + self.canary_interval();
         }
         self.publish();
         self.published.send_modify(|published| {

@@ -171,7 +171,7 @@ async fn attach(mut request: Request) -> Result<HttpResponse, Problem> {
 
 async fn detach(mut request: Request) -> Result<HttpResponse, Problem> {
     let body = request.json().await?;
-    let dependency = resource::dependency(Node::body(&body)).map_err(Error::from)?;
+    let dependency = resource::named_dependency(Node::body(&body)).map_err(Error::from)?;
     let services = Arc::clone(&request.context.services);
     let call = request.call.clone();
     let attached = uninterrupted(&request.context, async move {

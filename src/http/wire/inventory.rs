@@ -22,7 +22,7 @@ impl List {
         let Page { certificates, next } = page;
         Self {
             items: certificates.into_iter().map(|item| Item::new(item, None, now)).collect(),
-            next_cursor: next.map(|index| cursor::encode(index)),
+            next_cursor: next.map(cursor::encode),
         }
     }
 }

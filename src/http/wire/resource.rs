@@ -75,6 +75,11 @@ pub fn dependency(body: Node<'_>) -> Result<ResourcePath, Invalid> {
     if body.is_string() {
         return path(body);
     }
+    named_dependency(body)
+}
+
+/// Reads a dependency: an object alone.
+pub fn named_dependency(body: Node<'_>) -> Result<ResourcePath, Invalid> {
     let mut object = body.object()?;
     let dependency = object.required("dependency", path)?;
     object.finish()?;

@@ -10,8 +10,8 @@ use crate::{
     ledger::{
         error::{BeginError, CreateError, LedgerError},
         record::{
-            IacaPin, Intent, IntentId, KeptAnswer, KeyPin, Outcome, Reservation, StoredCopy,
-            StoredResource,
+            IacaPin, Intent, IntentId, KeptAnswer, KeyPin, Outcome, Pinning, Reservation,
+            StoredCopy, StoredResource,
         },
     },
 };
@@ -28,18 +28,24 @@ pub(in crate::ledger) fn begin(
             return Err(BeginError::StoreIdTaken(store.child(id)));
         }
     }
-    for pin in &intent.key_pins {
-        if !pin_key(connection, pin)? {
-            return Err(BeginError::KeyChanged(pin.path.clone()));
+    append(connection, &intent.audit)?;
+    for Pinning { pin, audit } in &intent.key_pins {
+        match pin_key(connection, pin)? {
+            Pinned::Now => {
+                append(connection, audit)?;
+            }
+            Pinned::Before => {}
+            Pinned::Otherwise => return Err(BeginError::KeyChanged(pin.path.clone())),
         }
     }
-    if let Some(pin) = &intent.iaca_pin
-        && !pin_iaca(connection, pin)?
-    {
-        return Err(BeginError::IacaPinConflict);
-    }
-    for record in &intent.audit {
-        append(connection, record)?;
+    if let Some(Pinning { pin, audit }) = &intent.iaca_pin {
+        match pin_iaca(connection, pin)? {
+            Pinned::Now => {
+                append(connection, audit)?;
+            }
+            Pinned::Before => {}
+            Pinned::Otherwise => return Err(BeginError::IacaPinConflict),
+        }
     }
     Ok(id)
 }
@@ -205,9 +211,18 @@ fn reserve(
     Ok(rows == 1)
 }
 
-/// False when the path is pinned to another public key.
-fn pin_key(connection: &Connection, pin: &KeyPin) -> rusqlite::Result<bool> {
-    connection
+/// What became of a pin.
+enum Pinned {
+    /// It was made.
+    Now,
+    /// An equal one was there.
+    Before,
+    /// Another one was there, and stays.
+    Otherwise,
+}
+
+fn pin_key(connection: &Connection, pin: &KeyPin) -> rusqlite::Result<Pinned> {
+    let rows = connection
         .prepare_cached(
             "INSERT INTO key_pins (path, token, label, cka_id, spki, spki_sha256, first_seen)
              VALUES (:path, :token, :label, :cka_id, :spki, :spki_sha256, :first_seen)
@@ -225,14 +240,18 @@ fn pin_key(connection: &Connection, pin: &KeyPin) -> rusqlite::Result<bool> {
     let pinned: [u8; 32] = connection
         .prepare_cached("SELECT spki_sha256 FROM key_pins WHERE path = ?1")?
         .query_row([pin.path.as_str()], |row| row.get(0))?;
-    Ok(pinned == pin.spki_sha256)
+    Ok(match (rows, pinned == pin.spki_sha256) {
+        (1.., _) => Pinned::Now,
+        (0, true) => Pinned::Before,
+        (0, false) => Pinned::Otherwise,
+    })
 }
 
-/// False when the key is pinned to another description.
-fn pin_iaca(connection: &Connection, pin: &IacaPin) -> rusqlite::Result<bool> {
+fn pin_iaca(connection: &Connection, pin: &IacaPin) -> rusqlite::Result<Pinned> {
     let pinned = read::iaca_pins(connection, &pin.spki_sha256)?;
     if !pinned.is_empty() {
-        return Ok(pinned.iter().any(|other| other.describes_same_as(pin)));
+        let same = pinned.iter().any(|other| other.describes_same_as(pin));
+        return Ok(if same { Pinned::Before } else { Pinned::Otherwise });
     }
     connection
         .prepare_cached(
@@ -251,7 +270,7 @@ fn pin_iaca(connection: &Connection, pin: &IacaPin) -> rusqlite::Result<bool> {
             ":key_path": pin.key_path.as_ref().map(|path| path.as_str()),
             ":pinned_at": pin.pinned_at.unix(),
         })?;
-    Ok(true)
+    Ok(Pinned::Now)
 }
 
 /// False when the intent is not open or has no serial number.

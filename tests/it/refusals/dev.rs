@@ -6,7 +6,7 @@ use super::{
     bench::Bench,
     keys::{by_jwk, private_jwk, public_jwk},
     openssl::jwk,
-    request::{Ask, csr, document_signer, iaca, intermediate, leaf, root},
+    request::{MakeAsk, csr, document_signer, iaca, intermediate, leaf, root},
 };
 use crate::appliance::Appliance;
 
@@ -14,7 +14,7 @@ use crate::appliance::Appliance;
 fn a_private_jwk_must_be_whole_and_fit_its_public_half() {
     let mut bench = Bench::with(Appliance::new(), &["--dev"]);
     bench.accepted(&root("root-secp256r1"));
-    let places: [(fn() -> Ask, &str); 4] = [
+    let places: [(MakeAsk, &str); 4] = [
         (iaca, "/iacaKeyDesc"),
         (leaf, "/subjectPublicKeySource/keyDescriptor"),
         (document_signer, "/dsPublicKeySource/keyDescriptor"),

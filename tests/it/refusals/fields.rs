@@ -4,14 +4,14 @@ use serde_json::json;
 
 use super::{
     bench::Bench,
-    request::{Ask, Row, csr, document_signer, document_signer_csr, iaca, leaf},
+    request::{MakeAsk, Row, csr, document_signer, document_signer_csr, iaca, leaf},
 };
 
 #[test]
 fn a_country_is_assigned_and_in_upper_case() {
     let mut bench = Bench::new();
     let words = "is not an upper-case ISO 3166-1 alpha-2 code";
-    let places: [(fn() -> Ask, &str); 6] = [
+    let places: [(MakeAsk, &str); 6] = [
         (iaca, "/certificateData/country"),
         (document_signer, "/certificateData/country"),
         (document_signer, "/iacaSigner/certificateData/country"),
@@ -40,7 +40,7 @@ fn a_country_is_assigned_and_in_upper_case() {
 fn an_attribute_is_neither_blank_nor_padded_nor_too_long() {
     let mut bench = Bench::new();
     let name = "/certificateData/subjectName";
-    let places: Vec<(fn() -> Ask, String, usize)> = vec![
+    let places: Vec<(MakeAsk, String, usize)> = vec![
         (iaca, "/certificateData/commonName".into(), 64),
         (iaca, "/certificateData/organizationName".into(), 64),
         (iaca, "/certificateData/stateOrProvinceName".into(), 128),
@@ -99,7 +99,7 @@ fn addresses_are_absolute_and_ascii() {
     ];
     let point = "/certificateData/crlDistributionPointUri";
     let described_point = "/iacaSigner/certificateData/crlDistributionPointUri";
-    let places: [(fn() -> Ask, &str); 4] = [
+    let places: [(MakeAsk, &str); 4] = [
         (iaca, point),
         (document_signer, point),
         (document_signer, described_point),
@@ -149,7 +149,7 @@ fn subject_alternative_names_are_strict() {
     let mut bench = Bench::new();
     let mut rows = Vec::new();
     for (ask, place) in [
-        (leaf as fn() -> Ask, "/certificateData/subjectAlternativeNames"),
+        (leaf as MakeAsk, "/certificateData/subjectAlternativeNames"),
         (csr, "/subjectAlternativeNames"),
     ] {
         for (member, words, values) in [
@@ -194,7 +194,7 @@ fn times_are_rfc_3339_and_in_order() {
     let mut rows = Vec::new();
     let end = "/certificateData/notAfter";
     for (ask, place) in [
-        (iaca as fn() -> Ask, end),
+        (iaca as MakeAsk, end),
         (iaca, "/certificateData/notBefore"),
         (document_signer, end),
         (document_signer, "/iacaSigner/certificateData/notBefore"),
@@ -241,7 +241,7 @@ fn times_are_rfc_3339_and_in_order() {
 
 fn periods() -> Vec<Row> {
     let (start, end) = ("/certificateData/notBefore", "/certificateData/notAfter");
-    let asks: [(&str, fn() -> Ask); 3] = [("iaca", iaca), ("ds", document_signer), ("leaf", leaf)];
+    let asks: [(&str, MakeAsk); 3] = [("iaca", iaca), ("ds", document_signer), ("leaf", leaf)];
     let mut rows = Vec::new();
     for (kind, ask) in asks {
         let from_to = |from: &str, to: &str| ask().set(start, from).set(end, to);

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::{
     bench::{Bench, FOREIGN, TWO_STORES},
     request::{
-        Ask, Row, csr, document_signer, document_signer_csr, iaca, intermediate, leaf, leaf_under,
-        root,
+        Ask, MakeAsk, Row, csr, document_signer, document_signer_csr, iaca, intermediate, leaf,
+        leaf_under, root,
     },
 };
 use crate::appliance::{Appliance, key};
@@ -36,7 +36,7 @@ pub fn by_path(path: &str) -> Value {
 }
 
 /// Where a signing key is named.
-const SIGNERS: [(fn() -> Ask, &str); 6] = [
+const SIGNERS: [(MakeAsk, &str); 6] = [
     (iaca, "/iacaKeyDesc"),
     (document_signer, "/iacaSigner/iacaKeyDesc"),
     (leaf, "/subjectPublicKeySource/keyDescriptor"),
@@ -46,7 +46,7 @@ const SIGNERS: [(fn() -> Ask, &str); 6] = [
 ];
 
 /// Where a key is named that is only certified.
-const SUBJECTS: [(fn() -> Ask, &str); 2] = [
+const SUBJECTS: [(MakeAsk, &str); 2] = [
     (document_signer, "/dsPublicKeySource/keyDescriptor"),
     (intermediate, "/subjectPublicKeySource/keyDescriptor"),
 ];
@@ -259,7 +259,7 @@ fn a_key_must_be_of_a_type_that_the_profile_takes() {
     let mut rows: Vec<Row> = Vec::new();
     for name in ["rsa2048", "root-rsa3072", "root-rsa4096"] {
         for (ask, place) in [
-            (iaca as fn() -> Ask, "/iacaKeyDesc"),
+            (iaca as MakeAsk, "/iacaKeyDesc"),
             (document_signer, "/iacaSigner/iacaKeyDesc"),
             (document_signer, "/dsPublicKeySource/keyDescriptor"),
             (document_signer_csr, "/subjectKeyDescriptor"),

@@ -86,7 +86,7 @@ fn places(value: &Value, pointer: &str, found: &mut Vec<(String, bool)>) {
                 places(item, &place, found);
             }
         }
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
@@ -121,7 +121,7 @@ fn with_twice(value: &Value, pointer: &str, twice: &str) -> String {
                 .collect();
             format!("[{}]", items.join(","))
         }
-        other => other.to_string(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
     }
 }
 

@@ -166,7 +166,7 @@ fn what_is_not_json_is_refused() {
     for (name, body) in
         [("array", "[]"), ("string", "\"{}\""), ("null", "null"), ("number", "7"), ("true", "true")]
     {
-        let row = iaca().raw(body).blames(&format!("14 {name}"), 400, "", "must be an object");
+        let row = iaca().raw(body).refused(&format!("14 {name}"), 400, "must be an object");
         bench.judge([row]);
     }
     bench.verdict();

@@ -26,6 +26,9 @@ pub struct Ask {
     raw: Option<Vec<u8>>,
 }
 
+/// Makes a request that is right.
+pub type MakeAsk = fn() -> Ask;
+
 /// A request and the refusal that it must get.
 pub struct Row {
     /// The number of the refusal and what is wrong.
@@ -122,9 +125,11 @@ impl Ask {
     pub fn set(mut self, pointer: &str, value: impl Into<Value>) -> Self {
         let (parent, name) = pointer.rsplit_once('/').unwrap();
         let name = name.replace("~1", "/").replace("~0", "~");
-        match self.json.pointer_mut(parent).unwrap_or_else(|| panic!("no {parent}")) {
-            Value::Array(items) => items[name.parse::<usize>().unwrap()] = value.into(),
-            object => object[name] = value.into(),
+        let parent = self.json.pointer_mut(parent).unwrap_or_else(|| panic!("no {parent}"));
+        if let Some(items) = parent.as_array_mut() {
+            items[name.parse::<usize>().unwrap()] = value.into();
+        } else {
+            parent[name] = value.into();
         }
         self
     }

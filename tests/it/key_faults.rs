@@ -1,0 +1,120 @@
+//! Keys that other tools delete, replace or double while the daemon runs.
+
+use serde_json::Value;
+
+use crate::{
+    appliance::{Answer, Appliance, Daemon, SOON, key_label, until},
+    evidence::{Held, assert_sound},
+    load::{assert_clean_refusal, leaf},
+    spy::Spy,
+};
+
+const KEY: &str = "leaf-secp256r1";
+const OTHER_KEY: &str = "secp256r1";
+
+fn issue(daemon: &Daemon, key_name: &str) -> Answer {
+    daemon.client.issue("certificate", &leaf(key_name, "Example Leaf"))
+}
+
+fn delete(appliance: &Appliance) {
+    let label = key_label(KEY);
+    appliance.pkcs11_tool(&format!("--delete-object --type privkey --label {label}"));
+    appliance.pkcs11_tool(&format!("--delete-object --type pubkey --label {label}"));
+}
+
+/// Until the answer is of that status; everything before it is a clean refusal.
+#[track_caller]
+fn until_status(daemon: &Daemon, status: u16) -> Answer {
+    let answer = until(SOON, || {
+        let answer = issue(daemon, KEY);
+        if answer.status == status {
+            return Some(answer);
+        }
+        assert_clean_refusal(&answer);
+        None
+    });
+    answer.unwrap_or_else(|| panic!("never {status}:\n{}", daemon.log()))
+}
+
+#[test]
+fn a_deleted_key_is_refused_and_the_others_go_on() {
+    let appliance = Appliance::new();
+    let daemon = appliance.start();
+    let held = [Held::of(&issue(&daemon, KEY).ok()), Held::of(&issue(&daemon, OTHER_KEY).ok())];
+    delete(&appliance);
+    let first = issue(&daemon, KEY);
+    assert!(matches!(first.status, 404 | 503), "{}", first.json);
+    let refused = until_status(&daemon, 404);
+    let path = key_label(KEY);
+    assert_eq!(refused.json["message"], format!("key {path} not found"));
+    assert_eq!(refused.json["field"], "/subjectPublicKeySource/keyDescriptor/keyIdPath");
+    let other = Held::of(&issue(&daemon, OTHER_KEY).ok());
+    assert_eq!(daemon.readiness().0, 200);
+    daemon.stop();
+    let [one, two] = held;
+    let evidence = assert_sound(&appliance, &[one, two, other], None);
+    assert_eq!(evidence.certificates.len(), 3);
+}
+
+#[test]
+fn a_key_that_was_replaced_is_never_signed_with() {
+    let appliance = Appliance::new();
+    let spy = Spy::on(&appliance);
+    let daemon = appliance.start();
+    daemon.wait_until_ready();
+    issue(&daemon, KEY).ok();
+    let signed = spy.digests();
+    delete(&appliance);
+    appliance.generate_key(&key_label(KEY), "abcdef", "EC:secp256r1");
+    let alarmed = |daemon: &Daemon| {
+        assert_clean_refusal(&issue(daemon, KEY));
+        daemon.log().contains("alarm=\"key-changed\"").then_some(())
+    };
+    until(SOON, || alarmed(&daemon)).unwrap_or_else(|| panic!("no alarm:\n{}", daemon.log()));
+    let told = issue(&daemon, KEY);
+    assert_clean_refusal(&told);
+    let message =
+        format!("key {} is not the one it was; an operator must resolve it", key_label(KEY));
+    assert_eq!(told.json["message"], message);
+    assert_eq!(spy.digests(), signed, "nothing was signed with the impostor");
+    daemon.stop();
+
+    // The pin is in the ledger, not in memory.
+    let daemon = appliance.start();
+    daemon.wait_until_ready();
+    alarmed(&daemon).unwrap_or_else(|| panic!("no alarm:\n{}", daemon.log()));
+    issue(&daemon, OTHER_KEY).ok();
+    daemon.stop();
+    let evidence = assert_sound(&appliance, &[], Some(&spy));
+    assert_eq!(evidence.certificates.len(), 2);
+    assert_eq!(spy.digests().len(), 2);
+}
+
+#[test]
+fn two_private_keys_under_one_label_are_ambiguous_until_an_operator_removes_one() {
+    let appliance = Appliance::new();
+    appliance.configure_token("canary_seconds = 1");
+    let daemon = appliance.start();
+    daemon.wait_until_ready();
+    issue(&daemon, KEY).ok();
+    appliance.generate_key(&key_label(KEY), "abcdef", "EC:secp256r1");
+    let refused = until(SOON, || {
+        let answer = issue(&daemon, KEY);
+        (answer.status != 200).then_some(answer)
+    });
+    let refused = refused.expect("the twin was not noticed");
+    assert_eq!(refused.status, 500);
+    let path = key_label(KEY);
+    let message = format!("key {path} is ambiguous on its token; an operator must resolve it");
+    assert_eq!(refused.json["message"], Value::from(message));
+    assert_eq!(refused.json["id"], "InternalServerErrorException");
+    assert!(daemon.log().contains("several private keys answer to one key path"));
+    issue(&daemon, OTHER_KEY).ok();
+    for kind in ["privkey", "pubkey"] {
+        appliance.pkcs11_tool(&format!("--delete-object --type {kind} --id abcdef"));
+    }
+    let again = until(SOON, || (issue(&daemon, KEY).status == 200).then_some(()));
+    assert!(again.is_some(), "{}", daemon.log());
+    daemon.stop();
+    assert_sound(&appliance, &[], None);
+}

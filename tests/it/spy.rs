@@ -1,0 +1,77 @@
+//! What the token was really asked: OpenSC's pkcs11-spy between the signers and SoftHSM, noting
+//! every call of PKCS#11.
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use crate::appliance::{Appliance, key_label};
+
+const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
+
+/// The notes of the spy.
+pub struct Spy {
+    notes: PathBuf,
+}
+
+impl Spy {
+    /// Puts the spy before the token. There is one signer with one session then, so that no two
+    /// threads write into each other's lines, and canary signatures are made with a P-384 key: a
+    /// SHA-256 digest at the token is a digest that a client is behind.
+    pub fn on(appliance: &Appliance) -> Self {
+        let notes = appliance.path("spy.log");
+        appliance.configure_token(&format!(
+            "module = {:?}\n\
+             environment = {{ PKCS11SPY = {SOFTHSM:?}, PKCS11SPY_OUTPUT = {:?} }}\n\
+             canary_seconds = 3600\n\
+             canary_label = {:?}\n\
+             processes = 1\n\
+             sessions = 1",
+            spy_module().display().to_string(),
+            notes.display().to_string(),
+            key_label("iaca-secp384r1"),
+        ));
+        Self { notes }
+    }
+
+    /// The SHA-256 digests that a signature was asked for.
+    pub fn digests(&self) -> BTreeSet<[u8; 32]> {
+        let notes = self.notes();
+        let mut lines = notes.lines();
+        let mut digests = BTreeSet::new();
+        while let Some(line) = lines.next() {
+            if line.starts_with("[in] pData[ulDataLen]") && line.ends_with("/ 32") {
+                let octets: Vec<u8> = lines.by_ref().take(2).flat_map(dumped).collect();
+                let digest = octets.try_into();
+                digests.insert(digest.unwrap_or_else(|_| panic!("the spy's notes: {line}")));
+            }
+        }
+        digests
+    }
+
+    /// How often a login was tried.
+    pub fn logins(&self) -> usize {
+        self.notes().lines().filter(|line| line.ends_with(": C_Login")).count()
+    }
+
+    fn notes(&self) -> String {
+        fs::read(&self.notes)
+            .map(|octets| String::from_utf8_lossy(&octets).into_owned())
+            .unwrap_or_default()
+    }
+}
+
+/// The octets of a line such as `    00000010  98 DA  ..`.
+fn dumped(line: &str) -> Vec<u8> {
+    line.split_whitespace()
+        .skip(1)
+        .take(16)
+        .filter_map(|word| u8::from_str_radix(word, 16).ok().filter(|_| word.len() == 2))
+        .collect()
+}
+
+fn spy_module() -> PathBuf {
+    let places = fs::read_dir("/usr/lib").unwrap().flatten().map(|entry| entry.path());
+    places
+        .map(|place| place.join("pkcs11-spy.so"))
+        .find(|module| module.exists())
+        .expect("these tests need pkcs11-spy: apt-get install opensc-pkcs11")
+}
