@@ -74,11 +74,13 @@ serve() {
 }
 
 write_env() {
-    local api
+    local api distribution
     api=$(sed -n '/^\[api\]/,/^listen/s/^listen = "\(.*\)"/\1/p' "$1/chancery.toml")
+    distribution=$(sed -n '/^\[distribution\]/,/^listen/s/^listen = "\(.*\)"/\1/p' "$1/chancery.toml")
     cat >"$1/env.new" <<ENV
 export CHANCERY_URL='https://$api'
 export CHANCERY_OPERATIONS_URL='$2'
+export CHANCERY_DISTRIBUTION_URL='http://$distribution'
 export CHANCERY_CACERT='$1/pki/server-ca.pem'
 export CHANCERY_CERT='$1/pki/client.pem'
 export CHANCERY_KEY='$1/pki/client.key'

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Sourced by demo.sh: what a development appliance needs, made in one directory.
+# Sourced by demo.sh and tests/run.sh: what a development appliance needs, made in one directory.
 #
 #   DIR/softhsm2.conf, DIR/tokens   a SoftHSM2 token of its own, never the system's
 #   DIR/pin, DIR/so-pin             its PINs (random; readable by the owner alone)
 #   DIR/pki                         throwaway CAs, a server certificate, a client certificate
-#   DIR/chancery.toml               config/dev.toml with two free ports
+#   DIR/chancery.toml               config/dev.toml with three free ports
 #
 # What is there already is kept, so that running it again changes nothing.
 
@@ -28,21 +28,31 @@ KEYS=(
     root-rsa4096:rsa:4096
 )
 
-# Installs Debian packages for commands and files that are missing.
+# Debian packages, each with the command that succeeds where it is installed.
+PACKAGES=(
+    softhsm2 "type -P softhsm2-util && test -e '$SOFTHSM_MODULE'"
+    opensc "type -P pkcs11-tool"
+    openssl "type -P openssl"
+    curl "type -P curl"
+    gcc "type -P cc"
+    libc6-dev "test -e /usr/include/stdlib.h"
+)
+
+# install_missing [PACKAGE CHECK]...: what the appliance needs, and these, where missing.
 install_missing() {
     local missing=()
-    command -v softhsm2-util >/dev/null && [ -e "$SOFTHSM_MODULE" ] || missing+=(softhsm2)
-    command -v pkcs11-tool >/dev/null || missing+=(opensc)
-    command -v openssl >/dev/null || missing+=(openssl)
-    command -v curl >/dev/null || missing+=(curl)
-    command -v cc >/dev/null || missing+=(gcc libc6-dev)
+    set -- "${PACKAGES[@]}" "$@"
+    while [ $# -gt 0 ]; do
+        bash -c "$2" >/dev/null 2>&1 || missing+=("$1")
+        shift 2
+    done
     [ ${#missing[@]} -eq 0 ] && return
     echo "installing: ${missing[*]}"
     local as_root=()
     [ "$(id -u)" = 0 ] || as_root=(sudo)
     "${as_root[@]}" apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive \
-        "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
 provision() {
@@ -87,11 +97,16 @@ token_tool() {
 
 provision_keys() {
     local dir=$1 key name type
+    mkdir -p "$dir/keys"
+    # Signed with for readiness, and for nothing else: it is no key of the KMS service.
+    if [ ! -e "$dir/keys/canary" ]; then
+        generate_key "$dir" canary EC:secp256r1
+        touch "$dir/keys/canary"
+    fi
     for key in "${KEYS[@]}"; do
         name=${key%%:*} type=${key#*:}
         [ -e "$dir/keys/$name" ] && continue
         generate_key "$dir" "$KMS.$name" "$type"
-        mkdir -p "$dir/keys"
         touch "$dir/keys/$name"
     done
 }
@@ -145,6 +160,7 @@ provision_config() {
     sed -e "s|\.\./target/dev/||" \
         -e "s|127.0.0.1:8443|127.0.0.1:$(free_port)|" \
         -e "s|127.0.0.1:9443|127.0.0.1:$(free_port)|" \
+        -e "s|127.0.0.1:8080|127.0.0.1:$(free_port)|" \
         "$ROOT/config/dev.toml" >"$dir/chancery.toml"
 }
 

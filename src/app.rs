@@ -10,7 +10,7 @@ use crate::{
     http::{Api, Running},
     keys::{DevKeysAllowed, Keyring},
     ledger::Ledger,
-    service::{Services, journal},
+    service::{Idempotency, Services, Tree, journal},
     systemd,
 };
 
@@ -44,34 +44,45 @@ impl App {
         journal::started(&ledger, is_dev, now).await.map_err(not_written)?;
         let pins = ledger.key_pins().await.map_err(not_written)?;
 
+        let stored = ledger.resources().await.map_err(not_written)?;
+        let names: Vec<_> = config.tokens.iter().map(|token| token.name.as_str()).collect();
+        let tree = Tree::new(config.tree, stored, &names)?;
+
         let tokens = start_tokens(config.tokens)?;
         for token in &tokens {
             token.wait_until_known(TOKENS_KNOWN_WITHIN).await;
             tracing::info!(token = token.name(), state = ?token.state(), "token");
         }
 
-        let tree = Arc::new(config.tree);
         let services = Arc::new(Services {
-            tree: Arc::clone(&tree),
+            tree,
             keyring: Keyring::new(
-                tree,
                 tokens.clone(),
                 dev,
                 pins.into_iter().map(|pin| (pin.path, pin.spki_sha256)),
             ),
             ledger: ledger.clone(),
             settings: config.issuance,
+            vical: config.vical,
+            features: config.features,
+            idempotency: Arc::new(Idempotency::new(config.idempotency_retention_hours)),
         });
+        services
+            .ledger
+            .forget_answers(services.idempotency.since(now))
+            .await
+            .map_err(not_written)?;
         let api = Api::new(
             config.api,
-            config.operations,
+            config.plain_listeners,
             config.limits,
             Arc::clone(&services),
             Access::new(config.clients),
         );
         let running = api.start()?;
         let operations = running.operations.map(|address| address.to_string());
-        tracing::info!(api = %running.address, operations, "serving");
+        let distribution = running.distribution.map(|address| address.to_string());
+        tracing::info!(api = %running.address, operations, distribution, "serving");
         systemd::ready(&format!("serving on {}", running.address));
         Ok(Self { running, tokens, ledger, services })
     }

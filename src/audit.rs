@@ -29,15 +29,31 @@ pub enum EntryKind {
     IacaPinned,
     /// A key path was bound to a public key.
     KeyPinned,
+    /// A tenant was created.
+    TenantCreated,
+    /// A service was created.
+    ServiceCreated,
+    /// A service was attached to another.
+    DependencyAdded,
+    /// A service was detached from another.
+    DependencyRemoved,
+    /// A client added an entry to a store.
+    StoreAdded,
+    /// A client replaced an entry of a store.
+    StoreReplaced,
+    /// A client deleted an entry of a store.
+    StoreDeleted,
     /// A certification request is about to be signed.
     CsrIntent,
     /// A certification request was made.
     CsrIssued,
+    /// A VICAL was published.
+    VicalPublished,
 }
 
 impl EntryKind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 18] = [
         Self::Started,
         Self::Stopped,
         Self::Intent,
@@ -46,8 +62,16 @@ impl EntryKind {
         Self::Refused,
         Self::IacaPinned,
         Self::KeyPinned,
+        Self::TenantCreated,
+        Self::ServiceCreated,
+        Self::DependencyAdded,
+        Self::DependencyRemoved,
+        Self::StoreAdded,
+        Self::StoreReplaced,
+        Self::StoreDeleted,
         Self::CsrIntent,
         Self::CsrIssued,
+        Self::VicalPublished,
     ];
 
     /// The name in the entry.
@@ -61,8 +85,16 @@ impl EntryKind {
             Self::Refused => "refused",
             Self::IacaPinned => "iaca-pinned",
             Self::KeyPinned => "key-pinned",
+            Self::TenantCreated => "tenant-created",
+            Self::ServiceCreated => "service-created",
+            Self::DependencyAdded => "dependency-added",
+            Self::DependencyRemoved => "dependency-removed",
+            Self::StoreAdded => "store-added",
+            Self::StoreReplaced => "store-replaced",
+            Self::StoreDeleted => "store-deleted",
             Self::CsrIntent => "csr-intent",
             Self::CsrIssued => "csr-issued",
+            Self::VicalPublished => "vical-published",
         }
     }
 }

@@ -1,13 +1,18 @@
 //! The command line: one file for each subcommand.
 
+mod cert;
 mod check;
+mod client;
+mod documents;
+mod key;
 mod logging;
+mod memory;
 mod serve;
 mod signer;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// An on-prem signing appliance: X.509 certificates whose private keys never leave an HSM.
 #[derive(Parser)]
@@ -34,6 +39,18 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    Key(key::Key),
+    Cert(cert::Cert),
+    /// Print the completions of a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages.
+    Man {
+        /// Where to.
+        directory: PathBuf,
+    },
     /// Sign for a serving chancery; started by it, never by hand.
     #[command(hide = true)]
     Signer,
@@ -44,6 +61,10 @@ pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve { config, dev } => serve::run(&config, dev),
         Command::Check { config } => check::run(&config),
+        Command::Key(key) => key.run(),
+        Command::Cert(cert) => cert.run(),
+        Command::Completions { shell } => documents::completions(Arguments::command(), shell),
+        Command::Man { directory } => documents::man(Arguments::command(), &directory),
         Command::Signer => signer::run(),
     }
 }

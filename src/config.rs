@@ -6,10 +6,7 @@
 mod check;
 mod raw;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use check::Check;
 use raw::RawConfig;
@@ -18,8 +15,8 @@ use crate::{
     access::ClientConfig,
     domain::tree::ResourceTree,
     hsm::TokenConfig,
-    http::{ApiConfig, Limits},
-    service::IssuanceSettings,
+    http::{ApiConfig, Limits, PlainListeners},
+    service::{Features, IssuanceSettings, VicalSettings},
 };
 
 /// Everything the daemon needs to know.
@@ -27,8 +24,8 @@ use crate::{
 pub struct Config {
     /// The listener with mutual TLS.
     pub api: ApiConfig,
-    /// Health and readiness without TLS, on loopback.
-    pub operations: Option<SocketAddr>,
+    /// The listeners without TLS.
+    pub plain_listeners: PlainListeners,
     /// The SQLite file.
     pub ledger: PathBuf,
     /// What is logged, and how.
@@ -37,6 +34,12 @@ pub struct Config {
     pub limits: Limits,
     /// Rules of issuance that can be switched.
     pub issuance: IssuanceSettings,
+    /// Rules of publication that can be switched.
+    pub vical: VicalSettings,
+    /// How long answers are kept for an Idempotency-Key, in hours.
+    pub idempotency_retention_hours: u32,
+    /// Service types that may be created over the API.
+    pub features: Features,
     /// PKCS#11 tokens.
     pub tokens: Vec<TokenConfig>,
     /// Organisations, tenants and services.

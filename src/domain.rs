@@ -2,6 +2,8 @@
 
 pub mod alternative_name;
 pub mod client;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod jwk;
 pub mod key;
 pub mod name;

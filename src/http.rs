@@ -1,13 +1,19 @@
 //! The network side: mutual TLS, the route table, JSON, status codes. Nothing below knows of them.
 
+mod api;
 mod body;
 mod dispatch;
 pub mod json;
+mod login;
+mod once;
 mod operations;
 mod problem;
+mod public;
+mod query;
+mod rate;
 mod route;
 mod server;
 mod tls;
 pub mod wire;
 
-pub use server::{Api, ApiConfig, Limits, Running, check_tls};
+pub use server::{Api, ApiConfig, Limits, PlainListeners, Running, check_tls};

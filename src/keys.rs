@@ -18,14 +18,13 @@ use crate::{
         key::{Digest, PublicKey, Signature},
         path::{KeyPath, ResourcePath},
         request::{KeyDescriptor, KeySource},
-        tree::{Kms, ResourceTree},
+        tree::{Kms, ResourceTree, Service},
     },
     hsm::{HsmError, Token, TokenKey},
 };
 
 /// All keys that requests can name.
 pub struct Keyring {
-    tree: Arc<ResourceTree>,
     tokens: HashMap<String, Token>,
     dev: Option<DevKeysAllowed>,
     /// SHA-256 of the public key that each key path was first seen with.
@@ -84,15 +83,14 @@ pub struct HostedKey {
 }
 
 impl Keyring {
-    /// From the declared tree, the started tokens and the pins of the ledger.
+    /// From the started tokens and the pins of the ledger.
     pub fn new(
-        tree: Arc<ResourceTree>,
         tokens: Vec<Token>,
         dev: Option<DevKeysAllowed>,
         pins: impl IntoIterator<Item = (KeyPath, [u8; 32])>,
     ) -> Self {
         let tokens = tokens.into_iter().map(|token| (token.name().to_owned(), token)).collect();
-        Self { tree, tokens, dev, pins: Mutex::new(pins.into_iter().collect()) }
+        Self { tokens, dev, pins: Mutex::new(pins.into_iter().collect()) }
     }
 
     /// Whether private JWKs are accepted.
@@ -113,12 +111,12 @@ impl Keyring {
     pub fn admit(
         &self,
         descriptor: &KeyDescriptor,
+        tree: &ResourceTree,
         service: &ResourcePath,
-        dependencies: &[ResourcePath],
         role: KeyRole,
     ) -> Result<Admitted, KeyRefusal> {
         match (&descriptor.source, role) {
-            (KeySource::PrivateJwk(jwk), _) => match &self.dev {
+            (KeySource::PrivateJwk { jwk, .. }, _) => match &self.dev {
                 Some(allowed) => {
                     DevKey::read(jwk, allowed).map(Admitted::Dev).map_err(KeyRefusal::Jwk)
                 }
@@ -126,24 +124,49 @@ impl Keyring {
             },
             (KeySource::PublicJwk(_), KeyRole::Signing(_)) => Err(KeyRefusal::PublicCannotSign),
             (KeySource::PublicJwk(key), KeyRole::Subject) => Ok(Admitted::Public(key.clone())),
-            (KeySource::Kms(path), role) => self.admit_hosted(path, service, dependencies, role),
+            (KeySource::Kms(path), role) => self.admit_hosted(path, tree, service, role),
         }
+    }
+
+    /// Checks the key that a service is declared with: it is of the service's organisation, and its
+    /// policy allows the purpose. Its KMS need not be attached to the service.
+    ///
+    /// # Errors
+    /// [`KeyRefusal`] says which check failed.
+    pub fn admit_own(
+        &self,
+        path: &KeyPath,
+        tree: &ResourceTree,
+        service: &ResourcePath,
+        purpose: KeyPurpose,
+    ) -> Result<Admitted, KeyRefusal> {
+        let kms_path = path.kms();
+        if kms_path.organisation() != service.organisation() {
+            return Err(KeyRefusal::NotAttached { kms: kms_path, service: service.clone() });
+        }
+        let kms = tree.kms(&kms_path).ok_or_else(|| KeyRefusal::Missing(path.clone()))?;
+        self.admit_of(kms, path, KeyRole::Signing(purpose))
     }
 
     fn admit_hosted(
         &self,
         path: &KeyPath,
+        tree: &ResourceTree,
         service: &ResourcePath,
-        dependencies: &[ResourcePath],
         role: KeyRole,
     ) -> Result<Admitted, KeyRefusal> {
-        let attached = path_of_kms(path, &self.tree, dependencies);
+        let attached = attached_kms(path, tree, service);
         let (kms_path, kms) = attached
             .ok_or_else(|| KeyRefusal::NotAttached { kms: path.kms(), service: service.clone() })?;
         if kms_path != path.kms() {
             // A key is exactly one element below its KMS.
             return Err(KeyRefusal::Missing(path.clone()));
         }
+        self.admit_of(kms, path, role)
+    }
+
+    /// Checks a key of a KMS that the service may use.
+    fn admit_of(&self, kms: &Kms, path: &KeyPath, role: KeyRole) -> Result<Admitted, KeyRefusal> {
         if let KeyRole::Signing(purpose) = role
             && !kms.allows(path, purpose)
         {
@@ -203,12 +226,13 @@ impl Keyring {
     }
 }
 
-/// The attached KMS that is the longest prefix of a key path.
-fn path_of_kms<'a>(
+/// The KMS attached to `service` that is the longest prefix of a key path.
+fn attached_kms<'a>(
     key: &KeyPath,
     tree: &'a ResourceTree,
-    dependencies: &[ResourcePath],
+    service: &ResourcePath,
 ) -> Option<(ResourcePath, &'a Kms)> {
+    let dependencies = tree.service(service).and_then(Service::dependencies)?;
     let mut prefix = Some(key.kms());
     while let Some(path) = prefix {
         if dependencies.contains(&path)
@@ -276,6 +300,20 @@ impl HostedKey {
     /// The configured name of its token.
     pub fn token_name(&self) -> &str {
         self.token.name()
+    }
+}
+
+impl KeyRefusal {
+    /// Of two refusals in one request, the caller is told the lower one: first what the descriptor
+    /// itself says, then the mode, the attachment, the policy, and at last what the token has.
+    pub fn precedence(&self) -> u8 {
+        match self {
+            Self::Jwk(_) | Self::PublicCannotSign => 0,
+            Self::PrivateJwk => 1,
+            Self::NotAttached { .. } => 2,
+            Self::Policy(..) => 3,
+            Self::Missing(_) | Self::Ambiguous(_) | Self::Changed(_) | Self::Hsm(..) => 4,
+        }
     }
 }
 

@@ -13,28 +13,34 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-pub use error::{BeginError, LedgerError};
+pub use error::{BeginError, CreateError, LedgerError};
 use job::{Queue, WhenFull};
 pub use record::{
-    CertificateOrigin, EntryKind, IacaPin, Intent, IntentId, KeyPin, KnownCertificate, OpenIntent,
-    Outcome, Pinning, Reservation, StoreEntry, StoredCopy,
+    Certificate, CertificateFilter, CertificateOrigin, CertificateStatus, EntryKind, IacaPin,
+    Intent, IntentId, KeptAnswer, KeyPin, KnownCertificate, NewEntry, OpenIntent, Outcome, Pinning,
+    RequestKey, Reservation, StoreEntry, StoredCopy, StoredResource,
 };
 use sql::{read, write};
 use sqlite::LedgerFile;
+pub use vical::{PublishedVersion, VicalArtifact, VicalVersion};
 
 use crate::{
     audit::AuditRecord,
     domain::path::{PathElement, ResourcePath},
 };
 
+mod answers;
 mod error;
+mod inventory;
 mod job;
 mod reader;
 mod record;
 mod sql;
 mod sqlite;
+mod stores;
 #[cfg(test)]
 mod tests;
+mod vical;
 mod writer;
 
 /// Writes that wait, at most; each is some kilobytes.
@@ -115,10 +121,13 @@ impl Ledger {
         &self,
         id: IntentId,
         audit: AuditRecord,
+        answer: Option<KeptAnswer>,
     ) -> Result<u64, LedgerError> {
         let writes = &self.inner.writes;
         writes
-            .run(WhenFull::Wait, move |connection| write::complete_request(connection, id, &audit))
+            .run(WhenFull::Wait, move |connection| {
+                write::complete_request(connection, id, &audit, answer.as_ref())
+            })
             .await
     }
 
@@ -145,6 +154,48 @@ impl Ledger {
                 Ok(index.unsigned_abs())
             })
             .await
+    }
+
+    /// Records a tenant or service and its audit entry.
+    ///
+    /// # Errors
+    /// [`CreateError`]; nothing is recorded then.
+    pub async fn create_resource(
+        &self,
+        resource: StoredResource,
+        audit: AuditRecord,
+    ) -> Result<(), CreateError> {
+        let writes = &self.inner.writes;
+        writes
+            .run(WhenFull::Refuse, move |connection| {
+                write::create_resource(connection, &resource, &audit)
+            })
+            .await
+    }
+
+    /// Records a changed definition and its audit entry.
+    ///
+    /// # Errors
+    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
+    pub async fn change_resource(
+        &self,
+        resource: StoredResource,
+        audit: AuditRecord,
+    ) -> Result<(), LedgerError> {
+        let writes = &self.inner.writes;
+        writes
+            .run(WhenFull::Refuse, move |connection| {
+                write::change_resource(connection, &resource, &audit)
+            })
+            .await
+    }
+
+    /// All tenants and services that were created over the API.
+    ///
+    /// # Errors
+    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
+    pub async fn resources(&self) -> Result<Vec<StoredResource>, LedgerError> {
+        self.read(|connection| Ok(read::resources(connection)?)).await
     }
 
     /// All key pins, by path.

@@ -1,11 +1,11 @@
 //! Chancery: an on-prem signing appliance whose private keys never leave an HSM.
 //!
 //! ```text
-//!  cli → app → http → service ─┬─► x509     pure: bytes in, bytes out
-//!               │              ├─► keys → hsm     who may use which key; the signer processes
-//!               └─► config     ├─► ledger → audit what must not be forgotten
-//!                              └─► access  who may do what
-//!                 everything ──► domain    values that cannot be wrong; depends on nothing of ours
+//!  cli → app → http → service ─┬─► x509, vical      pure: bytes in, bytes out
+//!               │              ├─► keys → hsm       who may use which key; the signer processes
+//!               └─► config     ├─► ledger → audit   what must not be forgotten
+//!                              └─► access           who may do what
+//!                 everything ──► domain             values that cannot be wrong; depends on nothing of ours
 //! ```
 //!
 //! Arrows point one way. `tests/it/layers.rs` reads this tree and fails on any other.
@@ -24,6 +24,7 @@
 
 pub mod domain;
 
+pub mod vical;
 pub mod x509;
 
 pub mod audit;

@@ -2,32 +2,49 @@
 
 pub mod csr;
 pub mod error;
+pub mod idempotency;
+pub mod inventory;
 pub mod issue;
 mod issuers;
 pub mod journal;
 mod key_errors;
 mod recording;
+pub mod resources;
 mod signing;
 pub mod stores;
+pub mod vical;
 
 use std::sync::Arc;
 
 use crate::{
-    domain::{path::ResourcePath, tree::ResourceTree},
+    domain::{
+        path::ResourcePath,
+        tree::{ResourceTree, Service, ServiceKind},
+    },
     keys::Keyring,
     ledger::Ledger,
 };
+pub use idempotency::Idempotency;
+use idempotency::Keyed;
+pub use resources::Tree;
+pub use vical::VicalSettings;
 
 /// What the use cases work with.
 pub struct Services {
-    /// The declared tree.
-    pub tree: Arc<ResourceTree>,
+    /// The resource tree.
+    pub tree: Tree,
     /// The keys.
     pub keyring: Keyring,
     /// The ledger.
     pub ledger: Ledger,
     /// Rules that can be switched.
     pub settings: IssuanceSettings,
+    /// Rules of publication that can be switched.
+    pub vical: VicalSettings,
+    /// The service types that may be created over the API.
+    pub features: Features,
+    /// Requests with an Idempotency-Key.
+    pub idempotency: Arc<Idempotency>,
 }
 
 /// Rules of issuance that can be switched.
@@ -39,35 +56,40 @@ pub struct IssuanceSettings {
     pub allow_ca_without_key_cert_sign: bool,
     /// Whether an IACA carries an authority key identifier.
     pub iaca_aki: bool,
+    /// Whether a VICAL entry that a client stores must be an IACA.
+    pub check_vical_entries: bool,
 }
 
-/// Who calls which service, in which request.
+/// The service types that may be created over the API.
+#[derive(Debug, Clone)]
+pub struct Features(pub Vec<ServiceKind>);
+
+/// Who calls which target, in which request, and the tree as it was when the request came.
 #[derive(Debug, Clone)]
 pub struct Call {
     /// The configured client's name.
     pub client: String,
     /// Of the request, for log and audit.
     pub request_id: String,
-    /// The x509 service of the call.
-    pub service: ResourcePath,
+    /// The service of the call; for the resource tree's own routes, the target as given.
+    pub target: ResourcePath,
+    /// One view for the whole request.
+    pub tree: Arc<ResourceTree>,
+    /// The Idempotency-Key, when there is one and the route honours it.
+    pub keyed: Option<Keyed>,
 }
 
-impl Services {
-    /// The KMS services and stores attached to the service of the call, in order of attachment.
-    fn dependencies(&self, call: &Call) -> &[ResourcePath] {
-        match self.tree.service(&call.service) {
-            Some(crate::domain::tree::Service::X509 { dependencies }) => dependencies,
-            _ => &[],
-        }
+impl Call {
+    /// What is attached to the service of the call, in order of attachment.
+    fn dependencies(&self) -> &[ResourcePath] {
+        self.tree.service(&self.target).and_then(Service::dependencies).unwrap_or_default()
     }
 
-    /// The stores among them.
-    fn stores(&self, call: &Call) -> Vec<ResourcePath> {
-        self.dependencies(call)
+    /// The stores among it.
+    fn stores(&self) -> Vec<ResourcePath> {
+        self.dependencies()
             .iter()
-            .filter(|path| {
-                matches!(self.tree.service(path), Some(crate::domain::tree::Service::X509Store))
-            })
+            .filter(|path| matches!(self.tree.service(path), Some(Service::X509Store)))
             .cloned()
             .collect()
     }

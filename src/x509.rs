@@ -13,8 +13,6 @@ pub mod csr;
 mod element;
 mod encoding;
 mod extension;
-#[cfg(test)]
-mod fixtures;
 pub mod issuer;
 pub mod lint;
 pub mod name;
@@ -30,6 +28,8 @@ pub use issuer::Issuer;
 pub use name::{EncodedName, NameAttributes};
 pub use unsigned::{SignedCertificate, UnsignedCertificate};
 
+#[cfg(test)]
+use crate::domain::fixtures;
 use crate::domain::key::KeyError;
 
 /// Why octets are no certificate, or why a certificate cannot be made.

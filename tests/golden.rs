@@ -6,7 +6,7 @@ use std::{fmt::Write, fs, path::Path};
 
 use chancery::{domain, x509};
 
-#[path = "../src/x509/fixtures.rs"]
+#[path = "../src/domain/fixtures.rs"]
 mod fixtures;
 
 use domain::request::PathLength;

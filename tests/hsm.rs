@@ -14,6 +14,9 @@ use chancery::{
 };
 use tokio::time::sleep;
 
+#[path = "hsm/faults.rs"]
+mod faults;
+
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chancery");
 const PIN: &str = "7391";

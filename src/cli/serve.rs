@@ -4,7 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{fail, logging};
+use super::{fail, logging, memory};
 use crate::{app::App, config::Config, keys::DevKeysAllowed};
 
 /// Serves until SIGTERM or SIGINT, then ends in order.
@@ -14,6 +14,7 @@ pub(super) fn run(file: &Path, dev: bool) -> ExitCode {
         Err(error) => return fail(error),
     };
     logging::start(&config.log);
+    memory::keep_off_disk();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(error),

@@ -10,5 +10,6 @@ pub(super) fn run() -> ExitCode {
         .with_target(false)
         .without_time()
         .init();
+    super::memory::keep_off_disk();
     crate::hsm::run_signer()
 }

@@ -18,10 +18,11 @@ use crate::{
     domain::{
         client::{Grant, Permission},
         path::PathElement,
+        tree::ServiceKind,
     },
     hsm::TokenConfig,
-    http::{ApiConfig, Limits},
-    service::IssuanceSettings,
+    http::{ApiConfig, Limits, PlainListeners},
+    service::{Features, IssuanceSettings, VicalSettings},
 };
 
 pub(super) struct Check<'a> {
@@ -43,12 +44,23 @@ impl Check<'_> {
                 private_key: self.file("api.private_key", &raw.api.private_key),
                 client_ca: self.file("api.client_ca", &raw.api.client_ca),
                 client_crl: raw.api.client_crl.map(|crl| self.file("api.client_crl", &crl)),
+                compat_login: raw.compat.login.unwrap_or(false),
             },
-            operations: self.operations(raw.operations.listen),
+            plain_listeners: PlainListeners {
+                operations: self.operations(raw.operations.listen),
+                distribution: raw.distribution.listen,
+            },
             ledger: self.directory.join(&raw.ledger.path),
             log: self.log(raw.log),
             limits: self.limits(raw.limits),
-            issuance: self.issuance(raw.issuance),
+            issuance: self.issuance(raw.issuance, &raw.store),
+            idempotency_retention_hours: raw.idempotency.retention_hours.unwrap_or(168),
+            vical: VicalSettings {
+                strict: raw.vical.strict.unwrap_or(false),
+                allow_empty: raw.vical.allow_empty.unwrap_or(false),
+                cose_tag: raw.vical.cose_tag.unwrap_or(false),
+            },
+            features: features(&raw.features),
             tokens,
             tree: self.tree(raw.organisations, raw.tenants, raw.services, &names),
             clients: self.clients(raw.clients),
@@ -108,6 +120,7 @@ impl Check<'_> {
         let limits = Limits {
             connections_max: raw.connections_max.unwrap_or(1_024),
             in_flight_max: raw.in_flight_max.unwrap_or(512),
+            client_requests_per_minute: raw.client_requests_per_minute.unwrap_or(0),
             handshake: milliseconds(raw.handshake_ms, 5_000),
             request_head: milliseconds(raw.request_head_ms, 5_000),
             request_body: milliseconds(raw.request_body_ms, 10_000),
@@ -119,7 +132,7 @@ impl Check<'_> {
         limits
     }
 
-    fn issuance(&mut self, raw: raw::RawIssuance) -> IssuanceSettings {
+    fn issuance(&mut self, raw: raw::RawIssuance, store: &raw::RawStore) -> IssuanceSettings {
         let pin_described_iaca = match raw.described_iaca.as_deref() {
             None | Some("pin") => true,
             Some("registered-only") => false,
@@ -134,6 +147,7 @@ impl Check<'_> {
             pin_described_iaca,
             allow_ca_without_key_cert_sign: raw.allow_ca_without_key_cert_sign.unwrap_or(false),
             iaca_aki: raw.iaca_aki.unwrap_or(false),
+            check_vical_entries: store.check_vical_entries.unwrap_or(true),
         }
     }
 
@@ -214,6 +228,11 @@ impl Check<'_> {
 
     fn client_certificate(&mut self, place: &str, raw: &RawClient) -> Option<ClientCertificate> {
         match (&raw.subject, &raw.certificate_sha256) {
+            // Certificates whose subject is empty or unreadable would all be this client.
+            (Some(subject), None) if subject.trim().is_empty() => {
+                self.problem(format!("{place}: a subject is not blank"));
+                None
+            }
             (Some(subject), None) => Some(ClientCertificate::Subject(subject.clone())),
             (None, Some(hex)) => {
                 let digits = hex.replace(':', "");
@@ -253,4 +272,16 @@ impl Check<'_> {
         }
         grants
     }
+}
+
+fn features(raw: &raw::RawFeatures) -> Features {
+    let switched = [
+        (raw.kms, ServiceKind::Kms),
+        (raw.x509, ServiceKind::X509),
+        (raw.store, ServiceKind::X509Store),
+        (raw.vical, ServiceKind::Vical),
+    ];
+    Features(
+        switched.into_iter().filter(|(on, _)| on.unwrap_or(true)).map(|(_, kind)| kind).collect(),
+    )
 }

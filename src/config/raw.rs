@@ -9,6 +9,8 @@ pub(super) struct RawConfig {
     pub(super) api: RawApi,
     #[serde(default)]
     pub(super) operations: RawOperations,
+    #[serde(default)]
+    pub(super) distribution: RawDistribution,
     pub(super) ledger: RawLedger,
     #[serde(default)]
     pub(super) log: RawLog,
@@ -16,6 +18,16 @@ pub(super) struct RawConfig {
     pub(super) limits: RawLimits,
     #[serde(default)]
     pub(super) issuance: RawIssuance,
+    #[serde(default)]
+    pub(super) compat: RawCompat,
+    #[serde(default)]
+    pub(super) idempotency: RawIdempotency,
+    #[serde(default)]
+    pub(super) store: RawStore,
+    #[serde(default)]
+    pub(super) vical: RawVical,
+    #[serde(default)]
+    pub(super) features: RawFeatures,
     #[serde(default)]
     pub(super) tokens: Vec<RawToken>,
     #[serde(default)]
@@ -42,6 +54,11 @@ pub(super) struct RawOperations {
     pub(super) listen: Option<SocketAddr>,
 }
 
+#[derive(Deserialize, Default)]
+pub(super) struct RawDistribution {
+    pub(super) listen: Option<SocketAddr>,
+}
+
 #[derive(Deserialize)]
 pub(super) struct RawLedger {
     pub(super) path: String,
@@ -57,6 +74,7 @@ pub(super) struct RawLog {
 pub(super) struct RawLimits {
     pub(super) connections_max: Option<usize>,
     pub(super) in_flight_max: Option<usize>,
+    pub(super) client_requests_per_minute: Option<u32>,
     pub(super) handshake_ms: Option<u64>,
     pub(super) request_head_ms: Option<u64>,
     pub(super) request_body_ms: Option<u64>,
@@ -68,6 +86,36 @@ pub(super) struct RawIssuance {
     pub(super) described_iaca: Option<String>,
     pub(super) allow_ca_without_key_cert_sign: Option<bool>,
     pub(super) iaca_aki: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawCompat {
+    pub(super) login: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawIdempotency {
+    pub(super) retention_hours: Option<u32>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawStore {
+    pub(super) check_vical_entries: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawVical {
+    pub(super) strict: Option<bool>,
+    pub(super) allow_empty: Option<bool>,
+    pub(super) cose_tag: Option<bool>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawFeatures {
+    pub(super) kms: Option<bool>,
+    pub(super) x509: Option<bool>,
+    pub(super) store: Option<bool>,
+    pub(super) vical: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -93,6 +141,7 @@ pub(super) struct RawToken {
 #[derive(Deserialize)]
 pub(super) struct RawBranch {
     pub(super) path: String,
+    pub(super) name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -104,6 +153,9 @@ pub(super) struct RawService {
     pub(super) labels: Option<BTreeMap<String, String>>,
     pub(super) policies: Option<BTreeMap<String, Vec<String>>>,
     pub(super) dependencies: Option<Vec<String>>,
+    pub(super) signing_key: Option<String>,
+    pub(super) signer_certificate: Option<String>,
+    pub(super) signer_certificate_chain: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]

@@ -1,5 +1,7 @@
 //! Keys by their public half: types, algorithms, digests, signatures.
 
+mod raw_signature;
+
 use std::{fmt, sync::Arc};
 
 use aws_lc_rs::{digest, signature as alc};
@@ -7,6 +9,7 @@ use der::{
     Decode, Encode,
     asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef},
 };
+pub use raw_signature::RawSignature;
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
 const ID_EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");

@@ -30,6 +30,11 @@ impl PathElement {
         Ok(Self(text.to_owned()))
     }
 
+    /// `versions`, the reserved child of a VICAL service.
+    pub fn versions() -> Self {
+        Self("versions".to_owned())
+    }
+
     /// The element as text.
     pub fn as_str(&self) -> &str {
         &self.0

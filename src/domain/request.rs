@@ -7,7 +7,8 @@ use super::{
     jwk::PrivateJwk,
     key::PublicKey,
     name::DistinguishedName,
-    path::KeyPath,
+    path::{KeyPath, PathElement},
+    time::Timestamp,
     validity::RequestedValidity,
 };
 
@@ -28,7 +29,12 @@ pub enum KeySource {
     /// In the request, public half only: it can be certified, it cannot sign.
     PublicJwk(PublicKey),
     /// In the request, private half too: dev mode only.
-    PrivateJwk(PrivateJwk),
+    PrivateJwk {
+        /// The key, unread.
+        jwk: PrivateJwk,
+        /// JSON pointer of the member that holds it: it has two names.
+        field: String,
+    },
 }
 
 /// PEM text and the request member it came in.
@@ -258,6 +264,19 @@ pub struct VicalMetadata {
     /// Certificate profiles, free values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_profile: Option<Vec<String>>,
+}
+
+/// A request for a VICAL.
+#[derive(Debug, Clone)]
+pub struct PublishRequest {
+    /// Who publishes; not blank.
+    pub provider: String,
+    /// The id of the version; random when not given.
+    pub version: Option<PathElement>,
+    /// The date within; now when not given.
+    pub issuance_date: Option<Timestamp>,
+    /// When the next one is to be expected.
+    pub next_update: Option<Timestamp>,
 }
 
 /// A request for a PKCS#10 certification request.

@@ -8,24 +8,52 @@ use super::{
 };
 
 /// The tree. Siblings of any kind have distinct names, so one map by path holds them all.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct ResourceTree {
-    nodes: BTreeMap<ResourcePath, Node>,
+    nodes: BTreeMap<ResourcePath, Resource>,
+}
+
+/// What stands at a path, and who put it there.
+#[derive(Debug, Clone)]
+pub struct Resource {
+    /// Declared resources are read-only over the API.
+    pub origin: Origin,
+    /// What it is.
+    pub node: Node,
+}
+
+/// Who put a resource into the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The configuration file.
+    Config,
+    /// A client, over the API.
+    Api,
+}
+
+impl Origin {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Api => "api",
+        }
+    }
 }
 
 /// What stands at a path.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Node {
     /// The top.
     Organisation,
-    /// Below an organisation or a tenant.
-    Tenant,
+    /// Below an organisation or a tenant, with its display name.
+    Tenant(String),
     /// Below an organisation or a tenant.
     Service(Service),
 }
 
 /// A service.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Service {
     /// Keys on a token.
     Kms(Kms),
@@ -37,7 +65,20 @@ pub enum Service {
     /// Keeps certificates.
     X509Store,
     /// Publishes VICALs.
-    Vical,
+    Vical(Vical),
+}
+
+/// What a VICAL service signs with, and what it lists.
+#[derive(Debug, Clone)]
+pub struct Vical {
+    /// The key that signs; looked up at publication.
+    pub signing_key: KeyPath,
+    /// The stored certificate of that key.
+    pub signer_certificate: ResourcePath,
+    /// The stored certificates above it, the issuer of the signer first.
+    pub signer_certificate_chain: Vec<ResourcePath>,
+    /// Stores whose VICAL entries are listed, and KMS services, in order of attachment.
+    pub dependencies: Vec<ResourcePath>,
 }
 
 impl Service {
@@ -47,7 +88,24 @@ impl Service {
             Self::Kms(_) => ServiceKind::Kms,
             Self::X509 { .. } => ServiceKind::X509,
             Self::X509Store => ServiceKind::X509Store,
-            Self::Vical => ServiceKind::Vical,
+            Self::Vical(_) => ServiceKind::Vical,
+        }
+    }
+
+    /// What is attached to it, in order of attachment; `None` when nothing can be.
+    pub fn dependencies(&self) -> Option<&[ResourcePath]> {
+        match self {
+            Self::X509 { dependencies } => Some(dependencies),
+            Self::Vical(vical) => Some(&vical.dependencies),
+            Self::Kms(_) | Self::X509Store => None,
+        }
+    }
+
+    fn dependencies_mut(&mut self) -> Option<&mut Vec<ResourcePath>> {
+        match self {
+            Self::X509 { dependencies } => Some(dependencies),
+            Self::Vical(vical) => Some(&mut vical.dependencies),
+            Self::Kms(_) | Self::X509Store => None,
         }
     }
 }
@@ -99,7 +157,7 @@ impl ServiceKind {
 }
 
 /// How a KMS service finds its keys on its token, and what each may sign.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub struct Kms {
     /// The configured token.
     pub token: String,
@@ -223,57 +281,139 @@ impl Default for LabelTemplate {
 }
 
 impl ResourceTree {
-    /// Puts a node into the tree.
+    /// Puts a resource into the tree.
     ///
     /// # Errors
-    /// Says in words what is wrong with the place: taken, or no organisation or tenant above it.
-    pub fn insert(&mut self, path: ResourcePath, node: Node) -> Result<(), String> {
-        if self.nodes.contains_key(&path) {
-            return Err(format!("{path} is declared twice"));
-        }
-        match (path.parent(), &node) {
-            (None, Node::Organisation) if path.as_str() == RESERVED_ORGANISATION => {
-                return Err(format!("'{RESERVED_ORGANISATION}' cannot be an organisation"));
-            }
-            (None, Node::Organisation) => {}
-            (Some(_), Node::Organisation) => {
-                return Err(format!("{path}: an organisation has one element"));
-            }
-            (None, Node::Tenant | Node::Service(_)) => {
-                return Err(format!("{path} needs an organisation above it"));
-            }
-            (Some(parent), Node::Tenant | Node::Service(_)) => match self.nodes.get(&parent) {
-                Some(Node::Organisation | Node::Tenant) => {}
-                Some(Node::Service(_)) => {
-                    return Err(format!("{path}: {parent} is a service, not a tenant"));
-                }
-                None => return Err(format!("{path}: {parent} is not declared")),
-            },
-        }
-        self.nodes.insert(path, node);
+    /// [`Misplaced`] says what is wrong with the place.
+    pub fn insert(
+        &mut self,
+        path: ResourcePath,
+        origin: Origin,
+        node: Node,
+    ) -> Result<(), Misplaced> {
+        self.check_place(&path, &node)?;
+        self.nodes.insert(path, Resource { origin, node });
         Ok(())
+    }
+
+    /// Whether a resource may stand there.
+    ///
+    /// # Errors
+    /// [`Misplaced`] says why not. That there is nothing above comes before that it is taken.
+    pub fn check_place(&self, path: &ResourcePath, node: &Node) -> Result<(), Misplaced> {
+        match (path.parent(), node) {
+            (None, Node::Organisation) if path.as_str() == RESERVED_ORGANISATION => {
+                Err(Misplaced::Reserved)
+            }
+            (None, Node::Organisation) => self.check_free(path),
+            (Some(_), Node::Organisation) => Err(Misplaced::Level(path.clone())),
+            (_, Node::Tenant(_) | Node::Service(_)) => self.check_place_below(path),
+        }
+    }
+
+    /// Whether a tenant or service may stand there.
+    ///
+    /// # Errors
+    /// As [`Self::check_place`].
+    pub fn check_place_below(&self, path: &ResourcePath) -> Result<(), Misplaced> {
+        let parent = path.parent().ok_or_else(|| Misplaced::Level(path.clone()))?;
+        match self.node(&parent) {
+            Some(Node::Organisation | Node::Tenant(_)) => self.check_free(path),
+            Some(Node::Service(_)) => Err(Misplaced::UnderService(parent)),
+            None => Err(Misplaced::NoParent(parent)),
+        }
+    }
+
+    fn check_free(&self, path: &ResourcePath) -> Result<(), Misplaced> {
+        if self.nodes.contains_key(path) {
+            return Err(Misplaced::Taken(path.clone()));
+        }
+        Ok(())
+    }
+
+    /// Whether `dependency` may be attached to `service`.
+    ///
+    /// # Errors
+    /// [`Unattachable`] says why not.
+    pub fn check_dependency(
+        &self,
+        service: &ResourcePath,
+        kind: ServiceKind,
+        dependency: &ResourcePath,
+    ) -> Result<(), Unattachable> {
+        let attached = match self.node(dependency) {
+            None => return Err(Unattachable::Unknown(dependency.clone())),
+            Some(Node::Organisation | Node::Tenant(_)) => {
+                return Err(Unattachable::NoService(dependency.clone()));
+            }
+            Some(Node::Service(attached)) => attached.kind(),
+        };
+        let fits = matches!(kind, ServiceKind::X509 | ServiceKind::Vical)
+            && matches!(attached, ServiceKind::Kms | ServiceKind::X509Store);
+        if !fits {
+            return Err(Unattachable::Type(kind, attached));
+        }
+        if dependency.organisation() != service.organisation() {
+            return Err(Unattachable::Organisation(dependency.clone()));
+        }
+        Ok(())
+    }
+
+    /// Replaces the dependencies of a service that can have some.
+    pub fn set_dependencies(&mut self, service: &ResourcePath, to: Vec<ResourcePath>) {
+        if let Some(Resource { node: Node::Service(service), .. }) = self.nodes.get_mut(service)
+            && let Some(dependencies) = service.dependencies_mut()
+        {
+            *dependencies = to;
+        }
     }
 
     /// Walks from the organisation down; what remains after a service is its child.
     pub fn resolve<'a>(&'a self, path: &ResourcePath) -> Option<Resolved<'a>> {
-        if let Some((path, node)) = self.nodes.get_key_value(path) {
-            return Some(match node {
-                Node::Organisation | Node::Tenant => Resolved::Branch,
+        if let Some((path, resource)) = self.nodes.get_key_value(path) {
+            return Some(match &resource.node {
+                Node::Organisation | Node::Tenant(_) => Resolved::Branch,
                 Node::Service(service) => Resolved::Service { path, service },
             });
         }
         let parent = path.parent()?;
         match self.nodes.get_key_value(&parent) {
-            Some((service_path, Node::Service(service))) => {
-                Some(Resolved::Child { path: service_path, service, id: path.last() })
+            Some((path_of_service, Resource { node: Node::Service(service), .. })) => {
+                Some(Resolved::Child { path: path_of_service, service, id: path.last() })
+            }
+            Some(_) => None,
+            None => self.resolve_version(&parent, path.last()),
+        }
+    }
+
+    /// Below `versions`, the reserved child of a VICAL service.
+    fn resolve_version<'a>(
+        &'a self,
+        parent: &ResourcePath,
+        id: PathElement,
+    ) -> Option<Resolved<'a>> {
+        let service = parent.parent().filter(|_| parent.last() == PathElement::versions())?;
+        match self.nodes.get_key_value(&service) {
+            Some((path, Resource { node: Node::Service(service @ Service::Vical(_)), .. })) => {
+                Some(Resolved::Version { path, service, id })
             }
             _ => None,
         }
     }
 
+    /// What stands at exactly this path, and who put it there.
+    pub fn get(&self, path: &ResourcePath) -> Option<&Resource> {
+        self.nodes.get(path)
+    }
+
+    /// What stands at exactly this path.
+    pub fn node(&self, path: &ResourcePath) -> Option<&Node> {
+        self.nodes.get(path).map(|resource| &resource.node)
+    }
+
     /// The service at exactly this path.
     pub fn service(&self, path: &ResourcePath) -> Option<&Service> {
-        match self.nodes.get(path) {
+        match self.node(path) {
             Some(Node::Service(service)) => Some(service),
             _ => None,
         }
@@ -287,13 +427,58 @@ impl ResourceTree {
         }
     }
 
+    /// The direct children of a path, sorted by path.
+    pub fn children<'a>(
+        &'a self,
+        parent: &'a ResourcePath,
+    ) -> impl Iterator<Item = (&'a ResourcePath, &'a Resource)> {
+        self.nodes.iter().filter(move |(path, _)| path.parent().as_ref() == Some(parent))
+    }
+
     /// All services, sorted by path.
     pub fn services(&self) -> impl Iterator<Item = (&ResourcePath, &Service)> {
-        self.nodes.iter().filter_map(|(path, node)| match node {
+        self.nodes.iter().filter_map(|(path, resource)| match &resource.node {
             Node::Service(service) => Some((path, service)),
-            Node::Organisation | Node::Tenant => None,
+            Node::Organisation | Node::Tenant(_) => None,
         })
     }
+}
+
+/// Why a resource cannot stand at a path.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Misplaced {
+    /// Something stands there.
+    #[error("{0} exists")]
+    Taken(ResourcePath),
+    /// Nothing stands above it.
+    #[error("{0} does not exist")]
+    NoParent(ResourcePath),
+    /// A service stands above it.
+    #[error("{0} is a service; tenants and services stand under an organisation or a tenant")]
+    UnderService(ResourcePath),
+    /// An organisation below something, or anything else at the top.
+    #[error("{0}: organisations, and nothing else, have one element")]
+    Level(ResourcePath),
+    /// The name of the audit log.
+    #[error("'{RESERVED_ORGANISATION}' cannot be an organisation")]
+    Reserved,
+}
+
+/// Why a service cannot be attached to another.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unattachable {
+    /// Nothing stands there.
+    #[error("{0} does not exist")]
+    Unknown(ResourcePath),
+    /// An organisation or a tenant.
+    #[error("{0} is not a service")]
+    NoService(ResourcePath),
+    /// The types do not go together.
+    #[error("{} cannot depend on {}", .0.with_article(), .1.with_article())]
+    Type(ServiceKind, ServiceKind),
+    /// Another organisation's.
+    #[error("{0} belongs to another organisation")]
+    Organisation(ResourcePath),
 }
 
 /// The audit log has this path for itself.
@@ -320,6 +505,15 @@ pub enum Resolved<'a> {
         /// The element.
         id: PathElement,
     },
+    /// A version of a VICAL service; whether it was published is for the service to say.
+    Version {
+        /// The path of the service.
+        path: &'a ResourcePath,
+        /// The service.
+        service: &'a Service,
+        /// The version.
+        id: PathElement,
+    },
 }
 
 #[cfg(test)]
@@ -332,11 +526,16 @@ mod tests {
 
     fn tree() -> ResourceTree {
         let mut tree = ResourceTree::default();
-        tree.insert(path("acme"), Node::Organisation).unwrap();
-        tree.insert(path("acme.dmv"), Node::Tenant).unwrap();
-        tree.insert(path("acme.dmv.north"), Node::Tenant).unwrap();
-        tree.insert(path("acme.certs"), Node::Service(Service::X509Store)).unwrap();
-        tree.insert(path("acme.dmv.north.certs"), Node::Service(Service::X509Store)).unwrap();
+        let tenant = || Node::Tenant("tenant".to_owned());
+        for (at, node) in [
+            ("acme", Node::Organisation),
+            ("acme.dmv", tenant()),
+            ("acme.dmv.north", tenant()),
+            ("acme.certs", Node::Service(Service::X509Store)),
+            ("acme.dmv.north.certs", Node::Service(Service::X509Store)),
+        ] {
+            tree.insert(path(at), Origin::Config, node).unwrap();
+        }
         tree
     }
 
@@ -357,18 +556,40 @@ mod tests {
     }
 
     #[test]
+    fn versions_stand_under_vical_services_alone() {
+        let mut tree = tree();
+        let vical = Vical {
+            signing_key: KeyPath::parse("acme.kms.k").unwrap(),
+            signer_certificate: path("acme.certs.k"),
+            signer_certificate_chain: Vec::new(),
+            dependencies: Vec::new(),
+        };
+        let node = Node::Service(Service::Vical(vical));
+        tree.insert(path("acme.dmv.vical"), Origin::Config, node).unwrap();
+        let version = path("acme.dmv.vical.versions.a");
+        assert!(
+            matches!(tree.resolve(&version), Some(Resolved::Version { id, .. }) if id.as_str() == "a")
+        );
+        for none in ["acme.certs.versions.a", "acme.dmv.vical.other.a", "acme.dmv.versions.a"] {
+            assert!(tree.resolve(&path(none)).is_none(), "{none}");
+        }
+        assert!(tree.resolve(&path("acme.dmv.vical.versions.a.b")).is_none());
+    }
+
+    #[test]
     fn nothing_stands_under_a_service_or_under_nothing_or_twice() {
         let mut tree = tree();
+        let tenant = || Node::Tenant("tenant".to_owned());
         for (at, node) in [
-            ("acme.certs.x", Node::Tenant),
-            ("acme.none.x", Node::Tenant),
-            ("acme.dmv", Node::Tenant),
+            ("acme.certs.x", tenant()),
+            ("acme.none.x", tenant()),
+            ("acme.dmv", tenant()),
             ("acme.dmv", Node::Service(Service::X509Store)),
             ("audit", Node::Organisation),
             ("a.b", Node::Organisation),
-            ("b", Node::Tenant),
+            ("b", tenant()),
         ] {
-            assert!(tree.insert(path(at), node).is_err(), "{at}");
+            assert!(tree.insert(path(at), Origin::Api, node).is_err(), "{at}");
         }
     }
 

@@ -41,6 +41,8 @@ pub(super) enum Order {
     Sign(Job),
     /// A listing of the token that begins after this.
     Refresh(oneshot::Sender<Result<(), HsmError>>),
+    /// Nothing but a token that is back soon.
+    Wanted,
     /// A signature with the key of this SPKI hash did not verify.
     BadSignature([u8; 32]),
     /// The end; answered when all signers are gone.
@@ -147,6 +149,7 @@ impl Supervisor {
                 self.refresh.wait(reply);
                 self.demand();
             }
+            Order::Wanted => self.demand(),
             Order::BadSignature(key) => {
                 let maker = self.makers.remove(&key);
                 if let Some(at) = self.up.iter().position(|signer| Some(signer.id) == maker) {

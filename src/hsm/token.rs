@@ -60,6 +60,12 @@ impl Token {
         self.0.published.borrow().state(Instant::now(), self.0.canary_age_max)
     }
 
+    /// Somebody asks for the token: a long pause before the next start of a signer is cut short, as a
+    /// request for a signature does it.
+    pub fn wanted(&self) {
+        let _ = self.order(Order::Wanted);
+    }
+
     /// The one private key with this label. A label that does not lead to one is looked for on the
     /// token again, at most every 500 ms.
     ///

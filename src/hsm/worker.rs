@@ -45,11 +45,6 @@ type Job = (u64, SignOrder);
 /// A module that hangs cannot keep the process alive: two seconds after the end of the socket it is
 /// gone, whatever its threads are stuck in.
 pub fn run_signer() -> ExitCode {
-    // The PIN is in this memory; it must not come to lie on a disk.
-    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
-    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Core, none) {
-        tracing::warn!("core dumps stay possible: {error}");
-    }
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!("{panic}");
         die();

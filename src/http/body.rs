@@ -17,20 +17,30 @@ pub(super) const BODY_BYTES_MAX: usize = 65_536;
 /// Reads the body: size (413), then media type (415).
 pub(super) async fn read_json(
     request: &HttpRequest,
-    payload: Payload,
+    payload: Option<Payload>,
     deadline: Duration,
 ) -> Result<Bytes, Problem> {
     let body = read(request, payload, deadline).await?;
-    if is_json(request) {
+    if has_media_type(request, "application/json") {
         Ok(body)
     } else {
         Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send application/json"))
     }
 }
 
+/// Reads a body of plain text.
+pub(super) async fn read_text(
+    request: &HttpRequest,
+    payload: Option<Payload>,
+    deadline: Duration,
+) -> Result<String, Problem> {
+    let body = read(request, payload, deadline).await?;
+    String::from_utf8(body.to_vec()).map_err(|_| broken("body is not UTF-8"))
+}
+
 async fn read(
     request: &HttpRequest,
-    mut payload: Payload,
+    payload: Option<Payload>,
     deadline: Duration,
 ) -> Result<Bytes, Problem> {
     let announced = request
@@ -43,6 +53,7 @@ async fn read(
     }
     let whole = async {
         let mut body = BytesMut::new();
+        let Some(mut payload) = payload else { return Ok(body.freeze()) };
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| broken("the body is broken"))?;
             if body.len() + chunk.len() > BODY_BYTES_MAX {
@@ -57,13 +68,14 @@ async fn read(
         .unwrap_or_else(|_| Err(broken("the body did not arrive in time")))
 }
 
-fn is_json(request: &HttpRequest) -> bool {
+/// Whether the body has this media type; parameters do not matter.
+pub(super) fn has_media_type(request: &HttpRequest, media_type: &str) -> bool {
     request
         .headers()
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split(';').next())
-        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case(media_type))
 }
 
 fn too_large() -> Problem {

@@ -278,6 +278,17 @@ impl<'a> Object<'a> {
     }
 }
 
+impl Object<'_> {
+    /// Ends the reading of a lenient object: the members that nobody asked for.
+    pub fn ignored(self) -> Vec<String> {
+        self.members
+            .iter()
+            .filter(|(name, _)| !self.known.iter().any(|known| known == name))
+            .map(|(name, _)| shown(name))
+            .collect()
+    }
+}
+
 fn invalid_at(pointer: &str, what: impl fmt::Display) -> Invalid {
     Invalid::at(pointer.to_owned(), format!("{}: {what}", place(pointer)))
 }

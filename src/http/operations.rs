@@ -12,10 +12,15 @@ use super::problem::JsonBody;
 use crate::{hsm::TokenState, service::Services};
 
 /// 200 while the process works; touches neither HSM nor ledger.
-pub(super) fn health(services: &Services) -> HttpResponse {
+pub(super) fn health(services: &Services, compat_login: bool) -> HttpResponse {
     let dev = services.keyring.is_dev();
-    let warnings =
-        if dev { vec!["--dev: private JWKs are accepted as signing keys"] } else { Vec::new() };
+    let mut warnings = Vec::new();
+    if dev {
+        warnings.push("--dev: private JWKs are accepted as signing keys");
+    }
+    if compat_login {
+        warnings.push("compat.login: there is a login, and it grants nothing");
+    }
     HttpResponse::Ok().json_body(&Health {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),
@@ -45,10 +50,16 @@ pub(super) async fn readiness(services: &Services, queue_is_full: bool) -> HttpR
     checks.insert("database".to_owned(), word(ledger.is_ok(), "not writable"));
     checks.insert("audit".to_owned(), word(ledger.is_ok(), "not writable"));
     checks.insert("queue".to_owned(), word(!queue_is_full, "full"));
+    let mut ready = ledger.is_ok() && !queue_is_full;
     for token in services.keyring.tokens() {
-        checks.insert(format!("token:{}", token.name()), token_word(&token.state()).to_owned());
+        let state = token.state();
+        if !state.is_ready() {
+            ready = false;
+            // Who balances load by this answer sends no request that would hurry the token.
+            token.wanted();
+        }
+        checks.insert(format!("token:{}", token.name()), token_word(&state).to_owned());
     }
-    let ready = checks.values().all(|word| word == "ok");
     let mut response =
         HttpResponse::build(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE });
     if !ready {
@@ -67,7 +78,7 @@ fn token_word(state: &TokenState) -> &'static str {
         TokenState::Starting => "starting",
         TokenState::Away { .. } => "away",
         TokenState::CredentialFault { .. } => "credential fault",
-        TokenState::NoKeys => "no keys",
+        TokenState::NoKeys => "no keys yet",
     }
 }
 

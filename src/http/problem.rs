@@ -8,6 +8,10 @@ use serde::Serialize;
 
 use crate::service::error::{DuplicateKind, Error};
 
+/// Clients take these words for "it is there already, go on": no other message may hold them, not
+/// even where it repeats what the caller wrote.
+const DUPLICATE: &str = "already exists";
+
 /// What the caller is told when a request does not succeed.
 #[derive(Debug)]
 pub(super) struct Problem {
@@ -16,14 +20,14 @@ pub(super) struct Problem {
     field: Option<String>,
     retry_after_seconds: Option<u64>,
     allow: Option<String>,
-    duplicate: Option<(String, DuplicateKind)>,
+    duplicate: Option<Box<(String, DuplicateKind)>>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
-            message: message.into(),
+            message: message.into().replace(DUPLICATE, "already-exists"),
             field: None,
             retry_after_seconds: None,
             allow: None,
@@ -48,6 +52,14 @@ impl Problem {
         }
     }
 
+    pub(super) fn too_many(retry_after_seconds: u64) -> Self {
+        let message = format!("too many requests; try again in {retry_after_seconds} s");
+        Self {
+            retry_after_seconds: Some(retry_after_seconds),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, message)
+        }
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         self.status
     }
@@ -65,7 +77,7 @@ impl Problem {
         if let Some(allow) = self.allow {
             response.insert_header((header::ALLOW, allow));
         }
-        let (target, kind) = self.duplicate.unzip();
+        let (target, kind) = self.duplicate.map(|duplicate| *duplicate).unzip();
         let code = self.status.as_u16();
         let body = Body {
             r#type: kind.map(|_| "DuplicateTarget"),
@@ -119,9 +131,14 @@ impl From<Error> for Problem {
             }
             Error::Duplicate { target, kind, field } => Self {
                 field,
-                duplicate: Some((target.to_string(), kind)),
-                ..Self::new(StatusCode::CONFLICT, format!("target already exists: {target}"))
+                message: format!("target {DUPLICATE}: {target}"),
+                duplicate: Some(Box::new((target.to_string(), kind))),
+                ..Self::new(StatusCode::CONFLICT, "")
             },
+            Error::Conflict { message, retry_after_seconds } => {
+                // An attached dependency is a duplicate too, and says so.
+                Self { message, retry_after_seconds, ..Self::new(StatusCode::CONFLICT, "") }
+            }
             Error::Unavailable { message, retry_after_seconds } => Self {
                 retry_after_seconds: Some(retry_after_seconds.max(1)),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message)

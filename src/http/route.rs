@@ -1,116 +1,153 @@
-//! The route table.
+//! What a route is, and how a request finds its own.
 //!
 //! Routes are matched here and not by the framework, since the contract fixes the order of the
 //! answers: the target's syntax (400) before the grant (403), the grant before anything is said
 //! about what exists (404, 405).
 
-use actix_web::http::Method;
+use std::{pin::Pin, sync::Arc};
 
-use crate::domain::{
-    client::Permission,
-    path::{PathElement, ResourcePath},
-    tree::{Resolved, ResourceTree, ServiceKind},
+use actix_web::{HttpRequest, HttpResponse, http::Method, web::Payload};
+
+use super::{
+    api, body,
+    dispatch::Context,
+    json::{self, Value},
+    problem::Problem,
+};
+use crate::{
+    domain::{
+        client::Permission,
+        key::sha256,
+        path::{PathElement, ResourcePath},
+        tree::{Resolved, ResourceTree, ServiceKind},
+    },
+    service::{Call, error::Error},
 };
 
-/// What a route does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operation {
-    IssueIaca,
-    IssueDocumentSigner,
-    IssueGeneric,
-    MakeCsr,
-    ReadStore,
-    ListStoreIds,
-}
-
+/// One method on one path, `/v1/{target}/{api}/{tail}`.
 pub(super) struct Route {
-    method: Method,
-    service: ServiceKind,
-    tail: &'static [&'static str],
+    pub(super) method: Method,
+    /// The API, and with it the type of service that the target must be, or belong to.
+    pub(super) api: Api,
+    pub(super) target: TargetKind,
+    pub(super) tail: &'static [&'static str],
     pub(super) permission: Permission,
-    pub(super) operation: Operation,
+    pub(super) handler: Handler,
 }
 
-/// `/v1/{target}/{api}/{tail}`.
-static ROUTES: [Route; 6] = [
-    Route {
-        method: Method::POST,
-        service: ServiceKind::X509,
-        tail: &["iso", "iacas"],
-        permission: Permission::IssueIaca,
-        operation: Operation::IssueIaca,
-    },
-    Route {
-        method: Method::POST,
-        service: ServiceKind::X509,
-        tail: &["iso", "document-signers"],
-        permission: Permission::IssueDocumentSigner,
-        operation: Operation::IssueDocumentSigner,
-    },
-    Route {
-        method: Method::POST,
-        service: ServiceKind::X509,
-        tail: &["certificate"],
-        permission: Permission::IssueGeneric,
-        operation: Operation::IssueGeneric,
-    },
-    Route {
-        method: Method::POST,
-        service: ServiceKind::X509,
-        tail: &["csrs"],
-        permission: Permission::IssueCsr,
-        operation: Operation::MakeCsr,
-    },
-    Route {
-        method: Method::GET,
-        service: ServiceKind::X509Store,
-        tail: &["certificates"],
-        permission: Permission::StoreRead,
-        operation: Operation::ReadStore,
-    },
-    Route {
-        method: Method::GET,
-        service: ServiceKind::X509Store,
-        tail: &["certificates", "ids"],
-        permission: Permission::StoreRead,
-        operation: Operation::ListStoreIds,
-    },
-];
+/// The segment after the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Api {
+    /// That of a type of service.
+    Of(ServiceKind),
+    /// The tree's own.
+    Resource,
+}
+
+impl Api {
+    fn segment(self) -> &'static str {
+        match self {
+            Self::Of(kind) => kind.api(),
+            Self::Resource => "resource-api",
+        }
+    }
+}
+
+/// What the target of a route names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TargetKind {
+    /// The service.
+    Service,
+    /// The service, or one element below it.
+    ServiceOrChild,
+    /// One element below the service.
+    Child,
+    /// Any path; the handler knows what must stand there.
+    Path,
+}
+
+/// Answers a request whose caller, target and route are settled.
+pub(super) type Handler = fn(Request) -> Answer;
+
+/// What a handler promises.
+pub(super) type Answer = Pin<Box<dyn Future<Output = Result<HttpResponse, Problem>>>>;
+
+/// A request whose caller, target and route are settled.
+pub(super) struct Request {
+    pub(super) context: Arc<Context>,
+    pub(super) call: Call,
+    /// The element below the service, where the route takes one.
+    pub(super) child: Option<PathElement>,
+    /// The segments of the tail, as they were sent.
+    pub(super) tail: Vec<String>,
+    pub(super) http: HttpRequest,
+    /// Taken by the one who reads it.
+    pub(super) payload: Option<Payload>,
+}
+
+impl Request {
+    /// The element below the service, for a route that takes nothing else.
+    pub(super) fn child(&mut self) -> Result<PathElement, Problem> {
+        self.child.take().ok_or_else(|| Problem::not_found("not found"))
+    }
+
+    /// The body as JSON: size (413), media type (415), syntax (400).
+    pub(super) async fn json(&mut self) -> Result<Value, Problem> {
+        Ok(self.json_with_sha256().await?.0)
+    }
+
+    /// The body as JSON, and SHA-256 over its octets.
+    pub(super) async fn json_with_sha256(&mut self) -> Result<(Value, [u8; 32]), Problem> {
+        let limits = self.context.limits;
+        let body = body::read_json(&self.http, self.payload.take(), limits.request_body).await?;
+        self.context.rates.count(&self.call.client)?;
+        Ok((json::parse(&body).map_err(Error::from)?, sha256(&body)))
+    }
+
+    /// The body as JSON, or plain text as a JSON string, white space around it ignored; and whether
+    /// it was plain text.
+    pub(super) async fn json_or_text(&mut self) -> Result<(Value, bool), Problem> {
+        if body::has_media_type(&self.http, "text/plain") {
+            let limits = self.context.limits;
+            let text =
+                body::read_text(&self.http, self.payload.take(), limits.request_body).await?;
+            self.context.rates.count(&self.call.client)?;
+            return Ok((Value::String(text.trim().to_owned()), true));
+        }
+        Ok((self.json().await?, false))
+    }
+}
 
 /// The routes that share a path.
 pub(super) struct Routes(Vec<&'static Route>);
 
+/// Stands in a tail for one segment of any content.
+pub(super) const PARAMETER: &str = "{}";
+
 impl Routes {
     /// Those of a path; `None` when there are none.
     pub(super) fn of(api: &str, tail: &[&str]) -> Option<Self> {
-        let routes: Vec<_> = ROUTES
-            .iter()
-            .filter(|route| route.service.api() == api && route.tail == tail)
+        let routes: Vec<_> = api::routes()
+            .filter(|route| route.api.segment() == api && matches(route.tail, tail))
             .collect();
         (!routes.is_empty()).then_some(Self(routes))
     }
 
-    /// The one for the method.
-    pub(super) fn with(&self, method: &Method) -> Option<&'static Route> {
-        self.0.iter().copied().find(|route| route.method == *method)
+    /// The permissions that open the path for the method; for one that it does not have, all.
+    pub(super) fn permissions(&self, method: &Method) -> Vec<Permission> {
+        let mut permissions: Vec<_> = self
+            .0
+            .iter()
+            .filter(|route| route.method == *method)
+            .map(|route| route.permission)
+            .collect();
+        if permissions.is_empty() {
+            permissions = self.0.iter().map(|route| route.permission).collect();
+        }
+        permissions
     }
 
-    /// The permissions that open the path, for a method that it does not have.
-    pub(super) fn permissions(&self) -> impl Iterator<Item = Permission> {
-        self.0.iter().map(|route| route.permission)
-    }
-
-    /// The value of `Allow`.
-    pub(super) fn allow(&self) -> String {
-        let methods: Vec<_> = self.0.iter().map(|route| route.method.as_str()).collect();
-        methods.join(", ")
-    }
-
-    fn service(&self) -> Option<ServiceKind> {
-        self.0.first().map(|route| route.service)
-    }
-
-    /// What the target is for these routes.
+    /// What the target is, and the routes that take it.
     ///
     /// # Errors
     /// The words of the 404.
@@ -118,33 +155,77 @@ impl Routes {
         &self,
         tree: &ResourceTree,
         target: &ResourcePath,
-    ) -> Result<Target, String> {
+    ) -> Result<(ResourcePath, Option<PathElement>, Self), String> {
         let missing = || format!("{target} does not exist");
-        let wanted = self.service().ok_or_else(missing)?;
-        let (path, service, id) = match tree.resolve(target).ok_or_else(missing)? {
-            Resolved::Service { path, service } => (path, service, None),
-            Resolved::Child { path, service, id } => (path, service, Some(id)),
-            Resolved::Branch => {
-                return Err(format!("{target} is not {}", wanted.with_article()));
-            }
+        let wanted = match self.0.first().ok_or_else(missing)?.api {
+            Api::Of(kind) => kind,
+            Api::Resource => return Ok((target.clone(), None, Self(self.0.clone()))),
         };
-        if service.kind() != wanted {
-            let is = service.kind().with_article();
-            return Err(format!("{path} is {is}, not {}", wanted.with_article()));
-        }
-        let has_children = self.0.iter().any(|route| route.operation == Operation::ReadStore);
-        if id.is_some() && !has_children {
+        let (path, child) = match resolve_target(tree, target, wanted)? {
+            (path, Place::Service) => (path, None),
+            (path, Place::Child(id)) => (path, Some(id)),
+            (_, Place::Version(_)) => return Err(missing()),
+        };
+        let fits = |kind: TargetKind| match kind {
+            TargetKind::Service => child.is_none(),
+            TargetKind::Child => child.is_some(),
+            TargetKind::ServiceOrChild | TargetKind::Path => true,
+        };
+        let routes: Vec<_> = self.0.iter().copied().filter(|route| fits(route.target)).collect();
+        if routes.is_empty() {
             return Err(missing());
         }
-        Ok(Target { service: path.clone(), id })
+        Ok((path, child, Self(routes)))
+    }
+
+    /// The one for the method.
+    ///
+    /// # Errors
+    /// The value of `Allow`.
+    pub(super) fn with(&self, method: &Method) -> Result<&'static Route, String> {
+        self.0.iter().copied().find(|route| route.method == *method).ok_or_else(|| {
+            let methods: Vec<_> = self.0.iter().map(|route| route.method.as_str()).collect();
+            methods.join(", ")
+        })
     }
 }
 
-/// A target that its route can work with.
-#[derive(Debug)]
-pub(super) struct Target {
-    /// The service.
-    pub(super) service: ResourcePath,
-    /// The element below it, where the route takes one.
-    pub(super) id: Option<PathElement>,
+/// Where a target stands with a service.
+pub(super) enum Place {
+    /// It is the service.
+    Service,
+    /// One element below it.
+    Child(PathElement),
+    /// A published version of it.
+    Version(PathElement),
+}
+
+/// The service of type `wanted` that a target is or belongs to.
+///
+/// # Errors
+/// The words of the 404.
+pub(super) fn resolve_target(
+    tree: &ResourceTree,
+    target: &ResourcePath,
+    wanted: ServiceKind,
+) -> Result<(ResourcePath, Place), String> {
+    let (path, service, place) = match tree.resolve(target) {
+        Some(Resolved::Service { path, service }) => (path, service, Place::Service),
+        Some(Resolved::Child { path, service, id }) => (path, service, Place::Child(id)),
+        Some(Resolved::Version { path, service, id }) => (path, service, Place::Version(id)),
+        Some(Resolved::Branch) => {
+            return Err(format!("{target} is not {}", wanted.with_article()));
+        }
+        None => return Err(format!("{target} does not exist")),
+    };
+    if service.kind() != wanted {
+        let is = service.kind().with_article();
+        return Err(format!("{path} is {is}, not {}", wanted.with_article()));
+    }
+    Ok((path.clone(), place))
+}
+
+fn matches(pattern: &[&str], tail: &[&str]) -> bool {
+    pattern.len() == tail.len()
+        && pattern.iter().zip(tail).all(|(wanted, given)| *wanted == PARAMETER || wanted == given)
 }

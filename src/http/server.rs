@@ -13,7 +13,9 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     dispatch::{self, Context},
-    operations, tls,
+    operations, public,
+    rate::Rates,
+    tls,
 };
 use crate::{access::Access, service::Services};
 
@@ -30,6 +32,17 @@ pub struct ApiConfig {
     pub client_ca: PathBuf,
     /// PEM CRLs of those CAs.
     pub client_crl: Option<PathBuf>,
+    /// Whether the login of the compatible API is there.
+    pub compat_login: bool,
+}
+
+/// The listeners without TLS; each may be absent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PlainListeners {
+    /// Health and readiness, on loopback.
+    pub operations: Option<SocketAddr>,
+    /// What everyone may fetch.
+    pub distribution: Option<SocketAddr>,
 }
 
 /// Limits of the listeners.
@@ -39,6 +52,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Requests that are worked on at the same time; more get 503.
     pub in_flight_max: usize,
+    /// Requests of one client in a minute; 0: no limit.
+    pub client_requests_per_minute: u32,
     /// For the TLS handshake.
     pub handshake: Duration,
     /// From the connection to the end of the first request head.
@@ -63,7 +78,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// The HTTP side of the daemon, bound but not yet serving.
 pub struct Api {
     config: ApiConfig,
-    operations: Option<SocketAddr>,
+    plain: PlainListeners,
     context: Arc<Context>,
 }
 
@@ -71,7 +86,7 @@ impl Api {
     /// Must be called in the runtime that is to run the use cases.
     pub fn new(
         config: ApiConfig,
-        operations: Option<SocketAddr>,
+        plain: PlainListeners,
         limits: Limits,
         services: Arc<Services>,
         access: Access,
@@ -80,11 +95,13 @@ impl Api {
             services,
             access,
             limits,
+            rates: Rates::per_minute(limits.client_requests_per_minute),
+            compat_login: config.compat_login,
             in_flight: Semaphore::new(limits.in_flight_max),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
         });
-        Self { config, operations, context }
+        Self { config, plain, context }
     }
 
     /// Binds the listeners and starts to serve.
@@ -95,16 +112,20 @@ impl Api {
         let (api, address) = self.api()?;
         let mut servers = vec![api.handle()];
         tokio::spawn(api);
-        let operations = match self.operations {
-            Some(listen) => {
-                let (server, address) = self.operations(listen)?;
-                servers.push(server.handle());
-                tokio::spawn(server);
-                Some(address)
-            }
+        let mut serve = |(server, address): (Server, SocketAddr)| {
+            servers.push(server.handle());
+            tokio::spawn(server);
+            address
+        };
+        let operations = match self.plain.operations {
+            Some(listen) => Some(serve(self.operations(listen)?)),
             None => None,
         };
-        Ok(Running { servers, context: self.context, address, operations })
+        let distribution = match self.plain.distribution {
+            Some(listen) => Some(serve(self.distribution(listen)?)),
+            None => None,
+        };
+        Ok(Running { servers, context: self.context, address, operations, distribution })
     }
 
     fn api(&self) -> Result<(Server, SocketAddr), String> {
@@ -152,11 +173,34 @@ impl Api {
         let address = bound(&server.addrs(), listen);
         Ok((server.run(), address))
     }
+
+    fn distribution(&self, listen: SocketAddr) -> Result<(Server, SocketAddr), String> {
+        let context = Arc::clone(&self.context);
+        let limits = context.limits;
+        let server = HttpServer::new(move || {
+            let context = Arc::clone(&context);
+            App::new().default_service(web::to(move |request: HttpRequest| {
+                let context = Arc::clone(&context);
+                async move { public::dispatch(&context, request).await }
+            }))
+        })
+        .workers(1)
+        .max_connections(limits.connections_max)
+        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(limits.request_head)
+        .tcp_nodelay(true)
+        .shutdown_timeout(limits.shutdown.as_secs())
+        .disable_signals()
+        .bind(listen)
+        .map_err(|error| format!("distribution.listen: {listen}: {error}"))?;
+        let address = bound(&server.addrs(), listen);
+        Ok((server.run(), address))
+    }
 }
 
 async fn operations_answer(context: &Context, request: &HttpRequest) -> HttpResponse {
     match (request.path(), request.method() == Method::GET) {
-        ("/healthz", true) => operations::health(&context.services),
+        ("/healthz", true) => operations::health(&context.services, context.compat_login),
         ("/readyz", true) => dispatch::readiness(context).await,
         ("/healthz" | "/readyz", false) => HttpResponse::MethodNotAllowed()
             .insert_header((actix_web::http::header::ALLOW, "GET"))
@@ -182,6 +226,8 @@ pub struct Running {
     pub address: SocketAddr,
     /// Where health and readiness are.
     pub operations: Option<SocketAddr>,
+    /// Where everyone may fetch.
+    pub distribution: Option<SocketAddr>,
 }
 
 impl Running {

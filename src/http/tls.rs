@@ -8,7 +8,7 @@ use rustls::{
     RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject},
-    server::WebPkiClientVerifier,
+    server::{VerifierBuilderError, WebPkiClientVerifier},
 };
 use zeroize::Zeroizing;
 
@@ -39,7 +39,10 @@ pub(super) fn server_config(config: &ApiConfig) -> Result<ServerConfig, String> 
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
             .with_crls(crls)
             .build()
-            .map_err(|error| format!("api.client_ca: {error}"))?;
+            .map_err(|error| {
+                let is_crl = matches!(error, VerifierBuilderError::InvalidCrl(_));
+                format!("api.{}: {error}", if is_crl { "client_crl" } else { "client_ca" })
+            })?;
     ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?

@@ -64,12 +64,35 @@ pub enum BeginError {
     /// The key is already pinned to another description of an IACA.
     #[error("the key is pinned to another IACA")]
     IacaPinConflict,
+    /// The VICAL version exists or is reserved.
+    #[error("the version is taken")]
+    VersionTaken,
+    /// Our fault: what was to be recorded could not be made.
+    #[error("the intent was not made: {0}")]
+    NotMade(String),
     /// The ledger itself.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
 
 impl From<rusqlite::Error> for BeginError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Ledger(error.into())
+    }
+}
+
+/// Why something was not created. Nothing of it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CreateError {
+    /// The path is taken.
+    #[error("the path is taken")]
+    Taken,
+    /// The ledger itself.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl From<rusqlite::Error> for CreateError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Ledger(error.into())
     }

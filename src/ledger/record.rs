@@ -154,6 +154,8 @@ pub struct Outcome {
     pub entries: Vec<StoredCopy>,
     /// The `issued` entry.
     pub audit: AuditRecord,
+    /// To be given again to the same Idempotency-Key.
+    pub answer: Option<KeptAnswer>,
 }
 
 /// A copy of the certificate, for an id that the intent reserved.
@@ -261,4 +263,167 @@ pub struct OpenIntent {
     pub request_id: String,
     /// When.
     pub created_at: Timestamp,
+}
+
+/// A tenant or service that was created over the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredResource {
+    /// Its full path.
+    pub path: ResourcePath,
+    /// JSON; what is in it is the caller's.
+    pub definition: String,
+}
+
+/// A store entry that a client writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewEntry {
+    /// The store.
+    pub store: ResourcePath,
+    /// The child.
+    pub id: PathElement,
+    /// What it is there for.
+    pub kind: EntryKind,
+    /// The certificate, DER.
+    pub der: Vec<u8>,
+    /// SHA-256 over its `SubjectPublicKeyInfo`.
+    pub spki_sha256: [u8; 32],
+    /// basicConstraints says so.
+    pub is_ca: bool,
+    /// With `vical-entry` only.
+    pub metadata: Option<VicalMetadata>,
+}
+
+/// An issued certificate, as the inventory lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// Index of the audit entry that says `issued`; the newest has the highest.
+    pub audit_index: u64,
+    /// Serial number.
+    pub serial: SerialNumber,
+    /// The profile.
+    pub profile: KeyPurpose,
+    /// Name, for people.
+    pub subject_text: String,
+    /// Name, for people.
+    pub issuer_text: String,
+    /// First second of validity.
+    pub not_before: Timestamp,
+    /// Last second of validity.
+    pub not_after: Timestamp,
+    /// Subject key identifier.
+    pub subject_key_id: Vec<u8>,
+    /// The issuer's subject key identifier.
+    pub issuer_key_id: Vec<u8>,
+    /// The key that signed, unless it came with the request.
+    pub issuer_key_path: Option<KeyPath>,
+    /// The certified key, when it is in an HSM.
+    pub subject_key_path: Option<KeyPath>,
+    /// Full paths of the copies, in order of attachment.
+    pub stored_ids: Vec<String>,
+    /// SHA-256 over the certificate.
+    pub sha256: Vec<u8>,
+    /// When.
+    pub issued_at: Timestamp,
+    /// Who asked.
+    pub client: String,
+    /// The request's id.
+    pub request_id: String,
+    /// Whether a key came with the request.
+    pub dev_key: bool,
+}
+
+/// Which issued certificates are wanted; all that is given must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CertificateFilter {
+    /// Of this profile.
+    pub profile: Option<KeyPurpose>,
+    /// In this state at this time.
+    pub status: Option<(CertificateStatus, Timestamp)>,
+    /// Issued by a key with this identifier.
+    pub issuer_key_id: Option<Vec<u8>>,
+    /// With exactly this common name.
+    pub subject_cn: Option<String>,
+    /// Signed by, or certifying, this key.
+    pub key_path: Option<KeyPath>,
+    /// Stored under this child id.
+    pub stored_id: Option<PathElement>,
+    /// Asked for by this client.
+    pub client: Option<String>,
+    /// Not issued before.
+    pub issued_from: Option<Timestamp>,
+    /// Not issued after.
+    pub issued_to: Option<Timestamp>,
+    /// Not ending before.
+    pub not_after_from: Option<Timestamp>,
+    /// Not ending after.
+    pub not_after_to: Option<Timestamp>,
+    /// Older than this audit index: the next page.
+    pub before_index: Option<u64>,
+}
+
+/// The state of a certificate at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateStatus {
+    /// Within its validity.
+    Valid,
+    /// Before it.
+    NotYetValid,
+    /// After it.
+    Expired,
+    /// Revoked.
+    Revoked,
+}
+
+impl CertificateStatus {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Valid, Self::NotYetValid, Self::Expired, Self::Revoked];
+
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::NotYetValid => "not-yet-valid",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl Certificate {
+    /// Its state at a time.
+    pub fn status(&self, now: Timestamp) -> CertificateStatus {
+        if now < self.not_before {
+            CertificateStatus::NotYetValid
+        } else if now > self.not_after {
+            CertificateStatus::Expired
+        } else {
+            CertificateStatus::Valid
+        }
+    }
+}
+
+/// Which request an answer belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RequestKey {
+    /// Who asked.
+    pub client: String,
+    /// Method and path.
+    pub route: String,
+    /// The Idempotency-Key.
+    pub key: String,
+}
+
+/// An answer to be given again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptAnswer {
+    /// Which request it belongs to.
+    pub request: RequestKey,
+    /// SHA-256 over the request's body.
+    pub fingerprint: [u8; 32],
+    /// Serial number of the certificate, in hex, if it was one.
+    pub serial: Option<String>,
+    /// The body, byte for byte.
+    pub body: Vec<u8>,
+    /// When.
+    pub kept_at: Timestamp,
 }

@@ -3,6 +3,10 @@
 //! Transactions are the caller's; every function here runs inside one. What only SQLite knows
 //! (files, pragmas) is not here.
 
+pub(super) mod answers;
+pub(super) mod inventory;
 pub(super) mod read;
 pub(super) mod schema;
+pub(super) mod stores;
+pub(super) mod vical;
 pub(super) mod write;

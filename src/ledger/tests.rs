@@ -103,6 +103,7 @@ fn outcome(ids: &[&str]) -> Outcome {
         issued_at: now(),
         entries: ids.iter().map(copy).collect(),
         audit: record(Audit::Issued),
+        answer: None,
     }
 }
 
@@ -391,7 +392,7 @@ async fn an_intent_ends_once() {
     let (_directory, file) = place();
     let ledger = open(&file);
     let id = ledger.begin(intent(&["a"])).await.unwrap();
-    let request = ledger.complete_request(id, record(Audit::CsrIssued)).await;
+    let request = ledger.complete_request(id, record(Audit::CsrIssued), None).await;
     assert_eq!(request, Err(LedgerError::NotOpen), "a serial number needs its certificate");
     ledger.complete(id, outcome(&["a"])).await.unwrap();
     assert_eq!(ledger.abort(id, record(Audit::Aborted)).await, Ok(()));
@@ -400,8 +401,8 @@ async fn an_intent_ends_once() {
 
     let csr = ledger.begin(csr_intent()).await.unwrap();
     assert_eq!(ledger.complete(csr, outcome(&[])).await, Err(LedgerError::NotOpen));
-    assert_eq!(ledger.complete_request(csr, record(Audit::CsrIssued)).await, Ok(3));
-    let again = ledger.complete_request(csr, record(Audit::CsrIssued)).await;
+    assert_eq!(ledger.complete_request(csr, record(Audit::CsrIssued), None).await, Ok(3));
+    let again = ledger.complete_request(csr, record(Audit::CsrIssued), None).await;
     assert_eq!(again, Err(LedgerError::NotOpen));
     ledger.close().await;
     assert_eq!(count(&file, "audit_entries"), 4, "what is refused leaves no entry");
@@ -509,7 +510,7 @@ async fn the_log_has_no_gap_after_five_hundred_mixed_jobs_at_once() {
                 }
                 3 => {
                     let intent = ledger.begin(csr_intent()).await.unwrap();
-                    ledger.complete_request(intent, record(Audit::CsrIssued)).await.unwrap();
+                    ledger.complete_request(intent, record(Audit::CsrIssued), None).await.unwrap();
                 }
                 _ => {
                     // All want one id: the first gets it, and keeps it.

@@ -3,6 +3,7 @@
 use super::{
     Call, Services,
     error::{Error, Invalid},
+    idempotency::Answer,
     key_errors, signing,
 };
 use crate::{
@@ -18,16 +19,8 @@ use crate::{
     x509::csr::{SignedRequest, UnsignedRequest},
 };
 
-/// A certification request that is recorded and may be handed out.
-#[derive(Debug)]
-pub struct IssuedRequest {
-    /// One PEM block.
-    pub csr_pem: String,
-    /// The key that signed.
-    pub public_key: PublicKey,
-    /// Index of the audit entry that says so.
-    pub audit_index: u64,
-}
+/// Writes the body of the answer from the request, the PEM and the key that signed.
+pub type Render = fn(&CsrRequest, String, &PublicKey) -> serde_json::Result<Vec<u8>>;
 
 /// Makes a PKCS#10 request (RFC 2986).
 ///
@@ -37,8 +30,9 @@ pub async fn make(
     services: &Services,
     call: &Call,
     request: &CsrRequest,
+    render: Render,
     now: Timestamp,
-) -> Result<IssuedRequest, Error> {
+) -> Result<Answer, Error> {
     // 1. The key: allowed, there, the pinned one, of a type that the kind takes.
     let role = KeyRole::Signing(KeyPurpose::Csr);
     let admitted = signing::admit(services, call, &request.key, role)?;
@@ -78,7 +72,7 @@ pub async fn make(
         .begin(Intent {
             serial: None,
             purpose: KeyPurpose::Csr,
-            service: call.service.clone(),
+            service: call.target.clone(),
             tbs_sha256,
             issuer_key_path: key.path().cloned(),
             subject_key_path: key.path().cloned(),
@@ -102,13 +96,17 @@ pub async fn make(
     };
 
     // 4. Record the outcome, then hand it out.
+    let body = match render(request, signed.pem(), key.public_key()) {
+        Ok(body) => body,
+        Err(error) => {
+            let error = Error::Internal(format!("the answer could not be written: {error}"));
+            return Err(signing::abort(services, call, intent, error, now).await);
+        }
+    };
+    let kept = call.keyed.as_ref().map(|keyed| keyed.keep(&body, None, now));
     let record = signing::entry(call, EntryKind::CsrIssued, detail(kind), now);
-    match services.ledger.complete_request(intent, record).await {
-        Ok(audit_index) => Ok(IssuedRequest {
-            csr_pem: signed.pem(),
-            public_key: key.public_key().clone(),
-            audit_index,
-        }),
+    match services.ledger.complete_request(intent, record, kept).await {
+        Ok(audit_index) => Ok(Answer { body, serial: None, audit_index, replayed: false }),
         Err(error) => {
             let told = key_errors::ledger(error);
             Err(signing::abort(services, call, intent, told, now).await)

@@ -30,6 +30,13 @@ pub enum Error {
         /// JSON pointer of the member to blame, if one is.
         field: Option<String>,
     },
+    /// Another thing in the way than a taken target.
+    Conflict {
+        /// For the caller.
+        message: String,
+        /// Seconds until another try makes sense, if one does.
+        retry_after_seconds: Option<u64>,
+    },
     /// A fault outside the request; it may succeed later.
     Unavailable {
         /// For the caller: no file path, no PKCS#11 code.
@@ -41,6 +48,23 @@ pub enum Error {
     AmbiguousKey(String),
     /// A fault of ours; the words go to the log, not to the caller.
     Internal(String),
+}
+
+impl Error {
+    /// The same, with no member of the body to blame: what is wrong is not in the request.
+    pub(super) fn without_field(mut self) -> Self {
+        match &mut self {
+            Self::Invalid(Invalid { field, .. })
+            | Self::Forbidden { field, .. }
+            | Self::NotFound { field, .. }
+            | Self::Duplicate { field, .. } => *field = None,
+            Self::Conflict { .. }
+            | Self::Unavailable { .. }
+            | Self::AmbiguousKey(_)
+            | Self::Internal(_) => {}
+        }
+        self
+    }
 }
 
 /// A rule that a request breaks.
@@ -58,24 +82,36 @@ impl Invalid {
         Self { field: None, message: message.into() }
     }
 
-    /// A complaint about one member.
+    /// A complaint about one member; an empty pointer is the body as a whole.
     pub fn at(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: Some(field.into()), message: message.into() }
+        Self {
+            field: Some(field.into()).filter(|field| !field.is_empty()),
+            message: message.into(),
+        }
     }
 }
 
 /// `target_entry_type` of a duplicate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DuplicateKind {
+    /// A tenant, or an organisation.
+    Tenant,
+    /// A service.
+    Service,
     /// An entry of a store.
     StoredCertificate,
+    /// A published VICAL.
+    VicalVersion,
 }
 
 impl DuplicateKind {
     /// The name on the wire.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Tenant => "tenant",
+            Self::Service => "service",
             Self::StoredCertificate => "x509-certificate",
+            Self::VicalVersion => "vical-version",
         }
     }
 }

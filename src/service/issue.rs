@@ -5,6 +5,7 @@ use uuid::Uuid;
 use super::{
     Call, Services,
     error::{DuplicateKind, Error, Invalid},
+    idempotency::Answer,
     issuers, key_errors,
     recording::{Begun, Recording},
     signing::{self, SigningKeys},
@@ -26,7 +27,7 @@ use crate::{
     },
 };
 
-/// A certificate that is recorded and may be handed out.
+/// A certificate that verifies. Nobody sees it before it is recorded.
 #[derive(Debug)]
 pub struct Issued {
     /// One PEM block.
@@ -43,9 +44,10 @@ pub struct Issued {
     pub path_length: Option<u8>,
     /// The certified key.
     pub subject_key: PublicKey,
-    /// Index of the audit entry that says `issued`.
-    pub audit_index: u64,
 }
+
+/// Writes the body of the answer; it is kept with the certificate for those who ask again.
+pub type Render = fn(&IssuanceRequest, &Issued) -> serde_json::Result<Vec<u8>>;
 
 /// Issues one certificate.
 ///
@@ -59,23 +61,26 @@ pub async fn issue(
     services: &Services,
     call: &Call,
     request: &IssuanceRequest,
+    render: Render,
     now: Timestamp,
-) -> Result<Issued, Error> {
+) -> Result<Answer, Error> {
     // 1. The rules of the fields, as far as they need neither key nor issuer.
-    let stores = services.stores(call);
+    let stores = call.stores();
     let stored_id = stored_id(request, &stores)?;
     let supplied = signing::read_supplied(&request.issuance)?;
     check_requested_validity(&request.issuance, now)?;
 
     // 2. The keys: allowed for this service and purpose, there, and the ones that were pinned.
     let keys = signing::resolve(services, call, &request.issuance, &supplied).await?;
+    let known = issuers::Known::load(services, call, &keys).await?;
+    issuers::refuse_iaca_key(&request.issuance, &known, &keys, now)?;
 
     // 3. The ids in the stores.
     let reservations = reservations(&stores, &stored_id);
     refuse_taken(services, &reservations).await?;
 
     // 4. The profile's and the issuer's rules.
-    let ruling = issuers::rule(services, call, &request.issuance, &supplied, &keys, now).await?;
+    let ruling = issuers::rule(services, call, &request.issuance, &supplied, &keys, &known, now)?;
 
     // 5. and 6. Plan, encode, lint; record the intent.
     let recording = Recording {
@@ -96,22 +101,31 @@ pub async fn issue(
     };
 
     // 8. Record the outcome. Then, and only then, hand it out.
-    match recording.complete(intent, &signed, facts).await {
+    let issued = Issued {
+        certificate_pem: signed.pem(),
+        stored_certificate_ids: recording.stored_paths(),
+        serial: signed.serial(),
+        validity: signed.validity(),
+        issuer: signed.issuer().attributes(),
+        path_length: facts.path_length,
+        subject_key: signed.subject_key().clone(),
+    };
+    let body = match render(request, &issued) {
+        Ok(body) => body,
+        Err(error) => {
+            let error = Error::Internal(format!("the answer could not be written: {error}"));
+            return Err(signing::abort(services, call, intent, error, now).await);
+        }
+    };
+    let serial = issued.serial.to_string();
+    let kept = call.keyed.as_ref().map(|keyed| keyed.keep(&body, Some(serial.clone()), now));
+    match recording.complete(intent, &signed, facts, kept).await {
         Ok(audit_index) => {
-            tracing::info!(serial = %signed.serial(), audit_index, "certificate issued");
-            Ok(Issued {
-                certificate_pem: signed.pem(),
-                stored_certificate_ids: recording.stored_paths(),
-                serial: signed.serial(),
-                validity: signed.validity(),
-                issuer: signed.issuer().attributes(),
-                path_length: facts.path_length,
-                subject_key: signed.subject_key().clone(),
-                audit_index,
-            })
+            tracing::info!(serial, audit_index, "certificate issued");
+            Ok(Answer { body, serial: Some(serial), audit_index, replayed: false })
         }
         Err(error) => {
-            tracing::error!(%error, serial = %signed.serial(), "outcome not recorded");
+            tracing::error!(%error, serial, "outcome not recorded");
             let told = Error::Unavailable {
                 message: "storing failed; no certificate was issued".to_owned(),
                 retry_after_seconds: STORING_RETRY_SECONDS,
@@ -153,7 +167,7 @@ fn stored_id(request: &IssuanceRequest, stores: &[ResourcePath]) -> Result<PathE
         Invalid::at(
             "/storedCertificateId",
             match wrong {
-                Some(wrong) => format!("storedCertificateId: '{wrong}' is not allowed"),
+                Some(wrong) => format!("storedCertificateId: {wrong:?} is not allowed"),
                 None => format!("storedCertificateId: {error}"),
             },
         )

@@ -6,13 +6,13 @@ use super::{
     error::{Error, Invalid},
     issue::{invalid_validity, validity_rule},
     key_errors,
-    signing::{SigningKeys, Supplied, signer_field, subject_field},
+    signing::{SigningKeys, Supplied, signer_descriptor, subject_field},
 };
 use crate::{
     domain::{
         client::KeyPurpose,
         key::KeyType,
-        path::ResourcePath,
+        path::{KeyPath, ResourcePath},
         request::{
             GenericData, GenericIssuance, GenericSigning, IacaCertificate, IacaData, Issuance,
         },
@@ -109,16 +109,16 @@ impl Ruling {
 }
 
 /// Applies the rules.
-pub(super) async fn rule(
+pub(super) fn rule(
     services: &Services,
     call: &Call,
     issuance: &Issuance,
     supplied: &Supplied,
     keys: &SigningKeys,
+    known: &Known,
     now: Timestamp,
 ) -> Result<Ruling, Error> {
     check_keys(issuance, keys)?;
-    let known = Known::load(services, call, keys).await?;
     let (issuer, pin) = match issuance {
         Issuance::Iaca(_) => (None, None),
         Issuance::DocumentSigner(request) => match (&request.iaca.certificate, &supplied.issuer) {
@@ -126,7 +126,7 @@ pub(super) async fn rule(
                 (Some(supplied_iaca(certificate, &pem.field, keys, now)?), None)
             }
             (IacaCertificate::Described { field, data }, _) => {
-                let (issuer, pin) = described_iaca(services, &known, data, field, keys, now)?;
+                let (issuer, pin) = described_iaca(services, known, data, field, keys, now)?;
                 (Some(issuer), pin)
             }
             (IacaCertificate::Supplied(_), None) => {
@@ -134,8 +134,7 @@ pub(super) async fn rule(
             }
         },
         Issuance::Generic(request) => {
-            refuse_iaca_key(&known, keys, now)?;
-            (generic_issuer(call, request, supplied, &known, keys, now)?, None)
+            (generic_issuer(call, request, supplied, known, keys, now)?, None)
         }
     };
     let (requested, rule) = validity_rule(issuance);
@@ -168,7 +167,7 @@ fn check_keys(issuance: &Issuance, keys: &SigningKeys) -> Result<(), Error> {
     };
     if iso && !signer.key_type().is_ec() {
         let what = "RSA is not allowed for an IACA; use P-256, P-384 or P-521";
-        return invalid(signer_field(issuance), what);
+        return invalid(&signer_descriptor(issuance).field, what);
     }
     if iso && !keys.subject().key_type().is_ec() {
         let what = "RSA is not allowed for a document signer; use P-256, P-384 or P-521";
@@ -192,7 +191,7 @@ fn check_keys(issuance: &Issuance, keys: &SigningKeys) -> Result<(), Error> {
         };
         if acts_as_ca && signer.key_type() == KeyType::Rsa2048 {
             let what = "RSA-2048 may not sign as CA; use 3072 or 4096";
-            return invalid(signer_field(issuance), what);
+            return invalid(&signer_descriptor(issuance).field, what);
         }
         if request.data.certificate_authority.is_some()
             && keys.subject().key_type() == KeyType::Rsa2048
@@ -205,16 +204,20 @@ fn check_keys(issuance: &Issuance, keys: &SigningKeys) -> Result<(), Error> {
 }
 
 /// What the ledger knows of the signing key.
-struct Known {
+pub(super) struct Known {
     /// CA certificates over the key, from where the service may take them.
     certificates: Vec<(Certificate, CertificateOrigin)>,
     pins: Vec<IacaPin>,
 }
 
 impl Known {
-    async fn load(services: &Services, call: &Call, keys: &SigningKeys) -> Result<Self, Error> {
+    pub(super) async fn load(
+        services: &Services,
+        call: &Call,
+        keys: &SigningKeys,
+    ) -> Result<Self, Error> {
         let spki_sha256 = keys.signer.public_key().spki_sha256();
-        let stores = services.stores(call);
+        let stores = call.stores();
         let rows = services
             .ledger
             .ca_certificates(spki_sha256, stores)
@@ -223,7 +226,7 @@ impl Known {
         let pins = services.ledger.iaca_pins(spki_sha256).await.map_err(key_errors::ledger)?;
         let certificates = rows
             .into_iter()
-            .filter(|row| is_ours(&row.origin, &call.service, &keys.signer))
+            .filter(|row| is_ours(&row.origin, &call.target, &keys.signer))
             .filter_map(|KnownCertificate { der, origin }| match Certificate::from_der(&der) {
                 Ok(certificate) => Some((certificate, origin)),
                 Err(error) => {
@@ -261,18 +264,33 @@ fn is_ours(origin: &CertificateOrigin, service: &ResourcePath, signer: &Key) -> 
     }
 }
 
+/// A key for people.
+fn name_of(key: &Key) -> &str {
+    key.path().map_or("of the JWK", KeyPath::as_str)
+}
+
 /// ISO/IEC 18013-5 B.1.1: an IACA issues document signers and CRLs, and nothing else.
-fn refuse_iaca_key(known: &Known, keys: &SigningKeys, now: Timestamp) -> Result<(), Error> {
-    let Key::Hosted(hosted) = &keys.signer else { return Ok(()) };
+pub(super) fn refuse_iaca_key(
+    issuance: &Issuance,
+    known: &Known,
+    keys: &SigningKeys,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let may_sign_generic = match (issuance, &keys.signer) {
+        (Issuance::Iaca(_) | Issuance::DocumentSigner(_), _) => return Ok(()),
+        (Issuance::Generic(_), Key::Hosted(hosted)) => hosted.may_sign_generic,
+        // No policy speaks of a key that comes with the request.
+        (Issuance::Generic(_), Key::Dev(_) | Key::Public(_)) => false,
+    };
     let registered = known.iacas().any(|iaca| iaca.validity().not_after() >= now)
         || known.pins.iter().any(|pin| pin.not_after >= now);
-    if registered && !hosted.may_sign_generic {
+    if registered && !may_sign_generic {
         return Err(Error::Forbidden {
             message: format!(
                 "key {} belongs to an IACA and may not sign generic certificates",
-                hosted.path
+                name_of(&keys.signer)
             ),
-            field: None,
+            field: Some(key_errors::key_field(signer_descriptor(issuance))),
         });
     }
     Ok(())
@@ -440,8 +458,8 @@ fn generic_issuer(
             certificate
         }
         None => newest_ca(known, &request.data, now).ok_or_else(|| {
-            let place = format!("{}/keyIdPath", issuer_key.field);
-            let wanted = keys.signer.path().map_or("the given JWK", |path| path.as_str());
+            let place = key_errors::key_field(issuer_key);
+            let wanted = name_of(&keys.signer);
             match known.certificates.iter().any(|(certificate, _)| certificate.is_ca()) {
                 true if request.data.issuer_name.is_some() => Error::Invalid(Invalid::at(
                     "/certificateData/issuerName",
@@ -452,7 +470,7 @@ fn generic_issuer(
                     format!(
                         "no CA certificate is known for key {wanted} at {}; give \
                          issuer.issuerCertificatePem",
-                        call.service
+                        call.target
                     ),
                 )),
             }
@@ -461,7 +479,7 @@ fn generic_issuer(
     if !certificate.may_sign_certificates() {
         let place = match supplied.issuer {
             Some(_) => field.to_owned(),
-            None => format!("{}/keyIdPath", issuer_key.field),
+            None => key_errors::key_field(issuer_key),
         };
         return Err(Error::Invalid(Invalid::at(
             place,

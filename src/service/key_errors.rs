@@ -1,13 +1,18 @@
 //! What callers are told about keys, tokens and the ledger. What an operator needs is logged here.
 
 use super::error::{Error, Invalid};
-use crate::{domain::request::KeyDescriptor, hsm::HsmError, keys::KeyRefusal, ledger::LedgerError};
+use crate::{
+    domain::request::{KeyDescriptor, KeySource},
+    hsm::HsmError,
+    keys::KeyRefusal,
+    ledger::LedgerError,
+};
 
 /// A refused key, blamed on the member that names it.
 pub(super) fn refused(descriptor: &KeyDescriptor, refusal: KeyRefusal) -> Error {
     let field = descriptor.field.clone();
     let place = field.trim_start_matches('/').replace('/', ".");
-    let key_field = format!("{field}/keyIdPath");
+    let key_field = key_field(descriptor);
     match refusal {
         KeyRefusal::PrivateJwk => Error::Forbidden {
             message: "private JWKs are accepted only in dev mode; use a \
@@ -15,13 +20,19 @@ pub(super) fn refused(descriptor: &KeyDescriptor, refusal: KeyRefusal) -> Error 
                 .to_owned(),
             field: Some(field),
         },
-        KeyRefusal::Jwk(error) => Error::Invalid(Invalid::at(
-            format!("{field}/jwk"),
-            match error.member() {
-                Some(_) => format!("{place}.jwk: {error}"),
-                None => format!("{place}: jwk: {error}"),
-            },
-        )),
+        KeyRefusal::Jwk(error) => {
+            let field = match &descriptor.source {
+                KeySource::PrivateJwk { field, .. } => field.clone(),
+                KeySource::PublicJwk(_) | KeySource::Kms(_) => field,
+            };
+            Error::Invalid(Invalid::at(
+                field,
+                match error.member() {
+                    Some(_) => format!("{place}.jwk: {error}"),
+                    None => format!("{place}: jwk: {error}"),
+                },
+            ))
+        }
         KeyRefusal::PublicCannotSign => {
             Error::Invalid(Invalid::at(field, format!("{place}: a public JWK cannot sign")))
         }
@@ -57,6 +68,15 @@ pub(super) fn refused(descriptor: &KeyDescriptor, refusal: KeyRefusal) -> Error 
             tracing::warn!(%key, %error, "key not available");
             signing(error)
         }
+    }
+}
+
+/// The member that says which key it is.
+pub(super) fn key_field(descriptor: &KeyDescriptor) -> String {
+    let field = &descriptor.field;
+    match &descriptor.source {
+        KeySource::Kms(_) => format!("{field}/keyIdPath"),
+        KeySource::PublicJwk(_) | KeySource::PrivateJwk { .. } => field.clone(),
     }
 }
 

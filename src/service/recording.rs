@@ -13,8 +13,8 @@ use crate::{
     audit::EntryKind,
     domain::{path::ResourcePath, request::Issuance, serial::SerialNumber, time::Timestamp},
     ledger::{
-        BeginError, EntryKind as StoredKind, IacaPin, Intent, IntentId, KeyPin, LedgerError,
-        Outcome, Pinning, Reservation, StoredCopy,
+        BeginError, EntryKind as StoredKind, IacaPin, Intent, IntentId, KeptAnswer, KeyPin,
+        LedgerError, Outcome, Pinning, Reservation, StoredCopy,
     },
     x509::{SignedCertificate, UnsignedCertificate},
 };
@@ -90,8 +90,10 @@ impl Recording<'_> {
         intent: IntentId,
         signed: &SignedCertificate,
         facts: Facts,
+        answer: Option<KeptAnswer>,
     ) -> Result<u64, LedgerError> {
-        self.services.ledger.complete(intent, self.outcome(signed, facts)).await
+        let outcome = Outcome { answer, ..self.outcome(signed, facts) };
+        self.services.ledger.complete(intent, outcome).await
     }
 
     /// One full path for each attached store, in order of attachment.
@@ -108,7 +110,7 @@ impl Recording<'_> {
         Intent {
             serial: Some(serial),
             purpose: purpose(self.issuance),
-            service: self.call.service.clone(),
+            service: self.call.target.clone(),
             tbs_sha256: facts.tbs_sha256,
             issuer_key_path: self.keys.signer.path().cloned(),
             subject_key_path: self.keys.subject_path().cloned(),
@@ -144,6 +146,7 @@ impl Recording<'_> {
             issued_at: self.now,
             entries: self.copies(),
             audit: self.entry(EntryKind::Issued, detail),
+            answer: None,
         }
     }
 

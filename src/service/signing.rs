@@ -14,13 +14,13 @@ use crate::{
     audit::{AuditRecord, EntryKind},
     domain::{
         key::PublicKey,
-        path::{KeyPath, ResourcePath},
+        path::KeyPath,
         request::{GenericSigning, IacaCertificate, Issuance, KeyDescriptor, Pem, SubjectKey},
         time::Timestamp,
     },
     keys::{Admitted, Key, KeyRole},
     ledger::{BeginError, IntentId, KeyPin, Pinning},
-    x509::{Certificate, X509Error, csr::CertificationRequest},
+    x509::{Certificate, csr::CertificationRequest},
 };
 
 /// The keys of one issuance.
@@ -103,10 +103,8 @@ pub(super) async fn resolve(
     supplied: &Supplied,
 ) -> Result<SigningKeys, Error> {
     let (signer, subject) = descriptors(issuance);
-    let admitted_signer = admit(services, call, signer, KeyRole::Signing(purpose(issuance)))?;
-    let admitted_subject = subject
-        .map(|descriptor| admit(services, call, descriptor, KeyRole::Subject))
-        .transpose()?;
+    let (admitted_signer, admitted_subject) =
+        admit_both(services, call, (signer, KeyRole::Signing(purpose(issuance))), subject)?;
     let signer = find(services, signer, admitted_signer).await?;
     let subject = match (subject, admitted_subject, &supplied.csr_key) {
         (Some(descriptor), Some(admitted), _) => Some(find(services, descriptor, admitted).await?),
@@ -149,9 +147,9 @@ pub(super) fn subject_field(issuance: &Issuance) -> &str {
     }
 }
 
-/// The request member that names the signing key.
-pub(super) fn signer_field(issuance: &Issuance) -> &str {
-    &descriptors(issuance).0.field
+/// The descriptor of the signing key.
+pub(super) fn signer_descriptor(issuance: &Issuance) -> &KeyDescriptor {
+    descriptors(issuance).0
 }
 
 fn field_of(subject_key: &SubjectKey) -> &str {
@@ -161,16 +159,42 @@ fn field_of(subject_key: &SubjectKey) -> &str {
     }
 }
 
+/// The check that fails first is that of the contract's order, not that of the first descriptor.
+fn admit_both(
+    services: &Services,
+    call: &Call,
+    (signer, role): (&KeyDescriptor, KeyRole),
+    subject: Option<&KeyDescriptor>,
+) -> Result<(Admitted, Option<Admitted>), Error> {
+    let admit = |descriptor: &KeyDescriptor, role| {
+        services.keyring.admit(descriptor, &call.tree, &call.target, role)
+    };
+    let admitted_subject = match subject {
+        Some(descriptor) => {
+            admit(descriptor, KeyRole::Subject).map(Some).map_err(|refusal| (descriptor, refusal))
+        }
+        None => Ok(None),
+    };
+    let refused = |(descriptor, refusal)| key_errors::refused(descriptor, refusal);
+    match (admit(signer, role), admitted_subject) {
+        (Ok(signer), Ok(subject)) => Ok((signer, subject)),
+        (Err(first), Err(second)) if second.1.precedence() < first.precedence() => {
+            Err(refused(second))
+        }
+        (Err(first), _) => Err(refused((signer, first))),
+        (Ok(_), Err(second)) => Err(refused(second)),
+    }
+}
+
 pub(super) fn admit(
     services: &Services,
     call: &Call,
     descriptor: &KeyDescriptor,
     role: KeyRole,
 ) -> Result<Admitted, Error> {
-    let dependencies: &[ResourcePath] = services.dependencies(call);
     services
         .keyring
-        .admit(descriptor, &call.service, dependencies, role)
+        .admit(descriptor, &call.tree, &call.target, role)
         .map_err(|refusal| key_errors::refused(descriptor, refusal))
 }
 
@@ -233,14 +257,17 @@ pub(super) fn not_begun(error: BeginError) -> Error {
             "iacaSigner.certificateData differs from the registered IACA",
         )),
         BeginError::Ledger(error) => key_errors::ledger(error),
-        BeginError::SerialTaken | BeginError::StoreIdTaken(_) => {
+        BeginError::SerialTaken
+        | BeginError::StoreIdTaken(_)
+        | BeginError::VersionTaken
+        | BeginError::NotMade(_) => {
             Error::Internal(format!("unexpected answer of the ledger: {error}"))
         }
     }
 }
 
 /// A signature that does not verify: nothing leaves, the token is suspected.
-pub(super) fn bad_signature(key: &Key, error: &X509Error) -> Error {
+pub(super) fn bad_signature(key: &Key, error: &dyn std::fmt::Display) -> Error {
     tracing::error!(
         key = path_text(key.path()),
         %error,
@@ -269,6 +296,7 @@ pub(super) async fn abort(
         | Error::Forbidden { .. }
         | Error::NotFound { .. }
         | Error::Duplicate { .. }
+        | Error::Conflict { .. }
         | Error::AmbiguousKey(_)
         | Error::Internal(_) => "internal error",
     };
@@ -299,7 +327,7 @@ pub(super) fn entry(call: &Call, kind: EntryKind, detail: Value, now: Timestamp)
         now,
         Some(&call.request_id),
         Some(&call.client),
-        Some(call.service.as_str()),
+        Some(call.target.as_str()),
         detail,
     )
 }

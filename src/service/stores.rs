@@ -1,13 +1,21 @@
-//! Reading certificate stores.
+//! Certificate stores: reading them, and changing them by hand. Nothing is signed here.
 
-use super::{Services, error::Error, key_errors};
+use uuid::Uuid;
+
+use super::{
+    Call, Services,
+    error::{DuplicateKind, Error, Invalid},
+    key_errors, signing,
+};
 use crate::{
+    audit::{AuditRecord, EntryKind as Audited},
     domain::{
         path::{PathElement, ResourcePath},
-        request::VicalMetadata,
+        request::{Pem, VicalMetadata},
+        time::Timestamp,
     },
-    ledger::StoreEntry,
-    x509::pem,
+    ledger::{CreateError, EntryKind, NewEntry, StoreEntry},
+    x509::{Certificate, lint, pem},
 };
 
 /// One entry.
@@ -55,10 +63,144 @@ pub async fn get(
         .await
         .map_err(key_errors::ledger)?
         .map(Entry::from)
-        .ok_or_else(|| Error::NotFound {
-            message: format!("{} does not exist", store.child(id)),
-            field: None,
-        })
+        .ok_or_else(|| missing(&store.child(id)))
+}
+
+/// What a client wants in a store.
+pub struct Content {
+    /// The certificate.
+    pub certificate: Pem,
+    /// Makes the entry a `vical-entry`.
+    pub metadata: Option<VicalMetadata>,
+}
+
+/// Adds an entry, under a UUID when no id is chosen.
+///
+/// # Errors
+/// [`Error`]: the id is taken (409), the content does not fit (400).
+pub async fn add(
+    services: &Services,
+    call: &Call,
+    id: Option<PathElement>,
+    content: Content,
+    now: Timestamp,
+) -> Result<Entry, Error> {
+    let id = match id {
+        Some(id) => id,
+        None => PathElement::parse(&Uuid::new_v4().to_string())
+            .map_err(|error| Error::Internal(format!("a UUID is no path element: {error}")))?,
+    };
+    let entry = checked(services, call, id, content)?;
+    let audit = audited(call, Audited::StoreAdded, &entry, now);
+    let answer = Entry::from(stored(&entry));
+    let target = answer.path.clone();
+    services.ledger.add_entry(entry, audit).await.map_err(|error| match error {
+        CreateError::Taken => {
+            Error::Duplicate { target, kind: DuplicateKind::StoredCertificate, field: None }
+        }
+        CreateError::Ledger(error) => key_errors::ledger(error),
+    })?;
+    Ok(answer)
+}
+
+/// Replaces all of an entry but its id.
+///
+/// # Errors
+/// [`Error`]: there is none (404), the content does not fit (400).
+pub async fn replace(
+    services: &Services,
+    call: &Call,
+    id: PathElement,
+    content: Content,
+    now: Timestamp,
+) -> Result<Entry, Error> {
+    let entry = checked(services, call, id, content)?;
+    let audit = audited(call, Audited::StoreReplaced, &entry, now);
+    let answer = Entry::from(stored(&entry));
+    match services.ledger.replace_entry(entry, audit).await.map_err(key_errors::ledger)? {
+        true => Ok(answer),
+        false => Err(missing(&answer.path)),
+    }
+}
+
+/// Deletes an entry; the inventory keeps what was issued here. The answer is its path.
+///
+/// # Errors
+/// [`Error`]: there is none (404).
+pub async fn delete(
+    services: &Services,
+    call: &Call,
+    id: PathElement,
+    now: Timestamp,
+) -> Result<ResourcePath, Error> {
+    let path = call.target.child(&id);
+    let detail = serde_json::json!({ "storedCertificateId": path.as_str() });
+    let audit = signing::entry(call, Audited::StoreDeleted, detail, now);
+    let store = call.target.clone();
+    match services.ledger.delete_entry(store, id, audit).await.map_err(key_errors::ledger)? {
+        true => Ok(path),
+        false => Err(missing(&path)),
+    }
+}
+
+fn checked(
+    services: &Services,
+    call: &Call,
+    id: PathElement,
+    content: Content,
+) -> Result<NewEntry, Error> {
+    let Content { certificate: Pem { field, text }, metadata } = content;
+    let invalid = |what: String| Error::Invalid(Invalid::at(field.clone(), what));
+    let certificate = Certificate::from_pem(&text)
+        .map_err(|error| invalid(format!("certificatePem: {error}")))?;
+    if metadata.is_some() && services.settings.check_vical_entries {
+        lint::supplied_iaca(&certificate).map_err(|finding| {
+            let detail = finding.detail;
+            invalid(format!("certificatePem: a vical-entry must be an IACA: {detail}"))
+        })?;
+        if !certificate.is_self_signed() {
+            return Err(invalid(
+                "certificatePem: a vical-entry must be an IACA: self-signature does not verify"
+                    .to_owned(),
+            ));
+        }
+    }
+    let kind = match metadata {
+        Some(_) => EntryKind::VicalEntry,
+        None => EntryKind::Base,
+    };
+    Ok(NewEntry {
+        store: call.target.clone(),
+        id,
+        kind,
+        spki_sha256: certificate.spki_sha256(),
+        is_ca: certificate.is_ca(),
+        der: certificate.der().to_vec(),
+        metadata,
+    })
+}
+
+fn audited(call: &Call, kind: Audited, entry: &NewEntry, now: Timestamp) -> AuditRecord {
+    let detail = serde_json::json!({
+        "storedCertificateId": entry.store.child(&entry.id).as_str(),
+        "kind": entry.kind.name(),
+        "certificateSha256": signing::hex(&crate::domain::key::sha256(&entry.der)),
+    });
+    signing::entry(call, kind, detail, now)
+}
+
+fn stored(entry: &NewEntry) -> StoreEntry {
+    StoreEntry {
+        store: entry.store.clone(),
+        id: entry.id.clone(),
+        kind: entry.kind,
+        der: entry.der.clone(),
+        metadata: entry.metadata.clone(),
+    }
+}
+
+fn missing(path: &ResourcePath) -> Error {
+    Error::NotFound { message: format!("{path} does not exist"), field: None }
 }
 
 impl From<StoreEntry> for Entry {

@@ -157,6 +157,11 @@ impl Certificate {
         self.validity
     }
 
+    /// SHA-256 over the `SubjectPublicKeyInfo` as it stands there, whatever the type of the key.
+    pub fn spki_sha256(&self) -> [u8; 32] {
+        sha256(&self.spki)
+    }
+
     /// The certified key.
     ///
     /// # Errors

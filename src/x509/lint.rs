@@ -11,6 +11,7 @@ mod extensions;
 mod generic;
 mod iaca;
 mod supplied;
+mod vical_signer;
 
 use super::{
     Certificate, EncodedName, Issuer, X509Error,
@@ -83,6 +84,17 @@ pub fn supplied_iaca(certificate: &Certificate) -> Result<(), Finding> {
     }
     run(supplied::RULES, &specimen)?;
     run(iaca::RULES, &specimen)
+}
+
+/// Holds a certificate against the profile of a VICAL signer (ISO/IEC 18013-5 Table C.1), whoever
+/// made it: every rule that it breaks. Signatures are not checked here.
+pub fn vical_signer(certificate: &Certificate) -> Vec<Finding> {
+    let specimen = match Specimen::read(certificate.tbs_der(), SignedBy::Itself, false) {
+        Ok(specimen) => specimen,
+        Err(finding) => return vec![finding],
+    };
+    let broken = |rule: &Rule| run(std::slice::from_ref(rule), &specimen).err();
+    vical_signer::RULES.iter().filter_map(broken).collect()
 }
 
 /// Compares the octets with the plan they were made from.

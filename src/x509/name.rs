@@ -81,6 +81,17 @@ impl EncodedName {
         }
     }
 
+    /// The text of RFC 4514, 2.1: the last RDN first, `CN=Acme Licence Root 2026,C=NL`. For people
+    /// there is `Display`, which keeps the order.
+    pub fn rfc4514(&self) -> String {
+        let rdns = self.rdns().into_iter().rev();
+        let rdns = rdns.map(|rdn| {
+            let attributes: Vec<_> = rdn.iter().map(ToString::to_string).collect();
+            attributes.join("+")
+        });
+        rdns.collect::<Vec<_>>().join(",")
+    }
+
     /// The RDNs, each with its attributes.
     pub(super) fn rdns(&self) -> Vec<Vec<Attribute<'_>>> {
         // Both constructors leave only what can be read.
@@ -258,6 +269,7 @@ mod tests {
     fn a_name_is_written_in_our_order_and_read_back() {
         let encoded = EncodedName::encode(&named("Acme Licence Root 2026")).unwrap();
         assert_eq!(encoded.to_string(), "C=NL,CN=Acme Licence Root 2026,ST=Utrecht,O=Acme\\, Inc.");
+        assert_eq!(encoded.rfc4514(), "O=Acme\\, Inc.,ST=Utrecht,CN=Acme Licence Root 2026,C=NL");
         assert_eq!(encoded.attributes(), NameAttributes::from(&named("Acme Licence Root 2026")));
         assert_eq!(EncodedName::from_der(encoded.as_der()).unwrap(), encoded);
         // C: PrintableString; CN: UTF8String.

@@ -30,6 +30,13 @@ pub(super) const INHIBIT_ANY_POLICY: ObjectIdentifier = ObjectIdentifier::new_un
 pub(super) const MDL_DOCUMENT_SIGNER: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.0.18013.5.1.2");
 
+/// mdlVICAL (ISO/IEC 18013-5, Table C.1): may sign VICALs.
+pub(super) const MDL_VICAL_SIGNER: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("1.0.18013.5.1.8");
+/// mdocVICAL (ISO/IEC 23220-4), beside the one above.
+pub(super) const MDOC_VICAL_SIGNER: ObjectIdentifier =
+    ObjectIdentifier::new_unwrap("1.0.23220.4.1.8");
+
 /// id-ExtensionReq (RFC 2985, 5.4.2).
 pub(super) const EXTENSION_REQUEST: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.14");

@@ -139,12 +139,17 @@ impl Appliance {
     }
 
     /// Makes a client certificate and returns the paths of certificate and key, without suffix.
+    /// It is one of a client unless the options bring extensions of their own.
     pub fn client_certificate(&self, name: &str, subject: &str, options: &str) -> PathBuf {
+        let extensions = match options.contains("-extfile") {
+            true => "",
+            false => "-extfile <(echo extendedKeyUsage=clientAuth)",
+        };
         self.shell(&format!(
             "cd pki; openssl ecparam -name prime256v1 -genkey -noout -out {name}.key; \
              openssl req -new -key {name}.key -subj '{subject}' | openssl x509 -req \
              -CA client-ca.pem -CAkey client-ca.key -set_serial 0x$(openssl rand -hex 16) \
-             {options} -out {name}.pem"
+             {options} {extensions} -out {name}.pem"
         ));
         self.path("pki").join(name)
     }
@@ -175,6 +180,8 @@ pub struct Daemon {
     pub api: SocketAddr,
     /// `http://host:port`.
     pub operations: String,
+    /// `http://host:port` of what everyone may fetch.
+    pub distribution: String,
     /// The client of the provisioned certificate.
     pub client: Client,
 }
@@ -201,9 +208,10 @@ impl Daemon {
                 let rest = line.split_once(key)?.1;
                 Some(rest.split(' ').next()?.trim_matches('"').to_owned())
             };
-            Some((word("api=")?, word("operations=").unwrap_or_default()))
+            let or_none = |key: &str| word(key).unwrap_or_default();
+            Some((word("api=")?, or_none("operations="), or_none("distribution=")))
         });
-        let (api, operations) = addresses.expect("the daemon did not start in time");
+        let (api, operations, distribution) = addresses.expect("the daemon did not start in time");
         let url = format!("https://{api}");
         let client = Client::new(&appliance.path("pki"), &appliance.path("pki/client"), &url);
         Self {
@@ -212,6 +220,7 @@ impl Daemon {
             url,
             api: api.parse().unwrap(),
             operations: format!("http://{operations}"),
+            distribution: format!("http://{distribution}"),
             client,
         }
     }
@@ -384,14 +393,14 @@ impl Client {
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
-        body: &str,
+        body: impl AsRef<[u8]>,
     ) -> Result<Answer, ureq::Error> {
         let mut request =
             ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(body.to_owned()).unwrap();
+        let request = request.body(body.as_ref().to_vec()).unwrap();
         let config = self.agent.configure_request(request).allow_non_standard_methods(true);
         Answer::read(self.agent.run(config.build())?)
     }
@@ -406,15 +415,21 @@ pub struct Answer {
     pub headers: ureq::http::HeaderMap,
     /// Body; `null` when empty.
     pub json: Value,
+    /// Body as it came.
+    pub text: String,
+    /// The same, octet for octet.
+    pub body: Vec<u8>,
 }
 
 impl Answer {
     fn read(mut response: Response<ureq::Body>) -> Result<Self, ureq::Error> {
-        let text = response.body_mut().read_to_string()?;
+        let body = response.body_mut().read_to_vec()?;
         Ok(Self {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
-            json: serde_json::from_str(&text).unwrap_or(Value::Null),
+            json: serde_json::from_slice(&body).unwrap_or(Value::Null),
+            text: String::from_utf8_lossy(&body).into_owned(),
+            body,
         })
     }
 
@@ -509,6 +524,13 @@ fn template() -> &'static Path {
         // Two test programs may come here at the same time.
         let lock = fs::File::create(directory.with_extension("lock")).unwrap();
         lock.lock().unwrap();
+        // What is there is kept; a configuration from before a change of ours would be, too.
+        let made = directory.join("chancery.toml");
+        let of = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/dev.toml");
+        let modified = |file: &Path| fs::metadata(file).and_then(|file| file.modified()).ok();
+        if modified(&made) < modified(&of) && made.exists() {
+            fs::remove_file(made).unwrap();
+        }
         let output = Command::new(script).arg("--provision").arg(&directory).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         directory

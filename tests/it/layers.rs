@@ -7,12 +7,13 @@ fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
     BTreeMap::from([
         ("domain", &[] as &[_]),
         ("x509", &[]),
+        ("vical", &[]),
         ("audit", &[]),
         ("ledger", &["audit"]),
         ("hsm", &[]),
         ("keys", &["hsm"]),
         ("access", &[]),
-        ("service", &["x509", "audit", "ledger", "keys", "hsm"]),
+        ("service", &["x509", "vical", "audit", "ledger", "keys", "hsm"]),
         // Names, and what `/readyz` says of the tokens.
         ("http", &["service", "access", "x509", "hsm"]),
         // The slices that the modules declare for themselves.

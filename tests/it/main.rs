@@ -3,11 +3,21 @@
 
 #![expect(unreachable_pub, reason = "the modules of a test program have no outside")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
+#![allow(
+    clippy::type_complexity,
+    clippy::wildcard_enum_match_arm,
+    reason = "the rows of a table are tuples, and JSON gets no new kinds"
+)]
 
+mod accepted;
+mod access;
 mod appliance;
+mod check;
 mod contract;
+mod corpus;
 mod crash;
 mod evidence;
+mod judges;
 mod key_faults;
 mod layers;
 mod ledger_faults;
@@ -16,5 +26,11 @@ mod load;
 mod outages;
 mod races;
 mod raw;
+mod refusals;
+mod resources;
+mod secrets;
 mod spy;
 mod stopping;
+mod support;
+mod tls;
+mod vical;

@@ -7,8 +7,11 @@ use crate::{
     config::raw::{RawBranch, RawService},
     domain::{
         client::KeyPurpose,
-        path::{PathElement, ResourcePath},
-        tree::{Kms, LabelTemplate, Node, ResourceTree, Service, ServiceKind},
+        path::{KeyPath, PathElement, ResourcePath},
+        tree::{
+            Kms, LabelTemplate, Misplaced, Node, Origin, ResourceTree, Service, ServiceKind,
+            Unattachable, Vical,
+        },
     },
 };
 
@@ -27,8 +30,9 @@ impl Check<'_> {
         // Parents first, whatever the order of the file.
         let mut tenants = tenants;
         tenants.sort_by_key(|tenant| tenant.path.matches('.').count());
-        for tenant in tenants {
-            self.insert(&mut tree, "tenants", &tenant.path, Node::Tenant);
+        for RawBranch { path, name } in tenants {
+            let last = path.rsplit('.').next().unwrap_or_default().to_owned();
+            self.insert(&mut tree, "tenants", &path, Node::Tenant(name.unwrap_or(last)));
         }
         for raw in services {
             let path = raw.path.clone();
@@ -43,9 +47,20 @@ impl Check<'_> {
     fn insert(&mut self, tree: &mut ResourceTree, list: &str, path: &str, node: Node) {
         match ResourcePath::parse(path) {
             Ok(path) => {
-                if let Err(error) = tree.insert(path, node) {
-                    self.problem(format!("{list}: {error}"));
-                }
+                let problem = match tree.insert(path.clone(), Origin::Config, node) {
+                    Ok(()) => return,
+                    Err(Misplaced::Taken(path)) => format!("{list}: {path} is declared twice"),
+                    Err(Misplaced::NoParent(parent)) => {
+                        format!("{list}: {path}: {parent} is not declared")
+                    }
+                    Err(Misplaced::UnderService(service)) => {
+                        format!("{list}: {path}: {service} is a service, not a tenant")
+                    }
+                    Err(error @ (Misplaced::Level(_) | Misplaced::Reserved)) => {
+                        format!("{list}: {error}")
+                    }
+                };
+                self.problem(problem);
             }
             Err(error) => self.problem(format!("{list}: path '{path}': {error}")),
         }
@@ -65,22 +80,55 @@ impl Check<'_> {
         {
             self.problem(format!("{place}: token, labels and policies are for a kms"));
         }
-        if kind != ServiceKind::X509 && raw.dependencies.is_some() {
-            self.problem(format!("{place}: dependencies are for an x509-service"));
+        if matches!(kind, ServiceKind::Kms | ServiceKind::X509Store) && raw.dependencies.is_some() {
+            self.problem(format!("{place}: {} has no dependencies", kind.with_article()));
         }
-        Some(match kind {
-            ServiceKind::Kms => Service::Kms(self.kms(&place, raw, tokens)),
-            ServiceKind::X509 => Service::X509 {
-                dependencies: raw
-                    .dependencies
-                    .unwrap_or_default()
-                    .iter()
-                    .filter_map(|path| self.path(&place, path))
-                    .collect(),
-            },
-            ServiceKind::X509Store => Service::X509Store,
-            ServiceKind::Vical => Service::Vical,
+        if kind != ServiceKind::Vical
+            && (raw.signing_key.is_some() || raw.signer_certificate.is_some())
+        {
+            self.problem(format!(
+                "{place}: signing_key and signer_certificate are for a vical-service"
+            ));
+        }
+        match kind {
+            ServiceKind::Kms => Some(Service::Kms(self.kms(&place, raw, tokens))),
+            ServiceKind::X509 => {
+                let dependencies = self.paths(&place, raw.dependencies);
+                Some(Service::X509 { dependencies })
+            }
+            ServiceKind::X509Store => Some(Service::X509Store),
+            ServiceKind::Vical => self.vical(&place, raw).map(Service::Vical),
+        }
+    }
+
+    fn vical(&mut self, place: &str, raw: RawService) -> Option<Vical> {
+        let (Some(key), Some(certificate)) = (raw.signing_key, raw.signer_certificate) else {
+            self.problem(format!("{place}: signing_key and signer_certificate are required"));
+            return None;
+        };
+        let signing_key = KeyPath::parse(&key)
+            .map_err(|error| self.problem(format!("{place}: signing_key '{key}': {error}")))
+            .ok();
+        let signer_certificate = self.path(place, &certificate);
+        let signer_certificate_chain = self.paths(place, raw.signer_certificate_chain);
+        let dependencies = self.paths(place, raw.dependencies);
+        let organisation = raw.path.split('.').next().unwrap_or_default();
+        let kms = signing_key.iter().map(KeyPath::kms);
+        let stored = signer_certificate.iter().chain(&signer_certificate_chain).cloned();
+        for path in kms.chain(stored).filter(|path| path.organisation() != organisation) {
+            self.problem(format!("{place}: {path} belongs to another organisation"));
+        }
+        Some(Vical {
+            signing_key: signing_key?,
+            signer_certificate: signer_certificate?,
+            signer_certificate_chain,
+            dependencies,
         })
+    }
+
+    fn paths(&mut self, place: &str, texts: Option<Vec<String>>) -> Vec<ResourcePath> {
+        let texts = texts.unwrap_or_default();
+        texts.iter().filter_map(|text| self.path(place, text)).collect()
     }
 
     fn kms(&mut self, place: &str, raw: RawService, tokens: &BTreeSet<String>) -> Kms {
@@ -142,25 +190,21 @@ impl Check<'_> {
 
     fn dependencies(&mut self, tree: &ResourceTree) {
         for (path, service) in tree.services() {
-            let Service::X509 { dependencies } = service else { continue };
+            let dependencies = service.dependencies().unwrap_or_default();
             for (index, dependency) in dependencies.iter().enumerate() {
                 if dependencies[..index].contains(dependency) {
                     self.problem(format!("services '{path}': {dependency} is attached twice"));
                 }
-                if dependency.organisation() != path.organisation() {
-                    self.problem(format!(
-                        "services '{path}': {dependency} belongs to another organisation"
-                    ));
-                }
-                match tree.service(dependency).map(Service::kind) {
-                    Some(ServiceKind::Kms | ServiceKind::X509Store) => {}
-                    Some(kind @ (ServiceKind::X509 | ServiceKind::Vical)) => self.problem(format!(
-                        "services '{path}': an x509-service cannot depend on {}",
-                        kind.with_article()
-                    )),
-                    None => self.problem(format!(
+                match tree.check_dependency(path, service.kind(), dependency) {
+                    Ok(()) => {}
+                    Err(Unattachable::Unknown(dependency)) => self.problem(format!(
                         "services '{path}': dependency {dependency} is not declared"
                     )),
+                    Err(
+                        error @ (Unattachable::NoService(_)
+                        | Unattachable::Type(..)
+                        | Unattachable::Organisation(_)),
+                    ) => self.problem(format!("services '{path}': {error}")),
                 }
             }
         }

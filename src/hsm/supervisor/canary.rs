@@ -14,18 +14,23 @@ use crate::{
     },
 };
 
+/// What every canary message begins with. Nothing that is signed in earnest, all of it DER or CBOR,
+/// begins so: a canary signature can never pass for one.
+const PREFIX: &[u8; 16] = b"chancery canary ";
+
 /// A signature over something that nobody could have signed before.
 pub(in crate::hsm) struct Canary {
     pub(super) key: TokenKey,
-    message: [u8; 32],
+    message: [u8; 48],
 }
 
 impl Canary {
     /// A new one and what to ask for.
     pub(super) fn new(key: TokenKey) -> (Self, Request) {
-        let mut message = [0; 32];
+        let mut message = [0; 48];
+        message[..PREFIX.len()].copy_from_slice(PREFIX);
         // Without randomness the proof is weaker, not wrong.
-        let _ = aws_lc_rs::rand::fill(&mut message);
+        let _ = aws_lc_rs::rand::fill(&mut message[PREFIX.len()..]);
         let algorithm = key.public_key.key_type().signature_algorithm();
         let digest = Digest::of(algorithm.hash(), &message);
         let order = SignOrder {

@@ -24,7 +24,7 @@ use crate::{
 pub fn request(body: Node<'_>) -> Result<IssuanceRequest, Invalid> {
     let mut object = body.object()?;
     let stored_certificate_id =
-        object.optional("storedCertificateId", |node| node.text().map(str::to_owned))?;
+        object.optional("storedCertificateId", |node| node.long_text().map(str::to_owned))?;
     let iaca = object.required("iacaSigner", iaca_signer)?;
     let data = object.required("certificateData", data)?;
     let source = object.optional("dsPublicKeySource", public_key_source)?;

@@ -29,7 +29,7 @@ use crate::{
 pub fn request(body: Node<'_>) -> Result<IssuanceRequest, Invalid> {
     let mut object = body.object()?;
     let stored_certificate_id =
-        object.optional("storedCertificateId", |node| node.text().map(str::to_owned))?;
+        object.optional("storedCertificateId", |node| node.long_text().map(str::to_owned))?;
     let data = object.required("certificateData", data)?;
     let subject_key = object.required("subjectPublicKeySource", public_key_source)?;
     let issuer = object.required("issuer", issuer)?;
@@ -128,7 +128,12 @@ fn key_usage(node: Node<'_>) -> Result<Vec<KeyUsage>, Invalid> {
 
 fn extended_key_usage(node: Node<'_>) -> Result<Vec<ObjectIdentifier>, Invalid> {
     let oids = node.array("strings", |node| {
-        node.text()?.parse().map_err(|_| node.invalid("a dotted object identifier is required"))
+        let text = node.text()?;
+        match text.parse::<ObjectIdentifier>() {
+            // What would have to be repaired is refused.
+            Ok(oid) if oid.to_string() == text => Ok(oid),
+            _ => Err(node.invalid("a dotted object identifier is required")),
+        }
     })?;
     no_repeats(&node, &oids)?;
     Ok(oids)

@@ -24,7 +24,7 @@ pub fn request(body: Node<'_>) -> Result<IssuanceRequest, Invalid> {
     let mut object = body.object()?;
     let request = IssuanceRequest {
         stored_certificate_id: object
-            .optional("storedCertificateId", |node| node.text().map(str::to_owned))?,
+            .optional("storedCertificateId", |node| node.long_text().map(str::to_owned))?,
         issuance: Issuance::Iaca(Box::new(IacaIssuance {
             data: object.required("certificateData", data)?,
             key: object.required("iacaKeyDesc", key_descriptor)?,

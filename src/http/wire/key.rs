@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use crate::{
     domain::{
         jwk::{self, JwkMembers, PrivateJwk},
-        path::KeyPath,
+        path::{KeyPath, PathError},
         request::{KeyDescriptor, KeySource, Pem, SubjectKey},
     },
     http::json::{self, Node, Object, Value},
@@ -28,7 +28,15 @@ pub fn key_descriptor(node: Node<'_>) -> Result<KeyDescriptor, Invalid> {
     ])?;
     let source = match tag {
         DescriptorTag::Kms => KeySource::Kms(object.required("keyIdPath", |node| {
-            KeyPath::parse(node.text()?).map_err(|error| node.invalid(error))
+            KeyPath::parse(node.text()?).map_err(|error| match error {
+                // Not what stands there: a key that is put in the wrong place stays unsaid.
+                PathError::Character { wrong, .. } => {
+                    node.invalid(format!("{wrong:?} is not allowed"))
+                }
+                PathError::EmptyElement | PathError::TooLong | PathError::TooShort => {
+                    node.invalid(error)
+                }
+            })
         })?),
         DescriptorTag::Jwk => jwk_source(one_of(&mut object, &["jwk", "key"])?)?,
     };
@@ -63,7 +71,10 @@ fn jwk_source(node: Node<'_>) -> Result<KeySource, Invalid> {
 fn source_of(members: JwkMembers, node: &Node<'_>) -> Result<KeySource, Invalid> {
     if members.is_private {
         // Unread: whether it may be read at all is decided later, after the rules of the fields.
-        return Ok(KeySource::PrivateJwk(PrivateJwk::new(members)));
+        return Ok(KeySource::PrivateJwk {
+            jwk: PrivateJwk::new(members),
+            field: node.pointer().to_owned(),
+        });
     }
     jwk::parse_public(&members).map(KeySource::PublicJwk).map_err(|error| node.invalid(error))
 }

@@ -2,7 +2,52 @@
 
 use serde::Serialize;
 
-use crate::{domain::request::VicalMetadata, service::stores};
+use super::{key::pem, name::vical_metadata};
+use crate::{
+    domain::request::VicalMetadata,
+    http::json::Node,
+    service::{error::Invalid, stores},
+};
+
+/// Reads the body of add and replace.
+pub fn content(body: Node<'_>) -> Result<stores::Content, Invalid> {
+    let mut object = body.object()?;
+    let is_vical = object.tag(&[("base", false), ("vical-entry", true)])?;
+    let certificate = object.required("certificatePem", pem)?;
+    let given = ["complementaryMetadata", "vicalEntryComplementaryMetadata"]
+        .into_iter()
+        .filter_map(|name| object.get(name))
+        .collect::<Vec<_>>();
+    let metadata = match (is_vical, <[Node<'_>; 1]>::try_from(given)) {
+        (true, Ok([node])) => Some(vical_metadata(node)?),
+        (true, Err(given)) if given.is_empty() => {
+            return Err(object.missing("complementaryMetadata"));
+        }
+        (false, Err(given)) if given.is_empty() => None,
+        (false, Ok([node])) => return Err(node.invalid("metadata is for a vical-entry")),
+        (_, Err(_)) => {
+            return Err(Invalid::at(
+                object.pointer_of("vicalEntryComplementaryMetadata"),
+                "give exactly one of complementaryMetadata, vicalEntryComplementaryMetadata",
+            ));
+        }
+    };
+    object.finish()?;
+    Ok(stores::Content { certificate, metadata })
+}
+
+/// The answer to a deletion.
+#[derive(Serialize)]
+pub struct Deleted {
+    deleted: String,
+}
+
+impl Deleted {
+    /// Of what is gone.
+    pub fn new(path: &str) -> Self {
+        Self { deleted: path.to_owned() }
+    }
+}
 
 /// One entry.
 #[derive(Serialize)]

@@ -13,7 +13,7 @@ use crate::{
     },
     ledger::record::{
         CertificateOrigin, EntryKind, IacaPin, IntentId, KeyPin, KnownCertificate, OpenIntent,
-        StoreEntry,
+        StoreEntry, StoredResource,
     },
 };
 
@@ -41,6 +41,21 @@ pub(in crate::ledger) fn open_intents(
                 client: row.get("client")?,
                 request_id: row.get("request_id")?,
                 created_at: timestamp(row, "created_at")?,
+            })
+        })?
+        .collect()
+}
+
+/// All tenants and services that were created over the API, by path.
+pub(in crate::ledger) fn resources(
+    connection: &Connection,
+) -> rusqlite::Result<Vec<StoredResource>> {
+    connection
+        .prepare_cached("SELECT path, definition FROM resources ORDER BY path")?
+        .query_map([], |row| {
+            Ok(StoredResource {
+                path: parsed(row, "path", ResourcePath::parse)?,
+                definition: row.get("definition")?,
             })
         })?
         .collect()
@@ -189,7 +204,7 @@ pub(in crate::ledger) fn store_ids(
         .collect()
 }
 
-fn entry(row: &Row<'_>, store: &ResourcePath) -> rusqlite::Result<StoreEntry> {
+pub(super) fn entry(row: &Row<'_>, store: &ResourcePath) -> rusqlite::Result<StoreEntry> {
     Ok(StoreEntry {
         store: store.clone(),
         id: parsed(row, "id", PathElement::parse)?,
@@ -199,7 +214,7 @@ fn entry(row: &Row<'_>, store: &ResourcePath) -> rusqlite::Result<StoreEntry> {
     })
 }
 
-fn purpose(text: &str) -> Result<KeyPurpose, String> {
+pub(super) fn purpose(text: &str) -> Result<KeyPurpose, String> {
     let named = |purpose: &KeyPurpose| purpose.name() == text;
     KeyPurpose::ALL.into_iter().find(named).ok_or_else(|| format!("'{text}' is no profile"))
 }
@@ -209,12 +224,12 @@ fn entry_kind(text: &str) -> Result<EntryKind, String> {
     EntryKind::ALL.into_iter().find(named).ok_or_else(|| format!("'{text}' is no kind of entry"))
 }
 
-fn timestamp(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
+pub(super) fn timestamp(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
     let seconds: i64 = row.get(column)?;
     Timestamp::from_unix(seconds).map_err(|error| unreadable(row, column, error))
 }
 
-fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
+pub(super) fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
     row: &Row<'_>,
     column: &str,
     parse: impl Fn(&str) -> Result<T, E>,
@@ -223,7 +238,7 @@ fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
     parse(&text).map_err(|error| unreadable(row, column, error))
 }
 
-fn parsed_option<T, E: Into<Box<dyn Error + Send + Sync>>>(
+pub(super) fn parsed_option<T, E: Into<Box<dyn Error + Send + Sync>>>(
     row: &Row<'_>,
     column: &str,
     parse: impl Fn(&str) -> Result<T, E>,

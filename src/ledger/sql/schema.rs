@@ -85,7 +85,8 @@ CREATE TABLE certificates (
     stored_id TEXT,
     stored_ids TEXT NOT NULL
 );
-CREATE INDEX certificates_service ON certificates (service, audit_index);
+-- With the times, so that a status is told from the index alone.
+CREATE INDEX certificates_service ON certificates (service, audit_index, not_before, not_after);
 CREATE INDEX certificates_profile ON certificates (service, profile, audit_index);
 CREATE INDEX certificates_issued_at ON certificates (service, issued_at);
 CREATE INDEX certificates_not_after ON certificates (service, not_after);
@@ -115,6 +116,59 @@ CREATE TABLE store_entries (
 );
 CREATE INDEX store_entries_reserved ON store_entries (reserved_by) WHERE reserved_by IS NOT NULL;
 CREATE INDEX store_entries_ca ON store_entries (spki_sha256, store, id) WHERE is_ca;
+
+-- The last issue id that was given out, for each VICAL service.
+CREATE TABLE vical_issues (
+    service TEXT NOT NULL PRIMARY KEY,
+    last INTEGER NOT NULL
+);
+
+-- A version is either reserved by an open intent and empty, or published and nobody's. Never deleted
+-- once it is published.
+CREATE TABLE vical_versions (
+    service TEXT NOT NULL,
+    version TEXT NOT NULL,
+    issue_id INTEGER NOT NULL,
+    reserved_by INTEGER REFERENCES intents (id),
+    provider TEXT,
+    date INTEGER,
+    next_update INTEGER,
+    entry_count INTEGER,
+    artifact BLOB,
+    sha256 BLOB,
+    size_bytes INTEGER,
+    algorithm TEXT,
+    signer_certificate_pem TEXT,
+    signer_chain_pem TEXT,
+    PRIMARY KEY (service, version),
+    UNIQUE (service, issue_id),
+    CHECK ((artifact IS NULL) = (reserved_by IS NOT NULL)),
+    CHECK ((artifact IS NULL) = (provider IS NULL)),
+    CHECK ((artifact IS NULL) = (date IS NULL)),
+    CHECK ((artifact IS NULL) = (sha256 IS NULL))
+);
+CREATE INDEX vical_versions_reserved ON vical_versions (reserved_by)
+    WHERE reserved_by IS NOT NULL;
+
+-- First answers, given again to the same Idempotency-Key of the same client.
+CREATE TABLE answers (
+    client TEXT NOT NULL,
+    route TEXT NOT NULL,
+    key TEXT NOT NULL,
+    fingerprint BLOB NOT NULL,
+    serial TEXT,
+    audit_index INTEGER NOT NULL REFERENCES audit_entries (idx),
+    body BLOB NOT NULL,
+    kept_at INTEGER NOT NULL,
+    PRIMARY KEY (client, route, key)
+);
+CREATE INDEX answers_kept_at ON answers (kept_at);
+
+-- Tenants and services that were created over the API; the declared ones are not here.
+CREATE TABLE resources (
+    path TEXT NOT NULL PRIMARY KEY,
+    definition TEXT NOT NULL
+);
 
 CREATE TABLE key_pins (
     path TEXT NOT NULL PRIMARY KEY,

@@ -3,13 +3,16 @@
 use rusqlite::{Connection, OptionalExtension, named_params};
 use serde_json::Value;
 
-use super::read;
+use super::{answers, read};
 use crate::{
     audit::AuditRecord,
     domain::path::{PathElement, ResourcePath},
     ledger::{
-        error::{BeginError, LedgerError},
-        record::{IacaPin, Intent, IntentId, KeyPin, Outcome, Pinning, Reservation, StoredCopy},
+        error::{BeginError, CreateError, LedgerError},
+        record::{
+            IacaPin, Intent, IntentId, KeptAnswer, KeyPin, Outcome, Pinning, Reservation,
+            StoredCopy, StoredResource,
+        },
     },
 };
 
@@ -64,6 +67,9 @@ pub(in crate::ledger) fn complete(
     }
     free_reservations(connection, id)?;
     close_intent(connection, id, "issued")?;
+    if let Some(answer) = &outcome.answer {
+        answers::keep(connection, answer, index)?;
+    }
     Ok(index.unsigned_abs())
 }
 
@@ -72,6 +78,7 @@ pub(in crate::ledger) fn complete_request(
     connection: &Connection,
     id: IntentId,
     audit: &AuditRecord,
+    answer: Option<&KeptAnswer>,
 ) -> Result<u64, LedgerError> {
     let serial: Option<Option<Vec<u8>>> = connection
         .prepare_cached("SELECT serial FROM intents WHERE id = ?1")?
@@ -82,7 +89,11 @@ pub(in crate::ledger) fn complete_request(
         return Err(LedgerError::NotOpen);
     }
     free_reservations(connection, id)?;
-    Ok(append(connection, audit)?.unsigned_abs())
+    let index = append(connection, audit)?;
+    if let Some(answer) = answer {
+        answers::keep(connection, answer, index)?;
+    }
+    Ok(index.unsigned_abs())
 }
 
 /// Ends an intent with nothing; does nothing when it has ended.
@@ -110,6 +121,37 @@ pub(in crate::ledger) fn append(
              RETURNING idx",
         )?
         .query_row((record.entry(), record.leaf_hash()), |row| row.get(0))
+}
+
+/// Records a tenant or service.
+pub(in crate::ledger) fn create_resource(
+    connection: &Connection,
+    resource: &StoredResource,
+    audit: &AuditRecord,
+) -> Result<(), CreateError> {
+    let created = connection
+        .prepare_cached(
+            "INSERT INTO resources (path, definition) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        )?
+        .execute((resource.path.as_str(), &resource.definition))?;
+    if created == 0 {
+        return Err(CreateError::Taken);
+    }
+    append(connection, audit)?;
+    Ok(())
+}
+
+/// Records a changed definition.
+pub(in crate::ledger) fn change_resource(
+    connection: &Connection,
+    resource: &StoredResource,
+    audit: &AuditRecord,
+) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached("UPDATE resources SET definition = ?2 WHERE path = ?1")?
+        .execute((resource.path.as_str(), &resource.definition))?;
+    append(connection, audit)?;
+    Ok(())
 }
 
 /// Changes a row that nobody reads: the way to find out whether the ledger can be written.
@@ -312,9 +354,12 @@ fn fill(
 }
 
 fn free_reservations(connection: &Connection, intent: IntentId) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("DELETE FROM store_entries WHERE reserved_by = ?1")?
-        .execute([intent.0])?;
+    for delete in [
+        "DELETE FROM store_entries WHERE reserved_by = ?1",
+        "DELETE FROM vical_versions WHERE reserved_by = ?1",
+    ] {
+        connection.prepare_cached(delete)?.execute([intent.0])?;
+    }
     Ok(())
 }
 

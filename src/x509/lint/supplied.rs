@@ -15,17 +15,22 @@ const COMMON_CLAUSE: &str = "ISO/IEC 18013-5 B.1.1";
 pub(super) const RULES: &[Rule] = &[
     common::VERSION,
     common::SERIAL,
-    Rule { name: "signature-algorithm", clause: COMMON_CLAUSE, check: signature_algorithm },
+    SIGNATURE_ALGORITHM,
     common::VALIDITY_ORDER,
     common::TIME_TYPES,
     common::UNIQUE_IDS,
-    Rule { name: "name-strings", clause: COMMON_CLAUSE, check: name_strings },
+    NAME_STRINGS,
     extensions::ONCE,
     extensions::PROHIBITED,
     Rule { name: "critical-extensions", clause: COMMON_CLAUSE, check: critical_extensions },
     Rule { name: "iaca-extended-key-usage", clause: CLAUSE, check: no_extended_key_usage },
     Rule { name: "subject-key-identifier", clause: CLAUSE, check: subject_key_identifier },
 ];
+
+pub(super) const SIGNATURE_ALGORITHM: Rule =
+    Rule { name: "signature-algorithm", clause: COMMON_CLAUSE, check: signature_algorithm };
+pub(super) const NAME_STRINGS: Rule =
+    Rule { name: "name-strings", clause: COMMON_CLAUSE, check: name_strings };
 
 fn signature_algorithm(specimen: &Specimen<'_>) -> Verdict {
     require(

@@ -1,0 +1,292 @@
+//! The real daemon under load, beside the token alone, in one run and one table. How to read it:
+//! `benches/README.md`.
+//!
+//! ```text
+//! cargo bench --bench load [-- [--seconds N] [--only WORDS] [--daemon PATH]]
+//! ```
+//! `--seconds`: for each row, 8 unless told. `--only`: the rows whose name has the words in it.
+//! `--daemon`: another `chancery` than the one just built, for comparisons.
+
+#![expect(unreachable_pub, reason = "the modules of a program have no outside")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a measurement ends where it fails")]
+
+mod appliance;
+mod client;
+mod raw;
+mod table;
+mod traffic;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use appliance::{Appliance, Daemon};
+use client::Client;
+use raw::Raw;
+use serde_json::{Value, json};
+use table::Table;
+use traffic::{Load, Measured, Travel};
+
+const SECONDS: u64 = 8;
+const SERVICE: &str = "/v1/test.tenant1.x509-service-1/x509-service-api";
+const HTTP_1: &str = "http/1.1";
+const HTTP_2: &str = "h2";
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some(raw::SIGNER) => raw::run_signer(&arguments[1..]),
+        // What cargo passes when the run is meant; without it this is `cargo test --benches`.
+        _ if arguments.iter().any(|argument| argument == "--bench") => Run::of(&arguments).all(),
+        _ => {}
+    }
+}
+
+struct Run {
+    seconds: u64,
+    only: Option<String>,
+    appliance: Appliance,
+    table: Table,
+    samples: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl Run {
+    fn of(arguments: &[String]) -> Self {
+        let value = |name: &str| {
+            let at = arguments.iter().position(|argument| argument == name)?;
+            Some(arguments.get(at + 1).expect("a value").clone())
+        };
+        Self {
+            seconds: value("--seconds").map_or(SECONDS, |text| text.parse().unwrap()),
+            only: value("--only"),
+            appliance: Appliance::provision(value("--daemon").map(PathBuf::from)),
+            table: Table::default(),
+            samples: Vec::new(),
+        }
+    }
+
+    fn wants(&self, row: &str) -> bool {
+        self.only.as_ref().is_none_or(|word| row.contains(word))
+    }
+
+    fn all(mut self) {
+        let began = Instant::now();
+        let raw_before = self.raw();
+        let commit = raw::durable_commit(&self.appliance, 2);
+        let verification = raw::verification(1);
+
+        let started = Instant::now();
+        let mut daemon = self.appliance.start(&self.appliance.path("chancery.toml"));
+        let loads = [document_signer(), leaf()];
+        let first = first_certificate(&daemon, &self.appliance, &loads[1]);
+        self.table.first_certificate(started.elapsed(), first);
+        let mut rows = Vec::new();
+        for load in &loads {
+            for connections in [1, 8, 32, 128] {
+                rows.extend(self.row(&mut daemon, load, Travel::KeepAlive, connections));
+            }
+        }
+        // Clients of rustls keep at most eight tickets for a server: four callers never run out.
+        for (travel, callers) in
+            [(Travel::Http2, 32), (Travel::FullHandshake, 4), (Travel::Resumed, 4)]
+        {
+            rows.extend(self.row(&mut daemon, &loads[1], travel, callers));
+        }
+        self.verify(&daemon);
+        drop(daemon);
+
+        let raw_after = raw::c_sign(&self.appliance, 2, 1, self.seconds.min(4));
+        let raw = Raw::mean(&[raw_before, raw_after]);
+        self.table.raw("C_Sign, two processes (before)", raw_before);
+        self.table.raw("C_Sign, two processes (after)", raw_after);
+        self.table.raw("one durable commit", commit);
+        self.table.raw("one verification", verification);
+        for (name, concurrency, measured) in &rows {
+            self.table.issuance(name, *concurrency, measured, raw, commit);
+        }
+        self.slow_tokens(raw);
+        self.table.print(began.elapsed());
+    }
+
+    /// Raw rates; the answer is that of two processes.
+    fn raw(&mut self) -> Raw {
+        let seconds = self.seconds.min(4);
+        for threads in [1, 2] {
+            let raw = raw::c_sign(&self.appliance, 1, threads, seconds);
+            self.table.raw(&format!("C_Sign, one process, {threads} threads"), raw);
+        }
+        raw::c_sign(&self.appliance, 2, 1, seconds)
+    }
+
+    fn row(
+        &mut self,
+        daemon: &mut Daemon,
+        load: &Load,
+        travel: Travel,
+        concurrency: usize,
+    ) -> Option<(String, usize, Measured)> {
+        let (how, alpn) = match travel {
+            Travel::KeepAlive => ("", HTTP_1),
+            Travel::Http2 => (", HTTP/2", HTTP_2),
+            Travel::FullHandshake => (", a handshake each", HTTP_1),
+            Travel::Resumed => (", a resumed handshake each", HTTP_1),
+        };
+        let name = format!("{}, {concurrency} at once{how}", load.name);
+        if !self.wants(&name) {
+            return None;
+        }
+        eprintln!("{name}");
+        let resume = travel == Travel::Resumed;
+        let client = Client::new(&self.appliance.path("pki"), daemon.api, resume, alpn);
+        let mut measured = traffic::run(daemon, &client, load, travel, concurrency, self.seconds);
+        self.samples.extend(measured.samples.drain(..).map(|sample| (load.name, sample)));
+        Some((name, concurrency, measured))
+    }
+
+    /// Has OpenSSL judge what was kept. The described IACA gets its certificate now, at the end: a
+    /// description that is pinned, and not yet a certificate, is what was measured.
+    fn verify(&mut self, daemon: &Daemon) {
+        let iaca = json!({
+            "certificateData": described_iaca(),
+            "iacaKeyDesc": kms_key("iaca-secp256r1"),
+        });
+        let load = Load { name: "", path: format!("{SERVICE}/iso/iacas"), body: iaca.to_string() };
+        let client = Client::new(&self.appliance.path("pki"), daemon.api, false, HTTP_1);
+        let iaca = answer(&client, &load);
+        let directory = self.appliance.path("samples");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("iaca.pem"), pem(&iaca)).unwrap();
+        for (index, (name, sample)) in self.samples.iter().enumerate() {
+            let file = directory.join(format!("{index}.pem"));
+            fs::write(&file, pem(&serde_json::from_slice(sample).unwrap())).unwrap();
+            let issuer = if *name == LEAF { file.clone() } else { directory.join("iaca.pem") };
+            let openssl = Command::new("openssl")
+                .args(["verify", "-x509_strict", "-CAfile"])
+                .args([&issuer, &file])
+                .output()
+                .unwrap();
+            assert!(openssl.status.success(), "{}", String::from_utf8_lossy(&openssl.stderr));
+        }
+        self.table.verified = self.samples.len();
+    }
+
+    /// The same token behind a module that is slow: 20 ms for each signature, or 2 ms for each call.
+    fn slow_tokens(&mut self, raw: Raw) {
+        if !self.wants("slow token") {
+            return;
+        }
+        let module = self.appliance.path("slow.so");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/load/slow.c");
+        let status = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-w", "-o"])
+            .args([&module, &source])
+            .status()
+            .unwrap();
+        assert!(status.success(), "cc slow.c");
+        let load = leaf();
+        let client = |run: &Self, daemon: &Daemon| {
+            Client::new(&run.appliance.path("pki"), daemon.api, false, HTTP_1)
+        };
+
+        let config = self.slow_config(&module, "CHANCERY_SLOW_SIGN_US", 20_000, 32);
+        let mut daemon = self.appliance.start(&config);
+        wait_for_both_signers();
+        let at = client(self, &daemon);
+        for concurrency in [128, 700] {
+            eprintln!("slow token, {concurrency} at once");
+            let seconds = self.seconds.min(5);
+            let measured =
+                traffic::run(&mut daemon, &at, &load, Travel::KeepAlive, concurrency, seconds);
+            self.table.slow_token(concurrency, &measured, 64.0 / 0.020);
+        }
+        drop(daemon);
+
+        let config = self.slow_config(&module, "CHANCERY_SLOW_CALL_US", 2_000, 2);
+        let mut daemon = self.appliance.start(&config);
+        wait_for_both_signers();
+        let at = client(self, &daemon);
+        eprintln!("network token");
+        let measured = traffic::run(&mut daemon, &at, &load, Travel::KeepAlive, 1, 2);
+        self.table.network_token(&measured, raw);
+    }
+
+    fn slow_config(&self, module: &Path, name: &str, value: u64, sessions: usize) -> PathBuf {
+        let text = fs::read_to_string(self.appliance.path("chancery.toml")).unwrap();
+        let text: String = text
+            .lines()
+            .map(|line| match line.split_once(" = ").map_or("", |(setting, _)| setting) {
+                "module" => format!(
+                    "module = \"{}\"\nenvironment = {{ {name} = \"{value}\" }}\n",
+                    module.display()
+                ),
+                "sessions" => format!("sessions = {sessions}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        let file = self.appliance.path("slow.toml");
+        fs::write(&file, text).unwrap();
+        file
+    }
+}
+
+/// The daemon is ready with its first signer.
+fn wait_for_both_signers() {
+    std::thread::sleep(Duration::from_secs(1));
+}
+
+const LEAF: &str = "self-signed leaf";
+
+/// The documented request, its ids left to the daemon: described IACA, pinned at the first call.
+fn document_signer() -> Load {
+    documented("document signer", "iso/document-signers", "document-signers-create")
+}
+
+fn leaf() -> Load {
+    documented(LEAF, "certificate", "certificate-self-signed-leaf")
+}
+
+fn documented(name: &'static str, route: &str, file: &str) -> Load {
+    Load { name, path: format!("{SERVICE}/{route}"), body: request(file).to_string() }
+}
+
+fn request(file: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/requests");
+    let text = fs::read_to_string(path.join(format!("{file}.request.json"))).unwrap();
+    let mut request: Value = serde_json::from_str(&text).unwrap();
+    request.as_object_mut().unwrap().remove("storedCertificateId");
+    request
+}
+
+fn described_iaca() -> Value {
+    request("document-signers-create")["iacaSigner"]["certificateData"].take()
+}
+
+fn kms_key(name: &str) -> Value {
+    let path = format!("test.tenant1.kms1.{name}");
+    json!({ "type": "kms-hosted-key-descriptor", "keyIdPath": path })
+}
+
+fn pem(answer: &Value) -> &str {
+    answer["certificatePEM"].as_str().unwrap()
+}
+
+/// When the daemon was ready until its first certificate was there.
+fn first_certificate(daemon: &Daemon, appliance: &Appliance, load: &Load) -> Duration {
+    let begin = Instant::now();
+    answer(&Client::new(&appliance.path("pki"), daemon.api, false, HTTP_1), load);
+    begin.elapsed()
+}
+
+fn answer(client: &Client, load: &Load) -> Value {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut connection = client.connect().await.unwrap();
+        let request = client::post(&load.path, &load.body);
+        let (status, body) = connection.exchange(&request).await.unwrap();
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(body));
+        serde_json::from_slice(body).unwrap()
+    })
+}

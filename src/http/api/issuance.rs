@@ -1,0 +1,135 @@
+//! `x509-service-api`: certificates and certification requests.
+
+use actix_web::{HttpResponse, http::Method};
+use serde::Serialize;
+
+use crate::{
+    domain::{
+        client::Permission,
+        key::PublicKey,
+        request::{CsrRequest, Issuance, IssuanceRequest},
+        time::Timestamp,
+        tree::ServiceKind,
+    },
+    http::{
+        json::Node,
+        once::once,
+        problem::Problem,
+        route::{Api, Request, Route, TargetKind},
+        wire,
+    },
+    service::{
+        csr,
+        error::{Error, Invalid},
+        issue::{self, Issued},
+    },
+};
+
+pub(super) static ROUTES: &[Route] = &[
+    Route {
+        method: Method::POST,
+        api: Api::Of(ServiceKind::X509),
+        target: TargetKind::Service,
+        tail: &["iso", "iacas"],
+        permission: Permission::IssueIaca,
+        handler: |request| Box::pin(issue(request, wire::iaca::request)),
+    },
+    Route {
+        method: Method::POST,
+        api: Api::Of(ServiceKind::X509),
+        target: TargetKind::Service,
+        tail: &["iso", "document-signers"],
+        permission: Permission::IssueDocumentSigner,
+        handler: |request| Box::pin(issue(request, wire::document_signer::request)),
+    },
+    Route {
+        method: Method::POST,
+        api: Api::Of(ServiceKind::X509),
+        target: TargetKind::Service,
+        tail: &["certificate"],
+        permission: Permission::IssueGeneric,
+        handler: |request| Box::pin(issue(request, wire::generic::request)),
+    },
+    Route {
+        method: Method::POST,
+        api: Api::Of(ServiceKind::X509),
+        target: TargetKind::Service,
+        tail: &["csrs"],
+        permission: Permission::IssueCsr,
+        handler: |request| Box::pin(make_csr(request)),
+    },
+];
+
+async fn issue(
+    mut request: Request,
+    read: fn(Node<'_>) -> Result<IssuanceRequest, Invalid>,
+) -> Result<HttpResponse, Problem> {
+    let (body, fingerprint) = request.json_with_sha256().await?;
+    let asked = read(Node::body(&body)).map_err(Error::from)?;
+    once(request, fingerprint, move |services, call| async move {
+        issue::issue(&services, &call, &asked, render, Timestamp::now()).await
+    })
+    .await
+}
+
+async fn make_csr(mut request: Request) -> Result<HttpResponse, Problem> {
+    let (body, fingerprint) = request.json_with_sha256().await?;
+    let asked = wire::csr::request(Node::body(&body)).map_err(Error::from)?;
+    once(request, fingerprint, move |services, call| async move {
+        csr::make(&services, &call, &asked, render_csr, Timestamp::now()).await
+    })
+    .await
+}
+
+fn render(asked: &IssuanceRequest, issued: &Issued) -> serde_json::Result<Vec<u8>> {
+    match &asked.issuance {
+        Issuance::Iaca(iaca) => {
+            let data = wire::iaca::Data::effective(&iaca.data, issued.validity);
+            serde_json::to_vec(&IssuanceAnswer::new(issued, data))
+        }
+        Issuance::DocumentSigner(ds) => {
+            let data = wire::document_signer::Data::effective(&ds.data, issued.validity);
+            serde_json::to_vec(&IssuanceAnswer::new(issued, data))
+        }
+        Issuance::Generic(generic) => {
+            let data = wire::generic::Data::effective(
+                &generic.data,
+                issued.validity,
+                &issued.issuer,
+                issued.path_length,
+                &issued.subject_key,
+            );
+            serde_json::to_vec(&IssuanceAnswer::new(issued, data))
+        }
+    }
+}
+
+fn render_csr(asked: &CsrRequest, csr_pem: String, key: &PublicKey) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&wire::csr::Answer::new(csr_pem, &asked.subject, key))
+}
+
+/// The answer of every issuance.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct IssuanceAnswer<D> {
+    #[serde(rename = "certificatePEM")]
+    certificate_pem: String,
+    /// Absent, not empty, without stores.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stored_certificate_ids: Vec<String>,
+    certificate_data: D,
+}
+
+impl<D> IssuanceAnswer<D> {
+    fn new(issued: &Issued, certificate_data: D) -> Self {
+        Self {
+            certificate_pem: issued.certificate_pem.clone(),
+            stored_certificate_ids: issued
+                .stored_certificate_ids
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            certificate_data,
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! `resource-api`, and the dependencies of services: the resource tree.
+
+use std::sync::Arc;
+
+use actix_web::{HttpResponse, http::Method};
+
+use crate::{
+    domain::{
+        client::Permission,
+        path::ResourcePath,
+        time::Timestamp,
+        tree::{Node as TreeNode, Service, ServiceKind},
+    },
+    http::{
+        dispatch::uninterrupted,
+        json::{Node, Value},
+        problem::{JsonBody, Problem},
+        route::{Api, Request, Route, TargetKind},
+        wire::resource::{self, Dependencies, ServiceAnswer, Tenant},
+    },
+    service::{error::Error, resources},
+};
+
+pub(super) static ROUTES: &[Route] = &[
+    Route {
+        method: Method::POST,
+        api: Api::Resource,
+        target: TargetKind::Path,
+        tail: &["tenants", "create"],
+        permission: Permission::ResourceWrite,
+        handler: |request| Box::pin(create_tenant(request)),
+    },
+    Route {
+        method: Method::GET,
+        api: Api::Resource,
+        target: TargetKind::Path,
+        tail: &["tenants"],
+        permission: Permission::ResourceRead,
+        handler: |request| Box::pin(tenants(request)),
+    },
+    Route {
+        method: Method::POST,
+        api: Api::Resource,
+        target: TargetKind::Path,
+        tail: &["services", "create"],
+        permission: Permission::ResourceWrite,
+        handler: |request| Box::pin(create_service(request)),
+    },
+    Route {
+        method: Method::GET,
+        api: Api::Resource,
+        target: TargetKind::Path,
+        tail: &["services"],
+        permission: Permission::ResourceRead,
+        handler: |request| Box::pin(services(request)),
+    },
+    attach_route(ServiceKind::X509),
+    attach_route(ServiceKind::Vical),
+    detach_route(ServiceKind::X509),
+    detach_route(ServiceKind::Vical),
+    dependencies_route(ServiceKind::X509),
+    dependencies_route(ServiceKind::Vical),
+];
+
+const fn attach_route(kind: ServiceKind) -> Route {
+    Route {
+        method: Method::POST,
+        api: Api::Of(kind),
+        target: TargetKind::Service,
+        tail: &["dependencies", "add"],
+        permission: Permission::ResourceWrite,
+        handler: |request| Box::pin(attach(request)),
+    }
+}
+
+const fn detach_route(kind: ServiceKind) -> Route {
+    Route {
+        method: Method::POST,
+        api: Api::Of(kind),
+        target: TargetKind::Service,
+        tail: &["dependencies", "remove"],
+        permission: Permission::ResourceWrite,
+        handler: |request| Box::pin(detach(request)),
+    }
+}
+
+const fn dependencies_route(kind: ServiceKind) -> Route {
+    Route {
+        method: Method::GET,
+        api: Api::Of(kind),
+        target: TargetKind::Service,
+        tail: &["dependencies"],
+        permission: Permission::ResourceRead,
+        handler: |request| Box::pin(dependencies(request)),
+    }
+}
+
+async fn create_tenant(mut request: Request) -> Result<HttpResponse, Problem> {
+    let body = request.json().await?;
+    let (name, ignored) = resource::new_tenant(Node::body(&body)).map_err(Error::from)?;
+    let services = Arc::clone(&request.context.services);
+    let call = request.call.clone();
+    let created = uninterrupted(&request.context, async move {
+        resources::create_tenant(&services, &call, name, Timestamp::now()).await
+    })
+    .await?;
+    Ok(HttpResponse::Created().json_body(&Tenant::of(&request.call.target, &created, ignored)))
+}
+
+async fn create_service(mut request: Request) -> Result<HttpResponse, Problem> {
+    let body = request.json().await?;
+    let (new, ignored) =
+        resource::new_service(Node::body(&body), &request.call.target).map_err(Error::from)?;
+    let services = Arc::clone(&request.context.services);
+    let call = request.call.clone();
+    let created = uninterrupted(&request.context, async move {
+        resources::create_service(&services, &call, new, Timestamp::now()).await
+    })
+    .await?;
+    let answer = ServiceAnswer::of(&request.call.target, &created, ignored);
+    Ok(HttpResponse::Created().json_body(&answer))
+}
+
+/// The direct child tenants of an organisation or tenant.
+async fn tenants(request: Request) -> Result<HttpResponse, Problem> {
+    let (tree, target) = (&request.call.tree, &request.call.target);
+    match tree.node(target) {
+        Some(TreeNode::Organisation | TreeNode::Tenant(_)) => {}
+        Some(TreeNode::Service(_)) => {
+            return Err(Problem::not_found(format!("{target} is a service, not a tenant")));
+        }
+        None => return Err(missing(target)),
+    }
+    let tenants: Vec<_> = tree
+        .children(target)
+        .filter_map(|(path, resource)| Tenant::of(path, resource, Vec::new()))
+        .collect();
+    Ok(HttpResponse::Ok().json_body(&tenants))
+}
+
+/// The services of an organisation or tenant, or one service.
+async fn services(request: Request) -> Result<HttpResponse, Problem> {
+    let (tree, target) = (&request.call.tree, &request.call.target);
+    let resource = tree.get(target).ok_or_else(|| missing(target))?;
+    if let Some(service) = ServiceAnswer::of(target, resource, Vec::new()) {
+        return Ok(HttpResponse::Ok().json_body(&service));
+    }
+    let services: Vec<_> = tree
+        .children(target)
+        .filter_map(|(path, resource)| ServiceAnswer::of(path, resource, Vec::new()))
+        .collect();
+    Ok(HttpResponse::Ok().json_body(&services))
+}
+
+/// The body is an object, a JSON string or plain text.
+async fn attach(mut request: Request) -> Result<HttpResponse, Problem> {
+    let (body, is_text) = request.json_or_text().await?;
+    let dependency = resource::dependency(Node::body(&body)).map_err(Error::from)?;
+    let field = match (&body, is_text) {
+        (Value::Object(_), false) => Some("/dependency"),
+        _ => None,
+    };
+    let services = Arc::clone(&request.context.services);
+    let call = request.call.clone();
+    let attached = uninterrupted(&request.context, async move {
+        resources::attach(&services, &call, &dependency, field, Timestamp::now()).await
+    })
+    .await?;
+    Ok(HttpResponse::Ok().json_body(&Dependencies::of(&request.call.target, &attached)))
+}
+
+async fn detach(mut request: Request) -> Result<HttpResponse, Problem> {
+    let body = request.json().await?;
+    let dependency = resource::named_dependency(Node::body(&body)).map_err(Error::from)?;
+    let services = Arc::clone(&request.context.services);
+    let call = request.call.clone();
+    let attached = uninterrupted(&request.context, async move {
+        resources::detach(&services, &call, &dependency, Timestamp::now()).await
+    })
+    .await?;
+    Ok(HttpResponse::Ok().json_body(&Dependencies::of(&request.call.target, &attached)))
+}
+
+async fn dependencies(request: Request) -> Result<HttpResponse, Problem> {
+    let target = &request.call.target;
+    let attached = request.call.tree.service(target).and_then(Service::dependencies);
+    let answer = Dependencies::of(target, attached.unwrap_or_default());
+    Ok(HttpResponse::Ok().json_body(&answer))
+}
+
+fn missing(target: &ResourcePath) -> Problem {
+    Problem::not_found(format!("{target} does not exist"))
+}

@@ -1,0 +1,57 @@
+//! `vical-service-api`: publishing, and the list of versions. What everyone may fetch is in
+//! [`super::vical_public`].
+
+use actix_web::{HttpResponse, http::Method};
+
+use crate::{
+    domain::{client::Permission, time::Timestamp, tree::ServiceKind},
+    http::{
+        json::Node,
+        once::once,
+        problem::{JsonBody, Problem},
+        route::{Api, Request, Route, TargetKind},
+        wire::vical::{self as wire, Publication},
+    },
+    service::{
+        error::Error,
+        vical::{self, Published},
+    },
+};
+
+pub(super) static ROUTES: &[Route] = &[
+    Route {
+        method: Method::POST,
+        api: Api::Of(ServiceKind::Vical),
+        target: TargetKind::Service,
+        tail: &["publish"],
+        permission: Permission::VicalPublish,
+        handler: |request| Box::pin(publish(request)),
+    },
+    Route {
+        method: Method::GET,
+        api: Api::Of(ServiceKind::Vical),
+        target: TargetKind::Service,
+        tail: &["versions", "ids"],
+        permission: Permission::VicalRead,
+        handler: |request| Box::pin(ids(request)),
+    },
+];
+
+async fn publish(mut request: Request) -> Result<HttpResponse, Problem> {
+    let (body, fingerprint) = request.json_with_sha256().await?;
+    let asked = wire::request(Node::body(&body)).map_err(Error::from)?;
+    once(request, fingerprint, move |services, call| async move {
+        vical::publish(&services, &call, &asked, render, Timestamp::now()).await
+    })
+    .await
+}
+
+fn render(published: &Published) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&Publication::from(published))
+}
+
+async fn ids(request: Request) -> Result<HttpResponse, Problem> {
+    let ids = vical::ids(&request.context.services, &request.call.target).await?;
+    let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
+    Ok(HttpResponse::Ok().json_body(&ids))
+}

@@ -1,0 +1,80 @@
+//! Requests that make something once, however often they are sent: the Idempotency-Key header.
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header},
+};
+
+use super::{dispatch::uninterrupted, problem::Problem, route::Request};
+use crate::{
+    domain::time::Timestamp,
+    service::{
+        Call, Services,
+        error::Error,
+        idempotency::{self, Admission, Answer, Keyed, RequestKey},
+    },
+};
+
+const KEY_CHARACTERS_MAX: usize = 128;
+
+/// Runs `work` to its end, or gives the answer that it gave before.
+pub(super) async fn once<F>(
+    request: Request,
+    fingerprint: [u8; 32],
+    work: impl FnOnce(Arc<Services>, Call) -> F + Send + 'static,
+) -> Result<HttpResponse, Problem>
+where
+    F: Future<Output = Result<Answer, Error>> + Send + 'static,
+{
+    let keyed = keyed(&request, fingerprint)?;
+    let services = Arc::clone(&request.context.services);
+    let mut call = request.call;
+    let answer = uninterrupted(&request.context, async move {
+        // The guard lives as long as the work, not as long as the connection.
+        let _running = match &keyed {
+            None => None,
+            Some(keyed) => match idempotency::admit(&services, keyed, Timestamp::now()).await? {
+                Admission::Run(running) => Some(running),
+                Admission::Replay(answer) => return Ok(answer),
+            },
+        };
+        call.keyed = keyed;
+        work(services, call).await
+    })
+    .await?;
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CONTENT_TYPE, "application/json"));
+    if let Some(serial) = answer.serial {
+        response.insert_header(("chancery-serial", serial));
+    }
+    response.insert_header(("chancery-audit-index", answer.audit_index.to_string()));
+    if answer.replayed {
+        response.insert_header(("idempotent-replayed", "true"));
+    }
+    Ok(response.body(answer.body))
+}
+
+fn keyed(request: &Request, fingerprint: [u8; 32]) -> Result<Option<Keyed>, Problem> {
+    let Some(value) = request.http.headers().get("idempotency-key") else { return Ok(None) };
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
+    let key = value
+        .to_str()
+        .ok()
+        .filter(|key| (1..=KEY_CHARACTERS_MAX).contains(&key.len()) && key.bytes().all(allowed));
+    match key {
+        Some(key) => Ok(Some(Keyed {
+            request: RequestKey {
+                client: request.call.client.clone(),
+                route: format!("{} {}", request.http.method(), request.http.uri().path()),
+                key: key.to_owned(),
+            },
+            fingerprint,
+        })),
+        None => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "Idempotency-Key: 1 to 128 of A-Z a-z 0-9 . _ : -",
+        )),
+    }
+}

@@ -1,0 +1,88 @@
+//! Statements that change store entries outside an issuance.
+
+use rusqlite::{Connection, named_params};
+
+use super::write::append;
+use crate::{
+    audit::AuditRecord,
+    domain::path::{PathElement, ResourcePath},
+    ledger::{
+        error::{CreateError, LedgerError},
+        record::NewEntry,
+    },
+};
+
+/// Adds an entry; an id that is there or reserved is taken.
+pub(in crate::ledger) fn add(
+    connection: &Connection,
+    entry: &NewEntry,
+    audit: &AuditRecord,
+) -> Result<(), CreateError> {
+    let added = execute(
+        connection,
+        entry,
+        "INSERT INTO store_entries (store, id, kind, der, spki_sha256, is_ca, metadata)
+         VALUES (:store, :id, :kind, :der, :spki_sha256, :is_ca, :metadata)
+         ON CONFLICT DO NOTHING",
+    )?;
+    if added == 0 {
+        return Err(CreateError::Taken);
+    }
+    append(connection, audit)?;
+    Ok(())
+}
+
+/// Replaces an entry; false when there is none.
+pub(in crate::ledger) fn replace(
+    connection: &Connection,
+    entry: &NewEntry,
+    audit: &AuditRecord,
+) -> Result<bool, LedgerError> {
+    let replaced = execute(
+        connection,
+        entry,
+        "UPDATE store_entries SET kind = :kind, der = :der, spki_sha256 = :spki_sha256,
+             is_ca = :is_ca, metadata = :metadata
+         WHERE store = :store AND id = :id AND der IS NOT NULL",
+    )?;
+    if replaced == 1 {
+        append(connection, audit)?;
+    }
+    Ok(replaced == 1)
+}
+
+/// Deletes an entry; false when there is none.
+pub(in crate::ledger) fn delete(
+    connection: &Connection,
+    store: &ResourcePath,
+    id: &PathElement,
+    audit: &AuditRecord,
+) -> Result<bool, LedgerError> {
+    let deleted = connection
+        .prepare_cached(
+            "DELETE FROM store_entries WHERE store = ?1 AND id = ?2 AND der IS NOT NULL",
+        )?
+        .execute((store.as_str(), id.as_str()))?;
+    if deleted == 1 {
+        append(connection, audit)?;
+    }
+    Ok(deleted == 1)
+}
+
+fn execute(connection: &Connection, entry: &NewEntry, sql: &str) -> rusqlite::Result<usize> {
+    let metadata = entry
+        .metadata
+        .as_ref()
+        .map(serde_json::to_string)
+        .transpose()
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    connection.prepare_cached(sql)?.execute(named_params! {
+        ":store": entry.store.as_str(),
+        ":id": entry.id.as_str(),
+        ":kind": entry.kind.name(),
+        ":der": entry.der,
+        ":spki_sha256": entry.spki_sha256,
+        ":is_ca": entry.is_ca,
+        ":metadata": metadata,
+    })
+}

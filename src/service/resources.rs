@@ -1,0 +1,473 @@
+//! The resource tree over the API: tenants, services, dependencies.
+//!
+//! What the configuration declares is read-only here. Everything else is in the ledger, and in the
+//! tree only after the ledger has it.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{
+    Call, Services,
+    error::{DuplicateKind, Error, Invalid},
+    key_errors, signing,
+};
+use crate::{
+    audit::EntryKind,
+    domain::{
+        path::{KeyPath, ResourcePath},
+        time::Timestamp,
+        tree::{
+            Kms, Misplaced, Node, Origin, Resource, ResourceTree, Service, ServiceKind,
+            Unattachable, Vical,
+        },
+    },
+    ledger::{CreateError, StoredResource},
+};
+
+/// The tree, whole at every moment. One change at a time.
+pub struct Tree {
+    current: RwLock<Arc<ResourceTree>>,
+    changing: tokio::sync::Mutex<()>,
+}
+
+impl Tree {
+    /// The declared tree, with what the ledger holds put into it.
+    ///
+    /// # Errors
+    /// In words for the operator: a stored resource that no longer fits the declared ones, a token
+    /// that is no longer there. Issuing without a store that went away would be worse.
+    pub fn new(
+        mut declared: ResourceTree,
+        stored: Vec<StoredResource>,
+        tokens: &[&str],
+    ) -> Result<Self, String> {
+        // Parents come first: a path is shorter than those below it.
+        let mut stored = stored;
+        stored.sort_by_key(|resource| resource.path.elements().count());
+        let misfit = |path: &ResourcePath, error: &dyn std::fmt::Display| {
+            format!("{path} in the ledger does not fit the configuration: {error}")
+        };
+        let mut attached = Vec::new();
+        for StoredResource { path, definition } in stored {
+            let node = serde_json::from_str::<Definition>(&definition)
+                .map_err(|error| format!("{path} in the ledger: {error}"))?
+                .into_node()
+                .map_err(|error| format!("{path} in the ledger: {error}"))?;
+            if let Node::Service(Service::Kms(kms)) = &node
+                && !tokens.contains(&kms.token.as_str())
+            {
+                let error = format!("token '{}' is not configured", kms.token);
+                return Err(misfit(&path, &error));
+            }
+            if let Node::Service(service) = &node {
+                let dependencies = service.dependencies().unwrap_or_default().to_vec();
+                attached.push((path.clone(), service.kind(), dependencies));
+            }
+            declared
+                .insert(path.clone(), Origin::Api, node)
+                .map_err(|error| misfit(&path, &error))?;
+        }
+        for (path, kind, dependencies) in attached {
+            for dependency in dependencies {
+                declared
+                    .check_dependency(&path, kind, &dependency)
+                    .map_err(|error| misfit(&path, &error))?;
+            }
+        }
+        Ok(Self { current: RwLock::new(Arc::new(declared)), changing: tokio::sync::Mutex::new(()) })
+    }
+
+    /// The tree as it is now.
+    pub fn snapshot(&self) -> Arc<ResourceTree> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn replace(&self, tree: ResourceTree) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tree);
+    }
+}
+
+/// Creates a tenant at the target of the call.
+///
+/// # Errors
+/// [`Error`]: no parent (404), a parent that is no organisation or tenant (400), taken (409).
+pub async fn create_tenant(
+    services: &Services,
+    call: &Call,
+    name: Option<String>,
+    now: Timestamp,
+) -> Result<Resource, Error> {
+    let name = name.unwrap_or_else(|| call.target.last().as_str().to_owned());
+    let _alone = services.tree.changing.lock().await;
+    let tree = services.tree.snapshot();
+    check_place(&tree, &call.target)?;
+    let node = Node::Tenant(name);
+    create(services, call, &tree, node, EntryKind::TenantCreated, now).await
+}
+
+/// A service that a client asks for.
+pub struct NewService {
+    /// Its type and what that needs.
+    pub kind: NewServiceKind,
+    /// What is attached to it from the start, in this order.
+    pub dependencies: Vec<ResourcePath>,
+}
+
+/// What each type of service needs.
+pub enum NewServiceKind {
+    /// A KMS; the token may be left out when there is only one.
+    Kms {
+        /// The name of a configured token.
+        token: Option<String>,
+    },
+    /// An x509 service.
+    X509,
+    /// A store.
+    X509Store,
+    /// A VICAL service.
+    Vical {
+        /// The key that signs.
+        signing_key: KeyPath,
+        /// The stored certificate of that key.
+        signer_certificate: ResourcePath,
+        /// The stored certificates above it.
+        signer_certificate_chain: Vec<ResourcePath>,
+    },
+}
+
+impl NewServiceKind {
+    fn service_kind(&self) -> ServiceKind {
+        match self {
+            Self::Kms { .. } => ServiceKind::Kms,
+            Self::X509 => ServiceKind::X509,
+            Self::X509Store => ServiceKind::X509Store,
+            Self::Vical { .. } => ServiceKind::Vical,
+        }
+    }
+}
+
+/// Creates a service at the target of the call, with its dependencies, or nothing.
+///
+/// # Errors
+/// [`Error`]: as for tenants; a type that is switched off (403); a dependency that does not exist
+/// (404) or does not fit (400).
+pub async fn create_service(
+    services: &Services,
+    call: &Call,
+    new: NewService,
+    now: Timestamp,
+) -> Result<Resource, Error> {
+    let _alone = services.tree.changing.lock().await;
+    let tree = services.tree.snapshot();
+    let kind = new.kind.service_kind();
+    if !services.features.0.contains(&kind) {
+        return Err(Error::Forbidden {
+            message: format!("services of type {} are switched off", kind.name()),
+            field: Some("/type".to_owned()),
+        });
+    }
+    // A client that asks again, perhaps with less, meets what is there.
+    check_place(&tree, &call.target)?;
+    let service = service_of(services, &tree, &call.target, new)?;
+    let dependencies = service.dependencies().unwrap_or_default();
+    for (index, dependency) in dependencies.iter().enumerate() {
+        let field = format!("/dependencies/{index}");
+        if dependencies[..index].contains(dependency) {
+            return Err(Invalid::at(field, format!("{dependency} is named twice")).into());
+        }
+        tree.check_dependency(&call.target, kind, dependency)
+            .map_err(|error| unattachable(&error, &field))?;
+    }
+    create(services, call, &tree, Node::Service(service), EntryKind::ServiceCreated, now).await
+}
+
+/// Attaches a dependency to the service of the call; the answer is the list after it.
+///
+/// # Errors
+/// [`Error`]: attached already (409), a declared service (403), unknown (404), unfit (400).
+pub async fn attach(
+    services: &Services,
+    call: &Call,
+    dependency: &ResourcePath,
+    field: Option<&str>,
+    now: Timestamp,
+) -> Result<Vec<ResourcePath>, Error> {
+    let _alone = services.tree.changing.lock().await;
+    let tree = services.tree.snapshot();
+    let (service, mut dependencies) = service_with_dependencies(&tree, &call.target)?;
+    if dependencies.contains(dependency) {
+        return Err(Error::Conflict {
+            message: format!("dependency already exists: {dependency}"),
+            retry_after_seconds: None,
+        });
+    }
+    refuse_declared(&tree, &call.target)?;
+    tree.check_dependency(&call.target, service, dependency)
+        .map_err(|error| unattachable(&error, field.unwrap_or_default()))?;
+    dependencies.push(dependency.clone());
+    change(services, call, &tree, dependencies, EntryKind::DependencyAdded, dependency, now).await
+}
+
+/// Detaches a dependency from the service of the call; the answer is the list after it.
+///
+/// # Errors
+/// [`Error`]: a declared service (403), not attached (404).
+pub async fn detach(
+    services: &Services,
+    call: &Call,
+    dependency: &ResourcePath,
+    now: Timestamp,
+) -> Result<Vec<ResourcePath>, Error> {
+    let _alone = services.tree.changing.lock().await;
+    let tree = services.tree.snapshot();
+    let (_, mut dependencies) = service_with_dependencies(&tree, &call.target)?;
+    refuse_declared(&tree, &call.target)?;
+    let Some(position) = dependencies.iter().position(|attached| attached == dependency) else {
+        return Err(Error::NotFound {
+            message: format!("{dependency} is not attached to {}", call.target),
+            field: Some("/dependency".to_owned()),
+        });
+    };
+    dependencies.remove(position);
+    change(services, call, &tree, dependencies, EntryKind::DependencyRemoved, dependency, now).await
+}
+
+fn check_place(tree: &ResourceTree, path: &ResourcePath) -> Result<(), Error> {
+    tree.check_place_below(path).map_err(|error| match error {
+        Misplaced::Taken(target) => {
+            let kind = match tree.node(&target) {
+                Some(Node::Service(_)) => DuplicateKind::Service,
+                Some(Node::Organisation | Node::Tenant(_)) | None => DuplicateKind::Tenant,
+            };
+            Error::Duplicate { target, kind, field: None }
+        }
+        Misplaced::NoParent(_) => Error::NotFound { message: error.to_string(), field: None },
+        Misplaced::UnderService(_) | Misplaced::Level(_) | Misplaced::Reserved => {
+            Invalid::body(error.to_string()).into()
+        }
+    })
+}
+
+fn service_of(
+    services: &Services,
+    tree: &ResourceTree,
+    target: &ResourcePath,
+    new: NewService,
+) -> Result<Service, Error> {
+    let NewService { kind, dependencies } = new;
+    Ok(match kind {
+        NewServiceKind::Kms { token } => {
+            Service::Kms(Kms { token: token_name(services, token)?, ..Kms::default() })
+        }
+        NewServiceKind::X509 => Service::X509 { dependencies },
+        NewServiceKind::X509Store => Service::X509Store,
+        NewServiceKind::Vical { signing_key, signer_certificate, signer_certificate_chain } => {
+            must_be_own(tree, target, &signing_key.kms(), ServiceKind::Kms, "/signingKeyId")?;
+            let signer = ("/signerCertificateId".to_owned(), &signer_certificate);
+            let chain = signer_certificate_chain
+                .iter()
+                .enumerate()
+                .map(|(index, id)| (format!("/signerCertificateChainIds/{index}"), id));
+            for (field, certificate) in std::iter::once(signer).chain(chain) {
+                let store = certificate.parent().unwrap_or_else(|| certificate.clone());
+                must_be_own(tree, target, &store, ServiceKind::X509Store, &field)?;
+            }
+            Service::Vical(Vical {
+                signing_key,
+                signer_certificate,
+                signer_certificate_chain,
+                dependencies,
+            })
+        }
+    })
+}
+
+fn token_name(services: &Services, given: Option<String>) -> Result<String, Error> {
+    let mut names = services.keyring.tokens().map(|token| token.name());
+    match given {
+        Some(name) if names.any(|token| token == name) => Ok(name),
+        Some(name) => {
+            Err(Invalid::at("/token", format!("token: '{name}' is not configured")).into())
+        }
+        None => match (names.next(), names.next()) {
+            (Some(only), None) => Ok(only.to_owned()),
+            _ => Err(Invalid::at("/token", "token is required: more than one token is configured")
+                .into()),
+        },
+    }
+}
+
+/// What a VICAL service is declared with need not be attached, but is of its organisation.
+fn must_be_own(
+    tree: &ResourceTree,
+    target: &ResourcePath,
+    path: &ResourcePath,
+    kind: ServiceKind,
+    field: &str,
+) -> Result<(), Error> {
+    match tree.service(path) {
+        Some(service) if service.kind() == kind => {
+            if path.organisation() == target.organisation() {
+                return Ok(());
+            }
+            let error = Unattachable::Organisation(path.clone());
+            Err(Invalid::at(field, error.to_string()).into())
+        }
+        _ => Err(Error::NotFound {
+            message: format!("{path} does not exist as {}", kind.with_article()),
+            field: Some(field.to_owned()),
+        }),
+    }
+}
+
+fn unattachable(error: &Unattachable, field: &str) -> Error {
+    let field = (!field.is_empty()).then(|| field.to_owned());
+    match error {
+        Unattachable::Unknown(_) => Error::NotFound { message: error.to_string(), field },
+        Unattachable::NoService(_) | Unattachable::Type(..) | Unattachable::Organisation(_) => {
+            Error::Invalid(Invalid { field, message: error.to_string() })
+        }
+    }
+}
+
+fn refuse_declared(tree: &ResourceTree, path: &ResourcePath) -> Result<(), Error> {
+    match tree.get(path).map(|resource| resource.origin) {
+        Some(Origin::Config) => Err(Error::Forbidden {
+            message: format!("{path} is declared in the configuration and read-only"),
+            field: None,
+        }),
+        Some(Origin::Api) | None => Ok(()),
+    }
+}
+
+fn service_with_dependencies(
+    tree: &ResourceTree,
+    path: &ResourcePath,
+) -> Result<(ServiceKind, Vec<ResourcePath>), Error> {
+    match tree.service(path).map(|service| (service.kind(), service.dependencies())) {
+        Some((kind, Some(dependencies))) => Ok((kind, dependencies.to_vec())),
+        _ => Err(Error::NotFound { message: format!("{path} has no dependencies"), field: None }),
+    }
+}
+
+async fn create(
+    services: &Services,
+    call: &Call,
+    tree: &ResourceTree,
+    node: Node,
+    kind: EntryKind,
+    now: Timestamp,
+) -> Result<Resource, Error> {
+    let stored = stored(&call.target, &node)?;
+    let detail = json!({ "definition": Definition::of(&node) });
+    let record = signing::entry(call, kind, detail, now);
+    services.ledger.create_resource(stored, record).await.map_err(|error| match error {
+        CreateError::Taken => Error::Internal(format!("{} is in the ledger only", call.target)),
+        CreateError::Ledger(error) => key_errors::ledger(error),
+    })?;
+    let resource = Resource { origin: Origin::Api, node: node.clone() };
+    let mut tree = tree.clone();
+    tree.insert(call.target.clone(), Origin::Api, node)
+        .map_err(|error| Error::Internal(format!("the tree changed meanwhile: {error}")))?;
+    services.tree.replace(tree);
+    Ok(resource)
+}
+
+async fn change(
+    services: &Services,
+    call: &Call,
+    tree: &ResourceTree,
+    dependencies: Vec<ResourcePath>,
+    kind: EntryKind,
+    dependency: &ResourcePath,
+    now: Timestamp,
+) -> Result<Vec<ResourcePath>, Error> {
+    let mut tree = tree.clone();
+    tree.set_dependencies(&call.target, dependencies.clone());
+    let node = tree
+        .node(&call.target)
+        .ok_or_else(|| Error::Internal(format!("{} left the tree", call.target)))?;
+    let stored = stored(&call.target, node)?;
+    let detail = json!({ "dependency": dependency.as_str() });
+    let record = signing::entry(call, kind, detail, now);
+    services.ledger.change_resource(stored, record).await.map_err(key_errors::ledger)?;
+    services.tree.replace(tree);
+    Ok(dependencies)
+}
+
+fn stored(path: &ResourcePath, node: &Node) -> Result<StoredResource, Error> {
+    let definition = serde_json::to_string(&Definition::of(node))
+        .map_err(|error| Error::Internal(format!("{path}: {error}")))?;
+    Ok(StoredResource { path: path.clone(), definition })
+}
+
+/// A tenant or service as the ledger keeps it. Members may be added, never renamed.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+enum Definition {
+    Tenant {
+        name: String,
+    },
+    Kms {
+        token: String,
+    },
+    X509Service {
+        dependencies: Vec<String>,
+    },
+    X509Store,
+    VicalService {
+        signing_key: String,
+        signer_certificate: String,
+        signer_certificate_chain: Vec<String>,
+        dependencies: Vec<String>,
+    },
+}
+
+impl Definition {
+    fn of(node: &Node) -> Self {
+        let texts = |paths: &[ResourcePath]| paths.iter().map(ToString::to_string).collect();
+        match node {
+            // Organisations are declared only.
+            Node::Organisation => Self::Tenant { name: String::new() },
+            Node::Tenant(name) => Self::Tenant { name: name.clone() },
+            Node::Service(Service::Kms(kms)) => Self::Kms { token: kms.token.clone() },
+            Node::Service(Service::X509 { dependencies }) => {
+                Self::X509Service { dependencies: texts(dependencies) }
+            }
+            Node::Service(Service::X509Store) => Self::X509Store,
+            Node::Service(Service::Vical(vical)) => Self::VicalService {
+                signing_key: vical.signing_key.to_string(),
+                signer_certificate: vical.signer_certificate.to_string(),
+                signer_certificate_chain: texts(&vical.signer_certificate_chain),
+                dependencies: texts(&vical.dependencies),
+            },
+        }
+    }
+
+    fn into_node(self) -> Result<Node, crate::domain::path::PathError> {
+        let paths = |texts: Vec<String>| {
+            texts.iter().map(|text| ResourcePath::parse(text)).collect::<Result<Vec<_>, _>>()
+        };
+        Ok(match self {
+            Self::Tenant { name } => Node::Tenant(name),
+            Self::Kms { token } => Node::Service(Service::Kms(Kms { token, ..Kms::default() })),
+            Self::X509Service { dependencies } => {
+                Node::Service(Service::X509 { dependencies: paths(dependencies)? })
+            }
+            Self::X509Store => Node::Service(Service::X509Store),
+            Self::VicalService {
+                signing_key,
+                signer_certificate,
+                signer_certificate_chain,
+                dependencies,
+            } => Node::Service(Service::Vical(Vical {
+                signing_key: KeyPath::parse(&signing_key)?,
+                signer_certificate: ResourcePath::parse(&signer_certificate)?,
+                signer_certificate_chain: paths(signer_certificate_chain)?,
+                dependencies: paths(dependencies)?,
+            })),
+        })
+    }
+}
