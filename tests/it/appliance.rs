@@ -292,6 +292,48 @@ impl Drop for Daemon {
     }
 }
 
+/// The signers of a daemon, stopped where they stand: an HSM that does not answer.
+pub struct Frozen(Vec<u32>);
+
+impl Frozen {
+    /// Stops them.
+    pub fn signers_of(daemon: &Daemon) -> Self {
+        let signers = daemon.signers();
+        assert!(!signers.is_empty());
+        for pid in &signers {
+            signal(*pid, "STOP");
+        }
+        Self(signers)
+    }
+
+    /// Their process ids.
+    pub fn pids(&self) -> &[u32] {
+        &self.0
+    }
+
+    /// Lets them go on.
+    pub fn thaw(mut self) {
+        for pid in self.0.drain(..) {
+            signal(pid, "CONT");
+        }
+    }
+}
+
+impl Drop for Frozen {
+    /// Stopped processes do not notice that their front is gone.
+    fn drop(&mut self) {
+        let read = |pid: &u32, file: &str| {
+            fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default()
+        };
+        for pid in &self.0 {
+            let is_ours = read(pid, "cmdline").ends_with("\0signer\0");
+            if is_ours && read(pid, "stat").contains(") T ") {
+                signal(*pid, "KILL");
+            }
+        }
+    }
+}
+
 /// A client over mutual TLS, with keep-alive.
 #[derive(Clone)]
 pub struct Client {

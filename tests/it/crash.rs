@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::{
-    appliance::{Answer, Appliance, Daemon, SOON, STORE, documented, key, signal, until},
+    appliance::{Answer, Appliance, Daemon, Frozen, SOON, STORE, documented, key, until},
     evidence::{Evidence, Held, Intent, assert_sound},
     load::{Load, csr, leaf, leaf_stored_as},
     raw,
@@ -65,35 +65,6 @@ impl Lock {
 
     fn release(self) {
         self.0.execute_batch("ROLLBACK").unwrap();
-    }
-}
-
-/// The signers of a daemon, stopped where they stand.
-struct Frozen(Vec<u32>);
-
-impl Frozen {
-    fn signers_of(daemon: &Daemon) -> Self {
-        let signers = daemon.signers();
-        assert!(!signers.is_empty());
-        for pid in &signers {
-            signal(*pid, "STOP");
-        }
-        Self(signers)
-    }
-
-    fn thaw(mut self) {
-        for pid in self.0.drain(..) {
-            signal(pid, "CONT");
-        }
-    }
-}
-
-impl Drop for Frozen {
-    /// Stopped processes do not notice that their front is gone.
-    fn drop(&mut self) {
-        for pid in &self.0 {
-            signal(*pid, "KILL");
-        }
     }
 }
 

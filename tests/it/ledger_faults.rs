@@ -11,7 +11,7 @@ use std::{
 use rusqlite::Connection;
 
 use crate::{
-    appliance::{Appliance, SOON, STORE, signal, until},
+    appliance::{Appliance, Frozen, SOON, STORE, until},
     evidence::{Evidence, assert_sound, assert_sound_in},
     load::{Load, assert_clean, assert_clean_refusal, csr, leaf, leaf_stored_as},
     raw,
@@ -186,18 +186,13 @@ fn what_a_client_hung_up_on_is_issued_and_recorded_all_the_same() {
         ("certificate", leaf_stored_as("nobody-waits", "leaf-secp256r1")),
         ("csrs", csr("ds-from-csr")),
     ] {
-        let signers = daemon.signers();
-        for pid in &signers {
-            signal(*pid, "STOP");
-        }
+        let frozen = Frozen::signers_of(&daemon);
         let mut client = raw::Connection::open(&appliance, &daemon);
         client.send(route, &body);
         let open = || appliance.count("select count(*) from intents where state = 'open'");
         until(SOON, || (open() == 1).then_some(())).expect("no intent");
         drop(client);
-        for pid in &signers {
-            signal(*pid, "CONT");
-        }
+        frozen.thaw();
         until(SOON, || (open() == 0).then_some(())).expect("the intent stays open");
     }
     let evidence = assert_sound(&appliance, &[], None);
@@ -230,10 +225,7 @@ fn a_signature_without_room_for_its_record_is_not_released() {
     appliance.configure_token("sign_deadline_ms = 60000\ncanary_seconds = 3600");
     let daemon = appliance.start();
     daemon.wait_until_ready();
-    let signers = daemon.signers();
-    for pid in &signers {
-        signal(*pid, "STOP");
-    }
+    let frozen = Frozen::signers_of(&daemon);
     let body = leaf_stored_as("no-room", "leaf-secp256r1");
     let call = {
         let (client, body) = (daemon.client.clone(), body.clone());
@@ -242,9 +234,7 @@ fn a_signature_without_room_for_its_record_is_not_released() {
     let open = || Evidence::read(&disk.ledger()).in_state("open").count();
     until(SOON, || (open() == 1).then_some(())).expect("no intent");
     disk.fill();
-    for pid in &signers {
-        signal(*pid, "CONT");
-    }
+    frozen.thaw();
     let refused = call.join().unwrap();
     assert_clean_refusal(&refused);
     assert_eq!(refused.json["message"], "storing failed; no certificate was issued");

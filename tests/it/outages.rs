@@ -1,6 +1,7 @@
 //! HSM outages under load: what clients see, what the ledger holds, and how soon service is back.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::symlink,
     path::PathBuf,
@@ -9,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    appliance::{Appliance, Daemon, SOON, signal, until},
+    appliance::{Appliance, Daemon, Frozen, SOON, signal, until},
     evidence::{Evidence, Held, assert_sound},
     load::{Load, Told, assert_clean, assert_clean_refusal, leaf},
     spy::Spy,
@@ -125,13 +126,10 @@ fn all_signers_killed_is_a_pause_and_no_more() {
 fn frozen_signers_are_replaced() {
     let appliance = appliance();
     let (daemon, load) = under_load(&appliance);
-    let frozen = daemon.signers();
+    let frozen = Frozen::signers_of(&daemon);
     let stopped = Instant::now();
-    for pid in &frozen {
-        signal(*pid, "STOP");
-    }
     let took = load.recovery(stopped, BACK_WITHIN);
-    wait_for_signers(&daemon, &frozen);
+    wait_for_signers(&daemon, frozen.pids());
     let told = assert_clean_end(&appliance, daemon, load);
     println!("SIGSTOP of all signers: served after {took:?}");
     assert_eq!(refusals(&told), 0);
@@ -143,21 +141,14 @@ fn a_short_hang_of_the_hsm_is_waited_for() {
     // A signer is replaced when it is silent for half of this.
     appliance.configure_token("sign_deadline_ms = 20000");
     let (daemon, load) = under_load(&appliance);
-    let signers = daemon.signers();
-    for pid in &signers {
-        signal(*pid, "STOP");
-    }
+    let frozen = Frozen::signers_of(&daemon);
     // The length of the hang.
     thread::sleep(Duration::from_millis(1_000));
-    for pid in &signers {
-        signal(*pid, "CONT");
-    }
+    let pids: BTreeSet<_> = frozen.pids().iter().copied().collect();
+    frozen.thaw();
     load.wait_for(200, 10, BACK_WITHIN);
-    let mut now = daemon.signers();
-    now.sort_unstable();
-    let mut before = signers;
-    before.sort_unstable();
-    assert_eq!(now, before, "nobody was replaced");
+    let now: BTreeSet<_> = daemon.signers().into_iter().collect();
+    assert_eq!(now, pids, "nobody was replaced");
     let told = assert_clean_end(&appliance, daemon, load);
     assert_eq!(refusals(&told), 0);
 }
@@ -203,19 +194,15 @@ fn readiness_is_never_older_than_the_canary_allows() {
     let appliance = appliance();
     appliance.configure_token("sign_deadline_ms = 60000");
     let daemon = appliance.start();
-    let signers = wait_for_signers(&daemon, &[]);
+    wait_for_signers(&daemon, &[]);
     daemon.wait_until_ready();
-    for pid in &signers {
-        signal(*pid, "STOP");
-    }
+    let frozen = Frozen::signers_of(&daemon);
     // The signers may be silent for 30 s before they are replaced; readiness does not wait for that.
     let stopped = Instant::now();
     let truth = until(BACK_WITHIN, || (daemon.readiness().0 == 503).then_some(stopped.elapsed()));
     println!("HSM silent: not ready after {truth:?}");
     assert!(truth.is_some(), "ready, on a canary signature of {:?} ago", stopped.elapsed());
-    for pid in &signers {
-        signal(*pid, "CONT");
-    }
+    frozen.thaw();
     daemon.wait_until_ready();
     daemon.stop();
 }
@@ -297,16 +284,11 @@ fn more_than_the_queue_holds_is_refused_at_once() {
         .configure_token("processes = 1\nsessions = 1\nqueue_max = 4\nsign_deadline_ms = 60000");
     let daemon = appliance.start();
     daemon.wait_until_ready();
-    let signers = daemon.signers();
-    for pid in &signers {
-        signal(*pid, "STOP");
-    }
+    let frozen = Frozen::signers_of(&daemon);
     let load = Load::of_leaves(&appliance, &daemon, 24);
     load.wait_for(503, 100, SOON);
     assert_eq!(load.count(200), 0);
-    for pid in &signers {
-        signal(*pid, "CONT");
-    }
+    frozen.thaw();
     load.wait_for(200, 24, SOON);
     let told = load.stop();
     let held = assert_clean(&told, Duration::from_secs(60));
@@ -317,7 +299,6 @@ fn more_than_the_queue_holds_is_refused_at_once() {
         assert_eq!(answer.json["message"], "busy; try again in 1 s");
         assert!(told.took < ANSWER_WITHIN, "busy after {:?}", told.took);
     }
-    // Two are with the signer, four wait: only these have waited for the thaw.
     assert_ledger_knows(&appliance, &held);
     daemon.stop();
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    appliance::{Appliance, Daemon, SOON, signal, until},
+    appliance::{Appliance, Daemon, Frozen, SOON, until},
     evidence::{Evidence, Held, assert_signed_by_itself, assert_sound},
     load::{Load, Told, assert_clean_refusal},
 };
@@ -65,10 +65,7 @@ fn sigterm_while_the_hsm_is_frozen_ends_with_the_deadlines() {
     let load = Load::of_leaves(&appliance, &daemon, CLIENTS);
     load.wait_for(200, 10, SOON);
     let open = || appliance.count("select count(*) from intents where state = 'open'");
-    let frozen = daemon.signers();
-    for pid in &frozen {
-        signal(*pid, "STOP");
-    }
+    let _frozen = Frozen::signers_of(&daemon);
     let waiting = || (open() >= 4).then_some(());
     until(SOON, waiting).expect("nobody waits for a signature");
     let (took, evidence) = stop_under_load(&appliance, daemon, load);
