@@ -241,7 +241,8 @@ async fn record_refusal(
 ) {
     let is_refusal =
         problem.status().is_client_error() || problem.status() == StatusCode::INTERNAL_SERVER_ERROR;
-    if request.method() != Method::POST || !is_refusal {
+    let would_change = matches!(*request.method(), Method::POST | Method::PUT | Method::DELETE);
+    if !would_change || !is_refusal {
         return;
     }
     let refusal = journal::Refusal {
