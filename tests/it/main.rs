@@ -9,4 +9,5 @@ mod contract;
 mod layers;
 mod refusals;
 mod resources;
+mod stores;
 mod support;
