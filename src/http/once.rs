@@ -40,7 +40,7 @@ where
                 Admission::Replay(answer) => return Ok(answer),
             },
         };
-        call.keyed = keyed;
+        call.keyed = keyed.filter(|_| services.idempotency.keeps());
         work(services, call).await
     })
     .await?;
@@ -57,11 +57,13 @@ where
 }
 
 fn keyed(request: &Request, fingerprint: [u8; 32]) -> Result<Option<Keyed>, Problem> {
-    let Some(value) = request.http.headers().get("idempotency-key") else { return Ok(None) };
+    let mut given = request.http.headers().get_all("idempotency-key");
+    let Some(value) = given.next() else { return Ok(None) };
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
-    let key = value
-        .to_str()
-        .ok()
+    // Two keys are none.
+    let only = given.next().is_none().then_some(value);
+    let key = only
+        .and_then(|value| value.to_str().ok())
         .filter(|key| (1..=KEY_CHARACTERS_MAX).contains(&key.len()) && key.bytes().all(allowed));
     match key {
         Some(key) => Ok(Some(Keyed {

@@ -56,12 +56,18 @@ pub struct Running {
 }
 
 impl Idempotency {
-    /// Keeps answers for so many hours.
+    /// Keeps answers for so many hours; 0: not at all, and a key only keeps two requests apart
+    /// that run at the same time.
     pub fn new(retention_hours: u32) -> Self {
         Self {
             running: Mutex::new(HashSet::new()),
             retention_seconds: i64::from(retention_hours) * 3_600,
         }
+    }
+
+    /// Whether answers are kept.
+    pub fn keeps(&self) -> bool {
+        self.retention_seconds > 0
     }
 
     /// Answers from before this moment are forgotten.
@@ -106,6 +112,9 @@ pub async fn admit(services: &Services, keyed: &Keyed, now: Timestamp) -> Result
         });
     }
     let running = Running { idempotency: Arc::clone(idempotency), request: keyed.request.clone() };
+    if !idempotency.keeps() {
+        return Ok(Admission::Run(running));
+    }
     let kept = services
         .ledger
         .kept_answer(keyed.request.clone(), idempotency.since(now))

@@ -33,6 +33,7 @@ mod resources;
 mod secrets;
 mod spy;
 mod stopping;
+mod stores;
 mod support;
 mod tls;
 mod vical;

@@ -99,6 +99,7 @@ pub mod cursor {
     /// The index of a cursor; `None` when it is none of ours.
     pub fn decode(cursor: &str) -> Option<u64> {
         let octets = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-        Some(u64::from_be_bytes(octets.try_into().ok()?))
+        let index = u64::from_be_bytes(octets.try_into().ok()?);
+        i64::try_from(index).is_ok().then_some(index)
     }
 }

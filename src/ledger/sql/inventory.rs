@@ -43,69 +43,114 @@ pub(in crate::ledger) fn one(
 }
 
 /// The statement of a filter: one condition for each member that is given, and nothing else.
+///
+/// Nobody counts the rows for the planner, so it is told which index to take: a `+` before a column
+/// keeps it from using one. Whatever it is, it hands out the newest first, and the statement ends
+/// with the last row of the page. What no index leads to is told from the one of the service alone,
+/// without looking at the rows.
 pub(in crate::ledger) fn query(
     service: &ResourcePath,
     filter: &CertificateFilter,
     limit: usize,
 ) -> (String, Vec<Value>) {
-    let mut conditions = vec!["service = ?".to_owned()];
-    let mut values = vec![Value::from(service.as_str().to_owned())];
-    let mut and = |condition: &str, given: Vec<Value>| {
-        conditions.push(condition.to_owned());
-        values.extend(given);
+    let limit = Value::from(i64::try_from(limit).unwrap_or(i64::MAX));
+    let Some(path) = &filter.key_path else {
+        return page(service, filter, None, limit);
     };
+    // Either column has an index, and one page of each is enough.
+    let path = Value::from(path.as_str().to_owned());
+    let of = |column| page(service, filter, Some((column, path.clone())), limit.clone());
+    let ((issuers, mut values), (subjects, more)) = (of("issuer_key_path"), of("subject_key_path"));
+    values.extend(more);
+    values.push(limit);
+    let sql = format!(
+        "SELECT * FROM ({issuers}) UNION SELECT * FROM ({subjects})
+         ORDER BY audit_index DESC LIMIT ?"
+    );
+    (sql, values)
+}
+
+/// One page, of the certificates with a key path in one column if that is given.
+fn page(
+    service: &ResourcePath,
+    filter: &CertificateFilter,
+    key_path: Option<(&str, Value)>,
+    limit: Value,
+) -> (String, Vec<Value>) {
+    let mut wanted = Conditions::default();
     let text = |text: &str| Value::from(text.to_owned());
     let seconds = |time: Timestamp| Value::from(time.unix());
-    if let Some(profile) = filter.profile {
-        and("profile = ?", vec![text(profile.name())]);
+    // The first that is given, the one with the fewest rows, finds them.
+    wanted.equal("stored_id", filter.stored_id.as_ref().map(|id| text(id.as_str())));
+    wanted.equal("subject_cn", filter.subject_cn.as_deref().map(text));
+    if let Some((column, path)) = key_path {
+        wanted.equal(column, Some(path));
     }
+    wanted.equal("issuer_key_id", filter.issuer_key_id.clone().map(Value::from));
+    wanted.and(&format!("{}service = ?", wanted.plus()), [text(service.as_str())]);
+    // The indexes of these two begin with the service.
+    wanted.equal("client", filter.client.as_deref().map(text));
+    wanted.equal("profile", filter.profile.map(|profile| text(profile.name())));
     match filter.status {
         None => {}
         Some((CertificateStatus::Valid, now)) => {
-            and("not_before <= ? AND not_after >= ?", vec![seconds(now), seconds(now)]);
+            wanted.and("+not_before <= ? AND +not_after >= ?", [seconds(now), seconds(now)]);
         }
-        Some((CertificateStatus::NotYetValid, now)) => and("not_before > ?", vec![seconds(now)]),
-        Some((CertificateStatus::Expired, now)) => and("not_after < ?", vec![seconds(now)]),
+        Some((CertificateStatus::NotYetValid, now)) => {
+            wanted.and("+not_before > ?", [seconds(now)]);
+        }
+        Some((CertificateStatus::Expired, now)) => wanted.and("+not_after < ?", [seconds(now)]),
         // Nothing is revoked yet.
-        Some((CertificateStatus::Revoked, _)) => and("0", Vec::new()),
-    }
-    if let Some(key_id) = &filter.issuer_key_id {
-        and("issuer_key_id = ?", vec![Value::from(key_id.clone())]);
-    }
-    if let Some(name) = &filter.subject_cn {
-        and("subject_cn = ?", vec![text(name)]);
-    }
-    if let Some(path) = &filter.key_path {
-        and(
-            "(issuer_key_path = ? OR subject_key_path = ?)",
-            vec![text(path.as_str()), text(path.as_str())],
-        );
-    }
-    if let Some(id) = &filter.stored_id {
-        and("stored_id = ?", vec![text(id.as_str())]);
-    }
-    if let Some(client) = &filter.client {
-        and("client = ?", vec![text(client)]);
+        Some((CertificateStatus::Revoked, _)) => wanted.and("0", []),
     }
     for (condition, time) in [
-        ("issued_at >= ?", filter.issued_from),
-        ("issued_at <= ?", filter.issued_to),
-        ("not_after >= ?", filter.not_after_from),
-        ("not_after <= ?", filter.not_after_to),
+        ("+issued_at >= ?", filter.issued_from),
+        ("+issued_at <= ?", filter.issued_to),
+        ("+not_after >= ?", filter.not_after_from),
+        ("+not_after <= ?", filter.not_after_to),
     ] {
         if let Some(time) = time {
-            and(condition, vec![seconds(time)]);
+            wanted.and(condition, [seconds(time)]);
         }
     }
     if let Some(before) = filter.before_index {
-        and("audit_index < ?", vec![Value::from(before.cast_signed())]);
+        wanted.and("audit_index < ?", [Value::from(before.cast_signed())]);
     }
-    values.push(Value::from(i64::try_from(limit).unwrap_or(i64::MAX)));
+    let Conditions { conditions, mut values, .. } = wanted;
+    values.push(limit);
     let conditions = conditions.join(" AND ");
     let sql = format!(
         "SELECT {COLUMNS} FROM certificates WHERE {conditions} ORDER BY audit_index DESC LIMIT ?"
     );
     (sql, values)
+}
+
+/// What a row must fulfil.
+#[derive(Default)]
+struct Conditions {
+    conditions: Vec<String>,
+    values: Vec<Value>,
+    /// Whether a column leads to the rows already.
+    is_led: bool,
+}
+
+impl Conditions {
+    fn and<const N: usize>(&mut self, condition: &str, values: [Value; N]) {
+        self.conditions.push(condition.to_owned());
+        self.values.extend(values);
+    }
+
+    /// A column that leads to the rows unless another does.
+    fn equal(&mut self, column: &str, value: Option<Value>) {
+        if let Some(value) = value {
+            self.and(&format!("{}{column} = ?", self.plus()), [value]);
+            self.is_led = true;
+        }
+    }
+
+    fn plus(&self) -> &'static str {
+        if self.is_led { "+" } else { "" }
+    }
 }
 
 fn certificate(row: &Row<'_>) -> rusqlite::Result<Certificate> {

@@ -85,11 +85,11 @@ CREATE TABLE certificates (
     stored_id TEXT,
     stored_ids TEXT NOT NULL
 );
--- With the times, so that a status is told from the index alone.
-CREATE INDEX certificates_service ON certificates (service, audit_index, not_before, not_after);
+-- With the times, so that what is asked of them is told from the index alone.
+CREATE INDEX certificates_service ON certificates
+    (service, audit_index, not_before, not_after, issued_at);
 CREATE INDEX certificates_profile ON certificates (service, profile, audit_index);
-CREATE INDEX certificates_issued_at ON certificates (service, issued_at);
-CREATE INDEX certificates_not_after ON certificates (service, not_after);
+CREATE INDEX certificates_client ON certificates (service, client, audit_index);
 CREATE INDEX certificates_issuer ON certificates (issuer_key_id, audit_index);
 CREATE INDEX certificates_issuer_key_path ON certificates (issuer_key_path, audit_index);
 CREATE INDEX certificates_subject_key_path ON certificates (subject_key_path, audit_index)
