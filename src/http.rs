@@ -6,12 +6,15 @@ mod dispatch;
 pub mod json;
 mod login;
 mod once;
+mod openapi;
 mod operations;
+mod plain;
 mod problem;
 mod query;
 mod rate;
 mod route;
 mod server;
+mod swagger;
 mod tls;
 pub mod wire;
 
