@@ -6,13 +6,16 @@ mod dispatch;
 pub mod json;
 mod login;
 mod once;
+mod openapi;
 mod operations;
+mod plain;
 mod problem;
 mod public;
 mod query;
 mod rate;
 mod route;
 mod server;
+mod swagger;
 mod tls;
 pub mod wire;
 

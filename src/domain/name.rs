@@ -11,9 +11,14 @@ impl Country {
     /// [`NameError::Country`] for everything but the 249 assigned codes.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         match <[u8; 2]>::try_from(text.as_bytes()) {
-            Ok(code) if ASSIGNED.split(' ').any(|assigned| assigned == text) => Ok(Self(code)),
+            Ok(code) if Self::codes().any(|assigned| assigned == text) => Ok(Self(code)),
             _ => Err(NameError::Country(text.chars().take(8).collect())),
         }
+    }
+
+    /// The assigned codes.
+    pub fn codes() -> impl Iterator<Item = &'static str> {
+        ASSIGNED.split(' ')
     }
 
     /// The two letters.
@@ -55,7 +60,8 @@ pub enum AttributeKind {
 }
 
 impl AttributeKind {
-    fn characters_max(self) -> usize {
+    /// The upper bound, in characters.
+    pub fn characters_max(self) -> usize {
         match self {
             Self::CommonName | Self::Organization | Self::OrganizationalUnit => 64,
             Self::StateOrProvince | Self::Locality => 128,

@@ -1,6 +1,6 @@
 //! The route table: one file for each service API.
 
-mod inventory;
+pub(super) mod inventory;
 mod issuance;
 mod keys;
 mod resources;

@@ -14,7 +14,8 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
-    Limits, login, operations,
+    Limits, operations,
+    plain::{self, PlainRequest},
     problem::Problem,
     public::PublicRoute,
     rate::Rates,
@@ -126,18 +127,18 @@ async fn answer(
     // The target's syntax: 400.
     let segments: Vec<&str> = request.uri().path().split('/').skip(1).collect();
     let (target, api, tail) = match segments.as_slice() {
-        ["healthz"] if request.method() == Method::GET => {
-            return Ok(operations::health(&context.services, context.compat_login));
-        }
-        ["readyz"] if request.method() == Method::GET => {
-            return Ok(readiness(context).await);
-        }
-        ["auth", "account", "emailpass"] if context.compat_login => {
-            return login::answer(context, &client, request, payload).await;
-        }
-        ["healthz" | "readyz"] => return Err(Problem::method_not_allowed("GET".to_owned())),
         ["v1", target, api, tail @ ..] => (*target, *api, tail),
-        _ => return Err(Problem::not_found("not found")),
+        path => {
+            let handler = plain::find(context, path, request.method())?;
+            return handler(PlainRequest {
+                context: Arc::clone(context),
+                client,
+                last: path.last().map_or_else(String::new, |segment| (*segment).to_owned()),
+                http: request.clone(),
+                payload,
+            })
+            .await;
+        }
     };
     let target = parse_target(target)?;
     refusal.target = Some(target.clone());

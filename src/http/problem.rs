@@ -84,7 +84,7 @@ impl Problem {
             target,
             target_entry_type: kind.map(DuplicateKind::name),
             exception: true,
-            id: exception(self.status),
+            id: exception(code),
             // The duplicate's shape alone has a number here.
             status: match kind {
                 Some(_) => Status::Number(code),
@@ -155,20 +155,27 @@ impl From<Error> for Problem {
     }
 }
 
-fn exception(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        400 => "BadRequestException",
-        401 => "UnauthorizedException",
-        403 => "ForbiddenException",
-        404 => "NotFoundException",
-        405 => "MethodNotAllowedException",
-        409 => "ConflictException",
-        413 => "PayloadTooLargeException",
-        415 => "UnsupportedMediaTypeException",
-        429 => "TooManyRequestsException",
-        503 => "ServiceUnavailableException",
-        _ => "InternalServerErrorException",
-    }
+/// `id` of each status that a refusal has.
+pub(super) const EXCEPTIONS: [(u16, &str); 11] = [
+    (400, "BadRequestException"),
+    (401, "UnauthorizedException"),
+    (403, "ForbiddenException"),
+    (404, "NotFoundException"),
+    (405, "MethodNotAllowedException"),
+    (409, "ConflictException"),
+    (413, "PayloadTooLargeException"),
+    (415, "UnsupportedMediaTypeException"),
+    (429, "TooManyRequestsException"),
+    (500, "InternalServerErrorException"),
+    (503, "ServiceUnavailableException"),
+];
+
+/// `id` of a status.
+pub(super) fn exception(status: u16) -> &'static str {
+    EXCEPTIONS
+        .into_iter()
+        .find_map(|(code, id)| (code == status).then_some(id))
+        .unwrap_or("InternalServerErrorException")
 }
 
 #[derive(Serialize)]

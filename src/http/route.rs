@@ -45,7 +45,8 @@ pub(super) enum Api {
 }
 
 impl Api {
-    fn segment(self) -> &'static str {
+    /// The segment itself.
+    pub(super) fn segment(self) -> &'static str {
         match self {
             Self::Of(kind) => kind.api(),
             Self::Resource => "resource-api",
@@ -225,7 +226,8 @@ pub(super) fn resolve_target(
     Ok((path.clone(), place))
 }
 
-fn matches(pattern: &[&str], tail: &[&str]) -> bool {
+/// Whether a path has the form of a pattern.
+pub(super) fn matches(pattern: &[&str], tail: &[&str]) -> bool {
     pattern.len() == tail.len()
         && pattern.iter().zip(tail).all(|(wanted, given)| *wanted == PARAMETER || wanted == given)
 }

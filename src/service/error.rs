@@ -107,6 +107,9 @@ pub enum DuplicateKind {
 }
 
 impl DuplicateKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Tenant, Self::Service, Self::StoredCertificate];
+
     /// The name on the wire.
     pub fn name(self) -> &'static str {
         match self {

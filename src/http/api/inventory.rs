@@ -40,8 +40,13 @@ pub(super) static ROUTES: &[Route] = &[
     },
 ];
 
-const LIMIT_DEFAULT: usize = 50;
-const LIMIT_MAX: usize = 500;
+/// Items of a page, unless the caller says how many.
+pub(in crate::http) const LIMIT_DEFAULT: usize = 50;
+/// Most items of a page.
+pub(in crate::http) const LIMIT_MAX: usize = 500;
+/// Profiles that certificates are issued under.
+pub(in crate::http) const PROFILES: [KeyPurpose; 4] =
+    [KeyPurpose::Iaca, KeyPurpose::IacaLink, KeyPurpose::DocumentSigner, KeyPurpose::Generic];
 
 async fn list(request: Request) -> Result<HttpResponse, Problem> {
     let now = Timestamp::now();
@@ -52,8 +57,6 @@ async fn list(request: Request) -> Result<HttpResponse, Problem> {
 }
 
 fn read_query(query: &mut Query, now: Timestamp) -> Result<(CertificateFilter, usize), Problem> {
-    const PROFILES: [KeyPurpose; 4] =
-        [KeyPurpose::Iaca, KeyPurpose::IacaLink, KeyPurpose::DocumentSigner, KeyPurpose::Generic];
     let time = |text: &str| Timestamp::parse(text).map_err(|error| error.to_string());
     let filter = CertificateFilter {
         profile: query.take("profile", |text| {

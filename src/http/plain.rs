@@ -1,0 +1,110 @@
+//! Routes without a target: any client may call them.
+
+use std::sync::Arc;
+
+use actix_web::{HttpRequest, http::Method, web::Payload};
+
+use super::{
+    dispatch::{self, Context},
+    login, openapi, operations,
+    problem::Problem,
+    route::{Answer, PARAMETER, matches},
+    swagger,
+};
+use crate::access::Client;
+
+/// One method on one path.
+pub(super) struct PlainRoute {
+    pub(super) method: Method,
+    pub(super) path: &'static [&'static str],
+    /// Whether the configuration offers it.
+    is_offered: fn(&Context) -> bool,
+    handler: PlainHandler,
+}
+
+/// Answers a request whose caller and route are settled.
+pub(super) type PlainHandler = fn(PlainRequest) -> Answer;
+
+/// A request whose caller and route are settled.
+pub(super) struct PlainRequest {
+    pub(super) context: Arc<Context>,
+    pub(super) client: Arc<Client>,
+    /// The last segment of the path, as it was sent.
+    pub(super) last: String,
+    pub(super) http: HttpRequest,
+    pub(super) payload: Payload,
+}
+
+/// All routes outside `/v1`.
+pub(super) static ROUTES: &[PlainRoute] = &[
+    PlainRoute {
+        method: Method::GET,
+        path: &["healthz"],
+        is_offered: always,
+        handler: |request| {
+            Box::pin(async move {
+                let context = &request.context;
+                Ok(operations::health(&context.services, context.compat_login))
+            })
+        },
+    },
+    PlainRoute {
+        method: Method::GET,
+        path: &["readyz"],
+        is_offered: always,
+        handler: |request| Box::pin(async move { Ok(dispatch::readiness(&request.context).await) }),
+    },
+    PlainRoute {
+        method: Method::POST,
+        path: &["auth", "account", "emailpass"],
+        is_offered: |context| context.compat_login,
+        handler: |request| Box::pin(login::answer(request)),
+    },
+    PlainRoute {
+        method: Method::GET,
+        path: &["openapi.json"],
+        is_offered: always,
+        handler: |request| Box::pin(openapi::answer(request)),
+    },
+    PlainRoute {
+        method: Method::GET,
+        path: &["swagger"],
+        is_offered: always,
+        handler: |request| Box::pin(swagger::page(request)),
+    },
+    PlainRoute {
+        method: Method::GET,
+        path: &["swagger", PARAMETER],
+        is_offered: always,
+        handler: |request| Box::pin(swagger::asset(request)),
+    },
+];
+
+fn always(_context: &Context) -> bool {
+    true
+}
+
+/// The handler of a path and method.
+///
+/// # Errors
+/// 404 when there is no such path, 405 when it has other methods.
+pub(super) fn find(
+    context: &Context,
+    path: &[&str],
+    method: &Method,
+) -> Result<PlainHandler, Problem> {
+    let routes: Vec<_> = ROUTES
+        .iter()
+        .filter(|route| matches(route.path, path) && (route.is_offered)(context))
+        .collect();
+    if routes.is_empty() {
+        return Err(Problem::not_found("not found"));
+    }
+    match routes.iter().find(|route| route.method == *method) {
+        Some(route) => Ok(route.handler),
+        None => {
+            let methods: Vec<_> = routes.iter().map(|route| route.method.as_str()).collect();
+            Err(Problem::method_not_allowed(methods.join(", ")))
+        }
+    }
+}
