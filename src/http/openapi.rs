@@ -189,7 +189,13 @@ fn served() -> impl Iterator<Item = Served> {
         tail: route.tail,
         permission: route.permission.name(),
     });
-    targeted.chain(plain)
+    let public = api::public_routes().map(|route| Served {
+        method: "GET",
+        api: Some(Api::Of(route.kind)),
+        tail: route.tail,
+        permission: "none",
+    });
+    targeted.chain(public).chain(plain)
 }
 
 impl Served {
