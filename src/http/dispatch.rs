@@ -57,7 +57,8 @@ pub(super) async fn dispatch(
     let request_id = request_id(&request);
     let span = tracing::info_span!("request", id = %request_id);
     let mut answer = async {
-        let mut refusal = Refused { client: String::new(), target: None };
+        let would_change = request.method() == Method::POST;
+        let mut refusal = Refused { would_change, client: String::new(), target: None };
         let answer = match answer(context, &request, payload, &request_id, &mut refusal).await {
             Ok(answer) => answer,
             Err(problem) => {
@@ -104,6 +105,8 @@ pub(super) fn request_id(request: &HttpRequest) -> String {
 
 /// What is known of a request by the time that it is refused.
 struct Refused {
+    /// Whether it would have changed something: any POST, and what the path has beside GET.
+    would_change: bool,
     client: String,
     target: Option<ResourcePath>,
 }
@@ -143,6 +146,7 @@ async fn answer(
     let target = parse_target(target)?;
     refusal.target = Some(target.clone());
     let routes = Routes::of(api, tail).ok_or_else(|| Problem::not_found("not found"))?;
+    refusal.would_change |= !request.method().is_safe() && routes.have(request.method());
 
     // The grant, before anything is said about what exists: 403.
     check_grant(&client, &target, &routes.permissions(request.method()))?;
@@ -249,7 +253,7 @@ async fn record_refusal(
 ) {
     let is_refusal =
         problem.status().is_client_error() || problem.status() == StatusCode::INTERNAL_SERVER_ERROR;
-    if request.method().is_safe() || !is_refusal {
+    if !refused.would_change || !is_refusal {
         return;
     }
     let refusal = journal::Refusal {

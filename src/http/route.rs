@@ -134,6 +134,11 @@ impl Routes {
         (!routes.is_empty()).then_some(Self(routes))
     }
 
+    /// Whether the path has the method.
+    pub(super) fn have(&self, method: &Method) -> bool {
+        self.0.iter().any(|route| route.method == *method)
+    }
+
     /// The permissions that open the path for the method; for one that it does not have, all.
     pub(super) fn permissions(&self, method: &Method) -> Vec<Permission> {
         let mut permissions: Vec<_> = self

@@ -151,7 +151,8 @@ async fn a_signer_that_is_busy_making_a_key_is_not_taken_for_frozen() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_not_what_was_asked_for_is_destroyed_and_refused() {
     let shim = Shimmed::new("lies");
-    let (token, _) = shim.start().await;
+    // No canary meets what is told to the module.
+    let token = started(TokenConfig { canary_seconds: 3_600, ..shim.config() }).await;
     for (attribute, name) in [
         (0x103, "CKA_SENSITIVE"),
         (0x162, "CKA_EXTRACTABLE"),
@@ -171,7 +172,11 @@ async fn a_key_that_is_not_what_was_asked_for_is_destroyed_and_refused() {
     let refused = token.generate("liar", &ID, KeyType::P256).await;
     std::fs::remove_file(shim.control.join("lie")).unwrap();
     assert_eq!(refused, Err(ChangeError::Unsupported("a label of 4 octets".to_owned())));
-    // A key that signs wrongly.
+    // A key that signs wrongly; the listings made under the lies must be over.
+    eventually("the canary has signed", PATIENCE, async || {
+        token.list().await.is_ok() && matches!(token.state(), TokenState::Ready { .. })
+    })
+    .await;
     shim.tell("flip", 0);
     let refused = token.generate("liar", &ID, KeyType::P256).await;
     assert!(matches!(refused, Err(ChangeError::Rejected(_))), "{refused:?}");
