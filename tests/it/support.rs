@@ -1,12 +1,6 @@
 //! What the tests of the wider API share: words for refusals, and a client that speaks octets.
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-    path::Path,
-    process::Command,
-    sync::Arc,
-};
+use std::{io::Write, net::TcpStream, path::Path, process::Command, sync::Arc};
 
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
