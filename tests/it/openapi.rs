@@ -394,6 +394,9 @@ fn another_method_than_those_of_the_document_is_405_and_allow_names_them() {
             // An entry has all methods that a store has, and more.
             Some("x509-store-api") if !path.ends_with("/ids") => "test.tenant1.x509-store-1.a",
             Some("x509-store-api") => STORE,
+            Some("vical-service-api") if path.contains("/versions") && !path.ends_with("/ids") => {
+                "test.tenant1.vical.versions.a"
+            }
             Some("vical-service-api") => "test.tenant1.vical",
             Some("kms-service-api") => "test.tenant1.kms1.a",
             _ => "test.tenant1",
