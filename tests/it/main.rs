@@ -26,6 +26,7 @@ mod keys;
 mod layers;
 mod ledger_faults;
 mod lies;
+mod limits;
 mod load;
 mod openapi;
 mod outages;
