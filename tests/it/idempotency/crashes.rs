@@ -54,7 +54,6 @@ fn killed_before_the_signature_the_key_issues_anew() {
     let spent: String = appliance.ledger().query_row(serial, [], |row| row.get(0)).unwrap();
 
     let daemon = appliance.start();
-    daemon.wait_until_ready();
     let answer = fresh(daemon.client.issue_once("certificate", "k", &plain("Leaf")));
     let new = answer.header("chancery-serial").unwrap();
     assert_ne!(new, spent.to_lowercase());

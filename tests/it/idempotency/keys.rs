@@ -147,7 +147,7 @@ fn a_key_is_one_clients_on_one_path() {
 fn after_an_error_the_key_may_be_used_again_also_with_another_body() {
     let appliance = Appliance::new();
     appliance
-        .configure(|text| text.replace("processes = 2", "processes = 1\nsign_deadline_ms = 500"));
+        .configure(|text| text.replace("processes = 2", "processes = 1\nsign_deadline_ms = 2000"));
     let daemon = appliance.start();
     let client = &daemon.client;
     let mut stored = leaf("leaf-secp256r1", "Leaf");

@@ -43,7 +43,8 @@ fn each_filter_and_each_pair_finds_what_it_should() {
     let ledger = appliance.ledger();
     let spread = "update certificates set issued_at = issued_at - 1000000 + audit_index * 100";
     ledger.execute(spread, []).unwrap();
-    let expire = "update certificates set not_after = not_before + 1
+    let expire =
+        "update certificates set not_before = not_before - 100, not_after = not_before - 50
                       where profile = 'generic' and client = 'second'";
     assert_eq!(ledger.execute(expire, []).unwrap(), 2);
     drop(ledger);
