@@ -6,9 +6,6 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=softhsm/provision.sh
 source "$ROOT/softhsm/provision.sh"
-# Where tests/it/judges.rs looks.
-JUDGES=$ROOT/target/judges
-REQUIREMENTS=$ROOT/tests/judges/requirements.txt
 
 main() {
     cd "$ROOT"
@@ -16,17 +13,21 @@ main() {
         procps "type -P kill" \
         python3 "type -P python3" \
         python3-venv "python3 -c 'import ensurepip, venv'"
-    summon_judges
+    # Where tests/it/judges.rs and tests/it/openapi.rs look.
+    summon_judges requirements.txt "$ROOT/target/judges"
+    summon_judges requirements-openapi.txt "$ROOT/target/judges-openapi"
     run_tests "$@"
 }
 
-# A virtual environment with the pinned judges, made anew when the pins change.
+# summon_judges PINS DIRECTORY: a virtual environment with the pinned judges, made anew when the pins
+# change.
 summon_judges() {
-    cmp -s "$REQUIREMENTS" "$JUDGES/requirements.txt" && return
-    echo "installing the judges: $(sed -n 's/^\([a-z].*==[^ ]*\).*/\1/p' "$REQUIREMENTS" | xargs)"
-    python3 -m venv --clear "$JUDGES"
-    "$JUDGES/bin/pip" install --quiet --require-hashes -r "$REQUIREMENTS"
-    cp "$REQUIREMENTS" "$JUDGES/requirements.txt"
+    local pins=$ROOT/tests/judges/$1 directory=$2
+    cmp -s "$pins" "$directory/requirements.txt" && return
+    echo "installing the judges of $1"
+    python3 -m venv --clear "$directory"
+    "$directory/bin/pip" install --quiet --require-hashes -r "$pins"
+    cp "$pins" "$directory/requirements.txt"
 }
 
 # Libraries, programs, tests and documentation examples. Benches are built by .ci/run: running them

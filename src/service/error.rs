@@ -108,7 +108,8 @@ pub enum DuplicateKind {
 
 impl DuplicateKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Tenant, Self::Service, Self::StoredCertificate];
+    pub const ALL: [Self; 5] =
+        [Self::Tenant, Self::Service, Self::Key, Self::StoredCertificate, Self::VicalVersion];
 
     /// The name on the wire.
     pub fn name(self) -> &'static str {

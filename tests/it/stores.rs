@@ -23,7 +23,7 @@ fn add(client: &Client, target: &str, body: &Value) -> Answer {
 
 fn replace(client: &Client, target: &str, body: &Value) -> Answer {
     let headers = [("content-type", "application/json")];
-    client.send("PUT", &path(target), &headers, &body.to_string()).unwrap()
+    client.send("PUT", &path(target), &headers, body.to_string()).unwrap()
 }
 
 fn delete(client: &Client, target: &str) -> Answer {

@@ -1,12 +1,6 @@
 //! What the tests of the wider API share: words for refusals, and a client that speaks octets.
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-    path::Path,
-    process::Command,
-    sync::Arc,
-};
+use std::{io::Write, net::TcpStream, path::Path, process::Command, sync::Arc};
 
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
@@ -124,7 +118,7 @@ impl Client {
     pub fn issue_once(&self, route: &str, idempotency_key: &str, body: &Value) -> Answer {
         let headers = [("content-type", "application/json"), ("idempotency-key", idempotency_key)];
         let path = format!("/v1/{SERVICE}/x509-service-api/{route}");
-        self.send("POST", &path, &headers, &body.to_string()).unwrap()
+        self.send("POST", &path, &headers, body.to_string()).unwrap()
     }
 }
 
@@ -162,33 +156,5 @@ impl Raw {
     pub fn write(&mut self, octets: impl AsRef<[u8]>) {
         self.0.write_all(octets.as_ref()).unwrap();
         self.0.flush().unwrap();
-    }
-
-    /// Sends octets to a peer that may not want them any more.
-    pub fn try_write(&mut self, octets: impl AsRef<[u8]>) -> std::io::Result<()> {
-        self.0.write_all(octets.as_ref())?;
-        self.0.flush()
-    }
-
-    /// Reads one answer: status, head, body.
-    pub fn answer(&mut self) -> (u16, String, Value) {
-        let mut read = Vec::new();
-        let end = loop {
-            if let Some(end) = read.windows(4).position(|octets| octets == b"\r\n\r\n") {
-                break end + 4;
-            }
-            let mut octet = [0];
-            self.0.read_exact(&mut octet).unwrap();
-            read.push(octet[0]);
-        };
-        let head = String::from_utf8(read[..end].to_vec()).unwrap().to_lowercase();
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "))
-            .map_or(0, |length| length.trim().parse().unwrap());
-        let mut body = vec![0; length];
-        self.0.read_exact(&mut body).unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, head, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 }

@@ -581,7 +581,7 @@ fn an_idempotency_key_publishes_once() {
     let send = || {
         let path = format!("/v1/{VICAL}/vical-service-api/publish");
         let headers = [("content-type", "application/json"), ("idempotency-key", "once")];
-        daemon.client.send("POST", &path, &headers, &by_acme().to_string()).unwrap().ok()
+        daemon.client.send("POST", &path, &headers, by_acme().to_string()).unwrap().ok()
     };
     let (first, second) = (send(), send());
     assert_eq!(first.body, second.body);

@@ -39,7 +39,7 @@ pub(super) struct Operation {
 impl Operation {
     /// Below `/v1/{target}`, which names what `target` says, for example `example`.
     pub(super) fn on(tag: &Tag, id: &str, summary: &str, target: &str, example: &str) -> Self {
-        Self::with_target(tag, id, summary, target, PATH.get().example(example))
+        Self::with_target(tag, id, summary, target, (PATH.schema)().example(example))
     }
 
     /// Below `/v1/{target}`, which names a child of a service.
@@ -50,7 +50,7 @@ impl Operation {
         target: &str,
         example: &str,
     ) -> Self {
-        Self::with_target(tag, id, summary, target, KEY_PATH.get().example(example))
+        Self::with_target(tag, id, summary, target, (KEY_PATH.schema)().example(example))
     }
 
     fn with_target(tag: &Tag, id: &str, summary: &str, target: &str, schema: Schema) -> Self {

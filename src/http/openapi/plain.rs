@@ -67,8 +67,9 @@ fn login() -> Operation {
 fn document() -> Operation {
     let schema = Schema::object()
         .required("openapi", "Version of the format.", Schema::constant("3.1.0"))
-        .required("info", "About the API.", Schema::object().example(json!({})))
-        .required("paths", "The operations.", Schema::object().example(json!({})));
+        .required("info", "About the API.", Schema::object().open().example(json!({})))
+        .required("paths", "The operations.", Schema::object().open().example(json!({})))
+        .open();
     Operation::plain(&DOCUMENT_TAG, "readDocument", "This document").addition().answers(
         200,
         "OpenAPI 3.1.",
@@ -168,6 +169,7 @@ static LOGIN: Named = Named {
         Schema::object()
             .required("email", "Not looked at.", Schema::string().example("a@acme.example"))
             .required("password", "Not looked at.", Schema::string().example("ignored"))
+            .open()
             .describe("Other members are ignored.")
     },
 };

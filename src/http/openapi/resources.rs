@@ -222,6 +222,7 @@ static NEW_TENANT: Named = Named {
                 "Display name; the last element of the target by default.",
                 Schema::not_blank().example("Department of Motor Vehicles"),
             )
+            .open()
             .describe("Other members are ignored.")
     },
 };
@@ -318,7 +319,7 @@ static NEW_VICAL: Named = Named {
 };
 
 fn new(kind: ServiceKind) -> Schema {
-    Schema::object().required("type", "The type.", Schema::constant(kind.name())).optional(
+    Schema::object().open().required("type", "The type.", Schema::constant(kind.name())).optional(
         "_id",
         "Must equal the target.",
         PATH.get().example(format!("acme.dmv.{}", kind.name())),

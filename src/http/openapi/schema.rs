@@ -129,6 +129,11 @@ impl Schema {
         self.with("additionalProperties", false)
     }
 
+    /// Ignores members that are not named.
+    pub(super) fn open(self) -> Self {
+        self.with("additionalProperties", true)
+    }
+
     /// One of several spellings of a member must be there, and only one.
     pub(super) fn exactly_one_of(self, names: &[&str]) -> Self {
         let choices: Vec<_> = names.iter().map(|name| json!({ "required": [name] })).collect();

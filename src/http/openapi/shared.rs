@@ -203,7 +203,7 @@ static JWK_KEY_DESCRIPTOR: Named = Named {
 pub(super) static JWK: Named = Named {
     name: "Jwk",
     schema: || {
-        jwk_public(Schema::object())
+        jwk_public(Schema::object().open())
             .optional("d", "Private exponent or scalar, base64url.", base64url())
             .optional("p", "RSA: first prime, base64url.", base64url())
             .optional("q", "RSA: second prime, base64url.", base64url())
@@ -400,8 +400,8 @@ pub(super) static EMAIL: Named = Named {
     schema: || {
         Schema::string()
             .format("email")
-            .pattern(r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]+$")
-            .length(3, crate::http::json::STRING_CHARACTERS_MAX)
+            .pattern(r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+$")
+            .length(3, 318)
             .describe("Plain ASCII e-mail address.")
             .example("pki@acme.example")
     },

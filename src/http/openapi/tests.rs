@@ -160,6 +160,6 @@ fn walk(value: &Value, place: &str, visit: &mut impl FnMut(&str, &Value)) {
                 walk(item, &format!("{place}/{index}"), visit);
             }
         }
-        _ => {}
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{STORE_2, add, base, delete, issued_elsewhere};
 use crate::{
-    appliance::{Answer, Appliance, Client, KMS, SERVICE, STORE, documented, generic_ca, key},
+    appliance::{Answer, Appliance, Client, KMS, SERVICE, STORE, documented, generic_ca},
     support::{iaca, leaf, refused},
 };
 
