@@ -1,6 +1,6 @@
 //! The front's snapshot of what lies on a token.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{CatalogueEntry, HsmError, TokenKey, fault::tame, protocol::ListedKey};
 use crate::domain::key::PublicKey;
@@ -60,13 +60,18 @@ impl Catalogue {
         self.by_label.contains_key(label) || self.entries.iter().any(|entry| entry.id == id)
     }
 
-    /// The key for canary signatures: the preferred one, else the cheapest that can sign.
-    pub(super) fn canary(&self, preferred: Option<&str>) -> Option<TokenKey> {
+    /// The key for canary signatures: the preferred one, else the cheapest that can sign, one of
+    /// the `suspects` last.
+    pub(super) fn canary(
+        &self,
+        preferred: Option<&str>,
+        suspects: &HashSet<[u8; 32]>,
+    ) -> Option<TokenKey> {
         preferred.and_then(|label| self.find(label).ok()).or_else(|| {
-            self.entries
-                .iter()
-                .filter_map(|entry| self.find(&entry.label).ok())
-                .min_by_key(|key| key.public_key.spki_der().len())
+            self.entries.iter().filter_map(|entry| self.find(&entry.label).ok()).min_by_key(|key| {
+                let suspected = suspects.contains(&key.public_key.spki_sha256());
+                (suspected, key.public_key.spki_der().len())
+            })
         })
     }
 
@@ -121,11 +126,17 @@ mod tests {
 
     #[test]
     fn the_canary_is_the_preferred_key_or_one_that_can_sign() {
+        let none = HashSet::new();
         let catalogue = Catalogue::new(vec![broken("x"), listed("a", 1), listed("b", 2)], None);
-        assert_eq!(catalogue.canary(Some("b")).unwrap().label, "b");
-        assert_eq!(catalogue.canary(Some("gone")).unwrap().label, "a");
-        assert_eq!(catalogue.canary(None).unwrap().label, "a");
-        assert!(Catalogue::new(vec![broken("x")], None).canary(None).is_none());
+        assert_eq!(catalogue.canary(Some("b"), &none).unwrap().label, "b");
+        assert_eq!(catalogue.canary(Some("gone"), &none).unwrap().label, "a");
+        assert_eq!(catalogue.canary(None, &none).unwrap().label, "a");
+        assert!(Catalogue::new(vec![broken("x")], None).canary(None, &none).is_none());
+        // A key that failed comes last, and is better than none.
+        let first = HashSet::from([catalogue.find("a").unwrap().public_key.spki_sha256()]);
+        assert_eq!(catalogue.canary(None, &first).unwrap().label, "b");
+        let both = catalogue.public_keys().map(PublicKey::spki_sha256).collect();
+        assert!(catalogue.canary(None, &both).is_some());
     }
 
     #[test]

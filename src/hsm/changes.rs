@@ -3,14 +3,22 @@
 //! No change is tried twice. When the answer to one is lost, the token itself is asked what came of
 //! it, and only what it shows is reported.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
+
 use super::{
     HsmError, Token, TokenKey,
     fault::tame,
     orders::{KeyName, KeyOrder, PrivateParts, Wanted},
     protocol::{KeyAnswer, ListedKey},
     supervisor::Changed,
+    token::WeakToken,
 };
 use crate::domain::key::{KeyType, PublicKey};
+
+/// How long to wait before the token is asked again what became of a key, in milliseconds.
+const LOOK_AGAIN_AFTER_MS: u64 = 2_000;
 
 /// A key pair to be imported. The caller has checked that the halves belong together.
 #[derive(Debug)]
@@ -131,7 +139,7 @@ impl Token {
         }
     }
 
-    /// The answer was lost: whether the key is there, only the token can tell. One that is there is
+    /// The answer was lost: what came of the change, only the token can tell. A key that is there is
     /// ours, for its label and id were free; it has yet to be proven.
     async fn look_for(
         &self,
@@ -139,25 +147,16 @@ impl Token {
         wanted: Wanted,
         error: HsmError,
     ) -> Result<TokenKey, ChangeError> {
-        tracing::warn!(
-            token = self.name(),
-            key = name.label,
-            "the answer to a change was lost; looking for the key"
-        );
-        self.relist().await.map_err(ChangeError::Unknown)?;
-        let is_there = self
-            .catalogue()
-            .entries()
-            .iter()
-            .any(|entry| entry.label == name.label && entry.id == name.id);
-        if !is_there {
-            return Err(ChangeError::Failed(error));
-        }
+        let (token, key) = (self.name(), &name.label);
+        tracing::warn!(token, key, "the answer to a change was lost; looking for the key");
         let order = KeyOrder::Prove { name: name.clone(), wanted: wanted.clone() };
         match self.change(order).await {
             Changed::Answered(KeyAnswer::Missing) => Err(ChangeError::Failed(error)),
             Changed::Answered(answer) => self.made(&name, &wanted, answer).await,
-            Changed::NotAsked(error) | Changed::Lost(error) => Err(ChangeError::Unknown(error)),
+            Changed::NotAsked(error) | Changed::Lost(error) => {
+                tokio::spawn(look_for_later(self.downgrade(), name, wanted));
+                Err(ChangeError::Unknown(error))
+            }
         }
     }
 
@@ -175,7 +174,7 @@ impl Token {
             | KeyAnswer::Missing
             | KeyAnswer::Taken
             | KeyAnswer::Unsupported(_)
-            | KeyAnswer::Rejected(_) => Err(unexpected(answer)),
+            | KeyAnswer::Rejected { .. } => Err(unexpected(answer)),
         }
     }
 
@@ -183,6 +182,21 @@ impl Token {
     async fn relist_after_change(&self) {
         if let Err(error) = self.relist().await {
             tracing::warn!(token = self.name(), %error, "not all signers know of a change yet");
+        }
+    }
+}
+
+/// Until it is known what became of a key, nobody can use it: the token is asked again when it is
+/// back.
+async fn look_for_later(token: WeakToken, name: KeyName, wanted: Wanted) {
+    loop {
+        sleep(Duration::from_millis(LOOK_AGAIN_AFTER_MS)).await;
+        let Some(token) = token.upgrade() else { return };
+        let order = KeyOrder::Prove { name: name.clone(), wanted: wanted.clone() };
+        if let Changed::Answered(_) = token.change(order).await {
+            token.relist_after_change().await;
+            tracing::warn!(token = token.name(), key = name.label, "a lost change is resolved");
+            return;
         }
     }
 }
@@ -209,7 +223,11 @@ fn unexpected(answer: KeyAnswer) -> ChangeError {
         KeyAnswer::Taken => ChangeError::Taken,
         KeyAnswer::Missing => ChangeError::Missing,
         KeyAnswer::Unsupported(what) => ChangeError::Unsupported(tame(&what)),
-        KeyAnswer::Rejected(reason) => ChangeError::Rejected(tame(&reason)),
+        KeyAnswer::Rejected { reason, destroyed } => ChangeError::Rejected(format!(
+            "{}; the key {} destroyed",
+            tame(&reason),
+            if destroyed { "was" } else { "could not be" }
+        )),
         KeyAnswer::Made(_) | KeyAnswer::Destroyed => {
             ChangeError::Unknown(HsmError::Unavailable { retry_after_seconds: 1 })
         }

@@ -44,6 +44,14 @@ pub(super) enum KeyOrder {
 }
 
 impl KeyOrder {
+    /// A key that will lie on the token before it is proven.
+    pub(super) fn makes(&self) -> Option<&KeyName> {
+        match self {
+            Self::Generate { name, .. } | Self::Import { name, .. } => Some(name),
+            Self::Prove { .. } | Self::Destroy { .. } => None,
+        }
+    }
+
     /// The key in question.
     pub(super) fn name(&self) -> &KeyName {
         match self {
@@ -56,7 +64,7 @@ impl KeyOrder {
 }
 
 /// `CKA_LABEL` and `CKA_ID`, of both halves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct KeyName {
     /// `CKA_LABEL`.
     pub(super) label: String,

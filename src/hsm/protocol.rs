@@ -152,8 +152,13 @@ pub(super) enum KeyAnswer {
     Taken,
     /// The token cannot do it, in words that fit behind "does not support"; nothing was changed.
     Unsupported(String),
-    /// The token made something else; what became of it, in words for the operator.
-    Rejected(String),
+    /// The token made something else.
+    Rejected {
+        /// What, in words for the operator.
+        reason: String,
+        /// Whether it is gone again.
+        destroyed: bool,
+    },
 }
 
 /// A message as one frame.

@@ -1,7 +1,11 @@
 //! One task per token: it alone knows which signers live, what each owes, and what waits. Nothing is
 //! shared and nothing is locked; callers watch their own deadlines.
 
-use std::{collections::HashMap, path::PathBuf, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 use backoff::Backoff;
 use changes::{Changes, Relists};
@@ -15,6 +19,7 @@ use tokio::{
 use super::{
     HsmError, TokenConfig,
     jobs::{Job, Queue},
+    orders::KeyName,
     process::{Ending, Errand, Event, Signer},
     protocol::Request,
 };
@@ -85,6 +90,8 @@ pub(super) fn start(
         refresh: Refresh::new(now),
         changes: Changes::default(),
         relists: Relists::default(),
+        unproven: HashSet::new(),
+        suspects: HashSet::new(),
         canary_at: now,
         makers: HashMap::new(),
         signers_started: 0,
@@ -110,6 +117,10 @@ struct Supervisor {
     refresh: Refresh,
     changes: Changes,
     relists: Relists,
+    /// Keys that are being made, or of which nobody knows what became; nobody signs with them.
+    unproven: HashSet<KeyName>,
+    /// Keys whose canary signatures failed, by SPKI hash; others are tried first.
+    suspects: HashSet<[u8; 32]>,
     canary_at: Instant,
     /// Which signer made the last signature with a key, by SPKI hash.
     makers: HashMap<[u8; 32], u64>,

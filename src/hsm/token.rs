@@ -1,6 +1,10 @@
 //! The handle that the rest of the program holds.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -24,6 +28,16 @@ const ORDERS_QUEUED_MIN: usize = 1_024;
 /// the processes are killed.
 #[derive(Clone)]
 pub struct Token(Arc<Inner>);
+
+/// See [`Token::downgrade`].
+pub(super) struct WeakToken(Weak<Inner>);
+
+impl WeakToken {
+    /// The token, unless it was given up.
+    pub(super) fn upgrade(&self) -> Option<Token> {
+        self.0.upgrade().map(Token)
+    }
+}
 
 struct Inner {
     name: String,
@@ -182,6 +196,11 @@ impl Token {
             Ok(Err(_)) => Err(HsmError::Unavailable { retry_after_seconds: 1 }),
             Err(_) => Err(HsmError::DeadlineMissed { retry_after_seconds: 1 }),
         }
+    }
+
+    /// A handle that does not keep the signers running.
+    pub(super) fn downgrade(&self) -> WeakToken {
+        WeakToken(Arc::downgrade(&self.0))
     }
 
     /// Has one signer change the token.

@@ -3,7 +3,7 @@
 use chancery::hsm::ChangeError;
 
 use super::{
-    faults::{DEVICE_ERROR, FUNCTION_FAILED, MECHANISM_INVALID, Shimmed},
+    faults::{DEVICE_ERROR, FUNCTION_FAILED, GENERAL_ERROR, MECHANISM_INVALID, Shimmed},
     *,
 };
 
@@ -167,6 +167,17 @@ async fn a_key_that_is_not_what_was_asked_for_is_destroyed_and_refused() {
         assert!(reason.contains(name) && reason.ends_with("destroyed"), "{reason}");
         assert_eq!((on_token(&shim.hsm, "liar"), public_keys(&shim.hsm, "liar")), (0, 0));
     }
+    // A key that is there and cannot sign, as a crash leaves one.
+    eventually("the canary has signed", PATIENCE, async || {
+        token.list().await.is_ok() && matches!(token.state(), TokenState::Ready { .. })
+    })
+    .await;
+    let signers = shim.hsm.signers();
+    shim.tell("C_Sign", GENERAL_ERROR);
+    let refused = token.generate("liar", &ID, KeyType::P256).await;
+    assert!(matches!(refused, Err(ChangeError::Rejected(_))), "{refused:?}");
+    assert_eq!((on_token(&shim.hsm, "liar"), public_keys(&shim.hsm, "liar")), (0, 0));
+    assert_eq!(shim.hsm.signers(), signers);
     // A label that comes back as another one, as tokens do that cut it.
     shim.tell("lie", 0x03);
     let refused = token.generate("liar", &ID, KeyType::P256).await;

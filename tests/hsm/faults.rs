@@ -53,7 +53,7 @@ impl Shimmed {
     }
 }
 
-const GENERAL_ERROR: u64 = 0x05;
+pub(super) const GENERAL_ERROR: u64 = 0x05;
 pub(super) const FUNCTION_FAILED: u64 = 0x06;
 pub(super) const DEVICE_ERROR: u64 = 0x30;
 const DEVICE_MEMORY: u64 = 0x31;

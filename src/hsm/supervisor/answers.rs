@@ -54,6 +54,7 @@ impl Supervisor {
             }
             (Errand::Canary(canary), Answer::Missing) => self.canary_is_gone(&canary),
             (Errand::Canary(canary), Answer::Failed(fault)) => {
+                self.suspect(&canary);
                 self.errand_failed(at, &fault.tamed(), Some(&canary.key.label));
             }
             (Errand::Catalogue, Answer::Listed(keys)) if keys.len() <= KEYS_MAX => {

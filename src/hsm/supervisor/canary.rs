@@ -76,6 +76,13 @@ impl Supervisor {
     }
 
     pub(super) fn canary_key(&self) -> Option<TokenKey> {
-        self.published.borrow().catalogue.canary(self.config.canary_label.as_deref())
+        let preferred = self.config.canary_label.as_deref();
+        self.published.borrow().catalogue.canary(preferred, &self.suspects)
+    }
+
+    /// A signature failed: the token is in trouble, or this one key is. Where there are others, the
+    /// next canary is made with one of them, so that a broken key cannot pass for a dead token.
+    pub(super) fn suspect(&mut self, canary: &Canary) {
+        self.suspects.insert(canary.key.public_key.spki_sha256());
     }
 }

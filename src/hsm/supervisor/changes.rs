@@ -11,9 +11,9 @@ use tokio::{sync::oneshot, time::Instant};
 use super::Supervisor;
 use crate::hsm::{
     HsmError,
-    fault::{Class, Fault},
+    fault::{Class, Fault, tame},
     jobs::whole_seconds,
-    orders::KeyOrder,
+    orders::{KeyName, KeyOrder},
     process::{Ending, Errand},
     protocol::{KeyAnswer, Request},
 };
@@ -41,7 +41,7 @@ pub(in crate::hsm) enum Changed {
 
 /// Who waits for a change that a signer has begun.
 pub(in crate::hsm) struct ChangeReply {
-    pub(super) label: String,
+    name: KeyName,
     reply: oneshot::Sender<Changed>,
 }
 
@@ -165,12 +165,16 @@ impl Supervisor {
         }
         let Some(at) = (0..self.up.len()).min_by_key(|at| self.up[*at].owed.len()) else { return };
         let Some(Change { order, reply, .. }) = self.changes.pop(now) else { return };
-        let label = order.name().label.clone();
+        let name = order.name().clone();
+        // Until the signer says that it is good, nobody is to sign with what comes to lie there: a
+        // token may show a key that it is still making, and a crash leaves half of one.
+        self.unproven.extend(order.makes().cloned());
         let patience = Duration::from_millis(self.config.generate_deadline_ms.max(1));
-        let errand = Errand::Change(ChangeReply { label, reply });
+        let errand = Errand::Change(ChangeReply { name, reply });
         if let Err(errand) = self.up[at].ask(Request::Change(order), errand, patience) {
             if let Errand::Change(reply) = *errand {
                 let unavailable = HsmError::Unavailable { retry_after_seconds: 1 };
+                self.unproven.remove(&reply.name);
                 reply.answer(Changed::NotAsked(unavailable));
             }
             self.lose(at, "it takes no more messages");
@@ -203,13 +207,17 @@ impl Supervisor {
     pub(super) fn changed(&mut self, at: usize, reply: ChangeReply, answer: KeyAnswer) {
         let until = Instant::now() + self.patience();
         self.up[at].be_patient(until);
-        if let KeyAnswer::Rejected(reason) = &answer {
-            let reason = crate::hsm::fault::tame(reason);
+        if !matches!(answer, KeyAnswer::Rejected { destroyed: false, .. }) {
+            self.unproven.remove(&reply.name);
+        }
+        if let KeyAnswer::Rejected { reason, destroyed } = &answer {
+            let reason = tame(reason);
             tracing::error!(
                 alarm = "key_rejected",
                 token = self.config.name,
-                key = reply.label,
+                key = reply.name.label,
                 reason,
+                destroyed,
                 "the token made a key that is not what was asked for"
             );
         }
@@ -220,7 +228,7 @@ impl Supervisor {
     pub(super) fn change_failed(&mut self, at: usize, reply: ChangeReply, fault: &Fault) {
         let until = Instant::now() + self.patience();
         self.up[at].be_patient(until);
-        let label = reply.label.clone();
+        let label = reply.name.label.clone();
         let retry_after_seconds = 1;
         reply.answer(Changed::Lost(match fault.class {
             Class::Capacity => HsmError::Busy { retry_after_seconds },

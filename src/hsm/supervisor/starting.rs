@@ -8,6 +8,7 @@ use super::{Canary, Supervisor};
 use crate::hsm::{
     catalogue::Catalogue,
     fault::{Class, Fault},
+    orders::KeyName,
     process::{Errand, Event, Owed, Signer},
     protocol::{Answer, FromSigner, KEYS_MAX, ListedKey, Ready},
 };
@@ -123,6 +124,9 @@ impl Supervisor {
     }
 
     fn judge(&mut self, canary: &Canary, answer: Answer) {
+        if !matches!(answer, Answer::Signed(_)) {
+            self.suspect(canary);
+        }
         match answer {
             Answer::Signed(signature) if canary.is_proven_by(&signature) => self.promote(true),
             Answer::Signed(_) => {
@@ -201,6 +205,13 @@ impl Supervisor {
 
     /// Makes a listing the current one.
     pub(super) fn adopt(&self, keys: Vec<ListedKey>) {
+        let mut keys = keys;
+        for key in &mut keys {
+            let name = KeyName { label: key.label.clone(), id: key.id.clone() };
+            if self.unproven.contains(&name) {
+                key.public_key = Err("it is being made, or its making was cut short".to_owned());
+            }
+        }
         let before = Arc::clone(&self.published.borrow().catalogue);
         let catalogue = Arc::new(Catalogue::new(keys, Some(&before)));
         self.published.send_modify(|published| published.catalogue = catalogue);

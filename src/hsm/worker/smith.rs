@@ -66,7 +66,10 @@ impl Smith {
                 match pairs.only() {
                     Some(pair) => self.prove(&session, &name, pair, &wanted),
                     None if pairs.private.is_empty() => Ok(KeyAnswer::Missing),
-                    None => discard(&session, &pairs, "a half is missing or there twice"),
+                    None => {
+                        let reason = "a half is missing or there twice".to_owned();
+                        Ok(discard(&session, &pairs, reason))
+                    }
                 }
             }
             KeyOrder::Destroy { name, spki_sha256 } => destroy(&session, &name, spki_sha256),
@@ -177,18 +180,20 @@ impl Smith {
         pair: Pair,
         wanted: &Wanted,
     ) -> Result<KeyAnswer, Fault> {
-        match proof::of(session, name, &pair, wanted)? {
-            Proof::Good(listed) => Ok(KeyAnswer::Made(listed)),
-            Proof::Bad(reason) => {
-                let halves = Halves { private: vec![pair.private], public: vec![pair.public] };
-                discard(session, &halves, &reason)
-            }
-            Proof::Label => {
-                let halves = Halves { private: vec![pair.private], public: vec![pair.public] };
-                discard(session, &halves, "the label was changed")?;
+        let halves = Halves { private: vec![pair.private], public: vec![pair.public] };
+        match proof::of(session, name, &pair, wanted) {
+            Ok(Proof::Good(listed)) => Ok(KeyAnswer::Made(listed)),
+            Ok(Proof::Bad(reason)) => Ok(discard(session, &halves, reason)),
+            Ok(Proof::Label) if are_gone(session, &halves) => {
                 let octets = name.label.len();
                 Ok(KeyAnswer::Unsupported(format!("a label of {octets} octets")))
             }
+            Ok(Proof::Label) => {
+                let reason = "the label was changed".to_owned();
+                Ok(KeyAnswer::Rejected { reason, destroyed: false })
+            }
+            // Nobody knows of the key yet; one that was left half made cannot sign.
+            Err(fault) => Ok(discard(session, &halves, fault.to_string())),
         }
     }
 
@@ -241,18 +246,20 @@ fn destroy(session: &Session, name: &KeyName, spki_sha256: [u8; 32]) -> Result<K
 }
 
 /// Destroys what is not what was asked for.
-fn discard(session: &Session, halves: &Halves, reason: &str) -> Result<KeyAnswer, Fault> {
-    let mut kept = 0;
+fn discard(session: &Session, halves: &Halves, reason: String) -> KeyAnswer {
+    KeyAnswer::Rejected { reason, destroyed: are_gone(session, halves) }
+}
+
+/// Destroys both halves; false when one stays.
+fn are_gone(session: &Session, halves: &Halves) -> bool {
+    let mut gone = true;
     for handle in halves.private.iter().chain(&halves.public) {
         if let Err(error) = session.destroy_object(*handle) {
             tracing::error!("a key that is not what was asked for stays: {}", fault(&error));
-            kept += 1;
+            gone = false;
         }
     }
-    Ok(KeyAnswer::Rejected(match kept {
-        0 => format!("{reason}; the key was destroyed"),
-        _ => format!("{reason}; the key could not be destroyed"),
-    }))
+    gone
 }
 
 fn find(
