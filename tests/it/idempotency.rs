@@ -15,7 +15,7 @@ use crate::{
 fn patient() -> Appliance {
     let appliance = Appliance::new();
     appliance
-        .configure(|text| text.replace("processes = 2", "processes = 2\nsign_deadline_ms = 60000"));
+        .configure(|text| text.replace("processes = 2", "processes = 1\nsign_deadline_ms = 60000"));
     appliance
 }
 

@@ -53,7 +53,13 @@ fn killed_before_the_signature_the_key_issues_anew() {
     let serial = "select hex(serial) from intents where id = 0";
     let spent: String = appliance.ledger().query_row(serial, [], |row| row.get(0)).unwrap();
 
+    let gone = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z")
+    };
+    until(SOON, || stopped.iter().all(gone).then_some(())).expect("the old signers end");
     let daemon = appliance.start();
+    daemon.wait_until_ready();
     let answer = fresh(daemon.client.issue_once("certificate", "k", &plain("Leaf")));
     let new = answer.header("chancery-serial").unwrap();
     assert_ne!(new, spent.to_lowercase());
