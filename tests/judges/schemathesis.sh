@@ -24,7 +24,7 @@ schemathesis() {
     "$BIN/schemathesis" --config-file "$HERE/schemathesis.toml" run "$URL/openapi.json" \
         --request-cert "$PKI/client.pem" --request-cert-key "$PKI/client.key" \
         --tls-verify "$PKI/server-ca.pem" \
-        --checks "$CHECKS" --continue-on-failure --no-shrink --seed 1 --workers 2 \
+        --checks "$CHECKS" --continue-on-failure --no-shrink --seed 1 --workers 1 \
         --generation-database none --request-timeout 10 --warnings off --no-color "$@"
 }
 
