@@ -17,8 +17,9 @@ pub use error::{BeginError, CreateError, LedgerError};
 use job::{Queue, WhenFull};
 pub use record::{
     Certificate, CertificateFilter, CertificateOrigin, CertificateStatus, EntryKind, IacaPin,
-    Intent, IntentId, KeptAnswer, KeyChange, KeyPin, KnownCertificate, NewEntry, OpenIntent,
-    Outcome, PinChange, Pinning, RequestKey, Reservation, StoreEntry, StoredCopy, StoredResource,
+    Intent, IntentId, KeptAnswer, KeyChange, KeyPin, KnownCertificate, KnownKey, NewEntry,
+    OpenIntent, Outcome, PinChange, Pinning, RequestKey, Reservation, StoreEntry, StoredCopy,
+    StoredResource,
 };
 use sql::{read, write};
 use sqlite::LedgerFile;
@@ -207,32 +208,24 @@ impl Ledger {
         self.read(|connection| Ok(read::key_pins(connection)?)).await
     }
 
-    /// The CA certificates with that public key: those issued here, oldest first, then those held
-    /// in `stores`, in that order.
+    /// What is known of that public key: CA certificates issued here, oldest first, then those held
+    /// in `stores`, in that order; and the IACA that it is pinned to, if it is.
     ///
     /// # Errors
     /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
-    pub async fn ca_certificates(
+    pub async fn known_key(
         &self,
         spki_sha256: [u8; 32],
         stores: Vec<ResourcePath>,
-    ) -> Result<Vec<KnownCertificate>, LedgerError> {
+    ) -> Result<KnownKey, LedgerError> {
         self.read(move |connection| {
-            let mut known = read::issued_cas(connection, &spki_sha256)?;
+            let mut certificates = read::issued_cas(connection, &spki_sha256)?;
             for store in &stores {
-                known.extend(read::stored_cas(connection, &spki_sha256, store)?);
+                certificates.extend(read::stored_cas(connection, &spki_sha256, store)?);
             }
-            Ok(known)
+            Ok(KnownKey { certificates, pins: read::iaca_pins(connection, &spki_sha256)? })
         })
         .await
-    }
-
-    /// The IACA that the key is pinned to, if it is.
-    ///
-    /// # Errors
-    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
-    pub async fn iaca_pins(&self, spki_sha256: [u8; 32]) -> Result<Vec<IacaPin>, LedgerError> {
-        self.read(move |connection| Ok(read::iaca_pins(connection, &spki_sha256)?)).await
     }
 
     /// The full path of the first of these ids that exists or is reserved.

@@ -75,9 +75,12 @@ pub async fn issue(
     let known = issuers::Known::load(services, call, &keys).await?;
     issuers::refuse_iaca_key(&request.issuance, &known, &keys, now)?;
 
-    // 3. The ids in the stores.
+    // 3. The ids in the stores. One that was drawn here is taken by nobody; if it were, recording
+    //    the intent would say so.
     let reservations = reservations(&stores, &stored_id);
-    refuse_taken(services, &reservations).await?;
+    if request.stored_certificate_id.is_some() {
+        refuse_taken(services, &reservations).await?;
+    }
 
     // 4. The profile's and the issuer's rules.
     let ruling = issuers::rule(services, call, &request.issuance, &supplied, &keys, &known, now)?;

@@ -21,7 +21,7 @@ use crate::{
         validity::{Validity, ValidityError},
     },
     keys::Key,
-    ledger::{CertificateOrigin, IacaPin, KnownCertificate},
+    ledger::{CertificateOrigin, IacaPin, KnownCertificate, KnownKey},
     x509::{
         Certificate, EncodedName, Issuer, NameAttributes, lint,
         plan::TbsPlan,
@@ -217,14 +217,12 @@ impl Known {
         keys: &SigningKeys,
     ) -> Result<Self, Error> {
         let spki_sha256 = keys.signer.public_key().spki_sha256();
-        let stores = call.stores();
-        let rows = services
+        let KnownKey { certificates, pins } = services
             .ledger
-            .ca_certificates(spki_sha256, stores)
+            .known_key(spki_sha256, call.stores())
             .await
             .map_err(key_errors::ledger)?;
-        let pins = services.ledger.iaca_pins(spki_sha256).await.map_err(key_errors::ledger)?;
-        let certificates = rows
+        let certificates = certificates
             .into_iter()
             .filter(|row| is_ours(&row.origin, &call.target, &keys.signer))
             .filter_map(|KnownCertificate { der, origin }| match Certificate::from_der(&der) {
