@@ -26,6 +26,7 @@ mod process;
 mod protocol;
 mod supervisor;
 mod token;
+mod trust;
 mod worker;
 
 pub use changes::{ChangeError, KeyMaterial};
@@ -34,6 +35,7 @@ pub use figures::{
 };
 pub use orders::PrivateParts;
 pub use token::Token;
+pub use trust::Prospect;
 pub use worker::run_signer;
 
 /// One token and how to serve it.
@@ -126,6 +128,11 @@ pub enum TokenState {
 }
 
 impl TokenState {
+    /// Whether a signer is up.
+    pub fn is_up(&self) -> bool {
+        matches!(self, Self::Ready { .. } | Self::Unproven { .. } | Self::NoKeys)
+    }
+
     /// Whether requests can be expected to succeed.
     pub fn is_ready(&self) -> bool {
         matches!(self, Self::Ready { .. } | Self::NoKeys)

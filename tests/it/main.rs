@@ -40,4 +40,5 @@ mod stopping;
 mod stores;
 mod support;
 mod tls;
+mod twins;
 mod vical;
