@@ -1,6 +1,7 @@
 //! Two tokens that hold the same keys: one goes, the other serves; they disagree, neither does.
 
 mod disagreeing;
+mod network;
 mod outages;
 mod queue;
 mod strangers;
@@ -17,26 +18,37 @@ const B: &str = "other";
 impl Appliance {
     /// A second token, of a module environment of its own, and the settings that name it.
     fn add_token_b(&self, settings: &str) {
+        self.add_token_b_behind(
+            "/usr/lib/softhsm/libsofthsm2.so",
+            &format!("environment_paths = {{ SOFTHSM2_CONF = \"softhsm2-b.conf\" }}\n{settings}"),
+        );
+    }
+
+    /// The same behind any module.
+    fn add_token_b_behind(&self, module: &str, settings: &str) {
         self.shell(
             "mkdir tokens-b; sed 's|/tokens$|/tokens-b|' softhsm2.conf >softhsm2-b.conf
              (umask 077; echo 4711471147 >pin-b); export SOFTHSM2_CONF=$PWD/softhsm2-b.conf
              softhsm2-util --init-token --free --label b --so-pin 12345678 --pin $(cat pin-b)",
         );
         self.declare(&format!(
-            "[[tokens]]\nname = {B:?}\nmodule = \"/usr/lib/softhsm/libsofthsm2.so\"\nlabel = \"b\"\n\
-             pin_file = \"pin-b\"\nprocesses = 2\n{settings}\n\
-             environment_paths = {{ SOFTHSM2_CONF = \"softhsm2-b.conf\" }}"
+            "[[tokens]]\nname = {B:?}\nmodule = {module:?}\nlabel = \"b\"\n\
+             pin_file = \"pin-b\"\nprocesses = 2\n{settings}"
         ));
     }
 
     /// Both tokens stand behind the KMS of the examples, each with the key `twin`.
     fn with_twins(settings: &str) -> Self {
+        Self::with_twins_added(settings, |appliance| appliance.add_token_b(settings))
+    }
+
+    fn with_twins_added(settings: &str, add_token_b: impl FnOnce(&Self)) -> Self {
         let appliance = Self::new();
         appliance.configure_token(settings);
         appliance.configure(|text| {
             text.replace("type = \"kms\"", &format!("type = \"kms\"\ntokens = [{A:?}, {B:?}]"))
         });
-        appliance.add_token_b(settings);
+        add_token_b(&appliance);
         appliance.shell("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out twin");
         // Copies need not have one CKA_ID.
         appliance.import_key("twin", "", "chancery-dev", "twin", "aa01");

@@ -9,7 +9,7 @@ use crate::{
     load::{Load, assert_clean, leaf},
 };
 
-const SIGN_DEADLINE_MS: u64 = 4_000;
+pub const SIGN_DEADLINE_MS: u64 = 4_000;
 /// For any answer: the deadline of the signature, and what a busy machine needs besides.
 const ANSWER_WITHIN: Duration = Duration::from_millis(SIGN_DEADLINE_MS + 3_000);
 const CLIENTS: usize = 6;
@@ -18,7 +18,7 @@ fn twins() -> Appliance {
     Appliance::with_twins(&format!("sign_deadline_ms = {SIGN_DEADLINE_MS}\ncanary_seconds = 1"))
 }
 
-fn under_load(appliance: &Appliance) -> (Daemon, Load) {
+pub fn under_load(appliance: &Appliance) -> (Daemon, Load) {
     let daemon = appliance.start();
     for token in [A, B] {
         wait_for_check(&daemon, &format!("token:{token}"), "ok");
@@ -32,7 +32,7 @@ fn under_load(appliance: &Appliance) -> (Daemon, Load) {
 
 /// Nobody was refused, everybody was in time, and the ledger knows exactly what clients hold.
 #[track_caller]
-fn assert_nothing_was_lost(appliance: &Appliance, daemon: Daemon, load: Load) {
+pub fn assert_nothing_was_lost(appliance: &Appliance, daemon: Daemon, load: Load) {
     let told = load.stop();
     let held = assert_clean(&told, ANSWER_WITHIN);
     assert_eq!(held.len(), told.len(), "nobody is refused\n{}", daemon.log());
