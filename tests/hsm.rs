@@ -20,6 +20,8 @@ mod changes;
 mod faults;
 #[path = "hsm/figures.rs"]
 mod figures;
+#[path = "hsm/healing.rs"]
+mod healing;
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chancery");
