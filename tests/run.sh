@@ -37,7 +37,9 @@ run_tests() {
     cargo test --workspace --locked --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
     echo
     echo "== Test results"
-    grep -E '^( +Running|   Doc-tests|test result:)|\.\.\. ignored' "$log" || true
+    grep -E '^( +Running|   Doc-tests|test result:)|\.\.\. (ignored|FAILED)' "$log" || true
+    # Why a test failed is not lost among the others.
+    grep -A 6 "panicked at" "$log" || true
     awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
         END { printf "total: %d passed; %d failed; %d ignored (not run)\n", passed, failed, ignored }' "$log"
     return "$status"

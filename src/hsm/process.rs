@@ -46,6 +46,8 @@ const NOT_FOR_SIGNERS: [&str; 7] = [
 
 /// Messages to a signer that wait to be written, beside two per session.
 const SPARE_MESSAGES: usize = 8;
+/// Messages that are written together, at most.
+const FRAMES_AT_ONCE: usize = 16;
 /// Longest line of a signer's standard error that is logged whole, in octets.
 const LINE_BYTES_MAX: usize = 1024;
 
@@ -267,9 +269,14 @@ async fn read(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<FromSigner> {
 }
 
 async fn speak(mut writer: OwnedWriteHalf, mut messages: mpsc::Receiver<Zeroizing<Vec<u8>>>) {
-    while let Some(frame) = messages.recv().await {
+    let mut frames = Vec::new();
+    while messages.recv_many(&mut frames, FRAMES_AT_ONCE).await > 0 {
+        // Of the full length at once: what grows leaves copies of itself behind.
+        let length = frames.iter().map(|frame| frame.len()).sum();
+        let mut octets = Zeroizing::new(Vec::with_capacity(length));
+        frames.drain(..).for_each(|frame| octets.extend_from_slice(&frame));
         // A broken socket shows at the reading side too, and is acted on there.
-        if writer.write_all(&frame).await.is_err() {
+        if writer.write_all(&octets).await.is_err() {
             return;
         }
     }

@@ -4,7 +4,7 @@
 //! It does not decide when to die or to be born again: the front does, by closing the socket.
 
 use std::{
-    io,
+    io::{self, BufReader},
     os::{fd::AsFd, unix::net::UnixStream},
     process::ExitCode,
     sync::{
@@ -72,8 +72,9 @@ fn socket() -> io::Result<UnixStream> {
     Ok(socket)
 }
 
-fn serve(mut socket: UnixStream) -> io::Result<()> {
+fn serve(socket: UnixStream) -> io::Result<()> {
     let outbox = Outbox(Arc::new(Mutex::new(socket.try_clone()?)));
+    let mut socket = BufReader::new(socket);
     let hello = match protocol::read(&mut socket, TO_SIGNER_BYTES_MAX) {
         Ok(Some(ToSigner::Hello(hello))) if hello.version == PROTOCOL_VERSION => hello,
         Ok(None) => return Ok(()),

@@ -167,6 +167,7 @@ async fn answer(
     // Size, media type, and everything else in its order: 413, 415, 400, 403, 404, 409, 503.
     (route.handler)(Request {
         context: Arc::clone(context),
+        route,
         call: Call {
             client: client.name().to_owned(),
             request_id: request_id.to_owned(),

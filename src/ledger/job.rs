@@ -11,6 +11,8 @@ use super::error::LedgerError;
 pub(super) enum Message {
     /// Do this.
     Job(Box<dyn Job>),
+    /// Do this; what is known of keys may be another after it.
+    KeysJob(Box<dyn Job>),
     /// End, and drop the sender when nothing is held any more.
     Stop(oneshot::Sender<()>),
 }
@@ -52,16 +54,34 @@ impl Queue {
         T: Send + 'static,
         E: From<LedgerError> + std::fmt::Display + Send + 'static,
     {
-        let (answer, answered) = oneshot::channel();
-        let job = Message::Job(Box::new(Task { state: State::Waiting(work), answer }));
+        let (task, answered) = task(work);
+        self.send(when_full, Message::Job(task)).await?;
+        answered.await.unwrap_or_else(|_| Err(closed().into()))
+    }
+
+    /// The same for work that may change what is known of keys.
+    pub(super) async fn run_on_keys<T, E>(
+        &self,
+        when_full: WhenFull,
+        work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<LedgerError> + std::fmt::Display + Send + 'static,
+    {
+        let (task, answered) = task(work);
+        self.send(when_full, Message::KeysJob(task)).await?;
+        answered.await.unwrap_or_else(|_| Err(closed().into()))
+    }
+
+    async fn send(&self, when_full: WhenFull, message: Message) -> Result<(), LedgerError> {
         match when_full {
-            WhenFull::Refuse => self.0.try_send(job).map_err(|error| match error {
+            WhenFull::Refuse => self.0.try_send(message).map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => LedgerError::Busy,
                 mpsc::error::TrySendError::Closed(_) => closed(),
-            })?,
-            WhenFull::Wait => self.0.send(job).await.map_err(|_| closed())?,
+            }),
+            WhenFull::Wait => self.0.send(message).await.map_err(|_| closed()),
         }
-        answered.await.unwrap_or_else(|_| Err(closed().into()))
     }
 
     /// How many messages wait.
@@ -82,6 +102,18 @@ impl Queue {
 
 fn closed() -> LedgerError {
     LedgerError::unavailable("it is closed, or its thread has ended")
+}
+
+/// Work on its way, and its answer.
+fn task<T, E>(
+    work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>)
+where
+    T: Send + 'static,
+    E: From<LedgerError> + std::fmt::Display + Send + 'static,
+{
+    let (answer, answered) = oneshot::channel();
+    (Box::new(Task { state: State::Waiting(work), answer }), answered)
 }
 
 struct Task<F, T, E> {
