@@ -11,7 +11,7 @@ use std::{
 
 use chancery::{
     domain::key::{Digest, KeyType},
-    hsm::{HsmError, Token, TokenConfig, TokenKey, TokenState},
+    hsm::{HsmError, Sandbox, Token, TokenConfig, TokenKey, TokenState},
 };
 use faults::Disturbed;
 use tokio::time::sleep;
@@ -128,6 +128,7 @@ impl SoftHsm {
                 "SOFTHSM2_CONF".to_owned(),
                 self.conf().to_str().unwrap().to_owned(),
             )]),
+            sandbox: Sandbox { write: vec![self.directory.clone()], ..Sandbox::default() },
         }
     }
 
