@@ -22,6 +22,8 @@ mod changes;
 mod chaos;
 #[path = "hsm/faults.rs"]
 mod faults;
+#[path = "hsm/figures.rs"]
+mod figures;
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chancery");
