@@ -10,7 +10,7 @@ use crate::hsm::{
     fault::{Class, Fault},
     orders::KeyName,
     process::{Errand, Event, Owed, Signer},
-    protocol::{Answer, FromSigner, KEYS_MAX, ListedKey, Ready},
+    protocol::{Answer, FromSigner, ListedKey, Ready},
 };
 
 /// A signer that is not up yet.
@@ -83,11 +83,11 @@ impl Supervisor {
     /// The token is open: take over what it lists, and ask for a proof.
     fn greet(&mut self, ready: Ready) {
         let token = &self.config.name;
+        if !ready.is_plausible() {
+            return self.start_failed(UNASKED.to_owned());
+        }
         if self.serial.as_ref().is_some_and(|serial| *serial != ready.serial) {
             return self.start_failed(format!("the token has another serial: {:?}", ready.serial));
-        }
-        if ready.keys.len() > KEYS_MAX {
-            return self.start_failed(UNASKED.to_owned());
         }
         tracing::info!(
             token,
