@@ -122,11 +122,10 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    /// Whether these are texts of a token: they go into logs, and the serial back to signers.
+    /// Whether these can be texts of a token: they go into logs, and the serial back to signers.
     pub(super) fn is_plausible(&self) -> bool {
-        [&self.serial, &self.model, &self.manufacturer]
-            .iter()
-            .all(|text| text.len() <= TOKEN_TEXT_BYTES_MAX && !text.chars().any(char::is_control))
+        let texts = [&self.serial, &self.model, &self.manufacturer];
+        texts.iter().all(|text| text.len() <= TOKEN_TEXT_BYTES_MAX)
     }
 }
 

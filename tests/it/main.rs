@@ -29,6 +29,7 @@ mod ledger_faults;
 mod lies;
 mod limits;
 mod load;
+mod modules;
 mod openapi;
 mod outages;
 mod races;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Canary, Supervisor};
 use crate::hsm::{
     catalogue::Catalogue,
-    fault::{Class, Fault},
+    fault::{Class, Fault, tame},
     orders::KeyName,
     process::{Errand, Event, Owed, Signer},
     protocol::{Answer, FromSigner, ListedKey, Ready},
@@ -92,8 +92,8 @@ impl Supervisor {
         tracing::info!(
             token,
             serial = ready.serial,
-            model = ready.model,
-            manufacturer = ready.manufacturer,
+            model = tame(&ready.model),
+            manufacturer = tame(&ready.manufacturer),
             sessions = ready.sessions,
             keys = ready.keys.len(),
             mechanisms = ready.mechanisms.len(),
