@@ -24,6 +24,8 @@ mod chaos;
 mod faults;
 #[path = "hsm/figures.rs"]
 mod figures;
+#[path = "hsm/liars.rs"]
+mod liars;
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chancery");

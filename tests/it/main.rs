@@ -36,6 +36,7 @@ mod keys;
 mod layers;
 mod ledger_faults;
 mod limits;
+mod modules;
 mod openapi;
 mod outages;
 mod races;
