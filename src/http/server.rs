@@ -8,13 +8,14 @@ use actix_web::{
     http::Method,
     web::{self, Payload},
 };
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use super::{
     dispatch::{self, Context},
     operations, public,
     rate::Rates,
+    room::Room,
     tls,
 };
 use crate::{access::Access, service::Services};
@@ -97,7 +98,7 @@ impl Api {
             limits,
             rates: Rates::per_minute(limits.client_requests_per_minute),
             compat_login: config.compat_login,
-            in_flight: Semaphore::new(limits.in_flight_max),
+            in_flight: Room::new(limits.in_flight_max),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
         });

@@ -48,4 +48,5 @@ mod stopping;
 mod stores;
 mod support;
 mod tls;
+mod twins;
 mod vical;
