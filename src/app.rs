@@ -1,6 +1,10 @@
 //! The composition root: the only place that knows every concrete type.
 
+mod housekeeping;
+
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::task::JoinHandle;
 
 use crate::{
     access::Access,
@@ -20,6 +24,7 @@ pub struct App {
     tokens: Vec<Token>,
     ledger: Ledger,
     services: Arc<Services>,
+    housekeeping: JoinHandle<()>,
 }
 
 /// How long the start waits for the first state of the tokens. A token that is away after it does
@@ -72,11 +77,7 @@ impl App {
             import_keys: config.import_keys,
             idempotency: Arc::new(Idempotency::new(config.idempotency_retention_hours)),
         });
-        services
-            .ledger
-            .forget_answers(services.idempotency.since(now))
-            .await
-            .map_err(not_written)?;
+        let housekeeping = tokio::spawn(housekeeping::keep(Arc::clone(&services)));
         let api = Api::new(
             config.api,
             config.plain_listeners,
@@ -89,7 +90,7 @@ impl App {
         let distribution = running.distribution.map(|address| address.to_string());
         tracing::info!(api = %running.address, operations, distribution, "serving");
         systemd::ready(&format!("serving on {}", running.address));
-        Ok(Self { running, tokens, ledger, services })
+        Ok(Self { running, tokens, ledger, services, housekeeping })
     }
 
     /// Where the API and the operations listener are.
@@ -102,6 +103,7 @@ impl App {
         tracing::info!("stopping");
         systemd::stopping();
         self.running.stop().await;
+        self.housekeeping.abort();
         for token in self.tokens {
             token.stop().await;
         }

@@ -8,12 +8,11 @@
 //! Not done here: deciding what is recorded, or reading a certificate. No caller's thread is ever
 //! blocked; a caller that goes away cuts nothing in half.
 
-use std::{
-    path::Path,
-    sync::{Arc, atomic::AtomicU64},
-};
+use std::{path::Path, sync::Arc};
 
 pub use error::{BeginError, CreateError, LedgerError};
+use figures::Figures;
+pub use figures::{CaEnd, LedgerFigures};
 use job::{Queue, WhenFull};
 pub use record::{
     Certificate, CertificateFilter, CertificateOrigin, CertificateStatus, EntryKind, IacaPin,
@@ -32,6 +31,7 @@ use crate::{
 
 mod answers;
 mod error;
+mod figures;
 mod inventory;
 mod job;
 mod keys;
@@ -59,8 +59,7 @@ pub struct Ledger {
 struct Inner {
     writes: Queue,
     reads: Queue,
-    #[cfg_attr(not(test), expect(dead_code, reason = "tests compare it with the number of jobs"))]
-    commits: Arc<AtomicU64>,
+    figures: Arc<Figures>,
 }
 
 impl Ledger {
@@ -83,13 +82,13 @@ impl Ledger {
         let file = Arc::new(LedgerFile::prepare(path)?);
         let connection = file.writer()?;
         let open_intents = read::open_intents(&connection)?;
-        let commits = Arc::new(AtomicU64::new(0));
-        let (writes, to_write) = Queue::new(write_jobs_max);
-        let (reads, to_read) = Queue::new(READ_JOBS_MAX);
+        let figures = Arc::new(Figures::of(&connection)?);
+        let (writes, to_write) = Queue::new(write_jobs_max, figures.write_seconds.clone());
+        let (reads, to_read) = Queue::new(READ_JOBS_MAX, figures.read_seconds.clone());
         reader::start(&file, to_read)
-            .and_then(|()| writer::start(file, connection, to_write, Arc::clone(&commits)))
+            .and_then(|()| writer::start(file, connection, to_write, Arc::clone(&figures)))
             .map_err(|error| LedgerError::unavailable(format!("no thread: {error}")))?;
-        Ok((Self { inner: Arc::new(Inner { writes, reads, commits }) }, open_intents))
+        Ok((Self { inner: Arc::new(Inner { writes, reads, figures }) }, open_intents))
     }
 
     /// Records an intent: its row, its reservations, new pins and its audit entries. It stays open

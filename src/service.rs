@@ -17,6 +17,7 @@ pub mod vical;
 
 use std::sync::Arc;
 
+pub use crate::ledger::LedgerFigures;
 use crate::{
     domain::{
         path::ResourcePath,

@@ -4,6 +4,7 @@
 //! (files, pragmas) is not here.
 
 pub(super) mod answers;
+pub(super) mod figures;
 pub(super) mod inventory;
 pub(super) mod keys;
 pub(super) mod read;

@@ -1,34 +1,29 @@
 //! The one thread that writes. What waits while a commit is under way shares the next one.
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-};
+use std::{io, sync::Arc, thread};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::mpsc;
 
 use super::{
     error::LedgerError,
+    figures::{Figures, News},
     job::{Job, Message},
+    sql,
     sqlite::{self, LedgerFile},
 };
 
 /// Jobs that share one commit, at most: a batch that is too long keeps its first job waiting.
 const BATCH_JOBS_MAX: usize = 256;
 
-/// Starts the thread. `commits` counts the transactions that lasted.
+/// Starts the thread, which keeps the figures up to date.
 pub(super) fn start(
     file: Arc<LedgerFile>,
     connection: Connection,
     queue: mpsc::Receiver<Message>,
-    commits: Arc<AtomicU64>,
+    figures: Arc<Figures>,
 ) -> io::Result<()> {
-    let writer = Writer { file, connection: Some(connection), commits };
+    let writer = Writer { file, connection: Some(connection), figures };
     thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || writer.run(queue))?;
     Ok(())
 }
@@ -37,7 +32,7 @@ struct Writer {
     file: Arc<LedgerFile>,
     /// `None` after a transaction was lost: what the connection knows is not to be trusted then.
     connection: Option<Connection>,
-    commits: Arc<AtomicU64>,
+    figures: Arc<Figures>,
 }
 
 impl Writer {
@@ -71,18 +66,27 @@ impl Writer {
         if jobs.is_empty() {
             return;
         }
-        let result = self.commit(&mut jobs);
-        if let Err(error) = &result {
-            tracing::error!(%error, jobs = jobs.len(), "a transaction of the ledger was lost");
-            self.connection = None;
-        }
+        self.figures.begun();
+        let result = match self.commit(&mut jobs) {
+            Ok(news) => {
+                self.figures.committed(news);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(%error, jobs = jobs.len(), "a transaction of the ledger was lost");
+                self.connection = None;
+                self.figures.lost();
+                Err(error)
+            }
+        };
         for job in jobs {
             job.answer(result.clone());
         }
     }
 
-    /// One transaction for all jobs; those that fail leave nothing in it.
-    fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), LedgerError> {
+    /// One transaction for all jobs; those that fail leave nothing in it. The answer is what they
+    /// have brought about together.
+    fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<News, LedgerError> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(self.file.writer()?),
@@ -102,9 +106,9 @@ impl Writer {
                 Err(_) => savepoint.finish()?,
             }
         }
+        let news = sql::figures::since(&transaction, self.figures.tree_size())?;
         transaction.commit()?;
-        self.commits.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        Ok(news)
     }
 
     fn finish(self) {

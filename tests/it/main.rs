@@ -28,6 +28,8 @@ mod ledger_faults;
 mod lies;
 mod limits;
 mod load;
+mod metrics;
+mod monitoring;
 mod openapi;
 mod outages;
 mod races;
