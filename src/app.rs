@@ -14,7 +14,7 @@ use crate::{
     http::{Api, Running},
     keys::{DevKeysAllowed, Keyring},
     ledger::Ledger,
-    service::{Idempotency, Services, Tree, journal},
+    service::{Idempotency, KnownKeys, Services, Tree, journal},
     systemd,
 };
 
@@ -75,6 +75,7 @@ impl App {
             vical: config.vical,
             features: config.features,
             import_keys: config.import_keys,
+            known: KnownKeys::default(),
             idempotency: Arc::new(Idempotency::new(config.idempotency_retention_hours)),
         });
         let housekeeping = tokio::spawn(housekeeping::keep(Arc::clone(&services)));

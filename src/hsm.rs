@@ -19,6 +19,7 @@ use crate::domain::key::PublicKey;
 mod catalogue;
 mod changes;
 mod fault;
+mod figures;
 mod jobs;
 mod orders;
 mod process;
@@ -28,6 +29,9 @@ mod token;
 mod worker;
 
 pub use changes::{ChangeError, KeyMaterial};
+pub use figures::{
+    BUCKETS_SECONDS, Breaker, BreakerState, Histogram, LossCause, SignatureOutcome, TokenFigures,
+};
 pub use orders::PrivateParts;
 pub use token::Token;
 pub use worker::run_signer;

@@ -8,7 +8,13 @@
 //! Not done here: deciding what is recorded, or reading a certificate. No caller's thread is ever
 //! blocked; a caller that goes away cuts nothing in half.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 pub use error::{BeginError, CreateError, LedgerError};
 use figures::Figures;
@@ -20,6 +26,7 @@ pub use record::{
     OpenIntent, Outcome, PinChange, Pinning, RequestKey, Reservation, StoreEntry, StoredCopy,
     StoredResource,
 };
+use rusqlite::Connection;
 use sql::{read, write};
 use sqlite::LedgerFile;
 pub use vical::{PublishedVersion, VicalArtifact, VicalVersion};
@@ -60,6 +67,7 @@ struct Inner {
     writes: Queue,
     reads: Queue,
     figures: Arc<Figures>,
+    known_keys_version: Arc<AtomicU64>,
 }
 
 impl Ledger {
@@ -83,12 +91,19 @@ impl Ledger {
         let connection = file.writer()?;
         let open_intents = read::open_intents(&connection)?;
         let figures = Arc::new(Figures::of(&connection)?);
+        let known_keys_version = Arc::new(AtomicU64::new(0));
         let (writes, to_write) = Queue::new(write_jobs_max, figures.write_seconds.clone());
         let (reads, to_read) = Queue::new(READ_JOBS_MAX, figures.read_seconds.clone());
         reader::start(&file, to_read)
-            .and_then(|()| writer::start(file, connection, to_write, Arc::clone(&figures)))
+            .and_then(|()| {
+                let (figures, version) = (Arc::clone(&figures), Arc::clone(&known_keys_version));
+                writer::start(file, connection, to_write, figures, version)
+            })
             .map_err(|error| LedgerError::unavailable(format!("no thread: {error}")))?;
-        Ok((Self { inner: Arc::new(Inner { writes, reads, figures }) }, open_intents))
+        Ok((
+            Self { inner: Arc::new(Inner { writes, reads, figures, known_keys_version }) },
+            open_intents,
+        ))
     }
 
     /// Records an intent: its row, its reservations, new pins and its audit entries. It stays open
@@ -98,7 +113,12 @@ impl Ledger {
     /// [`BeginError`] says what is taken or has changed; nothing is recorded then.
     pub async fn begin(&self, intent: Intent) -> Result<IntentId, BeginError> {
         let writes = &self.inner.writes;
-        writes.run(WhenFull::Refuse, move |connection| write::begin(connection, &intent)).await
+        let on_keys = intent.iaca_pin.is_some();
+        let work = move |connection: &Connection| write::begin(connection, &intent);
+        match on_keys {
+            true => writes.run_on_keys(WhenFull::Refuse, work).await,
+            false => writes.run(WhenFull::Refuse, work).await,
+        }
     }
 
     /// Records the certificate that an intent came to, and its copies in the stores. The answer is
@@ -108,9 +128,12 @@ impl Ledger {
     /// [`LedgerError`]; the intent is still open then, and wants to be aborted.
     pub async fn complete(&self, id: IntentId, outcome: Outcome) -> Result<u64, LedgerError> {
         let writes = &self.inner.writes;
-        writes
-            .run(WhenFull::Wait, move |connection| write::complete(connection, id, &outcome))
-            .await
+        let on_keys = outcome.is_ca;
+        let work = move |connection: &Connection| write::complete(connection, id, &outcome);
+        match on_keys {
+            true => writes.run_on_keys(WhenFull::Wait, work).await,
+            false => writes.run(WhenFull::Wait, work).await,
+        }
     }
 
     /// Records that an intent without serial number, a CSR, came about. The answer is the index of
@@ -207,6 +230,12 @@ impl Ledger {
         self.read(|connection| Ok(read::key_pins(connection)?)).await
     }
 
+    /// Changes with everything that may change an answer of [`Self::known_key`], before the one who
+    /// changed it has been answered.
+    pub fn known_keys_version(&self) -> u64 {
+        self.inner.known_keys_version.load(Ordering::Acquire)
+    }
+
     /// What is known of that public key: CA certificates issued here, oldest first, then those held
     /// in `stores`, in that order; and the IACA that it is pinned to, if it is.
     ///
@@ -295,7 +324,7 @@ impl Ledger {
 
     async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&rusqlite::Connection) -> Result<T, LedgerError> + Send + 'static,
+        work: impl FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
         self.inner.reads.run(WhenFull::Refuse, work).await
     }

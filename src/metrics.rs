@@ -3,10 +3,12 @@
 //! Each layer measures its own work; `http` puts it together. Reading an instrument takes no lock
 //! that work is done under.
 
+use std::time::Duration;
+
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, TextEncoder,
+    Encoder, Histogram, HistogramOpts, IntCounterVec, Opts, TextEncoder,
     core::Collector,
-    proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
+    proto::{self, Bucket, Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
 };
 
 /// Upper bounds in seconds: from a write to an SSD to a signature that is given up.
@@ -20,13 +22,6 @@ const NAMES_FIT: &str = "names and labels are constants of ours, and tests read 
 pub fn histogram(name: &'static str, help: &'static str) -> Histogram {
     let options = HistogramOpts::new(name, help).buckets(BOUNDS.to_vec());
     Histogram::with_opts(options).expect(NAMES_FIT)
-}
-
-/// Histograms of durations in seconds, one for each value of the labels.
-#[expect(clippy::expect_used, reason = "names are constants")]
-pub fn histograms(name: &'static str, help: &'static str, labels: &[&str]) -> HistogramVec {
-    let options = HistogramOpts::new(name, help).buckets(BOUNDS.to_vec());
-    HistogramVec::new(options, labels).expect(NAMES_FIT)
 }
 
 /// Counters, one for each value of the labels.
@@ -55,6 +50,18 @@ impl<'a> Sample<'a> {
     }
 }
 
+/// How often something took how long, counted elsewhere.
+pub struct Durations<'a> {
+    /// Names and values.
+    pub labels: Vec<(&'static str, &'a str)>,
+    /// Bounds in seconds, rising, and how many took at most so long.
+    pub at_most: Vec<(f64, u64)>,
+    /// How many there were.
+    pub count: u64,
+    /// How long they took together.
+    pub sum: Duration,
+}
+
 impl Page {
     /// What instruments have measured; those that have measured nothing yet are left out.
     pub fn instruments(&mut self, instruments: &impl Collector) {
@@ -69,11 +76,14 @@ impl Page {
         help: &str,
         samples: impl IntoIterator<Item = Sample<'a>>,
     ) {
-        self.family(MetricType::GAUGE, name, help, samples, |metric, value| {
+        let metrics = samples.into_iter().map(|Sample { labels, value }| {
             let mut gauge = Gauge::default();
             gauge.set_value(value);
+            let mut metric = labelled(labels);
             metric.set_gauge(gauge);
+            metric
         });
+        self.family(MetricType::GAUGE, name, help, metrics);
     }
 
     /// One value that goes up and down.
@@ -88,29 +98,49 @@ impl Page {
         help: &str,
         samples: impl IntoIterator<Item = Sample<'a>>,
     ) {
-        self.family(MetricType::COUNTER, name, help, samples, |metric, value| {
+        let metrics = samples.into_iter().map(|Sample { labels, value }| {
             let mut counter = Counter::default();
             counter.set_value(value);
+            let mut metric = labelled(labels);
             metric.set_counter(counter);
+            metric
         });
+        self.family(MetricType::COUNTER, name, help, metrics);
     }
 
-    fn family<'a>(
+    /// Histograms.
+    pub fn durations<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        durations: impl IntoIterator<Item = Durations<'a>>,
+    ) {
+        let metrics = durations.into_iter().map(|Durations { labels, at_most, count, sum }| {
+            let buckets = at_most.into_iter().map(|(bound, number)| {
+                let mut bucket = Bucket::default();
+                bucket.set_upper_bound(bound);
+                bucket.set_cumulative_count(number);
+                bucket
+            });
+            let mut histogram = proto::Histogram::default();
+            histogram.set_bucket(buckets.collect());
+            histogram.set_sample_count(count);
+            histogram.set_sample_sum(sum.as_secs_f64());
+            let mut metric = labelled(labels);
+            metric.set_histogram(histogram);
+            metric
+        });
+        self.family(MetricType::HISTOGRAM, name, help, metrics);
+    }
+
+    fn family(
         &mut self,
         kind: MetricType,
         name: &str,
         help: &str,
-        samples: impl IntoIterator<Item = Sample<'a>>,
-        set: impl Fn(&mut Metric, f64),
+        metrics: impl Iterator<Item = Metric>,
     ) {
-        let metrics: Vec<_> = samples
-            .into_iter()
-            .map(|Sample { labels, value }| {
-                let mut metric = Metric::from_label(labels.into_iter().map(label).collect());
-                set(&mut metric, value);
-                metric
-            })
-            .collect();
+        let metrics: Vec<_> = metrics.collect();
         if metrics.is_empty() {
             return;
         }
@@ -133,11 +163,14 @@ impl Page {
     }
 }
 
-fn label((name, value): (&'static str, &str)) -> LabelPair {
-    let mut pair = LabelPair::default();
-    pair.set_name(name.to_owned());
-    pair.set_value(value.to_owned());
-    pair
+fn labelled(labels: Vec<(&'static str, &str)>) -> Metric {
+    let pairs = labels.into_iter().map(|(name, value)| {
+        let mut pair = LabelPair::default();
+        pair.set_name(name.to_owned());
+        pair.set_value(value.to_owned());
+        pair
+    });
+    Metric::from_label(pairs.collect())
 }
 
 /// How many, as the format has numbers. Exact up to 2^53.

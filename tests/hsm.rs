@@ -18,6 +18,8 @@ use tokio::time::sleep;
 mod changes;
 #[path = "hsm/faults.rs"]
 mod faults;
+#[path = "hsm/figures.rs"]
+mod figures;
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chancery");

@@ -15,6 +15,8 @@ use super::error::LedgerError;
 pub(super) enum Message {
     /// Do this.
     Job(Box<dyn Job>),
+    /// Do this; what is known of keys may be another after it.
+    KeysJob(Box<dyn Job>),
     /// End, and drop the sender when nothing is held any more.
     Stop(oneshot::Sender<()>),
 }
@@ -60,19 +62,45 @@ impl Queue {
         T: Send + 'static,
         E: From<LedgerError> + std::fmt::Display + Send + 'static,
     {
-        let (answer, answered) = oneshot::channel();
+        let (task, answered) = task(work);
+        self.ask(when_full, Message::Job(task), answered).await
+    }
+
+    /// The same for work that may change what is known of keys.
+    pub(super) async fn run_on_keys<T, E>(
+        &self,
+        when_full: WhenFull,
+        work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<LedgerError> + std::fmt::Display + Send + 'static,
+    {
+        let (task, answered) = task(work);
+        self.ask(when_full, Message::KeysJob(task), answered).await
+    }
+
+    async fn ask<T, E: From<LedgerError>>(
+        &self,
+        when_full: WhenFull,
+        message: Message,
+        answered: oneshot::Receiver<Result<T, E>>,
+    ) -> Result<T, E> {
         let called = Instant::now();
-        let job = Message::Job(Box::new(Task { state: State::Waiting(work), answer }));
-        match when_full {
-            WhenFull::Refuse => self.messages.try_send(job).map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => LedgerError::Busy,
-                mpsc::error::TrySendError::Closed(_) => closed(),
-            })?,
-            WhenFull::Wait => self.messages.send(job).await.map_err(|_| closed())?,
-        }
+        self.send(when_full, message).await?;
         let answer = answered.await;
         self.seconds.observe(called.elapsed().as_secs_f64());
         answer.unwrap_or_else(|_| Err(closed().into()))
+    }
+
+    async fn send(&self, when_full: WhenFull, message: Message) -> Result<(), LedgerError> {
+        match when_full {
+            WhenFull::Refuse => self.messages.try_send(message).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => LedgerError::Busy,
+                mpsc::error::TrySendError::Closed(_) => closed(),
+            }),
+            WhenFull::Wait => self.messages.send(message).await.map_err(|_| closed()),
+        }
     }
 
     /// How many messages wait.
@@ -92,6 +120,18 @@ impl Queue {
 
 fn closed() -> LedgerError {
     LedgerError::unavailable("it is closed, or its thread has ended")
+}
+
+/// Work on its way, and its answer.
+fn task<T, E>(
+    work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>)
+where
+    T: Send + 'static,
+    E: From<LedgerError> + std::fmt::Display + Send + 'static,
+{
+    let (answer, answered) = oneshot::channel();
+    (Box::new(Task { state: State::Waiting(work), answer }), answered)
 }
 
 struct Task<F, T, E> {

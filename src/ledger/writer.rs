@@ -1,6 +1,14 @@
 //! The one thread that writes. What waits while a commit is under way shares the next one.
 
-use std::{io, sync::Arc, thread};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::mpsc;
@@ -16,14 +24,20 @@ use super::{
 /// Jobs that share one commit, at most: a batch that is too long keeps its first job waiting.
 const BATCH_JOBS_MAX: usize = 256;
 
-/// Starts the thread, which keeps the figures up to date.
+/// While several write at once, what comes this soon shares a commit: a commit costs the processor
+/// as much as several jobs do. One who writes alone never waits for it.
+const GATHERING: Duration = Duration::from_micros(500);
+
+/// Starts the thread, which keeps the figures up to date. `known_keys_version` counts the
+/// transactions after which something else may be known of a key.
 pub(super) fn start(
     file: Arc<LedgerFile>,
     connection: Connection,
     queue: mpsc::Receiver<Message>,
     figures: Arc<Figures>,
+    known_keys_version: Arc<AtomicU64>,
 ) -> io::Result<()> {
-    let writer = Writer { file, connection: Some(connection), figures };
+    let writer = Writer { file, connection: Some(connection), figures, known_keys_version };
     thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || writer.run(queue))?;
     Ok(())
 }
@@ -33,24 +47,39 @@ struct Writer {
     /// `None` after a transaction was lost: what the connection knows is not to be trusted then.
     connection: Option<Connection>,
     figures: Arc<Figures>,
+    known_keys_version: Arc<AtomicU64>,
 }
 
 impl Writer {
     fn run(mut self, mut queue: mpsc::Receiver<Message>) {
         let mut messages = Vec::with_capacity(BATCH_JOBS_MAX);
+        let mut are_many = false;
         while queue.blocking_recv_many(&mut messages, BATCH_JOBS_MAX) > 0 {
+            if are_many {
+                thread::sleep(GATHERING);
+                while messages.len() < BATCH_JOBS_MAX
+                    && let Ok(message) = queue.try_recv()
+                {
+                    messages.push(message);
+                }
+            }
+            are_many = messages.len() > 1;
             let mut jobs = Vec::with_capacity(messages.len());
-            let mut stop = None;
+            let (mut stop, mut on_keys) = (None, false);
             for message in messages.drain(..) {
                 match message {
                     Message::Job(job) => jobs.push(job),
+                    Message::KeysJob(job) => {
+                        on_keys = true;
+                        jobs.push(job);
+                    }
                     Message::Stop(ended) => {
                         stop = Some(ended);
                         break;
                     }
                 }
             }
-            self.serve(jobs);
+            self.serve(jobs, on_keys);
             if let Some(ended) = stop {
                 drop(queue);
                 self.finish();
@@ -62,7 +91,7 @@ impl Writer {
         self.finish();
     }
 
-    fn serve(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+    fn serve(&mut self, mut jobs: Vec<Box<dyn Job>>, on_keys: bool) {
         if jobs.is_empty() {
             return;
         }
@@ -79,6 +108,10 @@ impl Writer {
                 Err(error)
             }
         };
+        // A lost commit may have lasted all the same.
+        if on_keys || result.is_err() {
+            self.known_keys_version.fetch_add(1, Ordering::Release);
+        }
         for job in jobs {
             job.answer(result.clone());
         }

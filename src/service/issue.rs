@@ -1,12 +1,11 @@
 //! The corridor: every certificate, of whatever profile, is issued by [`issue`].
 
-use uuid::Uuid;
-
 use super::{
     Call, Services,
     error::{DuplicateKind, Error, Invalid},
     idempotency::Answer,
     issuers, key_errors,
+    known::Known,
     recording::{Begun, Recording},
     signing::{self, SigningKeys},
 };
@@ -72,7 +71,7 @@ pub async fn issue(
 
     // 2. The keys: allowed for this service and purpose, there, and the ones that were pinned.
     let keys = signing::resolve(services, call, &request.issuance, &supplied).await?;
-    let known = issuers::Known::load(services, call, &keys).await?;
+    let known = Known::load(services, call, &keys).await?;
     issuers::refuse_iaca_key(&request.issuance, &known, &keys, now)?;
 
     // 3. The ids in the stores. One that was drawn here is taken by nobody; if it were, recording
@@ -162,10 +161,10 @@ pub(super) fn invalid_validity(error: &ValidityError) -> Invalid {
 const STORING_RETRY_SECONDS: u64 = 5;
 
 /// Without an attached store the member is ignored, whatever it holds.
-fn stored_id(request: &IssuanceRequest, stores: &[ResourcePath]) -> Result<PathElement, Invalid> {
+fn stored_id(request: &IssuanceRequest, stores: &[ResourcePath]) -> Result<PathElement, Error> {
     let given = request.stored_certificate_id.as_deref().filter(|_| !stores.is_empty());
-    let text = given.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
-    PathElement::parse(&text).map_err(|error| {
+    let Some(text) = given else { return signing::random_id() };
+    let parsed = PathElement::parse(text).map_err(|error| {
         let wrong = text.chars().find(|c| PathElement::parse(c.encode_utf8(&mut [0; 4])).is_err());
         Invalid::at(
             "/storedCertificateId",
@@ -174,7 +173,8 @@ fn stored_id(request: &IssuanceRequest, stores: &[ResourcePath]) -> Result<PathE
                 None => format!("storedCertificateId: {error}"),
             },
         )
-    })
+    });
+    Ok(parsed?)
 }
 
 /// With an issuer, the defaults change and with them the period; the given values do not.

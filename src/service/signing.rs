@@ -3,6 +3,7 @@
 
 use aws_lc_rs::rand;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{
     Call, Services,
@@ -14,7 +15,7 @@ use crate::{
     audit::{AuditRecord, EntryKind},
     domain::{
         key::PublicKey,
-        path::KeyPath,
+        path::{KeyPath, PathElement},
         request::{GenericSigning, IacaCertificate, Issuance, KeyDescriptor, Pem, SubjectKey},
         time::Timestamp,
     },
@@ -337,6 +338,13 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut octets = [0; N];
     rand::fill(&mut octets).map_err(|_| Error::Internal("no random octets".to_owned()))?;
     Ok(octets)
+}
+
+/// An id that nobody chose: a UUID of version 7 (RFC 9562), so that neighbours in time are neighbours
+/// in the ledger's indexes too.
+pub(super) fn random_id() -> Result<PathElement, Error> {
+    PathElement::parse(&Uuid::now_v7().to_string())
+        .map_err(|error| Error::Internal(format!("a UUID is no path element: {error}")))
 }
 
 /// Lower-case hexadecimal.

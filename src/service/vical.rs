@@ -9,7 +9,6 @@ use entries::Collected;
 pub use entries::Skipped;
 use serde_json::{Value, json};
 use signer::Signer;
-use uuid::Uuid;
 
 use super::{
     Call, Services,
@@ -90,7 +89,7 @@ pub async fn publish(
     }
     let version = match &request.version {
         Some(version) => version.clone(),
-        None => random_id()?,
+        None => signing::random_id()?,
     };
 
     // 2. The key: allowed, there, the pinned one.
@@ -215,11 +214,6 @@ fn declared(call: &Call) -> Result<&Vical, Error> {
         Some(Service::Vical(vical)) => Ok(vical),
         _ => Err(Error::Internal(format!("{} is not a vical-service", call.target))),
     }
-}
-
-fn random_id() -> Result<PathElement, Error> {
-    PathElement::parse(&Uuid::new_v4().to_string())
-        .map_err(|error| Error::Internal(format!("a UUID is no path element: {error}")))
 }
 
 fn missing(service: &ResourcePath, version: Option<&PathElement>) -> Error {
