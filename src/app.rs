@@ -1,11 +1,14 @@
 //! The composition root: the only place that knows every concrete type.
 
 mod housekeeping;
+mod recovery;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+pub use recovery::{backup, restore};
 use tokio::task::JoinHandle;
 
+pub use crate::ledger::Counts;
 use crate::{
     access::Access,
     config::Config,

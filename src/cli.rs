@@ -7,6 +7,7 @@ mod documents;
 mod key;
 mod logging;
 mod memory;
+mod recovery;
 mod serve;
 mod signer;
 
@@ -39,6 +40,26 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Write a backup of the ledger, beside a daemon that may be running, and read it back.
+    Backup {
+        /// The new file; it is never overwritten.
+        file: PathBuf,
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Make the ledger out of a backup; there must be none, and no daemon. Looks for the keys of all
+    /// CAs on the tokens first.
+    Restore {
+        /// The backup.
+        file: PathBuf,
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Do not look for the keys.
+        #[arg(long)]
+        without_hsm: bool,
+    },
     Key(key::Key),
     Cert(cert::Cert),
     /// Print the completions of a shell.
@@ -61,6 +82,10 @@ pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve { config, dev } => serve::run(&config, dev),
         Command::Check { config } => check::run(&config),
+        Command::Backup { file, config } => recovery::backup(&file, &config),
+        Command::Restore { file, config, without_hsm } => {
+            recovery::restore(&file, &config, without_hsm)
+        }
         Command::Key(key) => key.run(),
         Command::Cert(cert) => cert.run(),
         Command::Completions { shell } => documents::completions(Arguments::command(), shell),

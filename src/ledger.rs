@@ -16,6 +16,7 @@ use std::{
     },
 };
 
+pub use backup::{BackupLabel, CaKey, Counts, backup};
 pub use error::{BeginError, CreateError, LedgerError};
 use figures::Figures;
 pub use figures::{CaEnd, LedgerFigures};
@@ -26,6 +27,7 @@ pub use record::{
     OpenIntent, Outcome, PinChange, Pinning, RequestKey, Reservation, StoreEntry, StoredCopy,
     StoredResource,
 };
+pub use restore::Restoration;
 use rusqlite::Connection;
 use sql::{read, write};
 use sqlite::LedgerFile;
@@ -37,6 +39,7 @@ use crate::{
 };
 
 mod answers;
+mod backup;
 mod error;
 mod figures;
 mod inventory;
@@ -44,6 +47,7 @@ mod job;
 mod keys;
 mod reader;
 mod record;
+mod restore;
 mod sql;
 mod sqlite;
 mod stores;

@@ -12,6 +12,7 @@
 mod accepted;
 mod access;
 mod appliance;
+mod backup;
 mod check;
 mod cli;
 mod contract;
