@@ -10,6 +10,7 @@ mod memory;
 mod recovery;
 mod serve;
 mod signer;
+mod status;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -62,6 +63,7 @@ enum Command {
     },
     Key(key::Key),
     Cert(cert::Cert),
+    Status(status::Status),
     /// Print the completions of a shell.
     Completions {
         /// The shell.
@@ -88,6 +90,7 @@ pub fn run() -> ExitCode {
         }
         Command::Key(key) => key.run(),
         Command::Cert(cert) => cert.run(),
+        Command::Status(status) => status.run(),
         Command::Completions { shell } => documents::completions(Arguments::command(), shell),
         Command::Man { directory } => documents::man(Arguments::command(), &directory),
         Command::Signer => signer::run(),

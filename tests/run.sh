@@ -47,7 +47,7 @@ summon_promtool() {
 # is for people.
 run_tests() {
     local log=$ROOT/target/tests.log status=0
-    cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
+    cargo test --workspace --locked --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
     echo
     echo "== Test results"
     grep -E '^( +Running|   Doc-tests|test result:)|\.\.\. (ignored|FAILED)' "$log" || true

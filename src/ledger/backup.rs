@@ -12,6 +12,7 @@ use std::{
 };
 
 use aws_lc_rs::digest;
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -159,7 +160,7 @@ fn hash(from: &mut impl Read, to: &mut impl Write) -> io::Result<(String, u64)> 
         bytes += read as u64;
     }
     let hash = context.finish();
-    Ok((hash.as_ref().iter().map(|octet| format!("{octet:02x}")).collect(), bytes))
+    Ok((HEXLOWER.encode(hash.as_ref()), bytes))
 }
 
 fn refuse_existing(file: &Path) -> Result<(), String> {

@@ -124,24 +124,12 @@ impl Writer {
             Some(connection) => connection,
             none => none.insert(self.file.writer()?),
         };
-        let mut transaction =
-            connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for job in jobs {
-            let savepoint = transaction.savepoint()?;
-            let worked = job.work(&savepoint);
-            // A full disk, among others, makes SQLite give up the whole transaction.
-            if savepoint.is_autocommit() {
-                let reason = worked.err().unwrap_or_default();
-                return Err(LedgerError::unavailable(format!("transaction given up: {reason}")));
-            }
-            match worked {
-                Ok(()) => savepoint.commit()?,
-                Err(_) => savepoint.finish()?,
-            }
+        // Few jobs fail, and what guards the others against them costs as much as a small job.
+        let tree_size = self.figures.tree_size();
+        match commit_all(connection, jobs, tree_size)? {
+            Some(news) => Ok(news),
+            None => commit_each(connection, jobs, tree_size),
         }
-        let news = sql::figures::since(&transaction, self.figures.tree_size())?;
-        transaction.commit()?;
-        Ok(news)
     }
 
     fn finish(self) {
@@ -152,4 +140,48 @@ impl Writer {
             tracing::warn!(%error, "the ledger's write-ahead log was not emptied");
         }
     }
+}
+
+/// All jobs as one; `None`, and nothing done, when one of them fails.
+fn commit_all(
+    connection: &mut Connection,
+    jobs: &mut [Box<dyn Job>],
+    tree_size: u64,
+) -> Result<Option<News>, LedgerError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for job in jobs {
+        if job.work(&transaction).is_err() {
+            // Nothing to undo where SQLite has given the transaction up, as with a full disk.
+            transaction.finish()?;
+            return Ok(None);
+        }
+    }
+    let news = sql::figures::since(&transaction, tree_size)?;
+    transaction.commit()?;
+    Ok(Some(news))
+}
+
+/// Each job within a savepoint, to which it is undone when it fails.
+fn commit_each(
+    connection: &mut Connection,
+    jobs: &mut [Box<dyn Job>],
+    tree_size: u64,
+) -> Result<News, LedgerError> {
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for job in jobs {
+        let savepoint = transaction.savepoint()?;
+        let worked = job.work(&savepoint);
+        // A full disk, among others, makes SQLite give up the whole transaction.
+        if savepoint.is_autocommit() {
+            let reason = worked.err().unwrap_or_default();
+            return Err(LedgerError::unavailable(format!("transaction given up: {reason}")));
+        }
+        match worked {
+            Ok(()) => savepoint.commit()?,
+            Err(_) => savepoint.finish()?,
+        }
+    }
+    let news = sql::figures::since(&transaction, tree_size)?;
+    transaction.commit()?;
+    Ok(news)
 }

@@ -13,6 +13,7 @@ mod accepted;
 mod access;
 mod appliance;
 mod backup;
+mod cage;
 mod check;
 mod cli;
 mod contract;

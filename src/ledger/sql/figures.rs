@@ -1,5 +1,6 @@
 //! Statements that count.
 
+use data_encoding::HEXLOWER;
 use rusqlite::{Connection, Row};
 
 use super::read::{parsed, purpose, timestamp};
@@ -61,7 +62,7 @@ fn tree_size(connection: &Connection) -> rusqlite::Result<u64> {
 fn ca(row: &Row<'_>) -> rusqlite::Result<CaEnd> {
     let key_id: Vec<u8> = row.get("subject_key_id")?;
     Ok(CaEnd {
-        key_id: key_id.iter().map(|octet| format!("{octet:02x}")).collect(),
+        key_id: HEXLOWER.encode(&key_id),
         subject: row.get("subject_text")?,
         not_after: timestamp(row, "not_after")?,
     })

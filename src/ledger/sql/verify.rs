@@ -1,5 +1,6 @@
 //! Statements that hold what is recorded against the hashes that are recorded with it.
 
+use data_encoding::HEXLOWER;
 use rusqlite::{Connection, Row};
 use serde_json::Value;
 
@@ -59,7 +60,7 @@ fn certificates(connection: &Connection) -> Result<u64, String> {
         let entry: Value =
             entry.and_then(|entry| serde_json::from_slice(&entry).ok()).unwrap_or_default();
         let computed = sha256(&der);
-        let hex: String = computed.iter().map(|octet| format!("{octet:02x}")).collect();
+        let hex = HEXLOWER.encode(&computed);
         let is_whole = computed[..] == hash[..]
             && entry["type"] == "issued"
             && entry["detail"]["certificateSha256"] == hex.as_str();
