@@ -22,6 +22,7 @@ mod spy;
 
 mod accepted;
 mod access;
+mod backup;
 mod cage;
 mod check;
 mod cli;
@@ -36,7 +37,9 @@ mod keys;
 mod layers;
 mod ledger_faults;
 mod limits;
+mod metrics;
 mod modules;
+mod monitoring;
 mod openapi;
 mod outages;
 mod races;
