@@ -1,7 +1,14 @@
 //! The composition root: the only place that knows every concrete type.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+mod housekeeping;
+mod recovery;
 
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+pub use recovery::{backup, restore};
+use tokio::task::JoinHandle;
+
+pub use crate::ledger::Counts;
 use crate::{
     access::Access,
     config::Config,
@@ -20,6 +27,7 @@ pub struct App {
     tokens: Vec<Token>,
     ledger: Ledger,
     services: Arc<Services>,
+    housekeeping: JoinHandle<()>,
 }
 
 /// How long the start waits for the first state of the tokens. A token that is away after it does
@@ -52,7 +60,7 @@ impl App {
         let names: Vec<_> = config.tokens.iter().map(|token| token.name.as_str()).collect();
         let tree = Tree::new(config.tree, stored, &names)?;
 
-        let tokens = start_tokens(config.tokens)?;
+        let tokens = start_tokens(config.tokens);
         for token in &tokens {
             token.wait_until_known(TOKENS_KNOWN_WITHIN).await;
             tracing::info!(token = token.name(), state = ?token.state(), "token");
@@ -73,11 +81,7 @@ impl App {
             known: KnownKeys::default(),
             idempotency: Arc::new(Idempotency::new(config.idempotency_retention_hours)),
         });
-        services
-            .ledger
-            .forget_answers(services.idempotency.since(now))
-            .await
-            .map_err(not_written)?;
+        let housekeeping = tokio::spawn(housekeeping::keep(Arc::clone(&services)));
         let api = Api::new(
             config.api,
             config.plain_listeners,
@@ -90,7 +94,7 @@ impl App {
         let distribution = running.distribution.map(|address| address.to_string());
         tracing::info!(api = %running.address, operations, distribution, "serving");
         systemd::ready(&format!("serving on {}", running.address));
-        Ok(Self { running, tokens, ledger, services })
+        Ok(Self { running, tokens, ledger, services, housekeeping })
     }
 
     /// Where the API and the operations listener are.
@@ -103,6 +107,7 @@ impl App {
         tracing::info!("stopping");
         systemd::stopping();
         self.running.stop().await;
+        self.housekeeping.abort();
         for token in self.tokens {
             token.stop().await;
         }
@@ -115,12 +120,11 @@ impl App {
     }
 }
 
+/// The program that runs, also when another has taken its place on disk (proc_pid_exe(5)): a signer
+/// that is started after an upgrade is of the front's own version.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// Starts the signers of all tokens. Must be called in a tokio runtime.
-///
-/// # Errors
-/// When the path of the running program is unknown: the signers are the same program.
-pub fn start_tokens(configs: Vec<TokenConfig>) -> Result<Vec<Token>, String> {
-    let program: PathBuf =
-        std::env::current_exe().map_err(|error| format!("own program file: {error}"))?;
-    Ok(configs.into_iter().map(|config| Token::start(config, program.clone())).collect())
+pub fn start_tokens(configs: Vec<TokenConfig>) -> Vec<Token> {
+    configs.into_iter().map(|config| Token::start(config, OWN_PROGRAM.into())).collect()
 }

@@ -5,6 +5,7 @@ mod body;
 mod dispatch;
 pub mod json;
 mod login;
+mod metrics;
 mod once;
 mod openapi;
 mod operations;

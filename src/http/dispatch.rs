@@ -14,7 +14,9 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
-    Limits, operations,
+    Limits,
+    metrics::Requests,
+    operations,
     plain::{self, PlainRequest},
     problem::Problem,
     public::PublicRoute,
@@ -39,6 +41,8 @@ pub(super) struct Context {
     pub(super) limits: Limits,
     /// Requests of each client.
     pub(super) rates: Rates,
+    /// Requests of all of them, by what became of them.
+    pub(super) requests: Requests,
     /// Whether the login that grants nothing is there.
     pub(super) compat_login: bool,
     /// Requests that are worked on.
@@ -67,6 +71,7 @@ pub(super) async fn dispatch(
                 problem.into_response(&request_id)
             }
         };
+        context.requests.count(request.method(), request.path(), answer.status());
         tracing::info!(
             client = refusal.client,
             method = %request.method(),
@@ -131,7 +136,7 @@ async fn answer(
     let (target, api, tail) = match segments.as_slice() {
         ["v1", target, api, tail @ ..] => (*target, *api, tail),
         path => {
-            let handler = plain::find(context, path, request.method())?;
+            let handler = plain::find(context, &client, path, request.method())?;
             return handler(PlainRequest {
                 context: Arc::clone(context),
                 client,

@@ -48,6 +48,11 @@ impl Room {
         Ok(Place { room: self, client: client.to_owned() })
     }
 
+    /// Requests that are worked on.
+    pub(super) fn taken_places(&self) -> usize {
+        self.taken().total
+    }
+
     /// Whether nobody finds a place.
     pub(super) fn is_full(&self) -> bool {
         self.taken().total >= self.max

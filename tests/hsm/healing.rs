@@ -4,27 +4,21 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use chancery::hsm::{LossCause, SignatureOutcome};
 
-use super::{
-    faults::{FUNCTION_FAILED, Shimmed},
-    *,
-};
+use super::{faults::Disturbed, *};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signer_whose_canaries_fail_for_no_stated_reason_is_replaced() {
-    let shim = Shimmed::new("no-reason");
-    let token = started(TokenConfig { canary_seconds: 1, ..shim.config() }).await;
+    let disturbed = Disturbed::new("no-reason");
+    let token = started(TokenConfig { canary_seconds: 1, ..disturbed.config() }).await;
     let key = token.find("key").await.unwrap();
     let lost = || {
         let lost = token.figures().signers_lost;
         lost.iter().find(|(cause, _)| *cause == LossCause::Fault).unwrap().1
     };
     // A dropped connector answers so, for as long as the session is the old one.
-    eventually("the signer is replaced", PATIENCE, async || {
-        shim.tell("C_Sign", FUNCTION_FAILED);
-        lost() == 1
-    })
-    .await;
-    let _ = fs::remove_file(shim.control.join("C_Sign"));
+    disturbed.tell("C_Sign fail CKR_FUNCTION_FAILED");
+    eventually("the signer is replaced", PATIENCE, async || lost() == 1).await;
+    disturbed.tell("");
     eventually("service returns", PATIENCE, async || sign(&token, &key, b"x").await.is_ok()).await;
     let signed = token.figures().signatures;
     assert!(signed.contains(&(SignatureOutcome::Signed, 1)), "{signed:?}");
