@@ -1,6 +1,6 @@
 //! The composition root: the only place that knows every concrete type.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
     access::Access,
@@ -52,7 +52,7 @@ impl App {
         let names: Vec<_> = config.tokens.iter().map(|token| token.name.as_str()).collect();
         let tree = Tree::new(config.tree, stored, &names)?;
 
-        let tokens = start_tokens(config.tokens)?;
+        let tokens = start_tokens(config.tokens);
         for token in &tokens {
             token.wait_until_known(TOKENS_KNOWN_WITHIN).await;
             tracing::info!(token = token.name(), state = ?token.state(), "token");
@@ -115,12 +115,11 @@ impl App {
     }
 }
 
+/// The program that runs, also when another has taken its place on disk (proc_pid_exe(5)): a signer
+/// that is started after an upgrade is of the front's own version.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// Starts the signers of all tokens. Must be called in a tokio runtime.
-///
-/// # Errors
-/// When the path of the running program is unknown: the signers are the same program.
-pub fn start_tokens(configs: Vec<TokenConfig>) -> Result<Vec<Token>, String> {
-    let program: PathBuf =
-        std::env::current_exe().map_err(|error| format!("own program file: {error}"))?;
-    Ok(configs.into_iter().map(|config| Token::start(config, program.clone())).collect())
+pub fn start_tokens(configs: Vec<TokenConfig>) -> Vec<Token> {
+    configs.into_iter().map(|config| Token::start(config, OWN_PROGRAM.into())).collect()
 }

@@ -19,16 +19,22 @@ use crate::domain::key::PublicKey;
 mod catalogue;
 mod changes;
 mod fault;
+mod figures;
 mod jobs;
 mod orders;
 mod process;
 mod protocol;
+mod sandbox;
 mod supervisor;
 mod token;
 mod worker;
 
 pub use changes::{ChangeError, KeyMaterial};
+pub use figures::{
+    BUCKETS_SECONDS, Breaker, BreakerState, Histogram, LossCause, SignatureOutcome, TokenFigures,
+};
 pub use orders::PrivateParts;
+pub use sandbox::{MEMORY_MAX_MB_DEFAULT, Network, Sandbox, SandboxLevel};
 pub use token::Token;
 pub use worker::run_signer;
 
@@ -63,8 +69,11 @@ pub struct TokenConfig {
     pub canary_seconds: u64,
     /// Label of the key that canary signatures are made with; else the first that can sign.
     pub canary_label: Option<String>,
-    /// Environment of the signer processes, on top of our own: modules are configured by it.
+    /// Environment of the signer processes, on top of `PATH` and the locale: modules are configured
+    /// by it.
     pub environment: BTreeMap<String, String>,
+    /// What the signer processes may do beside signing.
+    pub sandbox: Sandbox,
 }
 
 /// A private key on a token, found and not ambiguous.

@@ -11,7 +11,7 @@ use std::{
 
 use chancery::{
     domain::key::{Digest, KeyType},
-    hsm::{HsmError, Token, TokenConfig, TokenKey, TokenState},
+    hsm::{HsmError, Sandbox, Token, TokenConfig, TokenKey, TokenState},
 };
 use faults::Disturbed;
 use tokio::time::sleep;
@@ -22,6 +22,8 @@ mod changes;
 mod chaos;
 #[path = "hsm/faults.rs"]
 mod faults;
+#[path = "hsm/figures.rs"]
+mod figures;
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chancery");
@@ -128,6 +130,7 @@ impl SoftHsm {
                 "SOFTHSM2_CONF".to_owned(),
                 self.conf().to_str().unwrap().to_owned(),
             )]),
+            sandbox: Sandbox { write: vec![self.directory.clone()], ..Sandbox::default() },
         }
     }
 

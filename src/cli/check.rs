@@ -51,7 +51,7 @@ pub(super) fn run(file: &Path) -> ExitCode {
 
 async fn check_tokens(config: Config) -> Result<Vec<String>, String> {
     let mut problems = Vec::new();
-    for token in app::start_tokens(config.tokens)? {
+    for token in app::start_tokens(config.tokens) {
         token.wait_until_known(TOKEN_KNOWN_WITHIN).await;
         match token.state() {
             TokenState::Ready { .. } | TokenState::Unproven { .. } | TokenState::NoKeys => {

@@ -144,6 +144,19 @@ pub(super) struct RawToken {
     pub(super) environment: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) environment_paths: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) sandbox: RawSandbox,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawSandbox {
+    pub(super) level: Option<String>,
+    pub(super) network: Option<String>,
+    #[serde(default)]
+    pub(super) read: Vec<String>,
+    #[serde(default)]
+    pub(super) write: Vec<String>,
+    pub(super) memory_max_mb: Option<u64>,
 }
 
 #[derive(Deserialize)]

@@ -30,6 +30,20 @@ pub(super) enum Class {
 }
 
 impl Class {
+    /// All of them.
+    pub(super) const ALL: [Self; 10] = [
+        Self::Caller,
+        Self::Session,
+        Self::Handle,
+        Self::Login,
+        Self::Credential,
+        Self::Capacity,
+        Self::Device,
+        Self::Vendor,
+        Self::Configuration,
+        Self::Unexpected,
+    ];
+
     /// The word in logs.
     pub(super) fn name(self) -> &'static str {
         match self {

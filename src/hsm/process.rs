@@ -30,19 +30,13 @@ use super::{
         self, FROM_SIGNER_BYTES_MAX, FromSigner, Hello, PROTOCOL_VERSION, Request,
         TO_SIGNER_BYTES_MAX, ToSigner,
     },
+    sandbox::Cage,
     supervisor::{Canary, ChangeReply},
 };
 
-/// Variables of the service manager that speak to the front alone (sd_notify(3), sd_listen_fds(3)).
-const NOT_FOR_SIGNERS: [&str; 7] = [
-    "NOTIFY_SOCKET",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
-    "LISTEN_FDS",
-    "LISTEN_PID",
-    "LISTEN_FDNAMES",
-    "LISTEN_PIDFDID",
-];
+/// What a signer has of our own environment. The rest says where other secrets lie, or speaks to the
+/// front alone (sd_notify(3), sd_listen_fds(3)).
+const FOR_SIGNERS: [&str; 5] = ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ"];
 
 /// Messages to a signer that wait to be written, beside two per session.
 const SPARE_MESSAGES: usize = 8;
@@ -114,7 +108,10 @@ impl Signer {
         ours.set_nonblocking(true)?;
         let mut command = Command::new(program);
         command
+            .arg0("chancery")
             .arg("signer")
+            .env_clear()
+            .envs(FOR_SIGNERS.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -122,9 +119,6 @@ impl Signer {
             // Not in our group: a Ctrl-C in the terminal asks us to stop, and we let them finish.
             .process_group(0)
             .kill_on_drop(true);
-        for name in NOT_FOR_SIGNERS {
-            command.env_remove(name);
-        }
         let mut child = command.spawn()?;
         // The command holds the other end of the socket.
         drop(command);
@@ -143,6 +137,7 @@ impl Signer {
             serial: serial.map(str::to_owned),
             pin_file: config.pin_file.clone(),
             sessions: config.sessions,
+            cage: Cage::around(config),
         });
         let hello = protocol::encode(&hello, TO_SIGNER_BYTES_MAX)?;
         outbox.try_send(Zeroizing::new(hello)).map_err(|_| io::ErrorKind::BrokenPipe)?;

@@ -9,11 +9,11 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
-use super::{fault::Fault, orders::KeyOrder};
+use super::{fault::Fault, orders::KeyOrder, sandbox::Cage};
 use crate::domain::key::{Signature, SignatureAlgorithm};
 
 /// Raised whenever a message changes: after an upgrade on disk, an old front meets a new signer.
-pub(super) const PROTOCOL_VERSION: u32 = 2;
+pub(super) const PROTOCOL_VERSION: u32 = 3;
 /// Largest message to a signer, in octets.
 pub(super) const TO_SIGNER_BYTES_MAX: usize = 16 * 1024;
 /// Largest message from a signer, in octets: the listing of a full token.
@@ -50,6 +50,8 @@ pub(super) struct Hello {
     pub(super) pin_file: PathBuf,
     /// Sessions that sign.
     pub(super) sessions: usize,
+    /// What the module may do.
+    pub(super) cage: Cage,
 }
 
 /// What a signer can be asked.

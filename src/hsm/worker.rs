@@ -15,7 +15,9 @@ use std::{
     time::Duration,
 };
 
+use cryptoki::types::RawAuthPin;
 use keeper::{Errand, Keeper};
+use module::read_pin;
 
 use super::{
     fault::{Class, Fault},
@@ -27,6 +29,7 @@ use super::{
 };
 
 mod attributes;
+mod cage;
 mod classify;
 mod convert;
 mod keeper;
@@ -57,6 +60,7 @@ pub fn run_signer() -> ExitCode {
         tracing::error!("{panic}");
         die();
     }));
+    cage::enter();
     match socket().and_then(serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -85,6 +89,15 @@ fn serve(socket: UnixStream) -> io::Result<()> {
             return Ok(());
         }
     };
+    // The PIN file lies outside.
+    let pin = match read_pin(&hello.pin_file) {
+        Ok(pin) => pin,
+        Err(fault) => {
+            outbox.send(&FromSigner::Refused(fault));
+            return Ok(());
+        }
+    };
+    cage::close(&hello.cage);
     let (jobs, jobs_queue) = mpsc::sync_channel(JOBS_QUEUED_MAX);
     let (changes, changes_queue) = mpsc::channel();
     let (errands, errands_queue) = mpsc::channel();
@@ -92,7 +105,7 @@ fn serve(socket: UnixStream) -> io::Result<()> {
     let keeper_errands = errands.clone();
     // Loading a module may hang; this thread must go on reading to see the end of the socket.
     thread::Builder::new().name("keeper".to_owned()).spawn(move || {
-        keep(&hello, &outbox, jobs_queue, changes_queue, keeper_errands, &errands_queue);
+        keep(&hello, pin, &outbox, jobs_queue, changes_queue, keeper_errands, &errands_queue);
         drop(ending);
     })?;
     while let Ok(Some(message)) = protocol::read(&mut socket, TO_SIGNER_BYTES_MAX) {
@@ -122,13 +135,14 @@ fn serve(socket: UnixStream) -> io::Result<()> {
 /// The keeper's life: open the token, start the signing threads, serve, and take all down in order.
 fn keep(
     hello: &Hello,
+    pin: RawAuthPin,
     outbox: &Outbox,
     jobs: mpsc::Receiver<Job>,
     changes: mpsc::Receiver<Change>,
     errands: mpsc::Sender<Errand>,
     errands_queue: &mpsc::Receiver<Errand>,
 ) {
-    let (mut keeper, sessions) = match Keeper::open(hello) {
+    let (mut keeper, sessions) = match Keeper::open(hello, pin) {
         Ok(opened) => opened,
         Err(fault) => return outbox.send(&FromSigner::Refused(fault)),
     };

@@ -19,8 +19,8 @@ pub(super) enum Message {
 
 /// Work in two halves: done inside a transaction, answered when the transaction has ended.
 pub(super) trait Job: Send {
-    /// Does the work. After an error, whose words are here for the log, the transaction must forget
-    /// what was done.
+    /// Does the work, perhaps not for the first time: what was done before has been forgotten. After
+    /// an error, whose words are here for the log, the transaction must forget what was done.
     fn work(&mut self, connection: &Connection) -> Result<(), String>;
     /// Answers: what the work came to, or why its transaction did not last.
     fn answer(self: Box<Self>, transaction: Result<(), LedgerError>);
@@ -48,7 +48,7 @@ impl Queue {
     pub(super) async fn run<T, E>(
         &self,
         when_full: WhenFull,
-        work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        work: impl FnMut(&Connection) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
     where
         T: Send + 'static,
@@ -63,7 +63,7 @@ impl Queue {
     pub(super) async fn run_on_keys<T, E>(
         &self,
         when_full: WhenFull,
-        work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        work: impl FnMut(&Connection) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
     where
         T: Send + 'static,
@@ -106,58 +106,52 @@ fn closed() -> LedgerError {
 
 /// Work on its way, and its answer.
 fn task<T, E>(
-    work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    work: impl FnMut(&Connection) -> Result<T, E> + Send + 'static,
 ) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>)
 where
     T: Send + 'static,
     E: From<LedgerError> + std::fmt::Display + Send + 'static,
 {
     let (answer, answered) = oneshot::channel();
-    (Box::new(Task { state: State::Waiting(work), answer }), answered)
+    (Box::new(Task { work: Some(work), result: None, answer }), answered)
 }
 
 struct Task<F, T, E> {
-    state: State<F, T, E>,
+    /// `None` while it runs, and after a panic.
+    work: Option<F>,
+    result: Option<Result<T, E>>,
     answer: oneshot::Sender<Result<T, E>>,
-}
-
-enum State<F, T, E> {
-    Waiting(F),
-    /// Also while the work runs: it stays like this when the work panics.
-    Panicked,
-    Done(Result<T, E>),
 }
 
 impl<F, T, E> Job for Task<F, T, E>
 where
-    F: FnOnce(&Connection) -> Result<T, E> + Send,
+    F: FnMut(&Connection) -> Result<T, E> + Send,
     T: Send,
     E: From<LedgerError> + std::fmt::Display + Send,
 {
     fn work(&mut self, connection: &Connection) -> Result<(), String> {
-        let State::Waiting(work) = std::mem::replace(&mut self.state, State::Panicked) else {
-            return Err("the work was already done".to_owned());
-        };
+        self.result = None;
+        let Some(mut work) = self.work.take() else { return Err(PANICKED.to_owned()) };
         // Sound: the closure is gone after a panic, and the transaction forgets what it did.
         let Ok(result) = catch_unwind(AssertUnwindSafe(|| work(connection))) else {
-            tracing::error!("a job of the ledger panicked");
-            return Err("the job panicked".to_owned());
+            tracing::error!(PANICKED);
+            return Err(PANICKED.to_owned());
         };
+        self.work = Some(work);
         let verdict = result.as_ref().map(|_| ()).map_err(E::to_string);
-        self.state = State::Done(result);
+        self.result = Some(result);
         verdict
     }
 
     fn answer(self: Box<Self>, transaction: Result<(), LedgerError>) {
-        let result = match (transaction, self.state) {
+        let result = match (transaction, self.result) {
             (Err(error), _) => Err(error.into()),
-            (Ok(()), State::Done(result)) => result,
-            (Ok(()), State::Panicked) => {
-                Err(LedgerError::unavailable("a job of the ledger panicked").into())
-            }
-            (Ok(()), State::Waiting(_)) => Err(closed().into()),
+            (Ok(()), Some(result)) => result,
+            (Ok(()), None) => Err(LedgerError::unavailable(PANICKED).into()),
         };
         // The caller may have gone.
         let _ = self.answer.send(result);
     }
 }
+
+const PANICKED: &str = "a job of the ledger panicked";

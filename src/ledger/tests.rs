@@ -196,7 +196,7 @@ async fn all<T>(handles: Vec<tokio::task::JoinHandle<T>>) -> Vec<T> {
 
 async fn in_writer(
     ledger: &Ledger,
-    work: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    work: impl Fn(&Connection) -> rusqlite::Result<()> + Send + 'static,
 ) -> Result<(), LedgerError> {
     let work = move |connection: &Connection| Ok::<_, LedgerError>(work(connection)?);
     ledger.inner.writes.run(WhenFull::Refuse, work).await

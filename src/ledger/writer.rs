@@ -113,22 +113,10 @@ impl Writer {
             Some(connection) => connection,
             none => none.insert(self.file.writer()?),
         };
-        let mut transaction =
-            connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for job in jobs {
-            let savepoint = transaction.savepoint()?;
-            let worked = job.work(&savepoint);
-            // A full disk, among others, makes SQLite give up the whole transaction.
-            if savepoint.is_autocommit() {
-                let reason = worked.err().unwrap_or_default();
-                return Err(LedgerError::unavailable(format!("transaction given up: {reason}")));
-            }
-            match worked {
-                Ok(()) => savepoint.commit()?,
-                Err(_) => savepoint.finish()?,
-            }
+        // Few jobs fail, and what guards the others against them costs as much as a small job.
+        if !commit_all(connection, jobs)? {
+            commit_each(connection, jobs)?;
         }
-        transaction.commit()?;
         self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -141,4 +129,38 @@ impl Writer {
             tracing::warn!(%error, "the ledger's write-ahead log was not emptied");
         }
     }
+}
+
+/// All jobs as one; false, and nothing done, when one of them fails.
+fn commit_all(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> Result<bool, LedgerError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for job in jobs {
+        if job.work(&transaction).is_err() {
+            // Nothing to undo where SQLite has given the transaction up, as with a full disk.
+            transaction.finish()?;
+            return Ok(false);
+        }
+    }
+    transaction.commit()?;
+    Ok(true)
+}
+
+/// Each job within a savepoint, to which it is undone when it fails.
+fn commit_each(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> Result<(), LedgerError> {
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for job in jobs {
+        let savepoint = transaction.savepoint()?;
+        let worked = job.work(&savepoint);
+        // A full disk, among others, makes SQLite give up the whole transaction.
+        if savepoint.is_autocommit() {
+            let reason = worked.err().unwrap_or_default();
+            return Err(LedgerError::unavailable(format!("transaction given up: {reason}")));
+        }
+        match worked {
+            Ok(()) => savepoint.commit()?,
+            Err(_) => savepoint.finish()?,
+        }
+    }
+    transaction.commit()?;
+    Ok(())
 }

@@ -2,6 +2,7 @@
 //! the way back when something fails.
 
 use aws_lc_rs::rand;
+use data_encoding::HEXLOWER;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -349,7 +350,7 @@ pub(super) fn random_id() -> Result<PathElement, Error> {
 
 /// Lower-case hexadecimal.
 pub(super) fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+    HEXLOWER.encode(octets)
 }
 
 pub(super) fn path_text(path: Option<&KeyPath>) -> Option<&str> {

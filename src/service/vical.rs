@@ -274,7 +274,7 @@ impl Publication {
             self.version.clone(),
             move |issue_id| {
                 let unsigned = publication.encode(issue_id)?;
-                let intent = publication.intent(issue_id, &unsigned, pin);
+                let intent = publication.intent(issue_id, &unsigned, pin.clone());
                 Ok((intent, (issue_id, unsigned)))
             },
         );

@@ -22,6 +22,7 @@ mod spy;
 
 mod accepted;
 mod access;
+mod cage;
 mod check;
 mod cli;
 mod contract;

@@ -9,6 +9,7 @@ use crate::{
     domain::key::{Digest, Signature},
     hsm::{
         TokenKey,
+        figures::LossCause,
         process::Errand,
         protocol::{Request, SignOrder},
     },
@@ -65,7 +66,7 @@ impl Supervisor {
             }
             let (canary, request) = Canary::new(key.clone());
             if self.up[at].ask(request, Errand::Canary(canary), patience).is_err() {
-                self.lose(at, "it takes no more messages");
+                self.lose(at, LossCause::Protocol, "it takes no more messages");
             }
         }
     }

@@ -49,7 +49,9 @@ impl Supervisor {
             Ok(signer) => {
                 let until = now + Duration::from_millis(self.config.start_deadline_ms.max(1));
                 tracing::info!(token = self.config.name, pid = signer.pid, "signer started");
+                self.meter.started();
                 self.starting = Some(Starting { signer, until, greeted: false });
+                self.publish();
             }
             Err(error) => {
                 self.start_failed(format!("{}: {error}", self.program.display()));
@@ -153,6 +155,7 @@ impl Supervisor {
         tracing::info!(token = self.config.name, pid = signer.pid, proven, "signer up");
         self.up.push(signer);
         self.backoff.succeeded();
+        self.trouble = None;
         if self.up.len() == 1 {
             self.canary_at = now + self.canary_interval();
         }
@@ -187,6 +190,8 @@ impl Supervisor {
 
     pub(super) fn start_failed(&mut self, reason: String) {
         let now = Instant::now();
+        self.meter.start_failed();
+        self.trouble = Some(reason.clone());
         self.backoff.failed(now, reason);
         let pause = self.backoff.next_at().saturating_duration_since(now);
         let token = &self.config.name;
