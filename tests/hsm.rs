@@ -26,6 +26,8 @@ mod faults;
 mod figures;
 #[path = "hsm/liars.rs"]
 mod liars;
+#[path = "hsm/memory.rs"]
+mod memory;
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chancery");

@@ -66,7 +66,13 @@ impl Supervisor {
             (Errand::Canary(canary), Answer::Missing) => self.canary_is_gone(&canary),
             (Errand::Canary(canary), Answer::Failed(fault)) => {
                 self.suspect(&canary);
-                self.errand_failed(at, &fault.tamed(), Some(&canary.key.label));
+                let (fault, key) = (fault.tamed(), Some(canary.key.label.as_str()));
+                if fault.is_out_of_memory() {
+                    self.log_fault(&fault, key, "kill and respawn the signer");
+                    self.lose(at, LossCause::Fault, "its module is out of memory");
+                } else {
+                    self.errand_failed(at, &fault, key);
+                }
             }
             (Errand::Catalogue, Answer::Listed(keys)) => {
                 self.listed(keys);
