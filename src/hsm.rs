@@ -35,6 +35,8 @@ pub use figures::{
     BUCKETS_SECONDS, Breaker, BreakerState, Histogram, LossCause, SignatureOutcome, TokenFigures,
 };
 pub use orders::PrivateParts;
+#[cfg(fuzzing)]
+pub use protocol::read_as_the_front_does;
 pub use sandbox::{MEMORY_MAX_MB_DEFAULT, Network, Sandbox, SandboxLevel};
 pub use token::Token;
 pub use trust::Prospect;

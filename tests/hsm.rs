@@ -28,6 +28,8 @@ mod figures;
 mod healing;
 #[path = "hsm/liars.rs"]
 mod liars;
+#[path = "hsm/memory.rs"]
+mod memory;
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chancery");

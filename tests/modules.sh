@@ -57,9 +57,7 @@ stop_started() {
 }
 
 install_all() {
-    install_missing \
-        p11-kit "type -P p11-kit" \
-        p11-kit-modules "test -e '$LIB/pkcs11/p11-kit-client.so'" \
+    install_missing "${P11_KIT[@]}" \
         libnss3-tools "type -P certutil" \
         libnss3 "test -e '$LIB/libsoftokn3.so'" \
         swtpm "type -P swtpm" \

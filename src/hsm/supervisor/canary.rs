@@ -94,7 +94,7 @@ impl Supervisor {
         *failed += 1;
         let in_a_row = *failed >= FAILED_CANARIES_MAX;
         match fault.class {
-            Class::Capacity | Class::Unexpected if in_a_row => {
+            Class::Capacity | Class::Unexpected if in_a_row || fault.is_out_of_memory() => {
                 self.log_fault(fault, Some(&canary.key.label), "kill and respawn the signer");
                 self.lose(at, LossCause::Fault, &format!("its canary signatures fail: {fault}"));
             }
