@@ -27,6 +27,7 @@ mod protocol;
 mod sandbox;
 mod supervisor;
 mod token;
+mod trust;
 mod worker;
 
 pub use changes::{ChangeError, KeyMaterial};
@@ -38,6 +39,7 @@ pub use orders::PrivateParts;
 pub use protocol::read_as_the_front_does;
 pub use sandbox::{MEMORY_MAX_MB_DEFAULT, Network, Sandbox, SandboxLevel};
 pub use token::Token;
+pub use trust::Prospect;
 pub use worker::run_signer;
 
 /// One token and how to serve it.
@@ -133,6 +135,11 @@ pub enum TokenState {
 }
 
 impl TokenState {
+    /// Whether a signer is up.
+    pub fn is_up(&self) -> bool {
+        matches!(self, Self::Ready { .. } | Self::Unproven { .. } | Self::NoKeys)
+    }
+
     /// Whether requests can be expected to succeed.
     pub fn is_ready(&self) -> bool {
         matches!(self, Self::Ready { .. } | Self::NoKeys)
