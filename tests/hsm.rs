@@ -24,6 +24,8 @@ mod chaos;
 mod faults;
 #[path = "hsm/figures.rs"]
 mod figures;
+#[path = "hsm/healing.rs"]
+mod healing;
 #[path = "hsm/liars.rs"]
 mod liars;
 #[path = "hsm/memory.rs"]

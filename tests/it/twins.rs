@@ -4,6 +4,7 @@ mod disagreeing;
 mod network;
 mod outages;
 mod queue;
+mod spread;
 mod strangers;
 
 use std::fs;

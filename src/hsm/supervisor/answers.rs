@@ -55,6 +55,7 @@ impl Supervisor {
             (Errand::Job(job), Answer::Failed(fault)) => self.job_failed(at, job, fault.tamed()),
             (Errand::Canary(canary), Answer::Signed(signature)) => {
                 if canary.is_proven_by(&signature) {
+                    self.failed_canaries.remove(&id);
                     let now = Instant::now();
                     self.published.send_modify(|published| published.proven_at = Some(now));
                 } else {
@@ -65,14 +66,7 @@ impl Supervisor {
             }
             (Errand::Canary(canary), Answer::Missing) => self.canary_is_gone(&canary),
             (Errand::Canary(canary), Answer::Failed(fault)) => {
-                self.suspect(&canary);
-                let (fault, key) = (fault.tamed(), Some(canary.key.label.as_str()));
-                if fault.is_out_of_memory() {
-                    self.log_fault(&fault, key, "kill and respawn the signer");
-                    self.lose(at, LossCause::Fault, "its module is out of memory");
-                } else {
-                    self.errand_failed(at, &fault, key);
-                }
+                self.canary_failed(at, &canary, &fault.tamed());
             }
             (Errand::Catalogue, Answer::Listed(keys)) => {
                 self.listed(keys);
