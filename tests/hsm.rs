@@ -11,7 +11,7 @@ use std::{
 
 use chancery::{
     domain::key::{Digest, KeyType},
-    hsm::{HsmError, Sandbox, Token, TokenConfig, TokenKey, TokenState},
+    hsm::{HsmError, Sandbox, Token, TokenConfig, TokenKey, TokenState, TokenUser},
 };
 use faults::Disturbed;
 use tokio::time::sleep;
@@ -24,6 +24,8 @@ mod chaos;
 mod faults;
 #[path = "hsm/figures.rs"]
 mod figures;
+#[path = "hsm/pins.rs"]
+mod pins;
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chancery");
@@ -118,6 +120,8 @@ impl SoftHsm {
             label: "test".to_owned(),
             serial: None,
             pin_file: self.directory.join("pin"),
+            user: TokenUser::Normal,
+            refused_pins: self.directory.join("refused-pins"),
             processes: 1,
             sessions: 2,
             queue_max: 10_000,

@@ -15,9 +15,8 @@ use std::{
     time::Duration,
 };
 
-use cryptoki::types::RawAuthPin;
 use keeper::{Errand, Keeper};
-use module::read_pin;
+use login::Login;
 
 use super::{
     fault::{Class, Fault},
@@ -34,7 +33,9 @@ mod classify;
 mod convert;
 mod keeper;
 mod listing;
+mod login;
 mod module;
+mod pin;
 mod proof;
 mod raw;
 mod signing;
@@ -91,8 +92,8 @@ fn serve(socket: UnixStream) -> io::Result<()> {
         }
     };
     // The PIN file lies outside.
-    let pin = match read_pin(&hello.pin_file) {
-        Ok(pin) => pin,
+    let login = match Login::prepare(&hello, outbox.clone()) {
+        Ok(login) => login,
         Err(fault) => {
             outbox.send(&FromSigner::Refused(fault));
             return Ok(());
@@ -106,7 +107,7 @@ fn serve(socket: UnixStream) -> io::Result<()> {
     let keeper_errands = errands.clone();
     // Loading a module may hang; this thread must go on reading to see the end of the socket.
     thread::Builder::new().name("keeper".to_owned()).spawn(move || {
-        keep(&hello, pin, &outbox, jobs_queue, changes_queue, keeper_errands, &errands_queue);
+        keep(&hello, login, &outbox, jobs_queue, changes_queue, keeper_errands, &errands_queue);
         drop(ending);
     })?;
     while let Ok(Some(message)) = protocol::read(&mut socket, TO_SIGNER_BYTES_MAX) {
@@ -136,14 +137,14 @@ fn serve(socket: UnixStream) -> io::Result<()> {
 /// The keeper's life: open the token, start the signing threads, serve, and take all down in order.
 fn keep(
     hello: &Hello,
-    pin: RawAuthPin,
+    login: Login,
     outbox: &Outbox,
     jobs: mpsc::Receiver<Job>,
     changes: mpsc::Receiver<Change>,
     errands: mpsc::Sender<Errand>,
     errands_queue: &mpsc::Receiver<Errand>,
 ) {
-    let (mut keeper, sessions) = match Keeper::open(hello, pin) {
+    let (mut keeper, sessions) = match Keeper::open(hello, login) {
         Ok(opened) => opened,
         Err(fault) => return outbox.send(&FromSigner::Refused(fault)),
     };

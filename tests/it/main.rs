@@ -31,6 +31,7 @@ mod limits;
 mod load;
 mod openapi;
 mod outages;
+mod pins;
 mod races;
 mod raw;
 mod refusals;

@@ -7,14 +7,11 @@ use std::{
     time::Duration,
 };
 
-use cryptoki::{
-    session::{Session, SessionState},
-    types::RawAuthPin,
-};
+use cryptoki::session::{Session, SessionState};
 
 use super::{
-    Outbox, cage, classify::fault, listing::Listing, module::OpenToken, signing::Bench,
-    smith::Smith,
+    Outbox, cage, classify::fault, listing::Listing, login::Login, module::OpenToken,
+    signing::Bench, smith::Smith,
 };
 use crate::hsm::{
     fault::{Class, Fault},
@@ -88,10 +85,8 @@ impl Current {
 pub(super) struct Keeper {
     token: Arc<OpenToken>,
     session: Session,
-    pin: RawAuthPin,
+    login: Login,
     current: Current,
-    /// Set once the PIN was refused: it is not tried again by this process.
-    refused: Option<Fault>,
 }
 
 impl Keeper {
@@ -99,14 +94,14 @@ impl Keeper {
     ///
     /// # Errors
     /// [`Fault`], of credential class when the PIN is refused.
-    pub(super) fn open(hello: &Hello, pin: RawAuthPin) -> Result<(Self, Vec<Session>), Fault> {
+    pub(super) fn open(hello: &Hello, mut login: Login) -> Result<(Self, Vec<Session>), Fault> {
         let token = OpenToken::open(hello).map_err(|fault| hinted(fault, hello))?;
-        match Self::log_in(&token, &pin, hello.sessions) {
+        match Self::log_in(&token, &mut login, hello.sessions) {
             Ok((session, sessions, listing)) => {
                 let first = Epoch { number: 0, login: 0, listing };
                 let current = Current(Arc::new(Mutex::new(Arc::new(first))));
                 let token = Arc::new(token);
-                Ok((Self { token, session, pin, current, refused: None }, sessions))
+                Ok((Self { token, session, login, current }, sessions))
             }
             Err(fault) => {
                 token.finalize();
@@ -117,7 +112,7 @@ impl Keeper {
 
     fn log_in(
         token: &OpenToken,
-        pin: &RawAuthPin,
+        login: &mut Login,
         wanted: usize,
     ) -> Result<(Session, Vec<Session>, Listing), Fault> {
         // One session is the keeper's, and another is for changes, where there are so many.
@@ -131,7 +126,7 @@ impl Keeper {
             return Err(Fault::ours(Class::Configuration, "C_GetTokenInfo", words));
         }
         let session = token.session()?;
-        token.log_in(&session, pin)?;
+        login.log_in(token, &session)?;
         let listing = Listing::read(&session, &token.mechanisms)?;
         let mut sessions = Vec::new();
         for _ in 0..wanted.min(allowed.unwrap_or(usize::MAX)).max(1) {
@@ -254,27 +249,15 @@ impl Keeper {
     }
 
     fn renew_login(&mut self) -> Result<(), Fault> {
-        if let Some(refused) = &self.refused {
-            return Err(refused.clone());
-        }
         tracing::warn!("the token forgot the login: logging in again");
-        match self.token.log_in(&self.session, &self.pin) {
-            Ok(()) => {
-                let before = self.current.epoch();
-                // No key is found in this epoch; the listing that follows makes the next.
-                self.current.replace(Epoch {
-                    number: before.number + 1,
-                    login: before.login + 1,
-                    listing: Listing::empty(),
-                });
-                Ok(())
-            }
-            Err(fault) => {
-                if fault.class == Class::Credential {
-                    self.refused = Some(fault.clone());
-                }
-                Err(fault)
-            }
-        }
+        self.login.log_in(&self.token, &self.session)?;
+        let before = self.current.epoch();
+        // No key is found in this epoch; the listing that follows makes the next.
+        self.current.replace(Epoch {
+            number: before.number + 1,
+            login: before.login + 1,
+            listing: Listing::empty(),
+        });
+        Ok(())
     }
 }

@@ -1,15 +1,14 @@
-//! The module and the token: loading, finding, logging in. Everything here may block without end.
+//! The module and the token: loading, finding, opening. Everything here may block without end.
 
-use std::{fs::File, io::Read, path::Path};
+use std::path::Path;
 
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Pkcs11},
     error::{Error, RvError},
     mechanism::{Mechanism, MechanismType},
     object::ObjectHandle,
-    session::{Session, UserType},
+    session::Session,
     slot::{Limit, Slot, TokenInfo},
-    types::RawAuthPin,
 };
 
 use super::{classify::fault, raw::Raw};
@@ -17,9 +16,6 @@ use crate::hsm::{
     fault::{Class, Fault},
     protocol::Hello,
 };
-
-/// Longest PIN, in octets; `user:password` forms included.
-const PIN_BYTES_MAX: u64 = 1024;
 
 /// An initialised module and the one token in it that the configuration means.
 pub(super) struct OpenToken {
@@ -94,26 +90,6 @@ impl OpenToken {
         self.pkcs11.open_rw_session(self.slot).map_err(|error| fault(&error))
     }
 
-    /// Logs in, once. The token's flags come first: the last try is never ours.
-    ///
-    /// # Errors
-    /// [`Fault`], of credential class when the PIN is refused.
-    pub(super) fn log_in(&self, session: &Session, pin: &RawAuthPin) -> Result<(), Fault> {
-        let info = self.still_there()?;
-        if info.user_pin_locked() || info.user_pin_final_try() {
-            let words = "the token reports its user PIN as locked, or one try short of it";
-            return Err(Fault::ours(Class::Credential, "C_GetTokenInfo", words));
-        }
-        if info.user_pin_count_low() {
-            tracing::warn!("the token reports that a wrong user PIN was given before");
-        }
-        match session.login_with_raw(UserType::User, pin) {
-            // Login belongs to process and token, not to the session.
-            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-            Err(error) => Err(fault(&error)),
-        }
-    }
-
     /// A signature over `data` by exactly two calls of the module.
     ///
     /// # Errors
@@ -146,32 +122,6 @@ impl OpenToken {
         if let Err(error) = self.pkcs11.finalize() {
             tracing::warn!("C_Finalize: {}", fault(&error));
         }
-    }
-}
-
-/// The user PIN: opaque octets, one trailing newline not counted.
-///
-/// # Errors
-/// [`Fault`] of configuration class that names the file.
-pub(super) fn read_pin(path: &Path) -> Result<RawAuthPin, Fault> {
-    let refuse = |words: String| Fault::ours(Class::Configuration, "read PIN file", words);
-    let mut octets = Vec::new();
-    // All the room at once: a vector that grows leaves copies behind.
-    octets.reserve_exact(2 * 1024);
-    File::open(path)
-        .and_then(|file| file.take(PIN_BYTES_MAX + 1).read_to_end(&mut octets))
-        .map_err(|error| refuse(format!("{}: {error}", path.display())))?;
-    if octets.last() == Some(&b'\n') {
-        octets.pop();
-    }
-    let length = octets.len();
-    let pin = RawAuthPin::new(Box::new(octets));
-    match length {
-        0 => Err(refuse(format!("{}: the file is empty", path.display()))),
-        _ if length as u64 > PIN_BYTES_MAX => {
-            Err(refuse(format!("{}: longer than {PIN_BYTES_MAX} octets", path.display())))
-        }
-        _ => Ok(pin),
     }
 }
 
@@ -209,42 +159,4 @@ fn resolve(pkcs11: &Pkcs11, hello: &Hello) -> Result<(Slot, TokenInfo), Fault> {
 
 fn describe(error: &Error, module: &Path) -> String {
     format!("{}: {error}", module.display())
-}
-
-#[cfg(test)]
-mod tests {
-    use cryptoki::types::RawAuthPin;
-    use secrecy::ExposeSecret;
-
-    use super::*;
-
-    fn read(content: &[u8]) -> Result<RawAuthPin, Fault> {
-        let name = format!("chancery-pin-{}-{content:?}", std::process::id());
-        let path = std::env::temp_dir().join(&name[..name.len().min(100)]);
-        std::fs::write(&path, content).unwrap();
-        let pin = read_pin(&path);
-        std::fs::remove_file(&path).unwrap();
-        pin
-    }
-
-    #[test]
-    fn a_pin_is_opaque_but_for_one_newline() {
-        for (content, expected) in [
-            (&b"1234"[..], &b"1234"[..]),
-            (b"1234\n", b"1234"),
-            (b"1234\n\n", b"1234\n"),
-            (b" 12\xff\0 ", b" 12\xff\0 "),
-        ] {
-            assert_eq!(read(content).unwrap().expose_secret(), expected);
-        }
-    }
-
-    #[test]
-    fn an_empty_missing_or_huge_pin_file_is_a_configuration_fault() {
-        for content in [&b""[..], b"\n", &[b'1'; 1025]] {
-            assert_eq!(read(content).unwrap_err().class, Class::Configuration);
-        }
-        let fault = read_pin(Path::new("/nonexistent/pin")).unwrap_err();
-        assert!(fault.to_string().contains("/nonexistent/pin"), "{fault}");
-    }
 }
