@@ -28,6 +28,7 @@ mod refusals;
 mod sandbox;
 mod supervisor;
 mod token;
+mod trust;
 mod worker;
 
 pub use changes::{ChangeError, KeyMaterial};
@@ -37,6 +38,7 @@ pub use figures::{
 pub use orders::PrivateParts;
 pub use sandbox::{MEMORY_MAX_MB_DEFAULT, Network, Sandbox, SandboxLevel};
 pub use token::Token;
+pub use trust::Prospect;
 pub use worker::run_signer;
 
 /// One token and how to serve it.
@@ -146,6 +148,11 @@ pub enum TokenState {
 }
 
 impl TokenState {
+    /// Whether a signer is up.
+    pub fn is_up(&self) -> bool {
+        matches!(self, Self::Ready { .. } | Self::Unproven { .. } | Self::NoKeys)
+    }
+
     /// Whether requests can be expected to succeed.
     pub fn is_ready(&self) -> bool {
         matches!(self, Self::Ready { .. } | Self::NoKeys)

@@ -24,6 +24,8 @@ mod chaos;
 mod faults;
 #[path = "hsm/figures.rs"]
 mod figures;
+#[path = "hsm/liars.rs"]
+mod liars;
 #[path = "hsm/pins.rs"]
 mod pins;
 

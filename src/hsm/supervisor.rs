@@ -57,6 +57,8 @@ pub(super) enum Order {
     Relist(oneshot::Sender<Result<(), HsmError>>),
     /// Nothing but a token that is back soon.
     Wanted,
+    /// A canary signature, now.
+    Prove,
     /// A signature with the key of this SPKI hash did not verify.
     BadSignature([u8; 32]),
     /// The end; answered when all signers are gone.
@@ -195,6 +197,7 @@ impl Supervisor {
                 self.demand();
             }
             Order::Wanted => self.demand(),
+            Order::Prove => self.canary_at = Instant::now(),
             Order::BadSignature(key) => {
                 let maker = self.makers.remove(&key);
                 if let Some(at) = self.up.iter().position(|signer| Some(signer.id) == maker) {

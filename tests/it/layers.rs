@@ -6,16 +6,17 @@ use std::{collections::BTreeMap, fs, path::Path};
 fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
     BTreeMap::from([
         ("domain", &[] as &[_]),
+        ("metrics", &[]),
         ("x509", &[]),
         ("vical", &[]),
         ("audit", &[]),
-        ("ledger", &["audit"]),
+        ("ledger", &["audit", "metrics"]),
         ("hsm", &[]),
-        ("keys", &["hsm"]),
+        ("keys", &["hsm", "metrics"]),
         ("access", &[]),
         ("service", &["x509", "vical", "audit", "ledger", "keys", "hsm"]),
         // Names, and what `/readyz` says of the tokens.
-        ("http", &["service", "access", "x509", "hsm"]),
+        ("http", &["service", "access", "x509", "hsm", "metrics"]),
         // The slices that the modules declare for themselves.
         ("config", &["access", "hsm", "http", "service"]),
         ("systemd", &[]),

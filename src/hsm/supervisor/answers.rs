@@ -12,7 +12,7 @@ use crate::hsm::{
     figures::LossCause,
     jobs::Job,
     process::{Errand, Event, Owed},
-    protocol::{Answer, FromSigner, KEYS_MAX, ListedKey},
+    protocol::{Answer, FromSigner, ListedKey},
 };
 
 impl Supervisor {
@@ -69,11 +69,11 @@ impl Supervisor {
                 self.suspect(&canary);
                 self.errand_failed(at, &fault.tamed(), Some(&canary.key.label));
             }
-            (Errand::Catalogue, Answer::Listed(keys)) if keys.len() <= KEYS_MAX => {
+            (Errand::Catalogue, Answer::Listed(keys)) => {
                 self.listed(keys);
                 self.refresh.settle(&Ok(()));
             }
-            (Errand::Relist, Answer::Listed(keys)) if keys.len() <= KEYS_MAX => {
+            (Errand::Relist, Answer::Listed(keys)) => {
                 self.listed(keys);
                 self.relists.done(id, true);
             }

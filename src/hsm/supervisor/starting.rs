@@ -7,10 +7,10 @@ use tokio::time::Instant;
 use super::{Canary, Supervisor};
 use crate::hsm::{
     catalogue::Catalogue,
-    fault::{Class, Fault},
+    fault::{Class, Fault, tame},
     orders::KeyName,
     process::{Errand, Event, Owed, Signer},
-    protocol::{Answer, FromSigner, KEYS_MAX, ListedKey, Ready},
+    protocol::{Answer, FromSigner, ListedKey, Ready},
     refusals::{self, PinMark},
 };
 
@@ -92,17 +92,17 @@ impl Supervisor {
     /// The token is open: take over what it lists, and ask for a proof.
     fn greet(&mut self, ready: Ready) {
         let token = &self.config.name;
+        if !ready.is_plausible() {
+            return self.start_failed(UNASKED.to_owned());
+        }
         if self.serial.as_ref().is_some_and(|serial| *serial != ready.serial) {
             return self.start_failed(format!("the token has another serial: {:?}", ready.serial));
-        }
-        if ready.keys.len() > KEYS_MAX {
-            return self.start_failed(UNASKED.to_owned());
         }
         tracing::info!(
             token,
             serial = ready.serial,
-            model = ready.model,
-            manufacturer = ready.manufacturer,
+            model = tame(&ready.model),
+            manufacturer = tame(&ready.manufacturer),
             sessions = ready.sessions,
             keys = ready.keys.len(),
             mechanisms = ready.mechanisms.len(),
