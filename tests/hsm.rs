@@ -28,6 +28,8 @@ mod figures;
 mod liars;
 #[path = "hsm/pins.rs"]
 mod pins;
+#[path = "hsm/sessions.rs"]
+mod sessions;
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chancery");

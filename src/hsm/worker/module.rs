@@ -27,7 +27,9 @@ pub(super) struct OpenToken {
     pub(super) manufacturer: String,
     pub(super) mechanisms: Vec<MechanismType>,
     /// Sessions that the token allows one application; `None` when it does not say or care.
-    pub(super) sessions_max: Option<u64>,
+    sessions_max: Option<u64>,
+    /// Whether the module refuses to be used by several threads.
+    one_thread: bool,
 }
 
 impl OpenToken {
@@ -41,14 +43,10 @@ impl OpenToken {
             .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
         let raw = Raw::of(&hello.module)
             .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
-        // PKCS#11 v2.40, C_Initialize: without CKF_OS_LOCKING_OK, use by several threads is undefined.
-        match pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-            Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
-            Err(error) => {
-                let words = "check the module's configuration file and its environment";
-                return Err(fault(&error).with_detail(words));
-            }
-        }
+        let one_thread = initialize(&pkcs11).map_err(|error| {
+            let words = "check the module's configuration file and its environment";
+            fault(&error).with_detail(words)
+        })?;
         let (slot, info) = match resolve(&pkcs11, hello) {
             Ok(found) => found,
             Err(fault) => {
@@ -69,8 +67,53 @@ impl OpenToken {
             manufacturer: info.manufacturer_id().to_owned(),
             mechanisms,
             sessions_max,
+            one_thread,
             raw,
             pkcs11,
+        })
+    }
+
+    /// How many sessions may sign, beside the keeper's and one for changes of the token. None when the
+    /// token has no room for these, or the module must not be used by several threads.
+    pub(super) fn signing_sessions_max(&self) -> usize {
+        if self.one_thread {
+            return 0;
+        }
+        match self.sessions_max {
+            None => usize::MAX,
+            Some(max) => usize::try_from(max).unwrap_or(usize::MAX).saturating_sub(2),
+        }
+    }
+
+    /// As many read-only sessions as are wanted, or as the token grants. It may grant fewer than it
+    /// says, and one more is tried than is returned: there must be room for changes.
+    ///
+    /// # Errors
+    /// [`Fault`] of `C_OpenSession`, unless it is that the token has no room.
+    pub(super) fn signing_sessions(&self, wanted: usize) -> Result<Vec<Session>, Fault> {
+        let mut sessions = Vec::new();
+        while sessions.len() <= wanted {
+            match self.session() {
+                Ok(session) => sessions.push(session),
+                Err(fault) if fault.class == Class::Capacity => {
+                    tracing::warn!("room for {} sessions of {wanted}: {fault}", sessions.len());
+                    break;
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        sessions.pop();
+        Ok(sessions)
+    }
+
+    /// The one session for everything; read-only on a token that cannot be written.
+    ///
+    /// # Errors
+    /// [`Fault`] of `C_OpenSession`.
+    pub(super) fn only_session(&self) -> Result<Session, Fault> {
+        self.rw_session().or_else(|fault| {
+            tracing::warn!("{fault}: no changes of the token");
+            self.session()
         })
     }
 
@@ -122,6 +165,19 @@ impl OpenToken {
         if let Err(error) = self.pkcs11.finalize() {
             tracing::warn!("C_Finalize: {}", fault(&error));
         }
+    }
+}
+
+/// Returns whether the module must not be used by several threads.
+fn initialize(pkcs11: &Pkcs11) -> Result<bool, Error> {
+    // PKCS#11 v2.40, C_Initialize: without CKF_OS_LOCKING_OK, use by several threads is undefined.
+    match pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(false),
+        Err(Error::Pkcs11(RvError::CantLock, _)) => {
+            tracing::warn!("the module cannot be used by several threads: one does everything");
+            pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::empty())).map(|()| true)
+        }
+        Err(error) => Err(error),
     }
 }
 
