@@ -27,6 +27,7 @@ impl Supervisor {
                 self.lose(at, LossCause::Ended, &format!("its socket has ended: {reason}"));
             }
             Event::Said(FromSigner::Answer { id, answer }) => self.hear_answer(at, id, answer),
+            Event::Said(FromSigner::PinRefused(mark)) => self.remember_refused(mark),
             Event::Said(FromSigner::Ready(_) | FromSigner::Refused(_)) => {
                 self.lose(at, LossCause::Protocol, UNASKED);
             }
