@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Canary, Supervisor};
+use super::{Canary, Supervisor, answers::HIDDEN};
 use crate::hsm::{
     catalogue::Catalogue,
     fault::{Class, Fault},
@@ -90,6 +90,9 @@ impl Supervisor {
         }
         if ready.keys.len() > KEYS_MAX {
             return self.start_failed(UNASKED.to_owned());
+        }
+        if self.hides_all(&ready.keys) {
+            return self.start_failed(HIDDEN.to_owned());
         }
         tracing::info!(
             token,

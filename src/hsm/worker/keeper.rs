@@ -209,6 +209,7 @@ impl Keeper {
 
     fn list(&mut self) -> Result<(), Fault> {
         self.still_there()?;
+        self.token.offers_the_same()?;
         let listing = match self.read() {
             Err(fault) if fault.class == Class::Session => {
                 // The new session comes before the old one goes: the login ends with the last.
