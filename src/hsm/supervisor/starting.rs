@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Canary, Supervisor};
+use super::{Canary, Supervisor, answers::HIDDEN};
 use crate::hsm::{
     catalogue::Catalogue,
     fault::{Class, Fault, tame},
@@ -119,6 +119,9 @@ impl Supervisor {
         }
         if self.serial.as_ref().is_some_and(|serial| *serial != ready.serial) {
             return self.start_failed(format!("the token has another serial: {:?}", ready.serial));
+        }
+        if self.hides_all(&ready.keys) {
+            return self.start_failed(HIDDEN.to_owned());
         }
         tracing::info!(
             token,

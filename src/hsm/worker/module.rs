@@ -160,6 +160,25 @@ impl OpenToken {
         Ok(info)
     }
 
+    /// Asks what the token offers, which decides which keys can be used. One that is not all there yet
+    /// offers less.
+    ///
+    /// # Errors
+    /// [`Fault`] of device class when that has changed: the next signer judges the keys anew.
+    pub(super) fn offers_the_same(&self) -> Result<(), Fault> {
+        let offered = self.pkcs11.get_mechanism_list(self.slot).map_err(|error| fault(&error))?;
+        let sorted = |mechanisms: &[MechanismType]| {
+            let mut numbers: Vec<u64> = mechanisms.iter().map(|mechanism| **mechanism).collect();
+            numbers.sort_unstable();
+            numbers
+        };
+        if sorted(&offered) == sorted(&self.mechanisms) {
+            return Ok(());
+        }
+        let words = "the token offers other mechanisms than before";
+        Err(Fault::ours(Class::Device, "C_GetMechanismList", words))
+    }
+
     /// `C_Finalize`. All sessions must be gone.
     pub(super) fn finalize(self) {
         if let Err(error) = self.pkcs11.finalize() {
