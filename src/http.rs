@@ -14,6 +14,7 @@ mod problem;
 mod public;
 mod query;
 mod rate;
+mod room;
 mod route;
 mod server;
 mod swagger;

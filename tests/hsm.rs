@@ -24,6 +24,12 @@ mod chaos;
 mod faults;
 #[path = "hsm/figures.rs"]
 mod figures;
+#[path = "hsm/healing.rs"]
+mod healing;
+#[path = "hsm/liars.rs"]
+mod liars;
+#[path = "hsm/memory.rs"]
+mod memory;
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chancery");

@@ -9,8 +9,10 @@ source "$ROOT/softhsm/provision.sh"
 
 main() {
     cd "$ROOT"
-    install_missing \
+    install_missing "${P11_KIT[@]}" \
         procps "type -P kill" \
+        p11-kit "type -P p11-kit" \
+        p11-kit-modules "compgen -G '/usr/lib/*/pkcs11/p11-kit-client.so'" \
         python3 "type -P python3" \
         python3-venv "python3 -c 'import ensurepip, venv'"
     # Where tests/it/judges.rs and tests/it/openapi.rs look.

@@ -19,6 +19,7 @@ use super::{
     orders::KeyOrder,
     protocol::SignOrder,
     supervisor::{self, Change, Changed, Order, Published},
+    trust::Trust,
 };
 use crate::domain::key::{Digest, Signature};
 
@@ -50,6 +51,7 @@ struct Inner {
     published: watch::Receiver<Published>,
     meter: Arc<Meter>,
     limits: Limits,
+    trust: Trust,
 }
 
 impl Token {
@@ -76,6 +78,7 @@ impl Token {
             published,
             meter,
             limits,
+            trust: Trust::default(),
         }))
     }
 
@@ -148,10 +151,16 @@ impl Token {
     /// # Errors
     /// [`HsmError`].
     pub async fn sign(&self, key: &TokenKey, digest: Digest) -> Result<Signature, HsmError> {
-        self.sign_for("", key, digest).await
+        self.sign_for("", key, digest, Instant::now() + self.0.sign_deadline).await
     }
 
-    /// The same on behalf of a client: those that wait take turns, whatever each has asked for.
+    /// `sign_deadline_ms`.
+    pub fn sign_deadline(&self) -> Duration {
+        self.0.sign_deadline
+    }
+
+    /// The same on behalf of a client, until a deadline. Clients that wait take turns, however much
+    /// each has asked for.
     ///
     /// # Errors
     /// [`HsmError`].
@@ -160,9 +169,13 @@ impl Token {
         client: &str,
         key: &TokenKey,
         digest: Digest,
+        deadline: Instant,
     ) -> Result<Signature, HsmError> {
-        let result = self.ask_for_signature(client, key, digest).await;
+        let owing = self.0.trust.owing();
+        let result = self.ask_for_signature(client, key, digest, deadline).await;
+        drop(owing);
         self.0.meter.asked(&result);
+        self.0.trust.asked(&result);
         result
     }
 
@@ -171,6 +184,7 @@ impl Token {
         client: &str,
         key: &TokenKey,
         digest: Digest,
+        deadline: Instant,
     ) -> Result<Signature, HsmError> {
         let algorithm = key.public_key.key_type().signature_algorithm();
         if digest.algorithm() != algorithm.hash() {
@@ -178,7 +192,6 @@ impl Token {
             return Err(HsmError::Unusable { reason });
         }
         let since = Instant::now();
-        let deadline = since + self.0.sign_deadline;
         let order = SignOrder {
             label: key.label.clone(),
             id: key.id.clone(),
@@ -206,6 +219,7 @@ impl Token {
             key = key.label,
             "the token returned a signature that does not verify against the pinned public key"
         );
+        self.0.trust.lose();
         let _ = self.order(Order::BadSignature(key.public_key.spki_sha256()));
     }
 
@@ -221,6 +235,15 @@ impl Token {
 
     pub(super) fn published(&self) -> watch::Ref<'_, Published> {
         self.0.published.borrow()
+    }
+
+    pub(super) fn trust(&self) -> &Trust {
+        &self.0.trust
+    }
+
+    /// Has the signers prove themselves now.
+    pub(super) fn prove(&self) {
+        let _ = self.order(Order::Prove);
     }
 
     pub(super) fn meter(&self) -> (&Meter, Limits) {

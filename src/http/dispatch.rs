@@ -21,6 +21,7 @@ use super::{
     problem::Problem,
     public::PublicRoute,
     rate::Rates,
+    room::Room,
     route::{Request, Routes},
 };
 use crate::{
@@ -45,7 +46,7 @@ pub(super) struct Context {
     /// Whether the login that grants nothing is there.
     pub(super) compat_login: bool,
     /// Requests that are worked on.
-    pub(super) in_flight: tokio::sync::Semaphore,
+    pub(super) in_flight: Room,
     /// Where issuing runs: a client that hangs up cannot cut it in half.
     pub(super) runtime: Handle,
     pub(super) tasks: TaskTracker,
@@ -92,8 +93,6 @@ pub(super) async fn dispatch(
 pub(super) const X_REQUEST_ID: actix_web::http::header::HeaderName =
     actix_web::http::header::HeaderName::from_static("x-request-id");
 const X_REQUEST_ID_CHARACTERS_MAX: usize = 64;
-/// Seconds after which a full daemon may have room again.
-const BUSY_RETRY_SECONDS: u64 = 1;
 
 /// The caller's request id, when it is one; otherwise a new one.
 pub(super) fn request_id(request: &HttpRequest) -> String {
@@ -167,7 +166,7 @@ async fn answer(
     }
 
     // Room: 503.
-    let _permit = context.in_flight.try_acquire().map_err(|_| Problem::busy(BUSY_RETRY_SECONDS))?;
+    let _place = context.in_flight.enter(client.name())?;
 
     // Size, media type, and everything else in its order: 413, 415, 400, 403, 404, 409, 503.
     (route.handler)(Request {
@@ -232,7 +231,7 @@ fn check_grant(
 }
 
 pub(super) async fn readiness(context: &Context) -> HttpResponse {
-    operations::readiness(&context.services, context.in_flight.available_permits() == 0).await
+    operations::readiness(&context.services, context.in_flight.is_full()).await
 }
 
 /// Runs a use case to its end, whatever the connection does meanwhile.

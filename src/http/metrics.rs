@@ -74,8 +74,7 @@ pub(super) fn answer(context: &Context) -> HttpResponse {
     );
     flags(&mut page, context);
     page.instruments(&context.requests.0);
-    let in_flight =
-        context.limits.in_flight_max.saturating_sub(context.in_flight.available_permits());
+    let in_flight = context.in_flight.taken_places();
     page.gauge("chancery_requests_in_flight", "Requests that are worked on.", size(in_flight));
     page.gauge(
         "chancery_requests_in_flight_max",
@@ -125,7 +124,7 @@ fn flags(page: &mut Page, context: &Context) {
 fn is_ready(context: &Context) -> bool {
     let services = &context.services;
     let ledger = services.ledger.figures();
-    context.in_flight.available_permits() > 0
+    !context.in_flight.is_full()
         && ledger.writable
         && ledger.under_way.is_none_or(|time| time < STALLED)
         && services.keyring.tokens().all(|token| token.state().is_ready())

@@ -8,7 +8,7 @@ use actix_web::{
     http::Method,
     web::{self, Payload},
 };
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
     metrics::{self, Requests},
     operations, public,
     rate::Rates,
+    room::Room,
     tls,
 };
 use crate::{access::Access, service::Services};
@@ -99,7 +100,7 @@ impl Api {
             rates: Rates::per_minute(limits.client_requests_per_minute),
             requests: Requests::new(),
             compat_login: config.compat_login,
-            in_flight: Semaphore::new(limits.in_flight_max),
+            in_flight: Room::new(limits.in_flight_max),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
         });

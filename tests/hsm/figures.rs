@@ -4,10 +4,7 @@ use std::fs;
 
 use chancery::hsm::{Breaker, BreakerState, LossCause, SignatureOutcome};
 
-use super::{
-    faults::{DEVICE_ERROR, FUNCTION_FAILED, MECHANISM_INVALID, Shimmed},
-    *,
-};
+use super::{faults::Disturbed, *};
 
 fn of<T: PartialEq + Copy>(counts: &[(T, u64)], name: T) -> u64 {
     counts.iter().find(|(other, _)| *other == name).unwrap().1
@@ -57,9 +54,9 @@ async fn signatures_signers_and_times_are_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn work_that_waits_and_work_that_is_done_shows() {
-    let shim = Shimmed::new("gauges");
-    let (token, key) = shim.start().await;
-    fs::write(shim.control.join("hang"), "").unwrap();
+    let disturbed = Disturbed::new("gauges");
+    let (token, key) = disturbed.start().await;
+    disturbed.tell("C_Sign hang");
     let calls: Vec<_> = (0..8u8)
         .map(|round| {
             let (token, key) = (token.clone(), key.clone());
@@ -69,7 +66,7 @@ async fn work_that_waits_and_work_that_is_done_shows() {
     // One session, and as much again is on its way to it.
     eventually("six wait", PATIENCE, async || token.figures().queue_depth == 6).await;
     assert_eq!(token.figures().sessions_in_use, 1);
-    fs::remove_file(shim.control.join("hang")).unwrap();
+    disturbed.tell("");
     for call in calls {
         call.await.unwrap().unwrap();
     }
@@ -139,11 +136,11 @@ async fn a_token_that_is_away_opens_the_breaker_and_its_return_closes_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_errors_of_callers_leave_the_breaker_closed() {
-    let shim = Shimmed::new("callers");
-    let token = started(TokenConfig { canary_seconds: 3_600, ..shim.config() }).await;
+    let disturbed = Disturbed::new("callers");
+    let token = started(TokenConfig { canary_seconds: 3_600, ..disturbed.config() }).await;
     let key = token.find("key").await.unwrap();
+    disturbed.tell("C_SignInit fail CKR_MECHANISM_INVALID");
     for _ in 0..1_000 {
-        shim.tell("C_SignInit", MECHANISM_INVALID);
         let refused = sign(&token, &key, b"x").await;
         assert!(matches!(refused, Err(HsmError::Unusable { .. })), "{refused:?}");
     }
@@ -152,10 +149,11 @@ async fn a_thousand_errors_of_callers_leave_the_breaker_closed() {
     assert_eq!(of(&figures.faults, "caller"), 1_000);
     assert_eq!((figures.signers_started, total(&figures.signers_lost)), (1, 0));
     assert_eq!(figures.breaker.state, BreakerState::Closed);
+    disturbed.tell("");
     sign(&token, &key, b"x").await.unwrap();
 
     // One of the device is enough.
-    shim.tell("C_Sign", DEVICE_ERROR);
+    disturbed.tell("C_Sign 1 fail CKR_DEVICE_ERROR");
     sign(&token, &key, b"made by the next signer").await.unwrap();
     let figures = token.figures();
     assert_eq!(of(&figures.faults, "device"), 1);
@@ -165,9 +163,9 @@ async fn a_thousand_errors_of_callers_leave_the_breaker_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_without_a_class_costs_one_request() {
-    let shim = Shimmed::new("no-class");
-    let (token, key) = shim.start().await;
-    shim.tell("C_Sign", FUNCTION_FAILED);
+    let disturbed = Disturbed::new("no-class");
+    let (token, key) = disturbed.start().await;
+    disturbed.tell("C_Sign 1 fail CKR_FUNCTION_FAILED");
     assert!(matches!(sign(&token, &key, b"x").await, Err(HsmError::Unavailable { .. })));
     let figures = token.figures();
     assert_eq!(of(&figures.signatures, SignatureOutcome::Unavailable), 1);

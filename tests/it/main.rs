@@ -9,9 +9,19 @@
     reason = "the rows of a table are tuples, and JSON gets no new kinds"
 )]
 
+#[path = "../support/appliance.rs"]
+mod appliance;
+#[path = "../support/evidence.rs"]
+mod evidence;
+#[path = "../support/load.rs"]
+mod load;
+#[path = "../support/outage.rs"]
+mod outage;
+#[path = "../support/spy.rs"]
+mod spy;
+
 mod accepted;
 mod access;
-mod appliance;
 mod backup;
 mod cage;
 mod check;
@@ -19,7 +29,6 @@ mod cli;
 mod contract;
 mod corpus;
 mod crash;
-mod evidence;
 mod idempotency;
 mod inventory;
 mod judges;
@@ -27,10 +36,9 @@ mod key_faults;
 mod keys;
 mod layers;
 mod ledger_faults;
-mod lies;
 mod limits;
-mod load;
 mod metrics;
+mod modules;
 mod monitoring;
 mod openapi;
 mod outages;
@@ -39,9 +47,9 @@ mod raw;
 mod refusals;
 mod resources;
 mod secrets;
-mod spy;
 mod stopping;
 mod stores;
 mod support;
 mod tls;
+mod twins;
 mod vical;

@@ -12,7 +12,7 @@ use crate::hsm::{
     figures::LossCause,
     jobs::Job,
     process::{Errand, Event, Owed},
-    protocol::{Answer, FromSigner, KEYS_MAX, ListedKey},
+    protocol::{Answer, FromSigner, ListedKey},
 };
 
 impl Supervisor {
@@ -55,6 +55,7 @@ impl Supervisor {
             (Errand::Job(job), Answer::Failed(fault)) => self.job_failed(at, job, fault.tamed()),
             (Errand::Canary(canary), Answer::Signed(signature)) => {
                 if canary.is_proven_by(&signature) {
+                    self.failed_canaries.remove(&id);
                     let now = Instant::now();
                     self.published.send_modify(|published| published.proven_at = Some(now));
                 } else {
@@ -65,14 +66,13 @@ impl Supervisor {
             }
             (Errand::Canary(canary), Answer::Missing) => self.canary_is_gone(&canary),
             (Errand::Canary(canary), Answer::Failed(fault)) => {
-                self.suspect(&canary);
-                self.errand_failed(at, &fault.tamed(), Some(&canary.key.label));
+                self.canary_failed(at, &canary, &fault.tamed());
             }
-            (Errand::Catalogue, Answer::Listed(keys)) if keys.len() <= KEYS_MAX => {
+            (Errand::Catalogue, Answer::Listed(keys)) => {
                 self.listed(keys);
                 self.refresh.settle(&Ok(()));
             }
-            (Errand::Relist, Answer::Listed(keys)) if keys.len() <= KEYS_MAX => {
+            (Errand::Relist, Answer::Listed(keys)) => {
                 self.listed(keys);
                 self.relists.done(id, true);
             }

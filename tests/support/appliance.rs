@@ -303,7 +303,11 @@ pub struct Frozen(Vec<u32>);
 impl Frozen {
     /// Stops them.
     pub fn signers_of(daemon: &Daemon) -> Self {
-        let signers = daemon.signers();
+        Self::these(daemon.signers())
+    }
+
+    /// Stops some of them.
+    pub fn these(signers: Vec<u32>) -> Self {
         assert!(!signers.is_empty());
         for pid in &signers {
             signal(*pid, "STOP");
