@@ -70,7 +70,7 @@ impl Secrets {
         secrets.octets("the key of the TLS server", &scalar[..12]);
         // Four octets in, where a group of three begins: the same characters wherever it is copied.
         let at = der.windows(scalar.len()).position(|window| window == scalar).unwrap();
-        let start = (at + 4).next_multiple_of(3) / 3 * 4;
+        let start = (at + 4).div_ceil(3) * 4;
         secrets.text("the key of the TLS server", &base64[start..start + 16]);
         secrets
     }
