@@ -24,6 +24,7 @@ mod jobs;
 mod orders;
 mod process;
 mod protocol;
+mod refusals;
 mod sandbox;
 mod supervisor;
 mod token;
@@ -55,6 +56,11 @@ pub struct TokenConfig {
     pub serial: Option<String>,
     /// File with the user PIN. Only the signer processes read it.
     pub pin_file: PathBuf,
+    /// As whom signers log in.
+    pub user: TokenUser,
+    /// Where PINs that the token refused are remembered, as slow digests: no PIN is tried twice,
+    /// whatever is restarted. Several tokens may share the file.
+    pub refused_pins: PathBuf,
     /// Signer processes, at least 1.
     pub processes: usize,
     /// Sessions that sign, per process, at least 1; one more holds the login.
@@ -78,6 +84,15 @@ pub struct TokenConfig {
     pub environment: BTreeMap<String, String>,
     /// What the signer processes may do beside signing.
     pub sandbox: Sandbox,
+}
+
+/// A user of a token (`CKU_…`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenUser {
+    /// `CKU_USER`.
+    Normal,
+    /// A type of the vendor's own.
+    Vendor(u32),
 }
 
 /// A private key on a token, found and not ambiguous.

@@ -132,6 +132,7 @@ pub(super) struct RawToken {
     pub(super) label: String,
     pub(super) serial: Option<String>,
     pub(super) pin_file: String,
+    pub(super) user_type: Option<RawUserType>,
     pub(super) processes: Option<usize>,
     pub(super) sessions: Option<usize>,
     pub(super) queue_max: Option<usize>,
@@ -146,6 +147,13 @@ pub(super) struct RawToken {
     pub(super) environment_paths: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) sandbox: RawSandbox,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum RawUserType {
+    Name(String),
+    Number(i64),
 }
 
 #[derive(Deserialize, Default)]

@@ -198,11 +198,12 @@ fn it_answers_at_once_while_the_hsm_hangs_and_the_ledger_is_locked() {
 fn with_a_client_certificate_it_takes_a_grant() {
     let appliance = Appliance::new();
     let watcher = appliance.add_client("watcher", &[("test.tenant1", &["ops:read"])]);
+    let other = appliance.add_client("other", &[("test", &["audit:read", "kms:read"])]);
     let daemon = appliance.start();
     let allowed = daemon.client_with(&appliance, &watcher).get("/metrics");
     assert_eq!(allowed.status, 200);
     assert!(read(&allowed.text).0.contains_key("chancery_ready"));
-    let refused = daemon.client.get("/metrics");
+    let refused = daemon.client_with(&appliance, &other).get("/metrics");
     assert_eq!(refused.status, 403, "{}", refused.text);
     assert!(refused.json["message"].as_str().unwrap().contains("ops:read"));
     let wrong = daemon.client_with(&appliance, &watcher).post("/metrics", "");

@@ -46,9 +46,13 @@ fn twins_that_disagree_are_refused_until_an_operator_resolves_it() {
 
     appliance.shell(&format!(
         "export SOFTHSM2_CONF=$PWD/softhsm2-b.conf PIN=$(cat pin-b)
-         for type in privkey pubkey; do pkcs11-tool --module /usr/lib/softhsm/libsofthsm2.so \
-            --token-label b --login --pin env:PIN --delete-object --type $type \
-            --label {KMS}.torn; done"
+         delete() {{ pkcs11-tool --module /usr/lib/softhsm/libsofthsm2.so \
+            --token-label b --login --pin env:PIN --delete-object --type $1 \
+            --label {KMS}.torn; }}
+         # SoftHSM now and then does not see a token that another process works with.
+         for type in privkey pubkey; do
+            for try in 1 2 3 4 5; do delete $type && break || sleep 0.2; done
+         done"
     ));
     let served = until(SOON, || {
         (daemon.client.issue("certificate", &leaf("torn", "Torn")).status == 200).then_some(())
