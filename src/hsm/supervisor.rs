@@ -216,7 +216,9 @@ impl Supervisor {
             }
             Order::Stop(done) => {
                 if let Some(starting) = self.starting.take() {
-                    let _ = starting.signer.end(Duration::ZERO, &self.config.name);
+                    // In its login, a module may be writing.
+                    let grace = Duration::from_millis(END_GRACE_MS);
+                    let _ = starting.signer.end(grace, &self.config.name);
                 }
                 self.stopping = Some(done);
             }
