@@ -1,17 +1,25 @@
 //! The composition root: the only place that knows every concrete type.
 
+mod board;
+mod reload;
+
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+
+use board::Board;
+use reload::Fixed;
 
 use crate::{
     access::Access,
     config::Config,
     domain::time::Timestamp,
     hsm::{Token, TokenConfig},
-    http::{Api, Running},
+    http::{Api, Listeners, Running},
     keys::{DevKeysAllowed, Keyring},
     ledger::Ledger,
     service::{Idempotency, Services, Tree, journal},
-    systemd,
+    systemd::{self, Sockets},
 };
 
 /// The daemon, serving.
@@ -20,18 +28,34 @@ pub struct App {
     tokens: Vec<Token>,
     ledger: Ledger,
     services: Arc<Services>,
+    /// What a reload must leave as it is.
+    fixed: Fixed,
+    board: Arc<Board>,
+    /// Keep the service manager informed.
+    telling: JoinSet<()>,
+    /// How long work in flight may take at the end.
+    shutdown: Duration,
 }
 
 /// How long the start waits for the first state of the tokens. A token that is away after it does
 /// not keep the daemon from starting.
 const TOKENS_KNOWN_WITHIN: Duration = Duration::from_secs(10);
+/// What the end takes beside work in flight: signers, ledger.
+const ENDING: Duration = Duration::from_secs(15);
 
 impl App {
-    /// Opens the ledger, starts the signers, opens the listeners; in this order.
+    /// Opens the ledger, starts the signers, opens the listeners that were not passed; in this
+    /// order.
     ///
     /// # Errors
     /// In words for the operator: what is in the way of a start.
-    pub async fn start(config: Config, dev: Option<DevKeysAllowed>) -> Result<Self, String> {
+    pub async fn start(
+        config: Config,
+        sockets: Sockets,
+        dev: Option<DevKeysAllowed>,
+    ) -> Result<Self, String> {
+        let fixed = Fixed::of(&config);
+        let shutdown = config.limits.shutdown;
         let now = Timestamp::now();
         let is_dev = dev.is_some();
         if is_dev {
@@ -59,12 +83,12 @@ impl App {
         }
 
         let services = Arc::new(Services {
-            tree,
-            keyring: Keyring::new(
+            tree: Arc::new(tree),
+            keyring: Arc::new(Keyring::new(
                 tokens.clone(),
                 dev,
                 pins.into_iter().map(|pin| (pin.path, pin.spki_sha256)),
-            ),
+            )),
             ledger: ledger.clone(),
             settings: config.issuance,
             vical: config.vical,
@@ -83,13 +107,17 @@ impl App {
             config.limits,
             Arc::clone(&services),
             Access::new(config.clients),
-        );
-        let running = api.start()?;
+        )?;
+        let Sockets { api: passed, distribution, operations } = sockets;
+        let running = api.start(Listeners { api: passed, distribution, operations })?;
         let operations = running.operations.map(|address| address.to_string());
         let distribution = running.distribution.map(|address| address.to_string());
         tracing::info!(api = %running.address, operations, distribution, "serving");
-        systemd::ready(&format!("serving on {}", running.address));
-        Ok(Self { running, tokens, ledger, services })
+        let board = Board::new(running.address, tokens.clone(), ledger.clone(), running.warnings());
+        let board = Arc::new(board);
+        systemd::ready(&board.line());
+        let telling = board.start();
+        Ok(Self { running, tokens, ledger, services, fixed, board, telling, shutdown })
     }
 
     /// Where the API and the operations listener are.
@@ -100,7 +128,8 @@ impl App {
     /// Ends in the order of the dependencies: requests, signers, ledger.
     pub async fn stop(self) {
         tracing::info!("stopping");
-        systemd::stopping();
+        systemd::stopping(2 * self.shutdown + ENDING);
+        drop((self.telling, self.board));
         self.running.stop().await;
         for token in self.tokens {
             token.stop().await;

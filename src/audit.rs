@@ -17,6 +17,8 @@ pub enum EntryKind {
     Started,
     /// The daemon stopped in an orderly way.
     Stopped,
+    /// The daemon took up a changed configuration; the detail holds its flags.
+    Reloaded,
     /// A certificate, CRL or VICAL is about to be signed.
     Intent,
     /// A certificate was issued.
@@ -65,9 +67,10 @@ pub enum EntryKind {
 
 impl EntryKind {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Started,
         Self::Stopped,
+        Self::Reloaded,
         Self::Intent,
         Self::Issued,
         Self::Aborted,
@@ -97,6 +100,7 @@ impl EntryKind {
         match self {
             Self::Started => "started",
             Self::Stopped => "stopped",
+            Self::Reloaded => "reloaded",
             Self::Intent => "intent",
             Self::Issued => "issued",
             Self::Aborted => "aborted",

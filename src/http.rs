@@ -2,6 +2,7 @@
 
 mod api;
 mod body;
+mod current;
 mod dispatch;
 pub mod json;
 mod login;
@@ -19,4 +20,4 @@ mod swagger;
 mod tls;
 pub mod wire;
 
-pub use server::{Api, ApiConfig, Limits, PlainListeners, Running, check_tls};
+pub use server::{Api, ApiConfig, Limits, Listeners, NewTls, PlainListeners, Running, check_tls};

@@ -31,11 +31,12 @@ pub use resources::Tree;
 pub use vical::VicalSettings;
 
 /// What the use cases work with.
+#[derive(Clone)]
 pub struct Services {
     /// The resource tree.
-    pub tree: Tree,
+    pub tree: Arc<Tree>,
     /// The keys.
-    pub keyring: Keyring,
+    pub keyring: Arc<Keyring>,
     /// The ledger.
     pub ledger: Ledger,
     /// Rules that can be switched.

@@ -57,6 +57,8 @@ pub(super) enum Order {
     Wanted,
     /// A signature with the key of this SPKI hash did not verify.
     BadSignature([u8; 32]),
+    /// Nothing but an answer: whether this task still runs.
+    Ping(oneshot::Sender<()>),
     /// The end; answered when all signers are gone.
     Stop(oneshot::Sender<()>),
 }
@@ -191,6 +193,9 @@ impl Supervisor {
                 if let Some(at) = self.up.iter().position(|signer| Some(signer.id) == maker) {
                     self.lose(at, "it made a signature that does not verify");
                 }
+            }
+            Order::Ping(reply) => {
+                let _ = reply.send(());
             }
             Order::Stop(done) => {
                 if let Some(starting) = self.starting.take() {
