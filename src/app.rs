@@ -1,15 +1,18 @@
 //! The composition root: the only place that knows every concrete type.
 
 mod board;
+mod housekeeping;
+mod recovery;
 mod reload;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-
-use tokio::task::JoinSet;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use board::Board;
+pub use recovery::{backup, restore};
 use reload::Fixed;
+use tokio::task::{JoinHandle, JoinSet};
 
+pub use crate::ledger::Counts;
 use crate::{
     access::Access,
     config::Config,
@@ -18,7 +21,7 @@ use crate::{
     http::{Api, Listeners, Running},
     keys::{DevKeysAllowed, Keyring},
     ledger::Ledger,
-    service::{Idempotency, Services, Tree, journal},
+    service::{Idempotency, KnownKeys, Services, Tree, journal},
     systemd::{self, Sockets},
 };
 
@@ -35,6 +38,7 @@ pub struct App {
     telling: JoinSet<()>,
     /// How long work in flight may take at the end.
     shutdown: Duration,
+    housekeeping: JoinHandle<()>,
 }
 
 /// How long the start waits for the first state of the tokens. A token that is away after it does
@@ -76,7 +80,7 @@ impl App {
         let names: Vec<_> = config.tokens.iter().map(|token| token.name.as_str()).collect();
         let tree = Tree::new(config.tree, stored, &names)?;
 
-        let tokens = start_tokens(config.tokens)?;
+        let tokens = start_tokens(config.tokens);
         for token in &tokens {
             token.wait_until_known(TOKENS_KNOWN_WITHIN).await;
             tracing::info!(token = token.name(), state = ?token.state(), "token");
@@ -94,13 +98,10 @@ impl App {
             vical: config.vical,
             features: config.features,
             import_keys: config.import_keys,
+            known: Arc::new(KnownKeys::default()),
             idempotency: Arc::new(Idempotency::new(config.idempotency_retention_hours)),
         });
-        services
-            .ledger
-            .forget_answers(services.idempotency.since(now))
-            .await
-            .map_err(not_written)?;
+        let housekeeping = tokio::spawn(housekeeping::keep(Arc::clone(&services)));
         let api = Api::new(
             config.api,
             config.plain_listeners,
@@ -117,7 +118,17 @@ impl App {
         let board = Arc::new(board);
         systemd::ready(&board.line());
         let telling = board.start();
-        Ok(Self { running, tokens, ledger, services, fixed, board, telling, shutdown })
+        Ok(Self {
+            running,
+            tokens,
+            ledger,
+            services,
+            fixed,
+            board,
+            telling,
+            shutdown,
+            housekeeping,
+        })
     }
 
     /// Where the API and the operations listener are.
@@ -131,6 +142,7 @@ impl App {
         systemd::stopping(2 * self.shutdown + ENDING);
         drop((self.telling, self.board));
         self.running.stop().await;
+        self.housekeeping.abort();
         for token in self.tokens {
             token.stop().await;
         }
@@ -143,12 +155,11 @@ impl App {
     }
 }
 
+/// The program that runs, also when another has taken its place on disk (proc_pid_exe(5)): a signer
+/// that is started after an upgrade is of the front's own version.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// Starts the signers of all tokens. Must be called in a tokio runtime.
-///
-/// # Errors
-/// When the path of the running program is unknown: the signers are the same program.
-pub fn start_tokens(configs: Vec<TokenConfig>) -> Result<Vec<Token>, String> {
-    let program: PathBuf =
-        std::env::current_exe().map_err(|error| format!("own program file: {error}"))?;
-    Ok(configs.into_iter().map(|config| Token::start(config, program.clone())).collect())
+pub fn start_tokens(configs: Vec<TokenConfig>) -> Vec<Token> {
+    configs.into_iter().map(|config| Token::start(config, OWN_PROGRAM.into())).collect()
 }

@@ -19,6 +19,8 @@ pub enum EntryKind {
     Stopped,
     /// The daemon took up a changed configuration; the detail holds its flags.
     Reloaded,
+    /// The ledger was restored from a backup; what was recorded after it is not here.
+    Restored,
     /// A certificate, CRL or VICAL is about to be signed.
     Intent,
     /// A certificate was issued.
@@ -67,10 +69,11 @@ pub enum EntryKind {
 
 impl EntryKind {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Started,
         Self::Stopped,
         Self::Reloaded,
+        Self::Restored,
         Self::Intent,
         Self::Issued,
         Self::Aborted,
@@ -101,6 +104,7 @@ impl EntryKind {
             Self::Started => "started",
             Self::Stopped => "stopped",
             Self::Reloaded => "reloaded",
+            Self::Restored => "restored",
             Self::Intent => "intent",
             Self::Issued => "issued",
             Self::Aborted => "aborted",

@@ -19,17 +19,27 @@ use crate::domain::key::PublicKey;
 mod catalogue;
 mod changes;
 mod fault;
+mod figures;
 mod jobs;
 mod orders;
 mod process;
 mod protocol;
+mod sandbox;
 mod supervisor;
 mod token;
+mod trust;
 mod worker;
 
 pub use changes::{ChangeError, KeyMaterial};
+pub use figures::{
+    BUCKETS_SECONDS, Breaker, BreakerState, Histogram, LossCause, SignatureOutcome, TokenFigures,
+};
 pub use orders::PrivateParts;
+#[cfg(fuzzing)]
+pub use protocol::read_as_the_front_does;
+pub use sandbox::{MEMORY_MAX_MB_DEFAULT, Network, Sandbox, SandboxLevel};
 pub use token::Token;
+pub use trust::Prospect;
 pub use worker::run_signer;
 
 /// One token and how to serve it.
@@ -63,8 +73,11 @@ pub struct TokenConfig {
     pub canary_seconds: u64,
     /// Label of the key that canary signatures are made with; else the first that can sign.
     pub canary_label: Option<String>,
-    /// Environment of the signer processes, on top of our own: modules are configured by it.
+    /// Environment of the signer processes, on top of `PATH` and the locale: modules are configured
+    /// by it.
     pub environment: BTreeMap<String, String>,
+    /// What the signer processes may do beside signing.
+    pub sandbox: Sandbox,
 }
 
 /// A private key on a token, found and not ambiguous.
@@ -122,6 +135,11 @@ pub enum TokenState {
 }
 
 impl TokenState {
+    /// Whether a signer is up.
+    pub fn is_up(&self) -> bool {
+        matches!(self, Self::Ready { .. } | Self::Unproven { .. } | Self::NoKeys)
+    }
+
     /// Whether requests can be expected to succeed.
     pub fn is_ready(&self) -> bool {
         matches!(self, Self::Ready { .. } | Self::NoKeys)

@@ -10,16 +10,25 @@
 
 use std::{
     path::Path,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
+pub use backup::{BackupLabel, CaKey, Counts, backup};
 pub use error::{BeginError, CreateError, LedgerError};
+use figures::Figures;
+pub use figures::{CaEnd, LedgerFigures};
 use job::{Queue, WhenFull};
 pub use record::{
     Certificate, CertificateFilter, CertificateOrigin, CertificateStatus, EntryKind, IacaPin,
-    Intent, IntentId, KeptAnswer, KeyChange, KeyPin, KnownCertificate, NewEntry, OpenIntent,
-    Outcome, PinChange, Pinning, RequestKey, Reservation, StoreEntry, StoredCopy, StoredResource,
+    Intent, IntentId, KeptAnswer, KeyChange, KeyPin, KnownCertificate, KnownKey, NewEntry,
+    OpenIntent, Outcome, PinChange, Pinning, RequestKey, Reservation, StoreEntry, StoredCopy,
+    StoredResource,
 };
+pub use restore::Restoration;
+use rusqlite::Connection;
 use sql::{read, write};
 use sqlite::LedgerFile;
 pub use vical::{PublishedVersion, VicalArtifact, VicalVersion};
@@ -30,12 +39,15 @@ use crate::{
 };
 
 mod answers;
+mod backup;
 mod error;
+mod figures;
 mod inventory;
 mod job;
 mod keys;
 mod reader;
 mod record;
+mod restore;
 mod sql;
 mod sqlite;
 mod stores;
@@ -58,8 +70,8 @@ pub struct Ledger {
 struct Inner {
     writes: Queue,
     reads: Queue,
-    #[cfg_attr(not(test), expect(dead_code, reason = "tests compare it with the number of jobs"))]
-    commits: Arc<AtomicU64>,
+    figures: Arc<Figures>,
+    known_keys_version: Arc<AtomicU64>,
 }
 
 impl Ledger {
@@ -82,13 +94,20 @@ impl Ledger {
         let file = Arc::new(LedgerFile::prepare(path)?);
         let connection = file.writer()?;
         let open_intents = read::open_intents(&connection)?;
-        let commits = Arc::new(AtomicU64::new(0));
-        let (writes, to_write) = Queue::new(write_jobs_max);
-        let (reads, to_read) = Queue::new(READ_JOBS_MAX);
+        let figures = Arc::new(Figures::of(&connection)?);
+        let known_keys_version = Arc::new(AtomicU64::new(0));
+        let (writes, to_write) = Queue::new(write_jobs_max, figures.write_seconds.clone());
+        let (reads, to_read) = Queue::new(READ_JOBS_MAX, figures.read_seconds.clone());
         reader::start(&file, to_read)
-            .and_then(|()| writer::start(file, connection, to_write, Arc::clone(&commits)))
+            .and_then(|()| {
+                let (figures, version) = (Arc::clone(&figures), Arc::clone(&known_keys_version));
+                writer::start(file, connection, to_write, figures, version)
+            })
             .map_err(|error| LedgerError::unavailable(format!("no thread: {error}")))?;
-        Ok((Self { inner: Arc::new(Inner { writes, reads, commits }) }, open_intents))
+        Ok((
+            Self { inner: Arc::new(Inner { writes, reads, figures, known_keys_version }) },
+            open_intents,
+        ))
     }
 
     /// Records an intent: its row, its reservations, new pins and its audit entries. It stays open
@@ -98,7 +117,12 @@ impl Ledger {
     /// [`BeginError`] says what is taken or has changed; nothing is recorded then.
     pub async fn begin(&self, intent: Intent) -> Result<IntentId, BeginError> {
         let writes = &self.inner.writes;
-        writes.run(WhenFull::Refuse, move |connection| write::begin(connection, &intent)).await
+        let on_keys = intent.iaca_pin.is_some();
+        let work = move |connection: &Connection| write::begin(connection, &intent);
+        match on_keys {
+            true => writes.run_on_keys(WhenFull::Refuse, work).await,
+            false => writes.run(WhenFull::Refuse, work).await,
+        }
     }
 
     /// Records the certificate that an intent came to, and its copies in the stores. The answer is
@@ -108,9 +132,12 @@ impl Ledger {
     /// [`LedgerError`]; the intent is still open then, and wants to be aborted.
     pub async fn complete(&self, id: IntentId, outcome: Outcome) -> Result<u64, LedgerError> {
         let writes = &self.inner.writes;
-        writes
-            .run(WhenFull::Wait, move |connection| write::complete(connection, id, &outcome))
-            .await
+        let on_keys = outcome.is_ca;
+        let work = move |connection: &Connection| write::complete(connection, id, &outcome);
+        match on_keys {
+            true => writes.run_on_keys(WhenFull::Wait, work).await,
+            false => writes.run(WhenFull::Wait, work).await,
+        }
     }
 
     /// Records that an intent without serial number, a CSR, came about. The answer is the index of
@@ -207,32 +234,30 @@ impl Ledger {
         self.read(|connection| Ok(read::key_pins(connection)?)).await
     }
 
-    /// The CA certificates with that public key: those issued here, oldest first, then those held
-    /// in `stores`, in that order.
+    /// Changes with everything that may change an answer of [`Self::known_key`], before the one who
+    /// changed it has been answered.
+    pub fn known_keys_version(&self) -> u64 {
+        self.inner.known_keys_version.load(Ordering::Acquire)
+    }
+
+    /// What is known of that public key: CA certificates issued here, oldest first, then those held
+    /// in `stores`, in that order; and the IACA that it is pinned to, if it is.
     ///
     /// # Errors
     /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
-    pub async fn ca_certificates(
+    pub async fn known_key(
         &self,
         spki_sha256: [u8; 32],
         stores: Vec<ResourcePath>,
-    ) -> Result<Vec<KnownCertificate>, LedgerError> {
+    ) -> Result<KnownKey, LedgerError> {
         self.read(move |connection| {
-            let mut known = read::issued_cas(connection, &spki_sha256)?;
+            let mut certificates = read::issued_cas(connection, &spki_sha256)?;
             for store in &stores {
-                known.extend(read::stored_cas(connection, &spki_sha256, store)?);
+                certificates.extend(read::stored_cas(connection, &spki_sha256, store)?);
             }
-            Ok(known)
+            Ok(KnownKey { certificates, pins: read::iaca_pins(connection, &spki_sha256)? })
         })
         .await
-    }
-
-    /// The IACA that the key is pinned to, if it is.
-    ///
-    /// # Errors
-    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
-    pub async fn iaca_pins(&self, spki_sha256: [u8; 32]) -> Result<Vec<IacaPin>, LedgerError> {
-        self.read(move |connection| Ok(read::iaca_pins(connection, &spki_sha256)?)).await
     }
 
     /// The full path of the first of these ids that exists or is reserved.
@@ -303,7 +328,7 @@ impl Ledger {
 
     async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&rusqlite::Connection) -> Result<T, LedgerError> + Send + 'static,
+        work: impl FnMut(&Connection) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
         self.inner.reads.run(WhenFull::Refuse, work).await
     }

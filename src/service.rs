@@ -9,6 +9,7 @@ mod issuers;
 pub mod journal;
 mod key_errors;
 pub mod keys;
+mod known;
 mod recording;
 pub mod resources;
 mod signing;
@@ -17,6 +18,7 @@ pub mod vical;
 
 use std::sync::Arc;
 
+pub use crate::ledger::LedgerFigures;
 use crate::{
     domain::{
         path::ResourcePath,
@@ -27,6 +29,7 @@ use crate::{
 };
 pub use idempotency::Idempotency;
 use idempotency::Keyed;
+pub use known::KnownKeys;
 pub use resources::Tree;
 pub use vical::VicalSettings;
 
@@ -47,6 +50,8 @@ pub struct Services {
     pub features: Features,
     /// Whether private keys may be imported into the HSM.
     pub import_keys: bool,
+    /// What the ledger knows of keys.
+    pub known: Arc<KnownKeys>,
     /// Requests with an Idempotency-Key.
     pub idempotency: Arc<Idempotency>,
 }

@@ -1,5 +1,6 @@
 //! The HSM layer against a real SoftHSM2, through the real program, with faults of every kind.
 #![expect(clippy::unwrap_used, reason = "clippy.toml allows it in tests, not in their helpers")]
+#![expect(unreachable_pub, reason = "the modules of a test program have no outside")]
 
 use std::{
     collections::BTreeMap,
@@ -10,14 +11,25 @@ use std::{
 
 use chancery::{
     domain::key::{Digest, KeyType},
-    hsm::{HsmError, Token, TokenConfig, TokenKey, TokenState},
+    hsm::{HsmError, Sandbox, Token, TokenConfig, TokenKey, TokenState},
 };
+use faults::Disturbed;
 use tokio::time::sleep;
 
 #[path = "hsm/changes.rs"]
 mod changes;
+#[path = "support/chaos.rs"]
+mod chaos;
 #[path = "hsm/faults.rs"]
 mod faults;
+#[path = "hsm/figures.rs"]
+mod figures;
+#[path = "hsm/healing.rs"]
+mod healing;
+#[path = "hsm/liars.rs"]
+mod liars;
+#[path = "hsm/memory.rs"]
+mod memory;
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chancery");
@@ -124,6 +136,7 @@ impl SoftHsm {
                 "SOFTHSM2_CONF".to_owned(),
                 self.conf().to_str().unwrap().to_owned(),
             )]),
+            sandbox: Sandbox { write: vec![self.directory.clone()], ..Sandbox::default() },
         }
     }
 
@@ -573,18 +586,17 @@ fn dropping_everything_leaves_no_process() {
 #[ignore = "not a test of its own: the front that the next test starts and kills"]
 async fn front_to_be_killed() {
     let Ok(directory) = std::env::var("CHANCERY_TEST_FRONT") else { return };
-    let hsm = std::mem::ManuallyDrop::new(SoftHsm { directory: directory.into() });
-    let module = std::env::var("CHANCERY_TEST_MODULE").unwrap().into();
-    let _token = started(TokenConfig { processes: 2, module, ..hsm.config() }).await;
+    let disturbed = std::mem::ManuallyDrop::new(Disturbed::again(directory.into()));
+    let _token = started(TokenConfig { processes: 2, ..disturbed.config() }).await;
     sleep(PATIENCE).await;
 }
 
-/// Starts a front of its own on `module`, kills it, and returns how long its signers outlived it.
-async fn kill_a_front(hsm: &SoftHsm, module: &Path, signers: usize) -> Duration {
+/// Starts a front of its own, kills it, and returns how long its signers outlived it.
+async fn kill_a_front(disturbed: &Disturbed, signers: usize) -> Duration {
+    let hsm = &disturbed.hsm;
     let mut front = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "front_to_be_killed"])
         .env("CHANCERY_TEST_FRONT", &hsm.directory)
-        .env("CHANCERY_TEST_MODULE", module)
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
@@ -597,41 +609,26 @@ async fn kill_a_front(hsm: &SoftHsm, module: &Path, signers: usize) -> Duration 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn signers_end_with_a_front_that_was_killed() {
-    let hsm = SoftHsm::new("orphans");
-    hsm.keygen("key", "EC:prime256v1", "01");
-    let took = kill_a_front(&hsm, Path::new(MODULE), 2).await;
+    let took = kill_a_front(&Disturbed::new("orphans"), 2).await;
     println!("front killed: signers gone after {took:?}");
-}
-
-/// A module whose `C_Initialize` never returns.
-fn hanging_module(hsm: &SoftHsm) -> PathBuf {
-    let (source, module) = (hsm.directory.join("hang.c"), hsm.directory.join("hang.so"));
-    let text = "#include <unistd.h>\n\
-        static unsigned long hang(void *arguments) { for (;;) pause(); }\n\
-        static struct { unsigned char version[2]; void *functions[68]; } list =\n\
-            { { 2, 40 }, { hang } };\n\
-        unsigned long C_GetFunctionList(void **to) { *to = &list; return 0; }\n";
-    std::fs::write(&source, text).unwrap();
-    let (source, target) = (source.to_str().unwrap(), module.to_str().unwrap());
-    hsm.run("cc", &["-shared", "-fPIC", "-o", target, source]);
-    module
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_module_that_hangs_is_given_up_in_time() {
-    let hsm = SoftHsm::new("hanging");
-    let config =
-        TokenConfig { start_deadline_ms: 500, module: hanging_module(&hsm), ..hsm.config() };
-    let token = started(config).await;
-    let TokenState::Away { reason } = token.state() else { panic!("{:?}", token.state()) };
-    assert!(reason.contains("not ready within start_deadline_ms"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn signers_end_with_a_front_that_was_killed_even_when_their_module_hangs() {
-    let hsm = SoftHsm::new("hanging-orphans");
-    let took = kill_a_front(&hsm, &hanging_module(&hsm), 1).await;
+    let disturbed = Disturbed::new("hanging-orphans");
+    disturbed.tell("C_Initialize hang");
+    let took = kill_a_front(&disturbed, 1).await;
     println!("front killed: signers with a hanging module gone after {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_that_hangs_is_given_up_in_time() {
+    let disturbed = Disturbed::new("hanging");
+    disturbed.tell("C_Initialize hang");
+    let config = TokenConfig { start_deadline_ms: 500, ..disturbed.config() };
+    let token = started(config).await;
+    let TokenState::Away { reason } = token.state() else { panic!("{:?}", token.state()) };
+    assert!(reason.contains("not ready within start_deadline_ms"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

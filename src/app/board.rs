@@ -116,6 +116,9 @@ impl Board {
                 written => break written,
             }
         };
+        if let Err(error) = &written {
+            tracing::warn!(%error, "the ledger is not writable");
+        }
         self.ledger_is_writable.store(written.is_ok(), Ordering::Relaxed);
     }
 

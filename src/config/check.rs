@@ -1,5 +1,6 @@
 //! From TOML values to domain values, collecting every problem on the way.
 
+mod sandbox;
 mod tree;
 
 use std::{
@@ -37,7 +38,7 @@ impl Check<'_> {
     pub(super) fn config(&mut self, raw: RawConfig) -> Config {
         let tokens = self.tokens(raw.tokens);
         let names: BTreeSet<String> = tokens.iter().map(|token| token.name.clone()).collect();
-        Config {
+        let config = Config {
             api: ApiConfig {
                 listen: raw.api.listen,
                 certificate: self.file("api.certificate", &raw.api.certificate),
@@ -65,7 +66,12 @@ impl Check<'_> {
             tokens,
             tree: self.tree(raw.organisations, raw.tenants, raw.services, &names),
             clients: self.clients(raw.clients),
-        }
+        };
+        self.nothing_shown(
+            &config.tokens,
+            &[("ledger.path", &config.ledger), ("api.private_key", &config.api.private_key)],
+        );
+        config
     }
 
     fn problem(&mut self, problem: impl Into<String>) {
@@ -172,6 +178,7 @@ impl Check<'_> {
     }
 
     fn token(&mut self, place: &str, raw: RawToken) -> TokenConfig {
+        let sandbox = self.sandbox(place, &raw);
         let mut environment = raw.environment;
         for (name, value) in raw.environment_paths {
             let path = self.file(&format!("{place}: environment_paths.{name}"), &value);
@@ -192,6 +199,7 @@ impl Check<'_> {
             canary_seconds: raw.canary_seconds.unwrap_or(15),
             canary_label: raw.canary_label,
             environment,
+            sandbox,
         };
         for (name, value, range) in [
             ("processes", config.processes as u64, 1..=64),

@@ -144,6 +144,19 @@ pub(super) struct RawToken {
     pub(super) environment: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) environment_paths: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) sandbox: RawSandbox,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawSandbox {
+    pub(super) level: Option<String>,
+    pub(super) network: Option<String>,
+    #[serde(default)]
+    pub(super) read: Vec<String>,
+    #[serde(default)]
+    pub(super) write: Vec<String>,
+    pub(super) memory_max_mb: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -157,6 +170,7 @@ pub(super) struct RawService {
     pub(super) path: String,
     pub(super) r#type: String,
     pub(super) token: Option<String>,
+    pub(super) tokens: Option<Vec<String>>,
     pub(super) label_template: Option<String>,
     pub(super) labels: Option<BTreeMap<String, String>>,
     pub(super) policies: Option<BTreeMap<String, Vec<String>>>,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use data_encoding::HEXLOWER;
+
 /// Sixteen random octets, the top bit clear and the next one set: positive, never short, 126 bits
 /// from the CSPRNG (ISO/IEC 18013-5 B.1.1: at least 63, better 71 bits; RFC 5280: at most 20 octets).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,7 +25,7 @@ impl SerialNumber {
 impl fmt::Display for SerialNumber {
     /// Lower-case hexadecimal, no separators.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|octet| write!(f, "{octet:02x}"))
+        f.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 

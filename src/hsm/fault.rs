@@ -30,6 +30,20 @@ pub(super) enum Class {
 }
 
 impl Class {
+    /// All of them.
+    pub(super) const ALL: [Self; 10] = [
+        Self::Caller,
+        Self::Session,
+        Self::Handle,
+        Self::Login,
+        Self::Credential,
+        Self::Capacity,
+        Self::Device,
+        Self::Vendor,
+        Self::Configuration,
+        Self::Unexpected,
+    ];
+
     /// The word in logs.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -89,6 +103,13 @@ impl Fault {
             self.class = Class::Device;
         }
         self
+    }
+
+    /// Whether the process has no memory left for its module: that is not the token's, and comes back
+    /// with another process.
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        const CKR_HOST_MEMORY: u64 = 0x02;
+        self.code.as_ref().is_some_and(|code| code.number == CKR_HOST_MEMORY)
     }
 
     /// `CKR_PIN_INCORRECT (0xa0)`, or `none`.

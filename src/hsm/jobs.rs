@@ -1,6 +1,10 @@
-//! Signatures on their way: what was asked, until when, and by whom.
+//! Signatures on their way: what was asked, until when, by whom, and whose turn is next.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::oneshot, time::Instant};
 
@@ -11,8 +15,14 @@ use crate::domain::key::Signature;
 pub(super) struct Job {
     /// What to sign with which key.
     pub(super) order: SignOrder,
+    /// Who asks: callers of one name share a turn.
+    pub(super) client: Arc<str>,
+    /// When it was asked for.
+    pub(super) since: Instant,
     /// When the caller stops waiting.
     pub(super) deadline: Instant,
+    /// When a signer was given it last.
+    pub(super) given_at: Option<Instant>,
     /// Whether a signer was lost over it already; there is no third attempt.
     pub(super) retried: bool,
     /// The caller.
@@ -30,18 +40,47 @@ impl Job {
     }
 }
 
-/// The signatures that no signer has taken yet, oldest first.
+/// The signatures that no signer has taken yet. Clients take turns, each with its oldest; so a client
+/// waits for its own requests and for one of each other client, however many those have sent.
 #[derive(Default)]
-pub(super) struct Queue(VecDeque<Job>);
+pub(super) struct Queue {
+    /// Taken back from signers that were lost; they have had their turn and go first.
+    returned: VecDeque<Job>,
+    /// Never empty ones.
+    waiting: HashMap<Arc<str>, VecDeque<Job>>,
+    /// Each client that waits, once.
+    turns: VecDeque<Arc<str>>,
+    /// Of all clients.
+    waiting_count: usize,
+}
 
 impl Queue {
-    /// Takes a new job in, unless `queue_max` wait already.
-    pub(super) fn push(&mut self, job: Job, queue_max: usize) {
-        if self.0.len() >= queue_max {
-            job.answer(Err(HsmError::Busy { retry_after_seconds: 1 }));
-        } else {
-            self.0.push_back(job);
+    /// Takes a new job in. When `queue_max` wait already, the client of whom most wait loses one, be
+    /// it the newest of its own or one that is already here.
+    pub(super) fn push(&mut self, job: Job, queue_max: usize, now: Instant) {
+        if self.waiting_count >= queue_max {
+            self.expire(now);
         }
+        if self.waiting_count >= queue_max {
+            let own = self.waiting.get(&job.client).map_or(0, VecDeque::len);
+            let longest = self.waiting.iter().max_by_key(|(_, jobs)| jobs.len());
+            match longest {
+                Some((client, jobs)) if jobs.len() > own => {
+                    let client = Arc::clone(client);
+                    if let Some(shed) = self.take(&client, VecDeque::pop_back) {
+                        shed.answer(Err(HsmError::Busy { retry_after_seconds: 1 }));
+                    }
+                }
+                _ => return job.answer(Err(HsmError::Busy { retry_after_seconds: 1 })),
+            }
+        }
+        self.waiting_count += 1;
+        let client = Arc::clone(&job.client);
+        let jobs = self.waiting.entry(Arc::clone(&client)).or_default();
+        if jobs.is_empty() {
+            self.turns.push_back(client);
+        }
+        jobs.push_back(job);
     }
 
     /// Takes a job back whose signer was lost; a second loss is final.
@@ -50,37 +89,84 @@ impl Queue {
             job.answer(Err(HsmError::Unavailable { retry_after_seconds: 1 }));
         } else {
             job.retried = true;
-            self.0.push_front(job);
+            self.returned.push_front(job);
         }
     }
 
     /// The next job that somebody still waits for.
     pub(super) fn pop(&mut self, now: Instant) -> Option<Job> {
-        loop {
-            let job = self.0.pop_front()?;
+        while let Some(job) = self.returned.pop_front() {
             if job.is_wanted(now) {
                 return Some(job);
             }
         }
+        while let Some(client) = self.turns.front().cloned() {
+            let job = self.take(&client, VecDeque::pop_front)?;
+            if !job.is_wanted(now) {
+                continue;
+            }
+            if self.waiting.contains_key(&client) {
+                self.turns.rotate_left(1);
+            }
+            return Some(job);
+        }
+        None
+    }
+
+    /// One job of a client, from the end that `which` takes; the client leaves with its last.
+    fn take(
+        &mut self,
+        client: &Arc<str>,
+        which: fn(&mut VecDeque<Job>) -> Option<Job>,
+    ) -> Option<Job> {
+        let jobs = self.waiting.get_mut(client)?;
+        let job = which(jobs)?;
+        self.waiting_count -= 1;
+        if jobs.is_empty() {
+            self.waiting.remove(client);
+            self.turns.retain(|other| other != client);
+        }
+        Some(job)
     }
 
     /// Drops what nobody waits for any more. Callers watch their deadlines themselves.
     pub(super) fn expire(&mut self, now: Instant) {
-        while self.0.front().is_some_and(|job| !job.is_wanted(now)) {
-            self.0.pop_front();
+        self.returned.retain(|job| job.is_wanted(now));
+        let overdue: Vec<_> = self
+            .waiting
+            .iter()
+            .filter(|(_, jobs)| jobs.front().is_some_and(|job| !job.is_wanted(now)))
+            .map(|(client, _)| Arc::clone(client))
+            .collect();
+        for client in overdue {
+            while self
+                .waiting
+                .get(&client)
+                .is_some_and(|jobs| jobs.front().is_some_and(|job| !job.is_wanted(now)))
+            {
+                self.take(&client, VecDeque::pop_front);
+            }
         }
     }
 
     /// Answers all with [`HsmError::Unavailable`].
     pub(super) fn refuse_all(&mut self, retry_after: Duration) {
         let retry_after_seconds = whole_seconds(retry_after);
-        for job in self.0.drain(..) {
+        let Self { returned, waiting, turns, waiting_count } = self;
+        turns.clear();
+        *waiting_count = 0;
+        for job in returned.drain(..).chain(waiting.drain().flat_map(|(_, jobs)| jobs)) {
             job.answer(Err(HsmError::Unavailable { retry_after_seconds }));
         }
     }
 
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.returned.len() + self.waiting_count
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.len() == 0
     }
 }
 
@@ -90,68 +176,4 @@ pub(super) fn whole_seconds(duration: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::key::SignatureAlgorithm;
-
-    type Reply = oneshot::Receiver<Result<Signature, HsmError>>;
-
-    fn job(label: &str, deadline: Instant) -> (Job, Reply) {
-        let (reply, answer) = oneshot::channel();
-        let order = SignOrder {
-            label: label.to_owned(),
-            id: vec![],
-            spki_sha256: [0; 32],
-            algorithm: SignatureAlgorithm::EcdsaSha256,
-            digest: vec![0; 32],
-        };
-        (Job { order, deadline, retried: false, reply }, answer)
-    }
-
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(60)
-    }
-
-    #[test]
-    fn one_more_than_the_queue_holds_is_busy() {
-        let mut queue = Queue::default();
-        let (first, mut waiting) = job("a", soon());
-        let (second, mut refused) = job("b", soon());
-        queue.push(first, 1);
-        queue.push(second, 1);
-        assert!(waiting.try_recv().is_err());
-        assert!(matches!(refused.try_recv(), Ok(Err(HsmError::Busy { retry_after_seconds: 1 }))));
-    }
-
-    #[test]
-    fn a_job_is_given_back_once_and_goes_first() {
-        let mut queue = Queue::default();
-        let (lost, mut answer) = job("lost", soon());
-        let (other, _other) = job("other", soon());
-        queue.push(other, 9);
-        queue.give_back(lost);
-        let again = queue.pop(Instant::now()).unwrap();
-        assert_eq!(again.order.label, "lost");
-        queue.give_back(again);
-        assert!(matches!(answer.try_recv(), Ok(Err(HsmError::Unavailable { .. }))));
-        assert_eq!(queue.pop(Instant::now()).unwrap().order.label, "other");
-    }
-
-    #[test]
-    fn jobs_that_nobody_waits_for_are_not_signed() {
-        let mut queue = Queue::default();
-        let (gone, answer) = job("gone", soon());
-        let (late, _late) = job("late", Instant::now());
-        drop(answer);
-        queue.push(gone, 9);
-        queue.push(late, 9);
-        assert!(queue.pop(Instant::now()).is_none());
-    }
-
-    #[test]
-    fn retry_after_is_whole_seconds_and_never_zero() {
-        assert_eq!(whole_seconds(Duration::ZERO), 1);
-        assert_eq!(whole_seconds(Duration::from_millis(1_001)), 2);
-        assert_eq!(whole_seconds(Duration::from_secs(5)), 5);
-    }
-}
+mod tests;

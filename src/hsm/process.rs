@@ -6,7 +6,6 @@ use std::{
     os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
     path::Path,
     process::Stdio,
-    sync::Arc,
     time::Duration,
 };
 
@@ -16,38 +15,34 @@ use tokio::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    process::{Child, ChildStderr, Command},
+    process::{Child, Command},
     sync::mpsc,
+    task::AbortHandle,
     time::{Instant, timeout},
 };
 use zeroize::Zeroizing;
 
 use super::{
     TokenConfig,
-    fault::tame,
     jobs::Job,
     protocol::{
         self, FROM_SIGNER_BYTES_MAX, FromSigner, Hello, PROTOCOL_VERSION, Request,
         TO_SIGNER_BYTES_MAX, ToSigner,
     },
+    sandbox::Cage,
     supervisor::{Canary, ChangeReply},
 };
 
-/// Variables of the service manager that speak to the front alone (sd_notify(3), sd_listen_fds(3)).
-const NOT_FOR_SIGNERS: [&str; 7] = [
-    "NOTIFY_SOCKET",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
-    "LISTEN_FDS",
-    "LISTEN_PID",
-    "LISTEN_FDNAMES",
-    "LISTEN_PIDFDID",
-];
+mod words;
+
+/// What a signer has of our own environment. The rest says where other secrets lie, or speaks to the
+/// front alone (sd_notify(3), sd_listen_fds(3)).
+const FOR_SIGNERS: [&str; 5] = ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ"];
 
 /// Messages to a signer that wait to be written, beside two per session.
 const SPARE_MESSAGES: usize = 8;
-/// Longest line of a signer's standard error that is logged whole, in octets.
-const LINE_BYTES_MAX: usize = 1024;
+/// Messages that are written together, at most.
+const FRAMES_AT_ONCE: usize = 16;
 
 /// What a signer process does, for the supervisor.
 pub(super) enum Event {
@@ -92,6 +87,7 @@ pub(super) struct Signer {
     /// By message id.
     pub(super) owed: BTreeMap<u64, Owed>,
     child: Child,
+    listening: AbortHandle,
     outbox: mpsc::Sender<Zeroizing<Vec<u8>>>,
     next_message: u64,
 }
@@ -112,7 +108,10 @@ impl Signer {
         ours.set_nonblocking(true)?;
         let mut command = Command::new(program);
         command
+            .arg0("chancery")
             .arg("signer")
+            .env_clear()
+            .envs(FOR_SIGNERS.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -120,19 +119,16 @@ impl Signer {
             // Not in our group: a Ctrl-C in the terminal asks us to stop, and we let them finish.
             .process_group(0)
             .kill_on_drop(true);
-        for name in NOT_FOR_SIGNERS {
-            command.env_remove(name);
-        }
         let mut child = command.spawn()?;
         // The command holds the other end of the socket.
         drop(command);
         let pid = child.id().unwrap_or_default();
         if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(relog(stderr, config.name.clone(), pid));
+            tokio::spawn(words::relog(stderr, config.name.clone(), pid));
         }
         let (reader, writer) = UnixStream::from_std(ours)?.into_split();
         let (outbox, messages) = mpsc::channel(2 * config.sessions + SPARE_MESSAGES);
-        tokio::spawn(listen(reader, id, events));
+        let listening = tokio::spawn(listen(reader, id, events)).abort_handle();
         tokio::spawn(speak(writer, messages));
         let hello = ToSigner::Hello(Hello {
             version: PROTOCOL_VERSION,
@@ -141,6 +137,7 @@ impl Signer {
             serial: serial.map(str::to_owned),
             pin_file: config.pin_file.clone(),
             sessions: config.sessions,
+            cage: Cage::around(config),
         });
         let hello = protocol::encode(&hello, TO_SIGNER_BYTES_MAX)?;
         outbox.try_send(Zeroizing::new(hello)).map_err(|_| io::ErrorKind::BrokenPipe)?;
@@ -151,6 +148,7 @@ impl Signer {
             up_since: Instant::now(),
             owed: BTreeMap::new(),
             child,
+            listening,
             outbox,
             next_message: 0,
         })
@@ -221,7 +219,9 @@ impl Signer {
     /// Returns what it owed.
     pub(super) fn end(mut self, grace: Duration, token: &str) -> (Ending, Vec<Errand>) {
         let owed = std::mem::take(&mut self.owed).into_values().map(|owed| owed.errand).collect();
-        let Self { mut child, outbox, pid, .. } = self;
+        let Self { mut child, listening, outbox, pid, .. } = self;
+        // Nobody hears it any more, and it may talk on until it is gone.
+        listening.abort();
         if grace.is_zero() {
             let _ = child.start_kill();
         }
@@ -267,41 +267,15 @@ async fn read(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<FromSigner> {
 }
 
 async fn speak(mut writer: OwnedWriteHalf, mut messages: mpsc::Receiver<Zeroizing<Vec<u8>>>) {
-    while let Some(frame) = messages.recv().await {
+    let mut frames = Vec::new();
+    while messages.recv_many(&mut frames, FRAMES_AT_ONCE).await > 0 {
+        // Of the full length at once: what grows leaves copies of itself behind.
+        let length = frames.iter().map(|frame| frame.len()).sum();
+        let mut octets = Zeroizing::new(Vec::with_capacity(length));
+        frames.drain(..).for_each(|frame| octets.extend_from_slice(&frame));
         // A broken socket shows at the reading side too, and is acted on there.
-        if writer.write_all(&frame).await.is_err() {
+        if writer.write_all(&octets).await.is_err() {
             return;
         }
-    }
-}
-
-/// The signer's standard error, line by line, into our log. Modules write there too.
-async fn relog(mut stderr: ChildStderr, token: String, pid: u32) {
-    let token: Arc<str> = token.into();
-    let mut line = Vec::new();
-    let mut chunk = [0; 512];
-    while let Ok(count @ 1..) = stderr.read(&mut chunk).await {
-        for octet in &chunk[..count] {
-            if *octet != b'\n' {
-                line.push(*octet);
-            }
-            if *octet == b'\n' || line.len() >= LINE_BYTES_MAX {
-                log_line(&line, &token, pid);
-                line.clear();
-            }
-        }
-    }
-    log_line(&line, &token, pid);
-}
-
-fn log_line(line: &[u8], token: &str, pid: u32) {
-    let text = tame(&String::from_utf8_lossy(line));
-    let text = text.trim();
-    match text.split_once(' ') {
-        Some(("ERROR", words)) => tracing::error!(token, pid, "signer: {}", words.trim()),
-        Some(("WARN", words)) => tracing::warn!(token, pid, "signer: {}", words.trim()),
-        Some(("INFO", words)) => tracing::info!(token, pid, "signer: {}", words.trim()),
-        _ if text.is_empty() => {}
-        _ => tracing::warn!(token, pid, "signer, or its module: {text}"),
     }
 }

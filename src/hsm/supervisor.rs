@@ -4,6 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,6 +19,7 @@ use tokio::{
 
 use super::{
     HsmError, TokenConfig,
+    figures::{LossCause, Meter},
     jobs::{Job, Queue},
     orders::KeyName,
     process::{Ending, Errand, Event, Signer},
@@ -55,6 +57,8 @@ pub(super) enum Order {
     Relist(oneshot::Sender<Result<(), HsmError>>),
     /// Nothing but a token that is back soon.
     Wanted,
+    /// A canary signature, now.
+    Prove,
     /// A signature with the key of this SPKI hash did not verify.
     BadSignature([u8; 32]),
     /// Nothing but an answer: whether this task still runs.
@@ -68,10 +72,11 @@ pub(super) fn start(
     config: TokenConfig,
     program: PathBuf,
     orders: mpsc::Receiver<Order>,
+    meter: Arc<Meter>,
 ) -> watch::Receiver<Published> {
-    let (published, reader) = watch::channel(Published::default());
-    let (events_in, events) = mpsc::channel(EVENTS_QUEUED_MAX);
     let now = Instant::now();
+    let (published, reader) = watch::channel(Published::new(now));
+    let (events_in, events) = mpsc::channel(EVENTS_QUEUED_MAX);
     let config = TokenConfig {
         processes: config.processes.max(1),
         sessions: config.sessions.max(1),
@@ -84,6 +89,8 @@ pub(super) fn start(
         program,
         events_in,
         published,
+        meter,
+        trouble: None,
         starting: None,
         up: Vec::new(),
         backoff: Backoff::new(now),
@@ -95,6 +102,9 @@ pub(super) fn start(
         unproven: HashSet::new(),
         suspects: HashSet::new(),
         canary_at: now,
+        failed_canaries: HashMap::new(),
+        usual_start: None,
+        hurried_starts: 0,
         makers: HashMap::new(),
         signers_started: 0,
         stopping: None,
@@ -110,6 +120,9 @@ struct Supervisor {
     serial: Option<String>,
     events_in: mpsc::Sender<(u64, Event)>,
     published: watch::Sender<Published>,
+    meter: Arc<Meter>,
+    /// Why no signer is up, as seen last.
+    trouble: Option<String>,
     /// One at a time: so a wrong PIN is tried once, however many processes are wanted.
     starting: Option<Starting>,
     up: Vec<Signer>,
@@ -124,6 +137,12 @@ struct Supervisor {
     /// Keys whose canary signatures failed, by SPKI hash; others are tried first.
     suspects: HashSet<[u8; 32]>,
     canary_at: Instant,
+    /// In a row, by signer.
+    failed_canaries: HashMap<u64, u32>,
+    /// The longest start of a signer that came up.
+    usual_start: Option<Duration>,
+    /// Starts in a row that were to take no longer.
+    hurried_starts: u32,
     /// Which signer made the last signature with a key, by SPKI hash.
     makers: HashMap<[u8; 32], u64>,
     signers_started: u64,
@@ -146,6 +165,7 @@ impl Supervisor {
             self.relist_if_wanted();
             self.change_if_due(now);
             self.dispatch(now);
+            self.count();
             if self.stopping.is_some() && self.is_idle() {
                 return self.stop().await;
             }
@@ -168,7 +188,7 @@ impl Supervisor {
                 job.answer(Err(HsmError::Unavailable { retry_after_seconds: 1 }));
             }
             Order::Sign(job) => {
-                self.queue.push(job, self.config.queue_max.max(1));
+                self.queue.push(job, self.config.queue_max.max(1), Instant::now());
                 self.demand();
             }
             Order::Refresh(reply) => {
@@ -188,10 +208,12 @@ impl Supervisor {
                 self.demand();
             }
             Order::Wanted => self.demand(),
+            Order::Prove => self.canary_at = Instant::now(),
             Order::BadSignature(key) => {
                 let maker = self.makers.remove(&key);
                 if let Some(at) = self.up.iter().position(|signer| Some(signer.id) == maker) {
-                    self.lose(at, "it made a signature that does not verify");
+                    let words = "it made a signature that does not verify";
+                    self.lose(at, LossCause::BadSignature, words);
                 }
             }
             Order::Ping(reply) => {
@@ -208,8 +230,9 @@ impl Supervisor {
 
     /// Somebody waits; when nobody is there to serve, that shortens a long pause.
     fn demand(&mut self) {
-        if self.up.is_empty() {
+        if self.up.is_empty() && self.starting.is_none() {
             self.backoff.demand(Instant::now());
+            self.publish();
         }
     }
 
@@ -230,14 +253,22 @@ impl Supervisor {
                 .filter(|(_, owed, most)| owed < most)
                 .min_by_key(|(at, owed, _)| (self.up[*at].is_changing(), *owed));
             let Some((at, ..)) = free else { return };
-            let Some(job) = self.queue.pop(now) else { return };
+            let Some(mut job) = self.queue.pop(now) else { return };
+            if job.given_at.replace(now).is_none() {
+                self.meter.waited(now.saturating_duration_since(job.since));
+            }
             let request = Request::Sign(job.order.clone());
             let patience = self.patience();
             if let Err(errand) = self.up[at].ask(request, Errand::Job(job), patience) {
                 self.take_back(vec![*errand], None);
-                self.lose(at, "it takes no more messages");
+                self.lose(at, LossCause::Protocol, "it takes no more messages");
             }
         }
+    }
+
+    fn count(&self) {
+        let at_work = |signer: &Signer| signer.owed.len().min(signer.sessions);
+        self.meter.at_work(self.queue.len(), self.up.iter().map(at_work).sum());
     }
 
     /// A signer that owes a signature for this long is frozen.
@@ -248,7 +279,7 @@ impl Supervisor {
     fn end_the_frozen(&mut self, now: Instant) {
         let frozen = |signer: &Signer| signer.patience_until().is_some_and(|until| until <= now);
         while let Some(at) = self.up.iter().position(frozen) {
-            self.lose(at, "it is frozen: an answer is overdue");
+            self.lose(at, LossCause::Frozen, "it is frozen: an answer is overdue");
         }
         if let Some(starting) = self.starting.as_ref().filter(|starting| starting.until <= now) {
             self.start_failed(starting.overdue().to_owned());
@@ -256,13 +287,17 @@ impl Supervisor {
     }
 
     /// Kills a signer that was up; what it owed goes to others.
-    fn lose(&mut self, at: usize, cause: &str) {
+    fn lose(&mut self, at: usize, cause: LossCause, words: &str) {
         let signer = self.up.swap_remove(at);
         let lived = signer.up_since.elapsed();
         let (token, pid) = (&self.config.name, signer.pid);
         let owed = signer.owed.len();
-        tracing::error!(token, pid, cause, owed, action = "kill and respawn", "signer lost");
+        let action = "kill and respawn";
+        tracing::error!(token, pid, cause = words, owed, action, "signer lost");
+        self.meter.lost(cause);
+        self.trouble = Some(words.to_owned());
         let id = signer.id;
+        self.failed_canaries.remove(&id);
         let (ending, errands) = signer.end(Duration::ZERO, &self.config.name);
         self.take_back(errands, Some(ending));
         self.refresh.lost(id);
@@ -289,6 +324,10 @@ impl Supervisor {
         let hopeless = self.credential_fault.is_some() || self.stopping.is_some() || !may_come;
         if !self.up.is_empty() || !hopeless {
             return;
+        }
+        // Who has waited in vain has an answer that holds: the next try is as soon as for who asks now.
+        if !(self.queue.is_empty() && self.changes.is_empty()) {
+            self.demand();
         }
         let retry_after = match self.credential_fault {
             Some(_) => Duration::from_secs(CREDENTIAL_RETRY_SECONDS),

@@ -14,10 +14,12 @@ use tokio::{
 use super::{
     CatalogueEntry, HsmError, TokenConfig, TokenKey, TokenState,
     catalogue::Catalogue,
+    figures::{Limits, Meter},
     jobs::Job,
     orders::KeyOrder,
     protocol::SignOrder,
     supervisor::{self, Change, Changed, Order, Published},
+    trust::Trust,
 };
 use crate::domain::key::{Digest, Signature};
 
@@ -47,6 +49,9 @@ struct Inner {
     start_deadline: Duration,
     orders: mpsc::Sender<Order>,
     published: watch::Receiver<Published>,
+    meter: Arc<Meter>,
+    limits: Limits,
+    trust: Trust,
 }
 
 impl Token {
@@ -59,7 +64,10 @@ impl Token {
         let canary_age_max = Duration::from_secs(config.canary_seconds.max(1));
         let generate_deadline = Duration::from_millis(config.generate_deadline_ms);
         let start_deadline = Duration::from_millis(config.start_deadline_ms);
-        let published = supervisor::start(config, signer_program, inbox);
+        let meter = Arc::<Meter>::default();
+        let limits =
+            Limits { queue_max: config.queue_max, sessions: config.processes * config.sessions };
+        let published = supervisor::start(config, signer_program, inbox, Arc::clone(&meter));
         Self(Arc::new(Inner {
             name,
             sign_deadline,
@@ -68,6 +76,9 @@ impl Token {
             canary_age_max,
             orders,
             published,
+            meter,
+            limits,
+            trust: Trust::default(),
         }))
     }
 
@@ -150,12 +161,47 @@ impl Token {
     /// # Errors
     /// [`HsmError`].
     pub async fn sign(&self, key: &TokenKey, digest: Digest) -> Result<Signature, HsmError> {
+        self.sign_for("", key, digest, Instant::now() + self.0.sign_deadline).await
+    }
+
+    /// `sign_deadline_ms`.
+    pub fn sign_deadline(&self) -> Duration {
+        self.0.sign_deadline
+    }
+
+    /// The same on behalf of a client, until a deadline. Clients that wait take turns, however much
+    /// each has asked for.
+    ///
+    /// # Errors
+    /// [`HsmError`].
+    pub async fn sign_for(
+        &self,
+        client: &str,
+        key: &TokenKey,
+        digest: Digest,
+        deadline: Instant,
+    ) -> Result<Signature, HsmError> {
+        let owing = self.0.trust.owing();
+        let result = self.ask_for_signature(client, key, digest, deadline).await;
+        drop(owing);
+        self.0.meter.asked(&result);
+        self.0.trust.asked(&result);
+        result
+    }
+
+    async fn ask_for_signature(
+        &self,
+        client: &str,
+        key: &TokenKey,
+        digest: Digest,
+        deadline: Instant,
+    ) -> Result<Signature, HsmError> {
         let algorithm = key.public_key.key_type().signature_algorithm();
         if digest.algorithm() != algorithm.hash() {
             let reason = format!("{algorithm:?} does not sign a {:?} digest", digest.algorithm());
             return Err(HsmError::Unusable { reason });
         }
-        let deadline = Instant::now() + self.0.sign_deadline;
+        let since = Instant::now();
         let order = SignOrder {
             label: key.label.clone(),
             id: key.id.clone(),
@@ -164,7 +210,9 @@ impl Token {
             digest: digest.as_octets().to_vec(),
         };
         let (reply, answer) = oneshot::channel();
-        self.order(Order::Sign(Job { order, deadline, retried: false, reply }))?;
+        let client = client.into();
+        let job = Job { order, client, since, deadline, given_at: None, retried: false, reply };
+        self.order(Order::Sign(job))?;
         match timeout_at(deadline, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(HsmError::Unavailable { retry_after_seconds: 1 }),
@@ -181,6 +229,7 @@ impl Token {
             key = key.label,
             "the token returned a signature that does not verify against the pinned public key"
         );
+        self.0.trust.lose();
         let _ = self.order(Order::BadSignature(key.public_key.spki_sha256()));
     }
 
@@ -192,6 +241,23 @@ impl Token {
         if self.0.orders.send(Order::Stop(done)).await.is_ok() {
             let _ = stopped.await;
         }
+    }
+
+    pub(super) fn published(&self) -> watch::Ref<'_, Published> {
+        self.0.published.borrow()
+    }
+
+    pub(super) fn trust(&self) -> &Trust {
+        &self.0.trust
+    }
+
+    /// Has the signers prove themselves now.
+    pub(super) fn prove(&self) {
+        let _ = self.order(Order::Prove);
+    }
+
+    pub(super) fn meter(&self) -> (&Meter, Limits) {
+        (&self.0.meter, self.0.limits)
     }
 
     pub(super) fn catalogue(&self) -> Arc<Catalogue> {

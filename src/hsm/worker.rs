@@ -4,7 +4,7 @@
 //! It does not decide when to die or to be born again: the front does, by closing the socket.
 
 use std::{
-    io,
+    io::{self, BufReader},
     os::{fd::AsFd, unix::net::UnixStream},
     process::ExitCode,
     sync::{
@@ -15,7 +15,9 @@ use std::{
     time::Duration,
 };
 
+use cryptoki::types::RawAuthPin;
 use keeper::{Errand, Keeper};
+use module::read_pin;
 
 use super::{
     fault::{Class, Fault},
@@ -27,12 +29,14 @@ use super::{
 };
 
 mod attributes;
+mod cage;
 mod classify;
 mod convert;
 mod keeper;
 mod listing;
 mod module;
 mod proof;
+mod raw;
 mod signing;
 mod smith;
 mod templates;
@@ -57,6 +61,7 @@ pub fn run_signer() -> ExitCode {
         tracing::error!("{panic}");
         die();
     }));
+    cage::enter();
     match socket().and_then(serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -72,8 +77,9 @@ fn socket() -> io::Result<UnixStream> {
     Ok(socket)
 }
 
-fn serve(mut socket: UnixStream) -> io::Result<()> {
+fn serve(socket: UnixStream) -> io::Result<()> {
     let outbox = Outbox(Arc::new(Mutex::new(socket.try_clone()?)));
+    let mut socket = BufReader::new(socket);
     let hello = match protocol::read(&mut socket, TO_SIGNER_BYTES_MAX) {
         Ok(Some(ToSigner::Hello(hello))) if hello.version == PROTOCOL_VERSION => hello,
         Ok(None) => return Ok(()),
@@ -84,6 +90,15 @@ fn serve(mut socket: UnixStream) -> io::Result<()> {
             return Ok(());
         }
     };
+    // The PIN file lies outside.
+    let pin = match read_pin(&hello.pin_file) {
+        Ok(pin) => pin,
+        Err(fault) => {
+            outbox.send(&FromSigner::Refused(fault));
+            return Ok(());
+        }
+    };
+    cage::close(&hello.cage);
     let (jobs, jobs_queue) = mpsc::sync_channel(JOBS_QUEUED_MAX);
     let (changes, changes_queue) = mpsc::channel();
     let (errands, errands_queue) = mpsc::channel();
@@ -91,7 +106,7 @@ fn serve(mut socket: UnixStream) -> io::Result<()> {
     let keeper_errands = errands.clone();
     // Loading a module may hang; this thread must go on reading to see the end of the socket.
     thread::Builder::new().name("keeper".to_owned()).spawn(move || {
-        keep(&hello, &outbox, jobs_queue, changes_queue, keeper_errands, &errands_queue);
+        keep(&hello, pin, &outbox, jobs_queue, changes_queue, keeper_errands, &errands_queue);
         drop(ending);
     })?;
     while let Ok(Some(message)) = protocol::read(&mut socket, TO_SIGNER_BYTES_MAX) {
@@ -121,13 +136,14 @@ fn serve(mut socket: UnixStream) -> io::Result<()> {
 /// The keeper's life: open the token, start the signing threads, serve, and take all down in order.
 fn keep(
     hello: &Hello,
+    pin: RawAuthPin,
     outbox: &Outbox,
     jobs: mpsc::Receiver<Job>,
     changes: mpsc::Receiver<Change>,
     errands: mpsc::Sender<Errand>,
     errands_queue: &mpsc::Receiver<Errand>,
 ) {
-    let (mut keeper, sessions) = match Keeper::open(hello) {
+    let (mut keeper, sessions) = match Keeper::open(hello, pin) {
         Ok(opened) => opened,
         Err(fault) => return outbox.send(&FromSigner::Refused(fault)),
     };

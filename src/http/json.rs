@@ -107,6 +107,17 @@ impl<'a> Node<'a> {
         Ok(members)
     }
 
+    /// The members of an object, each where it stands.
+    ///
+    /// # Errors
+    /// [`Invalid`] for any other type.
+    pub fn members(&self) -> Result<impl Iterator<Item = (&'a str, Node<'a>)>, Invalid> {
+        let members = self.as_members()?.iter();
+        Ok(members.map(|(name, value)| {
+            (name.as_str(), Node { value, pointer: child(&self.pointer, name) })
+        }))
+    }
+
     /// Takes the value as an array and reads each item.
     ///
     /// # Errors
@@ -167,15 +178,34 @@ impl<'a> Node<'a> {
     /// # Errors
     /// [`Invalid`] for any other type or number.
     pub fn octet(&self) -> Result<u8, Invalid> {
-        let number = if let Value::Number(number) = self.value { number.as_u64() } else { None };
+        let number = self.whole_number().ok();
         number
             .and_then(|number| u8::try_from(number).ok())
             .ok_or_else(|| self.must_be("a whole number from 0 to 255"))
     }
 
+    /// Takes the value as a whole number that is not negative.
+    ///
+    /// # Errors
+    /// [`Invalid`] for any other type or number.
+    pub fn whole_number(&self) -> Result<u64, Invalid> {
+        let number = if let Value::Number(number) = self.value { number.as_u64() } else { None };
+        number.ok_or_else(|| self.must_be("a whole number"))
+    }
+
+    /// Whether the value is `null`.
+    pub fn is_null(&self) -> bool {
+        matches!(self.value, Value::Null)
+    }
+
     /// Whether the value is a string.
     pub fn is_string(&self) -> bool {
         matches!(self.value, Value::String(_))
+    }
+
+    /// The complaint that an object has a member that nobody knows.
+    pub fn unknown(&self, name: &str) -> Invalid {
+        unknown(&self.pointer, name)
     }
 
     fn must_be(&self, what: &str) -> Invalid {
@@ -270,10 +300,7 @@ impl<'a> Object<'a> {
     pub fn finish(self) -> Result<(), Invalid> {
         match self.members.iter().find(|(name, _)| !self.known.iter().any(|known| known == name)) {
             None => Ok(()),
-            Some((name, _)) => Err(Invalid::at(
-                child(&self.pointer, name),
-                format!("{}: unknown member '{}'", place(&self.pointer), shown(name)),
-            )),
+            Some((name, _)) => Err(unknown(&self.pointer, name)),
         }
     }
 }
@@ -287,6 +314,11 @@ impl Object<'_> {
             .map(|(name, _)| shown(name))
             .collect()
     }
+}
+
+fn unknown(pointer: &str, name: &str) -> Invalid {
+    let message = format!("{}: unknown member '{}'", place(pointer), shown(name));
+    Invalid::at(child(pointer, name), message)
 }
 
 fn invalid_at(pointer: &str, what: impl fmt::Display) -> Invalid {

@@ -7,7 +7,11 @@ use actix_web::{
     http::{StatusCode, header},
 };
 
-use super::{dispatch::uninterrupted, problem::Problem, route::Request};
+use super::{
+    dispatch::uninterrupted,
+    problem::Problem,
+    route::{Body, Request},
+};
 use crate::{
     domain::time::Timestamp,
     service::{
@@ -20,15 +24,16 @@ use crate::{
 const KEY_CHARACTERS_MAX: usize = 128;
 
 /// Runs `work` to its end, or gives the answer that it gave before.
-pub(super) async fn once<F>(
+pub(super) async fn once<T, F>(
     request: Request,
-    fingerprint: [u8; 32],
-    work: impl FnOnce(Arc<Services>, Call) -> F + Send + 'static,
+    body: Body<T>,
+    work: impl FnOnce(Arc<Services>, Call, T) -> F + Send + 'static,
 ) -> Result<HttpResponse, Problem>
 where
+    T: Send + 'static,
     F: Future<Output = Result<Answer, Error>> + Send + 'static,
 {
-    let keyed = keyed(&request, fingerprint)?;
+    let keyed = keyed(&request, body.sha256)?;
     let services = Arc::clone(&request.context.services);
     let mut call = request.call;
     let answer = uninterrupted(&request.context, async move {
@@ -41,7 +46,7 @@ where
             },
         };
         call.keyed = keyed.filter(|_| services.idempotency.keeps());
-        work(services, call).await
+        work(services, call, body.asked?).await
     })
     .await?;
     let mut response = HttpResponse::Ok();

@@ -22,6 +22,7 @@ use std::sync::LazyLock;
 use actix_web::{HttpResponse, web::Bytes};
 use serde_json::{Map, Value, json};
 
+pub(super) use self::shape::complaint;
 use self::{
     operation::{Documented, Tag},
     schema::{Named, Schema},
@@ -30,8 +31,9 @@ use super::{
     api,
     plain::PlainRequest,
     problem::Problem,
-    route::{Api, PARAMETER},
+    route::{Api, PARAMETER, Route},
 };
+use crate::domain::client::Permission;
 
 mod inventory;
 mod issuance;
@@ -41,6 +43,7 @@ mod plain;
 mod refusal;
 mod resources;
 mod schema;
+mod shape;
 mod shared;
 mod stores;
 #[cfg(test)]
@@ -181,14 +184,9 @@ fn served() -> impl Iterator<Item = Served> {
         method: route.method.as_str(),
         api: None,
         tail: route.path,
-        permission: "any client",
+        permission: route.permission.map_or("any client", Permission::name),
     });
-    let targeted = api::routes().map(|route| Served {
-        method: route.method.as_str(),
-        api: Some(route.api),
-        tail: route.tail,
-        permission: route.permission.name(),
-    });
+    let targeted = api::routes().map(Served::of);
     let public = api::public_routes().map(|route| Served {
         method: "GET",
         api: Some(Api::Of(route.kind)),
@@ -198,7 +196,21 @@ fn served() -> impl Iterator<Item = Served> {
     targeted.chain(public).chain(plain)
 }
 
+/// What is said of a route with a target.
+fn described(route: &'static Route) -> Option<&'static Documented> {
+    Served::of(route).documentation()
+}
+
 impl Served {
+    fn of(route: &'static Route) -> Self {
+        Self {
+            method: route.method.as_str(),
+            api: Some(route.api),
+            tail: route.tail,
+            permission: route.permission.name(),
+        }
+    }
+
     fn documentation(&self) -> Option<&'static Documented> {
         let same = |(served, documented): (&&str, &&str)| match *served {
             PARAMETER => documented.starts_with('{'),

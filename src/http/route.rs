@@ -11,7 +11,8 @@ use actix_web::{HttpRequest, HttpResponse, http::Method, web::Payload};
 use super::{
     api, body,
     dispatch::Context,
-    json::{self, Value},
+    json::{self, Node},
+    openapi,
     problem::Problem,
 };
 use crate::{
@@ -21,7 +22,10 @@ use crate::{
         path::{PathElement, ResourcePath},
         tree::{Resolved, ResourceTree, ServiceKind},
     },
-    service::{Call, error::Error},
+    service::{
+        Call,
+        error::{Error, Invalid},
+    },
 };
 
 /// One method on one path, `/v1/{target}/{api}/{tail}`.
@@ -76,6 +80,7 @@ pub(super) type Answer = Pin<Box<dyn Future<Output = Result<HttpResponse, Proble
 /// A request whose caller, target and route are settled.
 pub(super) struct Request {
     pub(super) context: Arc<Context>,
+    pub(super) route: &'static Route,
     pub(super) call: Call,
     /// The element below the service, where the route takes one.
     pub(super) child: Option<PathElement>,
@@ -92,31 +97,53 @@ impl Request {
         self.child.take().ok_or_else(|| Problem::not_found("not found"))
     }
 
-    /// The body as JSON: size (413), media type (415), syntax (400).
-    pub(super) async fn json(&mut self) -> Result<Value, Problem> {
-        Ok(self.json_with_sha256().await?.0)
+    /// Reads the body: size (413), media type (415), rate (429), JSON, types and rules (400).
+    pub(super) async fn read<T>(
+        &mut self,
+        reader: impl FnOnce(Node<'_>) -> Result<T, Invalid>,
+    ) -> Result<T, Problem> {
+        Ok(self.ask(reader).await?.asked.map_err(Error::from)?)
     }
 
-    /// The body as JSON, and SHA-256 over its octets.
-    pub(super) async fn json_with_sha256(&mut self) -> Result<(Value, [u8; 32]), Problem> {
+    /// Reads the body of a request that may have been answered before: size (413), media type (415),
+    /// rate (429), JSON and types (400). What the rules of the fields say of it is for later.
+    pub(super) async fn ask<T>(
+        &mut self,
+        reader: impl FnOnce(Node<'_>) -> Result<T, Invalid>,
+    ) -> Result<Body<T>, Problem> {
         let limits = self.context.limits;
-        let body = body::read_json(&self.http, self.payload.take(), limits.request_body).await?;
+        let octets = body::read_json(&self.http, self.payload.take(), limits.request_body).await?;
         self.context.rates.count(&self.call.client)?;
-        Ok((json::parse(&body).map_err(Error::from)?, sha256(&body)))
+        let value = json::parse(&octets).map_err(Error::from)?;
+        let asked = reader(Node::body(&value));
+        if let Err(invalid) = &asked
+            && let Some(earlier) = openapi::complaint(self.route, &value)
+        {
+            // Of one place, the reader speaks better.
+            let is_same = earlier.field == invalid.field;
+            return Err(Error::from(if is_same { invalid.clone() } else { earlier }).into());
+        }
+        Ok(Body { asked, sha256: sha256(&octets) })
     }
 
-    /// The body as JSON, or plain text as a JSON string, white space around it ignored; and whether
-    /// it was plain text.
-    pub(super) async fn json_or_text(&mut self) -> Result<(Value, bool), Problem> {
-        if body::has_media_type(&self.http, "text/plain") {
-            let limits = self.context.limits;
-            let text =
-                body::read_text(&self.http, self.payload.take(), limits.request_body).await?;
-            self.context.rates.count(&self.call.client)?;
-            return Ok((Value::String(text.trim().to_owned()), true));
+    /// The body as plain text where it is sent as such, white space around it ignored.
+    pub(super) async fn text(&mut self) -> Result<Option<String>, Problem> {
+        if !body::has_media_type(&self.http, "text/plain") {
+            return Ok(None);
         }
-        Ok((self.json().await?, false))
+        let limits = self.context.limits;
+        let text = body::read_text(&self.http, self.payload.take(), limits.request_body).await?;
+        self.context.rates.count(&self.call.client)?;
+        Ok(Some(text.trim().to_owned()))
     }
+}
+
+/// A body whose members have the right types.
+pub(super) struct Body<T> {
+    /// What it asks for, or the rule that it breaks.
+    pub(super) asked: Result<T, Invalid>,
+    /// Over its octets.
+    pub(super) sha256: [u8; 32],
 }
 
 /// The routes that share a path.

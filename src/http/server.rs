@@ -15,7 +15,6 @@ use actix_web::{
 };
 use tokio::{
     runtime::Handle,
-    sync::Semaphore,
     task::{JoinHandle, JoinSet},
 };
 use tokio_util::task::TaskTracker;
@@ -23,8 +22,10 @@ use tokio_util::task::TaskTracker;
 use super::{
     current::Current,
     dispatch::{self, Context},
+    metrics::{self, Requests},
     operations, public,
     rate::Rates,
+    room::Room,
     tls::{self, Tls, TlsFiles},
 };
 use crate::{access::Access, service::Services};
@@ -125,8 +126,9 @@ impl Api {
             limits,
             tls: Arc::clone(&tls),
             rates: Arc::new(Rates::per_minute(limits.client_requests_per_minute)),
+            requests: Arc::new(Requests::new()),
             compat_login: config.compat_login,
-            in_flight: Arc::new(Semaphore::new(limits.in_flight_max)),
+            in_flight: Arc::new(Room::new(limits.in_flight_max)),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
         };
@@ -261,7 +263,8 @@ async fn operations_answer(context: &Context, request: &HttpRequest) -> HttpResp
     match (request.path(), request.method() == Method::GET) {
         ("/healthz", true) => operations::health(&context.services, context.compat_login),
         ("/readyz", true) => dispatch::readiness(context).await,
-        ("/healthz" | "/readyz", false) => HttpResponse::MethodNotAllowed()
+        ("/metrics", true) => metrics::answer(context),
+        ("/healthz" | "/readyz" | "/metrics", false) => HttpResponse::MethodNotAllowed()
             .insert_header((actix_web::http::header::ALLOW, "GET"))
             .finish(),
         _ => HttpResponse::NotFound().finish(),
@@ -326,11 +329,12 @@ impl Running {
                 } else {
                     Arc::new(Rates::per_minute(limits.client_requests_per_minute))
                 },
+                requests: Arc::clone(&now.requests),
                 compat_login: config.compat_login,
                 in_flight: if same_room {
                     Arc::clone(&now.in_flight)
                 } else {
-                    Arc::new(Semaphore::new(limits.in_flight_max))
+                    Arc::new(Room::new(limits.in_flight_max))
                 },
                 runtime: now.runtime.clone(),
                 tasks: now.tasks.clone(),

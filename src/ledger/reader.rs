@@ -43,7 +43,7 @@ impl Reader {
         let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         loop {
             match next() {
-                Some(Message::Job(job)) => self.serve(job),
+                Some(Message::Job(job) | Message::KeysJob(job)) => self.serve(job),
                 Some(Message::Stop(ended)) => {
                     drop(self);
                     // Said by the drop, after the connection has gone.

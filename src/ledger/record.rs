@@ -234,6 +234,15 @@ pub struct StoreEntry {
     pub metadata: Option<VicalMetadata>,
 }
 
+/// What the ledger knows of a public key, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownKey {
+    /// CA certificates over it.
+    pub certificates: Vec<KnownCertificate>,
+    /// The IACA that it is pinned to, if it is.
+    pub pins: Vec<IacaPin>,
+}
+
 /// A CA certificate that the ledger knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownCertificate {

@@ -19,7 +19,9 @@ impl Ledger {
     pub async fn add_entry(&self, entry: NewEntry, audit: AuditRecord) -> Result<(), CreateError> {
         let writes = &self.inner.writes;
         writes
-            .run(WhenFull::Refuse, move |connection| stores::add(connection, &entry, &audit))
+            .run_on_keys(WhenFull::Refuse, move |connection| {
+                stores::add(connection, &entry, &audit)
+            })
             .await
     }
 
@@ -34,7 +36,9 @@ impl Ledger {
     ) -> Result<bool, LedgerError> {
         let writes = &self.inner.writes;
         writes
-            .run(WhenFull::Refuse, move |connection| stores::replace(connection, &entry, &audit))
+            .run_on_keys(WhenFull::Refuse, move |connection| {
+                stores::replace(connection, &entry, &audit)
+            })
             .await
     }
 
@@ -50,7 +54,7 @@ impl Ledger {
     ) -> Result<bool, LedgerError> {
         let writes = &self.inner.writes;
         writes
-            .run(WhenFull::Refuse, move |connection| {
+            .run_on_keys(WhenFull::Refuse, move |connection| {
                 stores::delete(connection, &store, &id, &audit)
             })
             .await

@@ -83,12 +83,12 @@ impl Ledger {
         &self,
         service: ResourcePath,
         version: PathElement,
-        make: impl FnOnce(u64) -> Result<(Intent, T), String> + Send + 'static,
+        make: impl Fn(u64) -> Result<(Intent, T), String> + Send + 'static,
     ) -> Result<(IntentId, T), BeginError> {
         let writes = &self.inner.writes;
         writes
             .run(WhenFull::Refuse, move |connection| {
-                vical::begin(connection, &service, &version, make)
+                vical::begin(connection, &service, &version, &make)
             })
             .await
     }

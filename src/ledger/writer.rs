@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -14,21 +15,29 @@ use tokio::sync::mpsc;
 
 use super::{
     error::LedgerError,
+    figures::{Figures, News},
     job::{Job, Message},
+    sql,
     sqlite::{self, LedgerFile},
 };
 
 /// Jobs that share one commit, at most: a batch that is too long keeps its first job waiting.
 const BATCH_JOBS_MAX: usize = 256;
 
-/// Starts the thread. `commits` counts the transactions that lasted.
+/// While several write at once, what comes this soon shares a commit: a commit costs the processor
+/// as much as several jobs do. One who writes alone never waits for it.
+const GATHERING: Duration = Duration::from_micros(500);
+
+/// Starts the thread, which keeps the figures up to date. `known_keys_version` counts the
+/// transactions after which something else may be known of a key.
 pub(super) fn start(
     file: Arc<LedgerFile>,
     connection: Connection,
     queue: mpsc::Receiver<Message>,
-    commits: Arc<AtomicU64>,
+    figures: Arc<Figures>,
+    known_keys_version: Arc<AtomicU64>,
 ) -> io::Result<()> {
-    let writer = Writer { file, connection: Some(connection), commits };
+    let writer = Writer { file, connection: Some(connection), figures, known_keys_version };
     thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || writer.run(queue))?;
     Ok(())
 }
@@ -37,25 +46,40 @@ struct Writer {
     file: Arc<LedgerFile>,
     /// `None` after a transaction was lost: what the connection knows is not to be trusted then.
     connection: Option<Connection>,
-    commits: Arc<AtomicU64>,
+    figures: Arc<Figures>,
+    known_keys_version: Arc<AtomicU64>,
 }
 
 impl Writer {
     fn run(mut self, mut queue: mpsc::Receiver<Message>) {
         let mut messages = Vec::with_capacity(BATCH_JOBS_MAX);
+        let mut are_many = false;
         while queue.blocking_recv_many(&mut messages, BATCH_JOBS_MAX) > 0 {
+            if are_many {
+                thread::sleep(GATHERING);
+                while messages.len() < BATCH_JOBS_MAX
+                    && let Ok(message) = queue.try_recv()
+                {
+                    messages.push(message);
+                }
+            }
+            are_many = messages.len() > 1;
             let mut jobs = Vec::with_capacity(messages.len());
-            let mut stop = None;
+            let (mut stop, mut on_keys) = (None, false);
             for message in messages.drain(..) {
                 match message {
                     Message::Job(job) => jobs.push(job),
+                    Message::KeysJob(job) => {
+                        on_keys = true;
+                        jobs.push(job);
+                    }
                     Message::Stop(ended) => {
                         stop = Some(ended);
                         break;
                     }
                 }
             }
-            self.serve(jobs);
+            self.serve(jobs, on_keys);
             if let Some(ended) = stop {
                 drop(queue);
                 self.finish();
@@ -67,44 +91,45 @@ impl Writer {
         self.finish();
     }
 
-    fn serve(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+    fn serve(&mut self, mut jobs: Vec<Box<dyn Job>>, on_keys: bool) {
         if jobs.is_empty() {
             return;
         }
-        let result = self.commit(&mut jobs);
-        if let Err(error) = &result {
-            tracing::error!(%error, jobs = jobs.len(), "a transaction of the ledger was lost");
-            self.connection = None;
+        self.figures.begun();
+        let result = match self.commit(&mut jobs) {
+            Ok(news) => {
+                self.figures.committed(news);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(%error, jobs = jobs.len(), "a transaction of the ledger was lost");
+                self.connection = None;
+                self.figures.lost();
+                Err(error)
+            }
+        };
+        // A lost commit may have lasted all the same.
+        if on_keys || result.is_err() {
+            self.known_keys_version.fetch_add(1, Ordering::Release);
         }
         for job in jobs {
             job.answer(result.clone());
         }
     }
 
-    /// One transaction for all jobs; those that fail leave nothing in it.
-    fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), LedgerError> {
+    /// One transaction for all jobs; those that fail leave nothing in it. The answer is what they
+    /// have brought about together.
+    fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<News, LedgerError> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(self.file.writer()?),
         };
-        let mut transaction =
-            connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for job in jobs {
-            let savepoint = transaction.savepoint()?;
-            let worked = job.work(&savepoint);
-            // A full disk, among others, makes SQLite give up the whole transaction.
-            if savepoint.is_autocommit() {
-                let reason = worked.err().unwrap_or_default();
-                return Err(LedgerError::unavailable(format!("transaction given up: {reason}")));
-            }
-            match worked {
-                Ok(()) => savepoint.commit()?,
-                Err(_) => savepoint.finish()?,
-            }
+        // Few jobs fail, and what guards the others against them costs as much as a small job.
+        let tree_size = self.figures.tree_size();
+        match commit_all(connection, jobs, tree_size)? {
+            Some(news) => Ok(news),
+            None => commit_each(connection, jobs, tree_size),
         }
-        transaction.commit()?;
-        self.commits.fetch_add(1, Ordering::Relaxed);
-        Ok(())
     }
 
     fn finish(self) {
@@ -115,4 +140,48 @@ impl Writer {
             tracing::warn!(%error, "the ledger's write-ahead log was not emptied");
         }
     }
+}
+
+/// All jobs as one; `None`, and nothing done, when one of them fails.
+fn commit_all(
+    connection: &mut Connection,
+    jobs: &mut [Box<dyn Job>],
+    tree_size: u64,
+) -> Result<Option<News>, LedgerError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for job in jobs {
+        if job.work(&transaction).is_err() {
+            // Nothing to undo where SQLite has given the transaction up, as with a full disk.
+            transaction.finish()?;
+            return Ok(None);
+        }
+    }
+    let news = sql::figures::since(&transaction, tree_size)?;
+    transaction.commit()?;
+    Ok(Some(news))
+}
+
+/// Each job within a savepoint, to which it is undone when it fails.
+fn commit_each(
+    connection: &mut Connection,
+    jobs: &mut [Box<dyn Job>],
+    tree_size: u64,
+) -> Result<News, LedgerError> {
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for job in jobs {
+        let savepoint = transaction.savepoint()?;
+        let worked = job.work(&savepoint);
+        // A full disk, among others, makes SQLite give up the whole transaction.
+        if savepoint.is_autocommit() {
+            let reason = worked.err().unwrap_or_default();
+            return Err(LedgerError::unavailable(format!("transaction given up: {reason}")));
+        }
+        match worked {
+            Ok(()) => savepoint.commit()?,
+            Err(_) => savepoint.finish()?,
+        }
+    }
+    let news = sql::figures::since(&transaction, tree_size)?;
+    transaction.commit()?;
+    Ok(news)
 }

@@ -1,12 +1,11 @@
 //! The corridor: every certificate, of whatever profile, is issued by [`issue`].
 
-use uuid::Uuid;
-
 use super::{
     Call, Services,
     error::{DuplicateKind, Error, Invalid},
     idempotency::Answer,
     issuers, key_errors,
+    known::Known,
     recording::{Begun, Recording},
     signing::{self, SigningKeys},
 };
@@ -72,12 +71,15 @@ pub async fn issue(
 
     // 2. The keys: allowed for this service and purpose, there, and the ones that were pinned.
     let keys = signing::resolve(services, call, &request.issuance, &supplied).await?;
-    let known = issuers::Known::load(services, call, &keys).await?;
+    let known = Known::load(services, call, &keys).await?;
     issuers::refuse_iaca_key(&request.issuance, &known, &keys, now)?;
 
-    // 3. The ids in the stores.
+    // 3. The ids in the stores. One that was drawn here is taken by nobody; if it were, recording
+    //    the intent would say so.
     let reservations = reservations(&stores, &stored_id);
-    refuse_taken(services, &reservations).await?;
+    if request.stored_certificate_id.is_some() {
+        refuse_taken(services, &reservations).await?;
+    }
 
     // 4. The profile's and the issuer's rules.
     let ruling = issuers::rule(services, call, &request.issuance, &supplied, &keys, &known, now)?;
@@ -95,7 +97,7 @@ pub async fn issue(
     let Begun { unsigned, facts, intent } = recording.begin().await?;
 
     // 7. Sign, and verify in software.
-    let signed = match sign(&keys, unsigned).await {
+    let signed = match sign(call, &keys, unsigned).await {
         Ok(signed) => signed,
         Err(error) => return Err(signing::abort(services, call, intent, error, now).await),
     };
@@ -159,10 +161,10 @@ pub(super) fn invalid_validity(error: &ValidityError) -> Invalid {
 const STORING_RETRY_SECONDS: u64 = 5;
 
 /// Without an attached store the member is ignored, whatever it holds.
-fn stored_id(request: &IssuanceRequest, stores: &[ResourcePath]) -> Result<PathElement, Invalid> {
+fn stored_id(request: &IssuanceRequest, stores: &[ResourcePath]) -> Result<PathElement, Error> {
     let given = request.stored_certificate_id.as_deref().filter(|_| !stores.is_empty());
-    let text = given.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
-    PathElement::parse(&text).map_err(|error| {
+    let Some(text) = given else { return signing::random_id() };
+    let parsed = PathElement::parse(text).map_err(|error| {
         let wrong = text.chars().find(|c| PathElement::parse(c.encode_utf8(&mut [0; 4])).is_err());
         Invalid::at(
             "/storedCertificateId",
@@ -171,7 +173,8 @@ fn stored_id(request: &IssuanceRequest, stores: &[ResourcePath]) -> Result<PathE
                 None => format!("storedCertificateId: {error}"),
             },
         )
-    })
+    });
+    Ok(parsed?)
 }
 
 /// With an issuer, the defaults change and with them the period; the given values do not.
@@ -209,9 +212,11 @@ pub(super) fn taken(target: ResourcePath) -> Error {
 }
 
 async fn sign(
+    call: &Call,
     keys: &SigningKeys,
     unsigned: UnsignedCertificate,
 ) -> Result<SignedCertificate, Error> {
-    let signature = keys.signer.sign(unsigned.tbs_der()).await.map_err(key_errors::signing)?;
+    let signature =
+        keys.signer.sign(&call.client, unsigned.tbs_der()).await.map_err(key_errors::signing)?;
     unsigned.assemble(signature).map_err(|error| signing::bad_signature(&keys.signer, &error))
 }

@@ -6,13 +6,13 @@ use super::{
     error::{Error, Invalid},
     issue::{invalid_validity, validity_rule},
     key_errors,
+    known::Known,
     signing::{SigningKeys, Supplied, signer_descriptor, subject_field},
 };
 use crate::{
     domain::{
-        client::KeyPurpose,
         key::KeyType,
-        path::{KeyPath, ResourcePath},
+        path::KeyPath,
         request::{
             GenericData, GenericIssuance, GenericSigning, IacaCertificate, IacaData, Issuance,
         },
@@ -21,7 +21,7 @@ use crate::{
         validity::{Validity, ValidityError},
     },
     keys::Key,
-    ledger::{CertificateOrigin, IacaPin, KnownCertificate},
+    ledger::IacaPin,
     x509::{
         Certificate, EncodedName, Issuer, NameAttributes, lint,
         plan::TbsPlan,
@@ -201,67 +201,6 @@ fn check_keys(issuance: &Issuance, keys: &SigningKeys) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// What the ledger knows of the signing key.
-pub(super) struct Known {
-    /// CA certificates over the key, from where the service may take them.
-    certificates: Vec<(Certificate, CertificateOrigin)>,
-    pins: Vec<IacaPin>,
-}
-
-impl Known {
-    pub(super) async fn load(
-        services: &Services,
-        call: &Call,
-        keys: &SigningKeys,
-    ) -> Result<Self, Error> {
-        let spki_sha256 = keys.signer.public_key().spki_sha256();
-        let stores = call.stores();
-        let rows = services
-            .ledger
-            .ca_certificates(spki_sha256, stores)
-            .await
-            .map_err(key_errors::ledger)?;
-        let pins = services.ledger.iaca_pins(spki_sha256).await.map_err(key_errors::ledger)?;
-        let certificates = rows
-            .into_iter()
-            .filter(|row| is_ours(&row.origin, &call.target, &keys.signer))
-            .filter_map(|KnownCertificate { der, origin }| match Certificate::from_der(&der) {
-                Ok(certificate) => Some((certificate, origin)),
-                Err(error) => {
-                    tracing::error!(%error, "a certificate in the ledger does not parse");
-                    None
-                }
-            })
-            .collect();
-        Ok(Self { certificates, pins })
-    }
-
-    /// The certificates that make the key an IACA's.
-    fn iacas(&self) -> impl Iterator<Item = &Certificate> {
-        self.certificates.iter().filter_map(|(certificate, origin)| {
-            let is_iaca = match origin {
-                CertificateOrigin::Issued { profile, .. } => *profile == KeyPurpose::Iaca,
-                CertificateOrigin::Stored { .. } => {
-                    lint::supplied_iaca(certificate).is_ok() && certificate.is_self_signed()
-                }
-            };
-            is_iaca.then_some(certificate)
-        })
-    }
-}
-
-/// Anyone may have a CA certificate made over a public key that is not theirs. Of those issued
-/// here, only those count that were made for the key path itself or by the service of the call.
-fn is_ours(origin: &CertificateOrigin, service: &ResourcePath, signer: &Key) -> bool {
-    match origin {
-        CertificateOrigin::Issued { service: issued_by, subject_key_path, .. } => {
-            issued_by == service
-                || (subject_key_path.is_some() && subject_key_path.as_ref() == signer.path())
-        }
-        CertificateOrigin::Stored { .. } => true,
-    }
 }
 
 /// A key for people.
@@ -460,7 +399,7 @@ fn generic_issuer(
         None => newest_ca(known, &request.data, now).ok_or_else(|| {
             let place = key_errors::key_field(issuer_key);
             let wanted = name_of(&keys.signer);
-            match known.certificates.iter().any(|(certificate, _)| certificate.is_ca()) {
+            match known.certificates.iter().any(|known| known.certificate.is_ca()) {
                 true if request.data.issuer_name.is_some() => Error::Invalid(Invalid::at(
                     "/certificateData/issuerName",
                     "issuerName differs from the issuer certificate's subject",
@@ -498,7 +437,7 @@ fn newest_ca<'a>(known: &'a Known, data: &GenericData, now: Timestamp) -> Option
     known
         .certificates
         .iter()
-        .map(|(certificate, _)| certificate)
+        .map(|known| &known.certificate)
         .filter(|certificate| certificate.is_ca() && certificate.validity().contains(now))
         .filter(|certificate| named(certificate.subject()))
         .max_by_key(|certificate| certificate.validity().not_before())

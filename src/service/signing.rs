@@ -2,7 +2,9 @@
 //! the way back when something fails.
 
 use aws_lc_rs::rand;
+use data_encoding::HEXLOWER;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{
     Call, Services,
@@ -14,7 +16,7 @@ use crate::{
     audit::{AuditRecord, EntryKind},
     domain::{
         key::PublicKey,
-        path::KeyPath,
+        path::{KeyPath, PathElement},
         request::{GenericSigning, IacaCertificate, Issuance, KeyDescriptor, Pem, SubjectKey},
         time::Timestamp,
     },
@@ -339,9 +341,16 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], Error> {
     Ok(octets)
 }
 
+/// An id that nobody chose: a UUID of version 7 (RFC 9562), so that neighbours in time are neighbours
+/// in the ledger's indexes too.
+pub(super) fn random_id() -> Result<PathElement, Error> {
+    PathElement::parse(&Uuid::now_v7().to_string())
+        .map_err(|error| Error::Internal(format!("a UUID is no path element: {error}")))
+}
+
 /// Lower-case hexadecimal.
 pub(super) fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+    HEXLOWER.encode(octets)
 }
 
 pub(super) fn path_text(path: Option<&KeyPath>) -> Option<&str> {

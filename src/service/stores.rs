@@ -1,7 +1,5 @@
 //! Certificate stores: reading them, and changing them by hand. Nothing is signed here.
 
-use uuid::Uuid;
-
 use super::{
     Call, Services,
     error::{DuplicateKind, Error, Invalid},
@@ -87,8 +85,7 @@ pub async fn add(
 ) -> Result<Entry, Error> {
     let id = match id {
         Some(id) => id,
-        None => PathElement::parse(&Uuid::new_v4().to_string())
-            .map_err(|error| Error::Internal(format!("a UUID is no path element: {error}")))?,
+        None => signing::random_id()?,
     };
     let entry = checked(services, call, id, content)?;
     let audit = audited(call, Audited::StoreAdded, &entry, now);

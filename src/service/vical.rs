@@ -9,7 +9,6 @@ use entries::Collected;
 pub use entries::Skipped;
 use serde_json::{Value, json};
 use signer::Signer;
-use uuid::Uuid;
 
 use super::{
     Call, Services,
@@ -90,7 +89,7 @@ pub async fn publish(
     }
     let version = match &request.version {
         Some(version) => version.clone(),
-        None => random_id()?,
+        None => signing::random_id()?,
     };
 
     // 2. The key: allowed, there, the pinned one.
@@ -217,11 +216,6 @@ fn declared(call: &Call) -> Result<&Vical, Error> {
     }
 }
 
-fn random_id() -> Result<PathElement, Error> {
-    PathElement::parse(&Uuid::new_v4().to_string())
-        .map_err(|error| Error::Internal(format!("a UUID is no path element: {error}")))
-}
-
 fn missing(service: &ResourcePath, version: Option<&PathElement>) -> Error {
     let message = match version {
         Some(version) => format!("{} does not exist", version_path(service, version)),
@@ -280,7 +274,7 @@ impl Publication {
             self.version.clone(),
             move |issue_id| {
                 let unsigned = publication.encode(issue_id)?;
-                let intent = publication.intent(issue_id, &unsigned, pin);
+                let intent = publication.intent(issue_id, &unsigned, pin.clone());
                 Ok((intent, (issue_id, unsigned)))
             },
         );
@@ -301,8 +295,8 @@ impl Publication {
     }
 
     async fn sign(&self, unsigned: UnsignedVical, tagged: bool) -> Result<SignedVical, Error> {
-        let signature =
-            self.key.sign(unsigned.to_be_signed()).await.map_err(key_errors::signing)?;
+        let signed = self.key.sign(&self.call.client, unsigned.to_be_signed()).await;
+        let signature = signed.map_err(key_errors::signing)?;
         unsigned
             .assemble(&signature, tagged)
             .map_err(|error| signing::bad_signature(&self.key, &error))

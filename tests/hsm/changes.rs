@@ -2,10 +2,7 @@
 
 use chancery::hsm::ChangeError;
 
-use super::{
-    faults::{DEVICE_ERROR, FUNCTION_FAILED, GENERAL_ERROR, MECHANISM_INVALID, Shimmed},
-    *,
-};
+use super::{faults::Disturbed, *};
 
 const ID: [u8; 20] = [0xab; 20];
 
@@ -89,52 +86,52 @@ async fn fifty_at_once_make_one_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_is_looked_up_on_the_token() {
-    let shim = Shimmed::new("lost");
-    let (token, _) = shim.start().await;
+    let disturbed = Disturbed::new("lost");
+    let (token, _) = disturbed.start().await;
     // The module makes the key and then says that the device has failed.
-    shim.tell("late", DEVICE_ERROR);
+    disturbed.tell("C_GenerateKeyPair 1 late CKR_DEVICE_ERROR");
     let key = token.generate("late", &ID, KeyType::P256).await.unwrap();
     sign(&token, &key, b"made once").await.unwrap();
-    assert_eq!(on_token(&shim.hsm, "late"), 1);
-    assert_eq!(shim.calls("C_GenerateKeyPair"), 1);
+    assert_eq!(on_token(&disturbed.hsm, "late"), 1);
+    assert_eq!(disturbed.calls("C_GenerateKeyPair"), 1);
     // It fails and has made none.
-    shim.tell("C_GenerateKeyPair", DEVICE_ERROR);
+    disturbed.tell("C_GenerateKeyPair 1 fail CKR_DEVICE_ERROR");
     let none = token.generate("none", &[1; 20], KeyType::P256).await;
     assert!(matches!(none, Err(ChangeError::Failed(HsmError::Unavailable { .. }))), "{none:?}");
-    assert_eq!(on_token(&shim.hsm, "none"), 0);
-    assert_eq!(shim.calls("C_GenerateKeyPair"), 2);
+    assert_eq!(on_token(&disturbed.hsm, "none"), 0);
+    assert_eq!(disturbed.calls("C_GenerateKeyPair"), 2);
     // It destroys the private half, and fails.
-    shim.tell("late", FUNCTION_FAILED);
+    disturbed.tell("C_DestroyObject 1 late CKR_FUNCTION_FAILED");
     token.destroy(&key).await.unwrap();
-    assert_eq!((on_token(&shim.hsm, "late"), public_keys(&shim.hsm, "late")), (0, 1));
+    assert_eq!((on_token(&disturbed.hsm, "late"), public_keys(&disturbed.hsm, "late")), (0, 1));
     // What that left is in nobody's way.
     token.generate("late", &ID, KeyType::P256).await.unwrap();
-    assert_eq!((on_token(&shim.hsm, "late"), public_keys(&shim.hsm, "late")), (1, 1));
+    assert_eq!((on_token(&disturbed.hsm, "late"), public_keys(&disturbed.hsm, "late")), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_module_that_hangs_after_its_work_is_killed_and_the_key_is_found() {
-    let shim = Shimmed::new("hangs");
-    let token = started(TokenConfig { generate_deadline_ms: 2_000, ..shim.config() }).await;
-    std::fs::write(shim.control.join("trace"), "").unwrap();
-    let before = shim.hsm.signers();
-    shim.tell("late", 0);
+    let disturbed = Disturbed::new("hangs");
+    let token = started(TokenConfig { generate_deadline_ms: 2_000, ..disturbed.config() }).await;
+    disturbed.forget();
+    let before = disturbed.hsm.signers();
+    disturbed.tell("C_GenerateKeyPair 1 late hang");
     let begin = Instant::now();
     let key = token.generate("late", &ID, KeyType::P256).await.unwrap();
     println!("hung after its work: found after {:?}", begin.elapsed());
     sign(&token, &key, b"made once").await.unwrap();
-    assert_eq!(shim.calls("C_GenerateKeyPair"), 1);
-    assert_ne!(shim.hsm.signers(), before);
+    assert_eq!(disturbed.calls("C_GenerateKeyPair"), 1);
+    assert_ne!(disturbed.hsm.signers(), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signer_that_is_busy_making_a_key_is_not_taken_for_frozen() {
-    let shim = Shimmed::new("busy");
-    let config = TokenConfig { sign_deadline_ms: 1_000, canary_seconds: 1, ..shim.config() };
+    let disturbed = Disturbed::new("busy");
+    let config = TokenConfig { sign_deadline_ms: 1_000, canary_seconds: 1, ..disturbed.config() };
     let token = started(config).await;
     let key = token.find("key").await.unwrap();
-    let signers = shim.hsm.signers();
-    shim.tell("slow", 0);
+    let signers = disturbed.hsm.signers();
+    disturbed.tell("C_GenerateKeyPair hang");
     let making = tokio::spawn({
         let token = token.clone();
         async move { token.generate("slow", &ID, KeyType::P256).await }
@@ -143,65 +140,61 @@ async fn a_signer_that_is_busy_making_a_key_is_not_taken_for_frozen() {
     assert!(!making.is_finished());
     // Signing goes on meanwhile.
     sign(&token, &key, b"meanwhile").await.unwrap();
-    std::fs::remove_file(shim.control.join("slow")).unwrap();
+    disturbed.tell("");
     making.await.unwrap().unwrap();
-    assert_eq!(shim.hsm.signers(), signers);
+    assert_eq!(disturbed.hsm.signers(), signers);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_not_what_was_asked_for_is_destroyed_and_refused() {
-    let shim = Shimmed::new("lies");
+    let disturbed = Disturbed::new("lies");
     // No canary meets what is told to the module.
-    let token = started(TokenConfig { canary_seconds: 3_600, ..shim.config() }).await;
-    for (attribute, name) in [
-        (0x103, "CKA_SENSITIVE"),
-        (0x162, "CKA_EXTRACTABLE"),
-        (0x164, "CKA_NEVER_EXTRACTABLE"),
-        (0x163, "CKA_LOCAL"),
-        (0x108, "CKA_SIGN"),
-    ] {
-        shim.tell("lie", attribute);
+    let token = started(TokenConfig { canary_seconds: 3_600, ..disturbed.config() }).await;
+    for name in
+        ["CKA_SENSITIVE", "CKA_EXTRACTABLE", "CKA_NEVER_EXTRACTABLE", "CKA_LOCAL", "CKA_SIGN"]
+    {
+        disturbed.tell(&format!("C_GetAttributeValue lie {name}"));
         let refused = token.generate("liar", &ID, KeyType::P256).await;
-        std::fs::remove_file(shim.control.join("lie")).unwrap();
+        disturbed.tell("");
         let Err(ChangeError::Rejected(reason)) = refused else { panic!("{name}: {refused:?}") };
         assert!(reason.contains(name) && reason.ends_with("destroyed"), "{reason}");
-        assert_eq!((on_token(&shim.hsm, "liar"), public_keys(&shim.hsm, "liar")), (0, 0));
+        assert_eq!((on_token(&disturbed.hsm, "liar"), public_keys(&disturbed.hsm, "liar")), (0, 0));
     }
     // A key that is there and cannot sign, as a crash leaves one.
     eventually("the canary has signed", PATIENCE, async || {
         token.list().await.is_ok() && matches!(token.state(), TokenState::Ready { .. })
     })
     .await;
-    let signers = shim.hsm.signers();
-    shim.tell("C_Sign", GENERAL_ERROR);
+    let signers = disturbed.hsm.signers();
+    disturbed.tell("C_Sign 1 fail CKR_GENERAL_ERROR");
     let refused = token.generate("liar", &ID, KeyType::P256).await;
     assert!(matches!(refused, Err(ChangeError::Rejected(_))), "{refused:?}");
-    assert_eq!((on_token(&shim.hsm, "liar"), public_keys(&shim.hsm, "liar")), (0, 0));
-    assert_eq!(shim.hsm.signers(), signers);
+    assert_eq!((on_token(&disturbed.hsm, "liar"), public_keys(&disturbed.hsm, "liar")), (0, 0));
+    assert_eq!(disturbed.hsm.signers(), signers);
     // A label that comes back as another one, as tokens do that cut it.
-    shim.tell("lie", 0x03);
+    disturbed.tell("C_GetAttributeValue lie CKA_LABEL");
     let refused = token.generate("liar", &ID, KeyType::P256).await;
-    std::fs::remove_file(shim.control.join("lie")).unwrap();
+    disturbed.tell("");
     assert_eq!(refused, Err(ChangeError::Unsupported("a label of 4 octets".to_owned())));
     // A key that signs wrongly; the listings made under the lies must be over.
     eventually("the canary has signed", PATIENCE, async || {
         token.list().await.is_ok() && matches!(token.state(), TokenState::Ready { .. })
     })
     .await;
-    shim.tell("flip", 0);
+    disturbed.tell("C_Sign 1 flip");
     let refused = token.generate("liar", &ID, KeyType::P256).await;
     assert!(matches!(refused, Err(ChangeError::Rejected(_))), "{refused:?}");
-    assert_eq!((on_token(&shim.hsm, "liar"), public_keys(&shim.hsm, "liar")), (0, 0));
+    assert_eq!((on_token(&disturbed.hsm, "liar"), public_keys(&disturbed.hsm, "liar")), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_token_cannot_do_is_said_so() {
-    let shim = Shimmed::new("cannot");
-    let (token, _) = shim.start().await;
-    let signers = shim.hsm.signers();
-    shim.tell("C_GenerateKeyPair", MECHANISM_INVALID);
+    let disturbed = Disturbed::new("cannot");
+    let (token, _) = disturbed.start().await;
+    let signers = disturbed.hsm.signers();
+    disturbed.tell("C_GenerateKeyPair 1 fail CKR_MECHANISM_INVALID");
     let refused = token.generate("new", &ID, KeyType::P521).await;
     assert_eq!(refused, Err(ChangeError::Unsupported("key type secp521r1".to_owned())));
     token.generate("new", &ID, KeyType::P521).await.unwrap();
-    assert_eq!(shim.hsm.signers(), signers);
+    assert_eq!(disturbed.hsm.signers(), signers);
 }

@@ -1,135 +1,138 @@
 //! Each class of PKCS#11 error, injected into a real module: what is retried, what is killed, what
 //! is refused, and what is never tried again.
 
-use std::fs;
+use super::{chaos::Chaos, *};
 
-use super::*;
-
-/// A SoftHSM with one key behind the shim.
-pub(super) struct Shimmed {
+/// A SoftHSM with one key behind the module that fails when told to. Every call is traced.
+pub(super) struct Disturbed {
     pub(super) hsm: SoftHsm,
-    module: PathBuf,
-    pub(super) control: PathBuf,
+    chaos: Chaos,
 }
 
-impl Shimmed {
+impl Disturbed {
     pub(super) fn new(name: &str) -> Self {
         let hsm = SoftHsm::new(name);
         hsm.keygen("key", "EC:prime256v1", "01");
-        let (source, module) = (hsm.directory.join("shim.c"), hsm.directory.join("shim.so"));
-        fs::write(&source, include_str!("shim.c")).unwrap();
-        let (source, target) = (source.to_str().unwrap(), module.to_str().unwrap());
-        hsm.run("cc", &["-shared", "-fPIC", "-w", "-o", target, source]);
-        let control = hsm.directory.join("control");
-        fs::create_dir(&control).unwrap();
-        Self { hsm, module, control }
+        let chaos = Chaos::new(hsm.directory.join("chaos"));
+        chaos.order("* trace");
+        Self { hsm, chaos }
+    }
+
+    /// The same, in another process.
+    pub(super) fn again(directory: PathBuf) -> Self {
+        let chaos = Chaos::of(directory.join("chaos"));
+        Self { hsm: SoftHsm { directory }, chaos }
     }
 
     /// One session, so that the next signature meets the next fault.
     pub(super) fn config(&self) -> TokenConfig {
-        let mut config =
-            TokenConfig { sessions: 1, module: self.module.clone(), ..self.hsm.config() };
-        let control = self.control.to_str().unwrap().to_owned();
-        config.environment.insert("CHANCERY_SHIM".to_owned(), control);
+        let mut config = TokenConfig { sessions: 1, module: Chaos::module(), ..self.hsm.config() };
+        config.environment.extend(self.chaos.environment(MODULE));
         config
     }
 
     pub(super) async fn start(&self) -> (Token, TokenKey) {
         let token = started(self.config()).await;
         let key = token.find("key").await.unwrap();
-        fs::write(self.control.join("trace"), "").unwrap();
+        self.forget();
         (token, key)
     }
 
-    pub(super) fn tell(&self, name: &str, code: u64) {
-        let (draft, told) = (self.control.join("draft"), self.control.join(name));
-        fs::write(&draft, format!("{code:x}")).unwrap();
-        fs::rename(draft, told).unwrap();
+    /// Gives orders instead of those that there were.
+    pub(super) fn tell(&self, orders: &str) {
+        self.chaos.order(&format!("* trace\n{orders}"));
     }
 
     pub(super) fn calls(&self, function: &str) -> usize {
-        let trace = fs::read_to_string(self.control.join("trace")).unwrap();
-        trace.lines().filter(|line| *line == function).count()
+        self.chaos.calls(function)
+    }
+
+    pub(super) fn forget(&self) {
+        self.chaos.forget();
     }
 }
 
-pub(super) const GENERAL_ERROR: u64 = 0x05;
-pub(super) const FUNCTION_FAILED: u64 = 0x06;
-pub(super) const DEVICE_ERROR: u64 = 0x30;
-const DEVICE_MEMORY: u64 = 0x31;
-pub(super) const MECHANISM_INVALID: u64 = 0x70;
-const OBJECT_HANDLE_INVALID: u64 = 0x82;
-const PIN_INCORRECT: u64 = 0xa0;
-const SESSION_COUNT: u64 = 0xb1;
-const SESSION_HANDLE_INVALID: u64 = 0xb3;
-const USER_NOT_LOGGED_IN: u64 = 0x101;
-const VENDOR: u64 = 0x8000_0042;
-
 #[tokio::test(flavor = "multi_thread")]
 async fn session_handle_and_login_faults_heal_within_the_signer() {
-    let shim = Shimmed::new("heal");
-    let (token, key) = shim.start().await;
-    let signers = shim.hsm.signers();
+    let disturbed = Disturbed::new("heal");
+    let (token, key) = disturbed.start().await;
+    let signers = disturbed.hsm.signers();
     for (function, code, logins, listings) in [
-        ("C_SignInit", SESSION_HANDLE_INVALID, 0, 0),
-        ("C_Sign", SESSION_HANDLE_INVALID, 0, 0),
-        ("C_SignInit", OBJECT_HANDLE_INVALID, 0, 2),
-        ("C_SignInit", USER_NOT_LOGGED_IN, 1, 2),
+        ("C_SignInit", "CKR_SESSION_HANDLE_INVALID", 0, 0),
+        ("C_Sign", "CKR_SESSION_HANDLE_INVALID", 0, 0),
+        ("C_SignInit", "CKR_OBJECT_HANDLE_INVALID", 0, 2),
+        ("C_SignInit", "CKR_USER_NOT_LOGGED_IN", 1, 2),
     ] {
-        fs::write(shim.control.join("trace"), "").unwrap();
-        shim.tell(function, code);
+        disturbed.forget();
+        disturbed.tell(&format!("{function} 1 fail {code}"));
         sign(&token, &key, b"healed").await.unwrap();
-        assert_eq!(shim.calls("C_Login"), logins, "{function} {code:#x}");
-        assert_eq!(shim.calls("C_FindObjectsInit"), listings, "{function} {code:#x}");
-        assert_eq!(shim.calls("C_OpenSession"), 1, "{function} {code:#x}");
+        assert_eq!(disturbed.calls("C_Login"), logins, "{function} {code}");
+        assert_eq!(disturbed.calls("C_FindObjectsInit"), listings, "{function} {code}");
+        assert_eq!(disturbed.calls("C_OpenSession"), 1, "{function} {code}");
     }
-    assert_eq!(shim.hsm.signers(), signers, "no signer was replaced");
+    assert_eq!(disturbed.hsm.signers(), signers, "no signer was replaced");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_is_two_calls_of_the_module() {
+    let disturbed = Disturbed::new("calls");
+    disturbed.hsm.keygen("rsa", "rsa:4096", "02");
+    // No canary signs meanwhile.
+    let token = started(TokenConfig { canary_seconds: 3_600, ..disturbed.config() }).await;
+    for label in ["key", "rsa"] {
+        let key = &token.find(label).await.unwrap();
+        disturbed.forget();
+        sign(&token, key, b"x").await.unwrap();
+        assert_eq!(disturbed.chaos.trace(), ["C_SignInit", "C_Sign"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_logout_behind_our_back_costs_one_login() {
-    let shim = Shimmed::new("logout");
-    let (token, key) = shim.start().await;
-    let signers = shim.hsm.signers();
-    shim.tell("logout", 0);
+    let disturbed = Disturbed::new("logout");
+    let (token, key) = disturbed.start().await;
+    let signers = disturbed.hsm.signers();
+    disturbed.tell("C_SignInit 1 logout");
     sign(&token, &key, b"logged in again").await.unwrap();
-    assert_eq!(shim.calls("C_Login"), 1);
-    assert_eq!(shim.hsm.signers(), signers);
+    assert_eq!(disturbed.calls("C_Login"), 1);
+    assert_eq!(disturbed.hsm.signers(), signers);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn device_and_vendor_faults_cost_the_signer_and_no_signature() {
-    let shim = Shimmed::new("device");
-    let (token, key) = shim.start().await;
-    for code in [DEVICE_ERROR, GENERAL_ERROR, VENDOR] {
-        let before = shim.hsm.signers();
-        shim.tell("C_Sign", code);
+    let disturbed = Disturbed::new("device");
+    let (token, key) = disturbed.start().await;
+    for code in ["CKR_DEVICE_ERROR", "CKR_GENERAL_ERROR", "0x80000042"] {
+        let before = disturbed.hsm.signers();
+        disturbed.tell(&format!("C_Sign 1 fail {code}"));
         sign(&token, &key, b"made by the next signer").await.unwrap();
-        assert_ne!(shim.hsm.signers(), before, "{code:#x}");
+        assert_ne!(disturbed.hsm.signers(), before, "{code}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_of_one_request_do_not_touch_the_signer() {
-    let shim = Shimmed::new("request");
-    let (token, key) = shim.start().await;
-    let signers = shim.hsm.signers();
-    shim.tell("C_SignInit", MECHANISM_INVALID);
+    let disturbed = Disturbed::new("request");
+    let (token, key) = disturbed.start().await;
+    let signers = disturbed.hsm.signers();
+    disturbed.tell("C_SignInit 1 fail CKR_MECHANISM_INVALID");
     assert!(matches!(sign(&token, &key, b"x").await, Err(HsmError::Unusable { .. })));
-    shim.tell("C_Sign", DEVICE_MEMORY);
+    disturbed.tell("C_Sign 1 fail CKR_DEVICE_MEMORY");
     assert!(matches!(sign(&token, &key, b"x").await, Err(HsmError::Busy { .. })));
-    shim.tell("C_Sign", FUNCTION_FAILED);
+    disturbed.tell("C_Sign 1 fail CKR_FUNCTION_FAILED");
     assert!(matches!(sign(&token, &key, b"x").await, Err(HsmError::Unavailable { .. })));
     sign(&token, &key, b"x").await.unwrap();
-    assert_eq!(shim.hsm.signers(), signers);
+    assert_eq!(disturbed.hsm.signers(), signers);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pin_refused_in_service_is_not_tried_again() {
-    let shim = Shimmed::new("refused");
-    let (token, key) = shim.start().await;
-    shim.tell("C_Login", PIN_INCORRECT);
-    shim.tell("C_SignInit", USER_NOT_LOGGED_IN);
+    let disturbed = Disturbed::new("refused");
+    let (token, key) = disturbed.start().await;
+    disturbed.tell(
+        "C_Login 1 fail CKR_PIN_INCORRECT\n\
+         C_SignInit 1 fail CKR_USER_NOT_LOGGED_IN",
+    );
     assert!(matches!(sign(&token, &key, b"x").await, Err(HsmError::Unavailable { .. })));
     let TokenState::CredentialFault { reason } = token.state() else {
         panic!("{:?}", token.state())
@@ -140,31 +143,31 @@ async fn a_pin_refused_in_service_is_not_tried_again() {
         assert!(matches!(sign(&token, &key, b"x").await, Err(HsmError::Unavailable { .. })));
         sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(shim.calls("C_Login"), 1);
-    assert_eq!(shim.hsm.signers(), Vec::<u32>::new());
+    assert_eq!(disturbed.calls("C_Login"), 1);
+    assert_eq!(disturbed.hsm.signers(), Vec::<u32>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_that_fails_without_a_word_is_not_tried_again() {
-    let shim = Shimmed::new("wordless");
-    shim.tell("C_Login", FUNCTION_FAILED);
-    let token = started(shim.config()).await;
+    let disturbed = Disturbed::new("wordless");
+    disturbed.tell("C_Login 1 fail CKR_FUNCTION_FAILED");
+    let token = started(disturbed.config()).await;
     assert!(matches!(token.state(), TokenState::CredentialFault { .. }), "{:?}", token.state());
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(shim.calls("C_Login"), 1);
+    assert_eq!(disturbed.calls("C_Login"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_at_start_is_named_and_overcome() {
-    let shim = Shimmed::new("start");
+    let disturbed = Disturbed::new("start");
     for (function, code, name) in [
-        ("C_Initialize", GENERAL_ERROR, "C_Initialize: CKR_GENERAL_ERROR (0x5)"),
-        ("C_OpenSession", SESSION_COUNT, "C_OpenSession: CKR_SESSION_COUNT (0xb1)"),
-        ("C_FindObjectsInit", DEVICE_ERROR, "C_FindObjectsInit: CKR_DEVICE_ERROR (0x30)"),
-        ("C_Sign", VENDOR, "C_Sign: CKR_VENDOR_DEFINED (0x80000042)"),
+        ("C_Initialize", "CKR_GENERAL_ERROR", "C_Initialize: CKR_GENERAL_ERROR (0x5)"),
+        ("C_OpenSession", "CKR_SESSION_COUNT", "C_OpenSession: CKR_SESSION_COUNT (0xb1)"),
+        ("C_FindObjectsInit", "CKR_DEVICE_ERROR", "C_FindObjectsInit: CKR_DEVICE_ERROR (0x30)"),
+        ("C_Sign", "0x80000042", "C_Sign: CKR_VENDOR_DEFINED (0x80000042)"),
     ] {
-        shim.tell(function, code);
-        let token = Token::start(shim.config(), PROGRAM.into());
+        disturbed.tell(&format!("{function} 1 fail {code}"));
+        let token = Token::start(disturbed.config(), PROGRAM.into());
         token.wait_until_known(PATIENCE).await;
         let TokenState::Away { reason } = token.state() else { panic!("{:?}", token.state()) };
         assert!(reason.contains(name), "{reason}");
@@ -175,34 +178,34 @@ async fn every_fault_at_start_is_named_and_overcome() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signature_with_a_wrong_bit_is_found_by_canary_and_caller() {
-    let shim = Shimmed::new("flip");
-    let (token, key) = shim.start().await;
-    let before = shim.hsm.signers();
-    shim.tell("flip", 0);
+    let disturbed = Disturbed::new("flip");
+    let (token, key) = disturbed.start().await;
+    let before = disturbed.hsm.signers();
+    disturbed.tell("C_Sign 1 flip");
     let digest = Digest::of(key.public_key.key_type().signature_algorithm().hash(), b"x");
     let Ok(signature) = token.sign(&key, digest).await else { panic!("expected a signature") };
     assert!(!key.public_key.verifies(b"x", &signature));
     // The next signer makes its first signature wrong, and is not let in.
-    shim.tell("flip", 0);
+    disturbed.tell("C_Sign 1 flip");
     token.report_bad_signature(&key);
     sign(&token, &key, b"y").await.unwrap_or_else(|error| {
         assert!(matches!(error, HsmError::Unavailable { .. }), "{error:?}");
     });
     eventually("a sound signer", PATIENCE, async || sign(&token, &key, b"z").await.is_ok()).await;
-    assert!(shim.hsm.signers().iter().all(|pid| !before.contains(pid)));
+    assert!(disturbed.hsm.signers().iter().all(|pid| !before.contains(pid)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_hsm_that_hangs_misses_the_deadline_and_serves_again_after() {
-    let shim = Shimmed::new("hang");
-    let token = started(TokenConfig { sign_deadline_ms: 1_000, ..shim.config() }).await;
+    let disturbed = Disturbed::new("hang");
+    let token = started(TokenConfig { sign_deadline_ms: 1_000, ..disturbed.config() }).await;
     let key = token.find("key").await.unwrap();
-    shim.tell("hang", 0);
+    disturbed.tell("C_Sign hang");
     let begin = Instant::now();
     let Err(error) = sign(&token, &key, b"x").await else { panic!("a hanging HSM signed") };
     let late = begin.elapsed() > Duration::from_millis(1_500);
     assert!(matches!(error, HsmError::DeadlineMissed { .. }) && !late, "{error:?}");
-    fs::remove_file(shim.control.join("hang")).unwrap();
+    disturbed.tell("");
     let took = eventually("service returns", Duration::from_secs(5), async || {
         sign(&token, &key, b"x").await.is_ok()
     })
@@ -212,9 +215,9 @@ async fn an_hsm_that_hangs_misses_the_deadline_and_serves_again_after() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stuck_signature_does_not_keep_the_service_from_stopping() {
-    let shim = Shimmed::new("stuck");
-    let (token, key) = shim.start().await;
-    shim.tell("hang", 0);
+    let disturbed = Disturbed::new("stuck");
+    let (token, key) = disturbed.start().await;
+    disturbed.tell("C_Sign hang");
     let calling = tokio::spawn({
         let token = token.clone();
         async move { sign(&token, &key, b"x").await }
@@ -224,29 +227,31 @@ async fn a_stuck_signature_does_not_keep_the_service_from_stopping() {
     token.stop().await;
     println!("stop with a stuck signature: {:?}", begin.elapsed());
     assert!(calling.await.unwrap().is_err());
-    eventually("no signer is left", Duration::from_secs(2), async || shim.hsm.signers().is_empty())
-        .await;
+    eventually("no signer is left", Duration::from_secs(2), async || {
+        disturbed.hsm.signers().is_empty()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shutdown_closes_every_session_and_finalizes_last() {
-    let shim = Shimmed::new("order");
-    let (token, key) = shim.start().await;
+    let disturbed = Disturbed::new("order");
+    let (token, key) = disturbed.start().await;
     sign(&token, &key, b"x").await.unwrap();
     token.stop().await;
-    let trace = fs::read_to_string(shim.control.join("trace")).unwrap();
-    let end: Vec<_> = trace.lines().rev().take(3).collect();
+    let trace = disturbed.chaos.trace();
+    let end: Vec<_> = trace.iter().rev().take(3).collect();
     assert_eq!(end, ["C_Finalize", "C_CloseSession", "C_CloseSession"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_signatures_search_the_token_not_once() {
-    let shim = Shimmed::new("searches");
-    let (token, key) = shim.start().await;
+    let disturbed = Disturbed::new("searches");
+    let (token, key) = disturbed.start().await;
     for round in 0..1_000u32 {
         sign(&token, &key, &round.to_be_bytes()).await.unwrap();
     }
-    assert_eq!(shim.calls("C_FindObjectsInit"), 0);
-    assert_eq!(shim.calls("C_OpenSession"), 0);
-    assert_eq!(shim.calls("C_Login"), 0);
+    assert_eq!(disturbed.calls("C_FindObjectsInit"), 0);
+    assert_eq!(disturbed.calls("C_OpenSession"), 0);
+    assert_eq!(disturbed.calls("C_Login"), 0);
 }

@@ -9,15 +9,26 @@
     reason = "the rows of a table are tuples, and JSON gets no new kinds"
 )]
 
+#[path = "../support/appliance.rs"]
+mod appliance;
+#[path = "../support/evidence.rs"]
+mod evidence;
+#[path = "../support/load.rs"]
+mod load;
+#[path = "../support/outage.rs"]
+mod outage;
+#[path = "../support/spy.rs"]
+mod spy;
+
 mod accepted;
 mod access;
-mod appliance;
+mod backup;
+mod cage;
 mod check;
 mod cli;
 mod contract;
 mod corpus;
 mod crash;
-mod evidence;
 mod idempotency;
 mod inventory;
 mod judges;
@@ -25,9 +36,10 @@ mod key_faults;
 mod keys;
 mod layers;
 mod ledger_faults;
-mod lies;
 mod limits;
-mod load;
+mod metrics;
+mod modules;
+mod monitoring;
 mod openapi;
 mod outages;
 mod races;
@@ -37,9 +49,9 @@ mod reload;
 mod resources;
 mod secrets;
 mod service_manager;
-mod spy;
 mod stopping;
 mod stores;
 mod support;
 mod tls;
+mod twins;
 mod vical;

@@ -64,7 +64,12 @@ fn grants_clients_and_the_tree_change_for_connections_that_are_open() {
     daemon.client.issue("certificate", &body).ok();
     let store = "/v1/test.tenant1.store-2/x509-store-api/certificates";
     assert_eq!(daemon.client.get(store).status, 200);
-    assert_eq!(appliance.count("select count(*) from audit_entries where entry like '%\"reloaded\"%'"), 3);
+    assert_eq!(
+        appliance.count(
+            "select count(*) from audit_entries where cast(entry as text) like '%\"reloaded\"%'"
+        ),
+        3
+    );
 }
 
 #[test]

@@ -9,9 +9,10 @@ use crate::domain::key::PublicKey;
 use crate::hsm::{
     HsmError,
     fault::{Class, Fault},
+    figures::LossCause,
     jobs::Job,
     process::{Errand, Event, Owed},
-    protocol::{Answer, FromSigner, KEYS_MAX, ListedKey},
+    protocol::{Answer, FromSigner, ListedKey},
 };
 
 impl Supervisor {
@@ -22,19 +23,28 @@ impl Supervisor {
         }
         let Some(at) = self.up.iter().position(|signer| signer.id == id) else { return };
         match event {
-            Event::Gone(reason) => self.lose(at, &format!("its socket has ended: {reason}")),
+            Event::Gone(reason) => {
+                self.lose(at, LossCause::Ended, &format!("its socket has ended: {reason}"));
+            }
             Event::Said(FromSigner::Answer { id, answer }) => self.hear_answer(at, id, answer),
-            Event::Said(FromSigner::Ready(_) | FromSigner::Refused(_)) => self.lose(at, UNASKED),
+            Event::Said(FromSigner::Ready(_) | FromSigner::Refused(_)) => {
+                self.lose(at, LossCause::Protocol, UNASKED);
+            }
         }
     }
 
     fn hear_answer(&mut self, at: usize, message: u64, answer: Answer) {
         let signer = &mut self.up[at];
         let id = signer.id;
-        let Some(owed) = signer.owed.remove(&message) else { return self.lose(at, UNASKED) };
+        let Some(owed) = signer.owed.remove(&message) else {
+            return self.lose(at, LossCause::Protocol, UNASKED);
+        };
         match (owed.errand, answer) {
             (Errand::Job(job), Answer::Signed(signature)) => {
                 self.makers.insert(job.order.spki_sha256, id);
+                if let Some(given_at) = job.given_at {
+                    self.meter.signed_within(given_at.elapsed());
+                }
                 job.answer(Ok(signature));
             }
             (Errand::Job(job), Answer::Missing) => {
@@ -45,23 +55,24 @@ impl Supervisor {
             (Errand::Job(job), Answer::Failed(fault)) => self.job_failed(at, job, fault.tamed()),
             (Errand::Canary(canary), Answer::Signed(signature)) => {
                 if canary.is_proven_by(&signature) {
+                    self.failed_canaries.remove(&id);
                     let now = Instant::now();
                     self.published.send_modify(|published| published.proven_at = Some(now));
                 } else {
                     self.alarm_bad_signature(&canary.key.label);
-                    self.lose(at, "its canary signature does not verify");
+                    let words = "its canary signature does not verify";
+                    self.lose(at, LossCause::BadSignature, words);
                 }
             }
             (Errand::Canary(canary), Answer::Missing) => self.canary_is_gone(&canary),
             (Errand::Canary(canary), Answer::Failed(fault)) => {
-                self.suspect(&canary);
-                self.errand_failed(at, &fault.tamed(), Some(&canary.key.label));
+                self.canary_failed(at, &canary, &fault.tamed());
             }
-            (Errand::Catalogue, Answer::Listed(keys)) if keys.len() <= KEYS_MAX => {
+            (Errand::Catalogue, Answer::Listed(keys)) => {
                 self.listed(keys);
                 self.refresh.settle(&Ok(()));
             }
-            (Errand::Relist, Answer::Listed(keys)) if keys.len() <= KEYS_MAX => {
+            (Errand::Relist, Answer::Listed(keys)) => {
                 self.listed(keys);
                 self.relists.done(id, true);
             }
@@ -84,7 +95,7 @@ impl Supervisor {
             ) => {
                 let patience_until = Instant::now();
                 self.up[at].owed.insert(message, Owed { patience_until, errand });
-                self.lose(at, UNASKED);
+                self.lose(at, LossCause::Protocol, UNASKED);
             }
         }
     }
@@ -147,7 +158,8 @@ impl Supervisor {
             }
             Class::Credential => {
                 self.refuse_credentials(fault);
-                self.lose(at, "its login was lost and the PIN is refused");
+                let words = "its login was lost and the PIN is refused";
+                self.lose(at, LossCause::Credential, words);
             }
             Class::Session
             | Class::Handle
@@ -156,12 +168,13 @@ impl Supervisor {
             | Class::Vendor
             | Class::Configuration => {
                 self.log_fault(fault, key, "kill and respawn the signer");
-                self.lose(at, &fault.to_string());
+                self.lose(at, LossCause::Fault, &fault.to_string());
             }
         }
     }
 
     pub(super) fn log_fault(&self, fault: &Fault, key: Option<&str>, action: &str) {
+        self.meter.fault(fault.class);
         tracing::error!(
             function = fault.function,
             code = fault.code_text(),

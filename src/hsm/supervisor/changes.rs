@@ -12,6 +12,7 @@ use super::Supervisor;
 use crate::hsm::{
     HsmError,
     fault::{Class, Fault, tame},
+    figures::LossCause,
     jobs::whole_seconds,
     orders::{KeyName, KeyOrder},
     process::{Ending, Errand},
@@ -177,7 +178,7 @@ impl Supervisor {
                 self.unproven.remove(&reply.name);
                 reply.answer(Changed::NotAsked(unavailable));
             }
-            self.lose(at, "it takes no more messages");
+            self.lose(at, LossCause::Protocol, "it takes no more messages");
         }
     }
 
@@ -191,7 +192,7 @@ impl Supervisor {
         for at in (0..self.up.len()).rev() {
             match self.up[at].ask(Request::Catalogue, Errand::Relist, patience) {
                 Ok(()) => drop(owing.insert(self.up[at].id)),
-                Err(_) => self.lose(at, "it takes no more messages"),
+                Err(_) => self.lose(at, LossCause::Protocol, "it takes no more messages"),
             }
         }
         if owing.is_empty() {

@@ -5,18 +5,34 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::Supervisor;
-use crate::hsm::{TokenState, catalogue::Catalogue};
+use crate::hsm::{
+    TokenState,
+    catalogue::Catalogue,
+    figures::{Breaker, BreakerState},
+};
 
 /// What the handle sees.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(in crate::hsm) struct Published {
     /// Whether a first start has ended, well or not.
     pub(in crate::hsm) known: bool,
     /// The last listing; empty before the first.
     pub(in crate::hsm) catalogue: Arc<Catalogue>,
+    /// The processes that are up.
+    pub(in crate::hsm) signer_pids: Arc<[u32]>,
     pub(super) condition: Condition,
     /// When the last canary signature verified.
     pub(super) proven_at: Option<Instant>,
+    gate: Gate,
+}
+
+/// Whether requests reach the token, and since when.
+#[derive(Clone)]
+struct Gate {
+    state: BreakerState,
+    since: Instant,
+    reason: Option<String>,
+    next_try: Option<Instant>,
 }
 
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -29,6 +45,38 @@ pub(super) enum Condition {
 }
 
 impl Published {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            known: false,
+            catalogue: Arc::default(),
+            signer_pids: Arc::default(),
+            condition: Condition::default(),
+            proven_at: None,
+            gate: Gate { state: BreakerState::default(), since: now, reason: None, next_try: None },
+        }
+    }
+
+    /// The breaker as of `now`.
+    pub(in crate::hsm) fn breaker(&self, now: Instant) -> Breaker {
+        let Gate { state, since, reason, next_try } = &self.gate;
+        Breaker {
+            state: *state,
+            reason: reason.clone(),
+            age: now.saturating_duration_since(*since),
+            next_try_in: next_try.map(|at| at.saturating_duration_since(now)),
+        }
+    }
+
+    /// When a canary signature verified last.
+    pub(in crate::hsm) fn proven_at(&self) -> Option<Instant> {
+        self.proven_at
+    }
+
+    /// Time since a canary signature verified.
+    pub(in crate::hsm) fn canary_age(&self, now: Instant) -> Option<Duration> {
+        self.proven_at.map(|at| now.saturating_duration_since(at))
+    }
+
     /// The state as of `now`; a proof older than `age_max` is none.
     pub(in crate::hsm) fn state(&self, now: Instant, age_max: Duration) -> TokenState {
         match (&self.condition, self.proven_at) {
@@ -55,10 +103,20 @@ impl Supervisor {
             (None, Some(reason)) => Condition::Away(reason.to_owned()),
             (None, None) => Condition::Starting,
         };
-        self.published.send_if_modified(|published| {
-            let changed = published.condition != condition;
+        let waits = self.wants_another() && self.starting.is_none();
+        let (state, next_try) = match (&self.up[..], &self.starting) {
+            ([_, ..], _) => (BreakerState::Closed, None),
+            ([], Some(_)) => (BreakerState::HalfOpen, None),
+            ([], None) => (BreakerState::Open, waits.then(|| self.backoff.next_at())),
+        };
+        let reason = (state != BreakerState::Closed).then(|| self.trouble.clone()).flatten();
+        let pids: Vec<_> = self.up.iter().map(|signer| signer.pid).collect();
+        self.published.send_modify(|published| {
             published.condition = condition;
-            changed
+            published.signer_pids = pids.into();
+            let changed = published.gate.state != state;
+            let since = if changed { Instant::now() } else { published.gate.since };
+            published.gate = Gate { state, since, reason, next_try };
         });
     }
 }

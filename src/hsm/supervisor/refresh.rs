@@ -5,7 +5,9 @@ use std::time::Duration;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::Supervisor;
-use crate::hsm::{HsmError, jobs::whole_seconds, process::Errand, protocol::Request};
+use crate::hsm::{
+    HsmError, figures::LossCause, jobs::whole_seconds, process::Errand, protocol::Request,
+};
 
 /// Shortest time between two listings.
 const REFRESH_INTERVAL_MS: u64 = 500;
@@ -87,7 +89,7 @@ impl Supervisor {
         let id = signer.id;
         match signer.ask(Request::Catalogue, Errand::Catalogue, patience) {
             Ok(()) => self.refresh.begin(id, now),
-            Err(_) => self.lose(at, "it takes no more messages"),
+            Err(_) => self.lose(at, LossCause::Protocol, "it takes no more messages"),
         }
     }
 }

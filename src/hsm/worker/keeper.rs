@@ -13,11 +13,7 @@ use cryptoki::{
 };
 
 use super::{
-    Outbox,
-    classify::fault,
-    listing::Listing,
-    module::{OpenToken, read_pin},
-    signing::Bench,
+    Outbox, cage, classify::fault, listing::Listing, module::OpenToken, signing::Bench,
     smith::Smith,
 };
 use crate::hsm::{
@@ -27,6 +23,18 @@ use crate::hsm::{
 
 /// How long a token may be without information about itself, in milliseconds.
 const SECOND_LOOK_AFTER_MS: u64 = 100;
+
+/// With what may be behind it: a module seldom says what it could not open.
+fn hinted(fault: Fault, hello: &Hello) -> Fault {
+    match cage::hint(&hello.cage, &hello.module) {
+        None => fault,
+        Some(hint) if fault.detail.is_empty() => fault.with_detail(hint),
+        Some(hint) => {
+            let words = format!("{}; {hint}", fault.detail);
+            fault.with_detail(words)
+        }
+    }
+}
 
 /// What the keeper is asked to do.
 pub(super) enum Errand {
@@ -91,9 +99,8 @@ impl Keeper {
     ///
     /// # Errors
     /// [`Fault`], of credential class when the PIN is refused.
-    pub(super) fn open(hello: &Hello) -> Result<(Self, Vec<Session>), Fault> {
-        let pin = read_pin(&hello.pin_file)?;
-        let token = OpenToken::open(hello)?;
+    pub(super) fn open(hello: &Hello, pin: RawAuthPin) -> Result<(Self, Vec<Session>), Fault> {
+        let token = OpenToken::open(hello).map_err(|fault| hinted(fault, hello))?;
         match Self::log_in(&token, &pin, hello.sessions) {
             Ok((session, sessions, listing)) => {
                 let first = Epoch { number: 0, login: 0, listing };

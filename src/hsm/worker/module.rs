@@ -5,13 +5,14 @@ use std::{fs::File, io::Read, path::Path};
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Pkcs11},
     error::{Error, RvError},
-    mechanism::MechanismType,
+    mechanism::{Mechanism, MechanismType},
+    object::ObjectHandle,
     session::{Session, UserType},
     slot::{Limit, Slot, TokenInfo},
     types::RawAuthPin,
 };
 
-use super::classify::fault;
+use super::{classify::fault, raw::Raw};
 use crate::hsm::{
     fault::{Class, Fault},
     protocol::Hello,
@@ -23,6 +24,7 @@ const PIN_BYTES_MAX: u64 = 1024;
 /// An initialised module and the one token in it that the configuration means.
 pub(super) struct OpenToken {
     pkcs11: Pkcs11,
+    raw: Raw,
     slot: Slot,
     pub(super) serial: String,
     pub(super) model: String,
@@ -40,6 +42,8 @@ impl OpenToken {
     /// [`Fault`]; twin labels without a serial are refused, naming both.
     pub(super) fn open(hello: &Hello) -> Result<Self, Fault> {
         let pkcs11 = Pkcs11::new(&hello.module)
+            .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
+        let raw = Raw::of(&hello.module)
             .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
         // PKCS#11 v2.40, C_Initialize: without CKF_OS_LOCKING_OK, use by several threads is undefined.
         match pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
@@ -69,6 +73,7 @@ impl OpenToken {
             manufacturer: info.manufacturer_id().to_owned(),
             mechanisms,
             sessions_max,
+            raw,
             pkcs11,
         })
     }
@@ -107,6 +112,20 @@ impl OpenToken {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
             Err(error) => Err(fault(&error)),
         }
+    }
+
+    /// A signature over `data` by exactly two calls of the module.
+    ///
+    /// # Errors
+    /// [`Error`] of `C_SignInit`, which leaves the session clean, or of `C_Sign`, which may not.
+    pub(super) fn sign(
+        &self,
+        session: &Session,
+        mechanism: &Mechanism,
+        key: ObjectHandle,
+        data: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        self.raw.sign(session, mechanism, key, data)
     }
 
     /// Asks the token itself. Sessions go on looking alive when it is gone; this call does not.
@@ -178,9 +197,13 @@ fn resolve(pkcs11: &Pkcs11, hello: &Hello) -> Result<(Slot, TokenInfo), Fault> {
     let label = &hello.label;
     match (labelled.len(), &hello.serial) {
         (1, _) => labelled.pop().ok_or_else(|| refuse(String::new())),
-        (0, Some(serial)) if !seen.is_empty() => Err(refuse(format!(
-            "no token is labelled '{label}' with serial {serial}; the label is on {seen}"
-        ))),
+        (0, Some(serial)) if !seen.is_empty() => {
+            let words = "another token bears the label; it is left alone";
+            tracing::error!(alarm = "token_replaced", label, serial, seen, "{words}");
+            Err(refuse(format!(
+                "no token is labelled '{label}' with serial {serial}; the label is on {seen}"
+            )))
+        }
         (0, _) => Err(refuse(format!("no token is labelled '{label}'"))),
         (count, _) => Err(refuse(format!(
             "{count} tokens are labelled '{label}', serials {seen}: configure the serial"

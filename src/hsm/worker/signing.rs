@@ -109,7 +109,7 @@ impl Bench {
             Some(session) => session,
             None => self.token.session().map_err(Trouble::Fault)?,
         };
-        let output = match sign_digest(&session, handle, key_type, digest) {
+        let output = match sign_digest(&self.token, &session, handle, key_type, digest) {
             Ok(output) => output,
             Err(error) => {
                 let fault = fault(&error);
@@ -182,14 +182,15 @@ pub(super) fn x509_form(key_type: KeyType, output: Vec<u8>) -> Result<Signature,
 /// The one door to a signing mechanism. It takes a digest: `CKM_ECDSA` would cut anything longer
 /// than the curve without a word, `CKM_RSA_PKCS` would sign what it is given.
 pub(super) fn sign_digest(
+    token: &OpenToken,
     session: &Session,
     key: ObjectHandle,
     key_type: KeyType,
     digest: &Digest,
 ) -> Result<Vec<u8>, Error> {
     match key_type.is_ec() {
-        true => session.sign(&Mechanism::Ecdsa, key, digest.as_octets()),
-        false => session.sign(&Mechanism::RsaPkcs, key, &digest_info(digest)),
+        true => token.sign(session, &Mechanism::Ecdsa, key, digest.as_octets()),
+        false => token.sign(session, &Mechanism::RsaPkcs, key, &digest_info(digest)),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     },
     service::{
         csr,
-        error::{Error, Invalid},
+        error::Invalid,
         issue::{self, Issued},
     },
 };
@@ -64,18 +64,16 @@ async fn issue(
     mut request: Request,
     read: fn(Node<'_>) -> Result<IssuanceRequest, Invalid>,
 ) -> Result<HttpResponse, Problem> {
-    let (body, fingerprint) = request.json_with_sha256().await?;
-    let asked = read(Node::body(&body)).map_err(Error::from)?;
-    once(request, fingerprint, move |services, call| async move {
+    let body = request.ask(read).await?;
+    once(request, body, move |services, call, asked| async move {
         issue::issue(&services, &call, &asked, render, Timestamp::now()).await
     })
     .await
 }
 
 async fn make_csr(mut request: Request) -> Result<HttpResponse, Problem> {
-    let (body, fingerprint) = request.json_with_sha256().await?;
-    let asked = wire::csr::request(Node::body(&body)).map_err(Error::from)?;
-    once(request, fingerprint, move |services, call| async move {
+    let body = request.ask(wire::csr::request).await?;
+    once(request, body, move |services, call, asked| async move {
         csr::make(&services, &call, &asked, render_csr, Timestamp::now()).await
     })
     .await

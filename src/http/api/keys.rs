@@ -8,7 +8,6 @@ use crate::{
     domain::{client::Permission, time::Timestamp, tree::ServiceKind},
     http::{
         dispatch::uninterrupted,
-        json::Node,
         problem::{JsonBody, Problem},
         query::Query,
         route::{Api, Request, Route, TargetKind},
@@ -17,7 +16,7 @@ use crate::{
             store::Deleted,
         },
     },
-    service::{error::Error, keys},
+    service::keys,
 };
 
 pub(super) static ROUTES: &[Route] = &[
@@ -56,8 +55,7 @@ pub(super) static ROUTES: &[Route] = &[
 ];
 
 async fn generate(mut request: Request) -> Result<HttpResponse, Problem> {
-    let body = request.json().await?;
-    let key_type = kms::generation(Node::body(&body)).map_err(Error::from)?;
+    let key_type = request.read(kms::generation).await?;
     let id = request.child()?;
     let (services, call) = (Arc::clone(&request.context.services), request.call);
     let key = uninterrupted(&request.context, async move {
@@ -70,9 +68,7 @@ async fn generate(mut request: Request) -> Result<HttpResponse, Problem> {
 /// Where import is off, nobody reads what was sent.
 async fn import(mut request: Request) -> Result<HttpResponse, Problem> {
     let allowed = request.context.services.import_allowed()?;
-    let body = request.json().await?;
-    let (jwk, kid) = kms::private_jwk(Node::body(&body)).map_err(Error::from)?;
-    drop(body);
+    let (jwk, kid) = request.read(kms::private_jwk).await?;
     let id = request.child()?;
     let (services, call) = (Arc::clone(&request.context.services), request.call);
     let key = uninterrupted(&request.context, async move {

@@ -96,8 +96,7 @@ const fn dependencies_route(kind: ServiceKind) -> Route {
 }
 
 async fn create_tenant(mut request: Request) -> Result<HttpResponse, Problem> {
-    let body = request.json().await?;
-    let (name, ignored) = resource::new_tenant(Node::body(&body)).map_err(Error::from)?;
+    let (name, ignored) = request.read(resource::new_tenant).await?;
     let services = Arc::clone(&request.context.services);
     let call = request.call.clone();
     let created = uninterrupted(&request.context, async move {
@@ -108,9 +107,8 @@ async fn create_tenant(mut request: Request) -> Result<HttpResponse, Problem> {
 }
 
 async fn create_service(mut request: Request) -> Result<HttpResponse, Problem> {
-    let body = request.json().await?;
-    let (new, ignored) =
-        resource::new_service(Node::body(&body), &request.call.target).map_err(Error::from)?;
+    let target = request.call.target.clone();
+    let (new, ignored) = request.read(|body| resource::new_service(body, &target)).await?;
     let services = Arc::clone(&request.context.services);
     let call = request.call.clone();
     let created = uninterrupted(&request.context, async move {
@@ -154,11 +152,19 @@ async fn services(request: Request) -> Result<HttpResponse, Problem> {
 
 /// The body is an object, a JSON string or plain text.
 async fn attach(mut request: Request) -> Result<HttpResponse, Problem> {
-    let (body, is_text) = request.json_or_text().await?;
-    let dependency = resource::dependency(Node::body(&body)).map_err(Error::from)?;
-    let field = match (&body, is_text) {
-        (Value::Object(_), false) => Some("/dependency"),
-        _ => None,
+    let (dependency, field) = match request.text().await? {
+        Some(text) => {
+            let body = Value::String(text);
+            (resource::dependency(Node::body(&body)).map_err(Error::from)?, None)
+        }
+        None => {
+            request
+                .read(|body| {
+                    let field = (!body.is_string()).then_some("/dependency");
+                    Ok((resource::dependency(body)?, field))
+                })
+                .await?
+        }
     };
     let services = Arc::clone(&request.context.services);
     let call = request.call.clone();
@@ -170,8 +176,7 @@ async fn attach(mut request: Request) -> Result<HttpResponse, Problem> {
 }
 
 async fn detach(mut request: Request) -> Result<HttpResponse, Problem> {
-    let body = request.json().await?;
-    let dependency = resource::named_dependency(Node::body(&body)).map_err(Error::from)?;
+    let dependency = request.read(resource::named_dependency).await?;
     let services = Arc::clone(&request.context.services);
     let call = request.call.clone();
     let attached = uninterrupted(&request.context, async move {

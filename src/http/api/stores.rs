@@ -8,12 +8,11 @@ use crate::{
     domain::{client::Permission, time::Timestamp, tree::ServiceKind},
     http::{
         dispatch::uninterrupted,
-        json::Node,
         problem::{JsonBody, Problem},
         route::{Api, Request, Route, TargetKind},
         wire,
     },
-    service::{error::Error, stores},
+    service::stores,
 };
 
 pub(super) static ROUTES: &[Route] = &[
@@ -82,8 +81,7 @@ async fn ids(request: Request) -> Result<HttpResponse, Problem> {
 }
 
 async fn add(mut request: Request) -> Result<HttpResponse, Problem> {
-    let body = request.json().await?;
-    let content = wire::store::content(Node::body(&body)).map_err(Error::from)?;
+    let content = request.read(wire::store::content).await?;
     let (services, call) = (Arc::clone(&request.context.services), request.call);
     let child = request.child;
     let entry = uninterrupted(&request.context, async move {
@@ -94,8 +92,7 @@ async fn add(mut request: Request) -> Result<HttpResponse, Problem> {
 }
 
 async fn replace(mut request: Request) -> Result<HttpResponse, Problem> {
-    let body = request.json().await?;
-    let content = wire::store::content(Node::body(&body)).map_err(Error::from)?;
+    let content = request.read(wire::store::content).await?;
     let id = request.child()?;
     let (services, call) = (Arc::clone(&request.context.services), request.call);
     let entry = uninterrupted(&request.context, async move {

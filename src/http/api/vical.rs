@@ -6,16 +6,12 @@ use actix_web::{HttpResponse, http::Method};
 use crate::{
     domain::{client::Permission, time::Timestamp, tree::ServiceKind},
     http::{
-        json::Node,
         once::once,
         problem::{JsonBody, Problem},
         route::{Api, Request, Route, TargetKind},
         wire::vical::{self as wire, Publication},
     },
-    service::{
-        error::Error,
-        vical::{self, Published},
-    },
+    service::vical::{self, Published},
 };
 
 pub(super) static ROUTES: &[Route] = &[
@@ -38,9 +34,8 @@ pub(super) static ROUTES: &[Route] = &[
 ];
 
 async fn publish(mut request: Request) -> Result<HttpResponse, Problem> {
-    let (body, fingerprint) = request.json_with_sha256().await?;
-    let asked = wire::request(Node::body(&body)).map_err(Error::from)?;
-    once(request, fingerprint, move |services, call| async move {
+    let body = request.ask(wire::request).await?;
+    once(request, body, move |services, call, asked| async move {
         vical::publish(&services, &call, &asked, render, Timestamp::now()).await
     })
     .await

@@ -5,6 +5,7 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use data_encoding::HEXLOWER;
 
 use crate::{
     domain::tree::ServiceKind,
@@ -12,7 +13,7 @@ use crate::{
         problem::{JsonBody, Problem},
         public::{PublicRequest, PublicRoute, PublicTarget},
         query::Query,
-        wire::vical::{Format, Manifest, TrustMaterial, hex},
+        wire::vical::{Format, Manifest, TrustMaterial},
     },
     service::vical,
 };
@@ -71,7 +72,7 @@ async fn artifact(request: PublicRequest) -> Result<HttpResponse, Problem> {
     };
     response.insert_header(VARY).insert_header((header::CONTENT_TYPE, content_type));
     Ok(match format {
-        Format::Hex => response.body(hex(&found.octets)),
+        Format::Hex => response.body(HEXLOWER.encode(&found.octets)),
         Format::Base64 => response.body(STANDARD.encode(&found.octets)),
         Format::Cbor => response.body(found.octets),
     })
@@ -176,5 +177,5 @@ fn head(request: &PublicRequest, status: StatusCode, tag: String) -> HttpRespons
 }
 
 fn tag(sha256: &[u8; 32]) -> String {
-    format!("\"{}\"", hex(sha256))
+    format!("\"{}\"", HEXLOWER.encode(sha256))
 }

@@ -1,5 +1,6 @@
 //! Issued certificates.
 
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 
 use crate::{
@@ -67,12 +68,12 @@ impl Item {
             issuer: certificate.issuer_text,
             not_before: certificate.not_before.to_string(),
             not_after: certificate.not_after.to_string(),
-            subject_key_id: hex(&certificate.subject_key_id),
-            issuer_key_id: hex(&certificate.issuer_key_id),
+            subject_key_id: HEXLOWER.encode(&certificate.subject_key_id),
+            issuer_key_id: HEXLOWER.encode(&certificate.issuer_key_id),
             issuer_key_id_path: certificate.issuer_key_path.map(|path| path.to_string()),
             subject_key_id_path: certificate.subject_key_path.map(|path| path.to_string()),
             stored_certificate_ids: certificate.stored_ids,
-            sha256: hex(&certificate.sha256),
+            sha256: HEXLOWER.encode(&certificate.sha256),
             issued_at: certificate.issued_at.to_string(),
             issued_by: certificate.client,
             request_id: certificate.request_id,
@@ -81,10 +82,6 @@ impl Item {
             certificate_pem: pem,
         }
     }
-}
-
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// Cursors are opaque to callers: base64url of the audit index where the next page starts.

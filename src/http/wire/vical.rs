@@ -1,5 +1,6 @@
 //! Publishing VICALs, and what is told about published ones.
 
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 
 use super::name::timestamp;
@@ -105,7 +106,7 @@ impl Manifest {
             next_update: version.next_update.map(|moment| moment.to_string()),
             entry_count: version.entry_count,
             size_bytes: version.size_bytes,
-            sha256: hex(&version.sha256),
+            sha256: HEXLOWER.encode(&version.sha256),
             signature_algorithm: version.algorithm,
             formats: Format::ALL.map(Format::name),
         }
@@ -155,14 +156,4 @@ impl Format {
             Self::Cbor => "cbor",
         }
     }
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(octets: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    octets
-        .iter()
-        .flat_map(|octet| [octet >> 4, octet & 0x0F])
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
 }

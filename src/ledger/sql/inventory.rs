@@ -36,7 +36,8 @@ pub(in crate::ledger) fn one(
 ) -> rusqlite::Result<Option<(Certificate, Vec<u8>)>> {
     connection
         .prepare_cached(&format!(
-            "SELECT {COLUMNS}, der FROM certificates WHERE serial = ?1 AND service = ?2"
+            "SELECT {COLUMNS}, der FROM certificates
+             WHERE intent = (SELECT id FROM intents WHERE serial = ?1) AND service = ?2"
         ))?
         .query_row((serial, service.as_str()), |row| Ok((certificate(row)?, row.get("der")?)))
         .optional()

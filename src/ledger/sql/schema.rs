@@ -58,8 +58,9 @@ CREATE INDEX intents_open ON intents (id) WHERE state = 'open';
 -- The inventory; never deleted. The newest has the highest audit_index.
 CREATE TABLE certificates (
     audit_index INTEGER NOT NULL PRIMARY KEY REFERENCES audit_entries (idx),
+    -- Unique, and with it the serial number, which is the intent's.
     intent INTEGER NOT NULL UNIQUE REFERENCES intents (id),
-    serial BLOB NOT NULL UNIQUE,
+    serial BLOB NOT NULL,
     service TEXT NOT NULL,
     profile TEXT NOT NULL,
     der BLOB NOT NULL,

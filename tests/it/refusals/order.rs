@@ -60,6 +60,24 @@ fn the_earlier_check_wins_within_the_body() {
     let key_of = |place: &str| format!("{place}/keyIdPath");
     bench.judge([
         iaca().raw(twice).blames("duplicate > field", 400, "/iacaKeyDesc/type", "occurs twice"),
+        iaca().set(country, "us").set("/storedCertificateID", "x").blames(
+            "unknown member > field",
+            400,
+            "/storedCertificateID",
+            "unknown member",
+        ),
+        iaca().set(country, "us").set("/iacaKeyDesc/keyIdPath", 7).blames(
+            "type > field",
+            400,
+            "/iacaKeyDesc/keyIdPath",
+            "must be a string",
+        ),
+        leaf().set("/certificateData/keyUsage", json!(["Nothing"])).set("/issuer/more", 1).blames(
+            "unknown member of a variant > field",
+            400,
+            "/issuer/more",
+            "unknown member",
+        ),
         iaca().set(country, "us").set(desc, private()).blames(
             "field > private",
             400,

@@ -18,16 +18,19 @@ impl Spy {
     /// SHA-256 digest at the token is a digest that a client is behind.
     pub fn on(appliance: &Appliance) -> Self {
         let notes = appliance.path("spy.log");
+        fs::write(&notes, "").unwrap();
         appliance.configure_token(&format!(
             "module = {:?}\n\
              environment = {{ PKCS11SPY = {SOFTHSM:?}, PKCS11SPY_OUTPUT = {:?} }}\n\
              canary_seconds = 3600\n\
              canary_label = {:?}\n\
              processes = 1\n\
-             sessions = 1",
+             sessions = 1\n\
+             sandbox = {{ write = [{:?}] }}",
             spy_module().display().to_string(),
             notes.display().to_string(),
             key_label("iaca-secp384r1"),
+            notes.display().to_string(),
         ));
         Self { notes }
     }
@@ -45,11 +48,6 @@ impl Spy {
             }
         }
         digests
-    }
-
-    /// How often a login was tried.
-    pub fn logins(&self) -> usize {
-        self.notes().lines().filter(|line| line.ends_with(": C_Login")).count()
     }
 
     fn notes(&self) -> String {

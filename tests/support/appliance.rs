@@ -101,7 +101,12 @@ impl Appliance {
 
     /// Starts the daemon with more arguments.
     pub fn start_with(&self, arguments: &[&str]) -> Daemon {
-        Daemon::start(self, arguments)
+        Daemon::start(self, Path::new(BINARY), arguments)
+    }
+
+    /// Starts another file than the one that was built.
+    pub fn start_program(&self, program: &Path) -> Daemon {
+        Daemon::start(self, program, &[])
     }
 
     /// Runs `chancery` to its end.
@@ -187,9 +192,9 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    fn start(appliance: &Appliance, arguments: &[&str]) -> Self {
+    fn start(appliance: &Appliance, program: &Path, arguments: &[&str]) -> Self {
         let log = appliance.path(&format!("log.{}", rand_suffix()));
-        let mut child = Command::new(BINARY)
+        let mut child = Command::new(program)
             .args(["serve", "--config"])
             .arg(appliance.config())
             .args(arguments)
@@ -298,7 +303,11 @@ pub struct Frozen(Vec<u32>);
 impl Frozen {
     /// Stops them.
     pub fn signers_of(daemon: &Daemon) -> Self {
-        let signers = daemon.signers();
+        Self::these(daemon.signers())
+    }
+
+    /// Stops some of them.
+    pub fn these(signers: Vec<u32>) -> Self {
         assert!(!signers.is_empty());
         for pid in &signers {
             signal(*pid, "STOP");

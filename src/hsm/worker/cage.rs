@@ -1,0 +1,84 @@
+//! The signer locks itself in before the module is loaded: the vendor's code never runs outside.
+//!
+//! Threads inherit what their maker has given up, so all of this happens while there is one thread.
+
+use std::{fs, path::Path};
+
+use rustix::{
+    process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit},
+    thread::{set_name, set_no_new_privs},
+};
+
+use crate::hsm::sandbox::{Cage, SandboxLevel};
+
+mod calls;
+mod files;
+
+/// What needs no configuration; for the first moments of the process. Frozen, it still dies with the
+/// front. Its name in process lists would be that of the link it was started by.
+pub(super) fn enter() {
+    for (what, done) in [
+        ("death with the front", set_parent_process_death_signal(Some(Signal::KILL))),
+        ("no new privileges", set_no_new_privs(true)),
+        ("name", set_name(c"chancery-signer")),
+    ] {
+        if let Err(error) = done {
+            tracing::warn!("cage: {what}: {error}");
+        }
+    }
+}
+
+/// Shuts the door, as far as this kernel can, and says how far that is.
+pub(super) fn close(cage: &Cage) {
+    let mut active = Vec::new();
+    let mut missing = Vec::new();
+    let mut layer = |result: Result<String, String>| match result {
+        Ok(words) => active.push(words),
+        Err(words) => missing.push(words),
+    };
+    layer(limit_memory(cage.memory_max_mb));
+    match cage.level {
+        SandboxLevel::Off => {}
+        SandboxLevel::Basic => layer(calls::filter(cage.network)),
+        SandboxLevel::Full => {
+            layer(files::fence(cage));
+            // Last: what it denies might be needed for the others.
+            layer(calls::filter(cage.network));
+        }
+    }
+    tracing::info!("cage: no new privileges, no dumps, {}", active.join(", "));
+    if cage.level == SandboxLevel::Off {
+        tracing::warn!("cage: the sandbox is off: the module can do what the service can");
+    }
+    for words in missing {
+        tracing::warn!("cage: missing: {words}");
+    }
+}
+
+/// Words for the operator when a caged module cannot find what it needs.
+pub(super) fn hint(cage: &Cage, module: &Path) -> Option<String> {
+    (cage.level == SandboxLevel::Full).then(|| {
+        format!(
+            "{} sees only what its sandbox allows (sandbox.read, sandbox.write, sandbox.network)",
+            module.display()
+        )
+    })
+}
+
+/// A service manager may forbid to set limits, after it has set one of its own.
+fn limit_memory(mb: u64) -> Result<String, String> {
+    let octets = Some(mb.saturating_mul(1 << 20));
+    match setrlimit(Resource::Data, Rlimit { current: octets, maximum: octets }) {
+        Ok(()) => Ok(format!("memory {mb} MiB")),
+        Err(error) => given_memory_limit().ok_or_else(|| format!("memory limit: {error}")),
+    }
+}
+
+/// getrlimit(2) is the same system call as setrlimit(2), and as forbidden.
+fn given_memory_limit() -> Option<String> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let octets = limits.lines().find_map(|line| {
+        line.strip_prefix("Max data size")?.split_whitespace().next()?.parse::<u64>().ok()
+    })?;
+    Some(format!("memory {} MiB, as the service has it", octets >> 20))
+}

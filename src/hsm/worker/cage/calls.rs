@@ -1,0 +1,253 @@
+//! The system calls that a module is denied (seccomp). A list of what is denied and not of what is
+//! allowed: vendors differ, and the unit file has the other kind (`SystemCallFilter=`).
+//!
+//! Denied calls fail with EPERM, as they would in a unit file; `clone3`, whose arguments cannot be
+//! seen, with ENOSYS, so that the C library falls back to `clone`.
+
+use std::collections::BTreeMap;
+
+use libc::c_long;
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch, apply_filter,
+};
+
+use crate::hsm::sandbox::Network;
+
+/// Denied whatever the arguments.
+const DENIED: &[c_long] = &[
+    // Other programs. Threads are made by clone.
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    // Other processes: their memory, their descriptors, their life.
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_process_madvise,
+    libc::SYS_process_mrelease,
+    libc::SYS_kcmp,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_tkill,
+    libc::SYS_migrate_pages,
+    libc::SYS_move_pages,
+    // Calls that go around this filter, or work on kernel objects at large.
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_personality,
+    // Landlock does not know these: modes, owners and attributes by path, also of files that a module
+    // may not open. By descriptor they stay allowed.
+    libc::SYS_fchmodat,
+    libc::SYS_fchmodat2,
+    libc::SYS_fchownat,
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_removexattr,
+    libc::SYS_lremovexattr,
+    libc::SYS_name_to_handle_at,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_fanotify_init,
+    // What the system is made of.
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_mount_setattr,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_reboot,
+    libc::SYS_kexec_load,
+    libc::SYS_kexec_file_load,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_acct,
+    libc::SYS_quotactl,
+    libc::SYS_quotactl_fd,
+    libc::SYS_syslog,
+    libc::SYS_vhangup,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_clock_adjtime,
+    libc::SYS_adjtimex,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+    // Nobody is served from here.
+    libc::SYS_listen,
+];
+
+/// The same in the older spelling of this architecture.
+#[cfg(target_arch = "x86_64")]
+const DENIED_OF_OLD: &[c_long] = &[
+    libc::SYS_fork,
+    libc::SYS_vfork,
+    libc::SYS_chmod,
+    libc::SYS_chown,
+    libc::SYS_lchown,
+    libc::SYS_utime,
+    libc::SYS_utimes,
+    libc::SYS_futimesat,
+    libc::SYS_iopl,
+    libc::SYS_ioperm,
+    libc::SYS_modify_ldt,
+    libc::SYS_uselib,
+];
+/// The same in the older spelling of this architecture.
+#[cfg(not(target_arch = "x86_64"))]
+const DENIED_OF_OLD: &[c_long] = &[];
+
+/// Ways to another socket than the one to the front.
+const SOCKETS: &[c_long] = &[libc::SYS_socket, libc::SYS_socketpair, libc::SYS_connect];
+
+/// `PR_SET_PTRACER`: who may trace.
+const PR_SET_PTRACER: u64 = 0x5961_6d61;
+/// `F_SETOWN_EX`, which libc lacks for some C libraries.
+const F_SETOWN_EX: u64 = 15;
+/// `F_SETSIG`: which signal a descriptor sends to its owner.
+const F_SETSIG: u64 = 10;
+/// The same as `F_SETOWN`, by ioctl(2), in its two spellings (asm-generic/sockios.h).
+const FIOSETOWN: u64 = 0x8901;
+/// See [`FIOSETOWN`].
+const SIOCSPGRP: u64 = 0x8902;
+
+/// Rules by system call; an empty list denies it whatever its arguments.
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Applies to this thread and all that it will start.
+pub(super) fn filter(network: Network) -> Result<String, String> {
+    let words = |error: &dyn std::fmt::Display| {
+        format!("system calls: {error}: the module can make what the service can make")
+    };
+    let hidden = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    let programs = [compile(hidden, libc::ENOSYS), denied(network).and_then(deny)];
+    for program in programs {
+        let program = program.map_err(|error| words(&error))?;
+        apply_filter(&program).map_err(|error| words(&error))?;
+    }
+    Ok(match network {
+        Network::None => "system calls (seccomp, no sockets)".to_owned(),
+        Network::Local => "system calls (seccomp, local sockets)".to_owned(),
+        Network::Any => "system calls (seccomp)".to_owned(),
+    })
+}
+
+fn deny(rules: Rules) -> Result<BpfProgram, BackendError> {
+    compile(rules, libc::EPERM)
+}
+
+fn compile(rules: Rules, errno: i32) -> Result<BpfProgram, BackendError> {
+    let action = SeccompAction::Errno(errno.unsigned_abs());
+    let arch: TargetArch = std::env::consts::ARCH.try_into()?;
+    SeccompFilter::new(rules, SeccompAction::Allow, action, arch)?.try_into()
+}
+
+fn denied(network: Network) -> Result<Rules, BackendError> {
+    let me = u64::from(rustix::process::getpid().as_raw_nonzero().get().unsigned_abs());
+    let mut rules: Rules =
+        DENIED.iter().chain(DENIED_OF_OLD).map(|call| (*call, Vec::new())).collect();
+    let mut when = |call: c_long, argument: u8, op: SeccompCmpOp, value: u64| {
+        let rule = SeccompRule::new(vec![is(argument, op, value)?])?;
+        rules.entry(call).or_default().push(rule);
+        Ok::<_, BackendError>(())
+    };
+    // A new process shares no thread group with this one.
+    let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
+    when(libc::SYS_clone, 0, SeccompCmpOp::MaskedEq(thread), 0)?;
+    for call in
+        [libc::SYS_kill, libc::SYS_tgkill, libc::SYS_rt_sigqueueinfo, libc::SYS_rt_tgsigqueueinfo]
+    {
+        when(call, 0, SeccompCmpOp::Ne, me)?;
+    }
+    for (call, argument) in [
+        (libc::SYS_prlimit64, 0),
+        (libc::SYS_sched_setaffinity, 0),
+        (libc::SYS_sched_setscheduler, 0),
+        (libc::SYS_sched_setparam, 0),
+        (libc::SYS_sched_setattr, 0),
+        (libc::SYS_setpriority, 1),
+        (libc::SYS_ioprio_set, 1),
+    ] {
+        when(call, argument, SeccompCmpOp::Ne, 0)?;
+    }
+    for option in
+        [libc::PR_SET_PDEATHSIG as u64, libc::PR_SET_DUMPABLE as u64, libc::PR_SET_MM as u64]
+    {
+        when(libc::SYS_prctl, 0, SeccompCmpOp::Eq, option)?;
+    }
+    when(libc::SYS_prctl, 0, SeccompCmpOp::Eq, PR_SET_PTRACER)?;
+    for command in [libc::F_SETOWN as u64, F_SETOWN_EX, F_SETSIG] {
+        when(libc::SYS_fcntl, 1, SeccompCmpOp::Eq, command)?;
+    }
+    for request in [FIOSETOWN, SIOCSPGRP, libc::TIOCSTI, libc::TIOCLINUX] {
+        when(libc::SYS_ioctl, 1, SeccompCmpOp::Eq, request)?;
+    }
+    // Times by path; by descriptor, the path is null. This one is a pointer.
+    let path = SeccompCondition::new(1, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)?;
+    rules.insert(libc::SYS_utimensat, vec![SeccompRule::new(vec![path])?]);
+    match network {
+        Network::None => rules.extend(SOCKETS.iter().map(|call| (*call, Vec::new()))),
+        Network::Local => families(&mut rules, &[libc::AF_UNIX])?,
+        Network::Any => families(
+            &mut rules,
+            // Resolvers ask the kernel for its addresses over netlink.
+            &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK],
+        )?,
+    }
+    #[cfg(target_arch = "x86_64")]
+    deny_x32(&mut rules);
+    Ok(rules)
+}
+
+/// Denies sockets of all other families.
+fn families(rules: &mut Rules, allowed: &[i32]) -> Result<(), BackendError> {
+    let other = allowed
+        .iter()
+        .map(|family| is(0, SeccompCmpOp::Ne, u64::from(family.unsigned_abs())))
+        .collect::<Result<_, _>>()?;
+    rules.insert(libc::SYS_socket, vec![SeccompRule::new(other)?]);
+    Ok(())
+}
+
+/// The arguments that are looked at are 32 bits wide for the kernel, which ignores the rest of the register.
+fn is(argument: u8, op: SeccompCmpOp, value: u64) -> Result<SeccompCondition, BackendError> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value)
+}
+
+/// On kernels with the x32 ABI each call has a second number, and some a third.
+#[cfg(target_arch = "x86_64")]
+fn deny_x32(rules: &mut Rules) {
+    const X32: i64 = 0x4000_0000;
+    let theirs = rules.keys().copied().chain([libc::SYS_clone3]).chain(512..=547);
+    let theirs: Vec<_> = theirs.map(|call| X32 | call).collect();
+    rules.extend(theirs.into_iter().map(|call| (call, Vec::new())));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_filter_compiles_for_every_kind_of_network() {
+        for network in [Network::None, Network::Local, Network::Any] {
+            let program = denied(network).and_then(deny).unwrap();
+            // The kernel takes 4096 (BPF_MAXINSNS).
+            assert!(program.len() < 2_000, "{}", program.len());
+        }
+    }
+}

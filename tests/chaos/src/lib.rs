@@ -1,0 +1,16 @@
+//! A PKCS#11 module around another one. It does what that one does, and fails when told to: see
+//! `README.md`, which describes the orders.
+
+#![allow(non_snake_case, reason = "the functions of PKCS#11 bear their own names")]
+#![allow(clippy::wildcard_imports, reason = "the types of PKCS#11, of which there are many")]
+
+mod call;
+mod count;
+mod faults;
+mod functions;
+mod names;
+mod orders;
+mod state;
+mod trace;
+
+pub use functions::C_GetFunctionList;

@@ -1,0 +1,50 @@
+//! What this process remembers: whether its token is gone, and its open sessions.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cryptoki_sys::*;
+
+static STATE: Mutex<State> = Mutex::new(State { removed: None, sessions: Vec::new() });
+
+struct State {
+    removed: Option<CK_RV>,
+    sessions: Vec<(CK_SLOT_ID, CK_SESSION_HANDLE)>,
+}
+
+fn state() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The token is gone: calls return this until the library is initialised anew.
+pub(crate) fn remove(code: CK_RV) {
+    state().removed = Some(code);
+}
+
+/// What calls return when the token is gone.
+pub(crate) fn removed() -> Option<CK_RV> {
+    state().removed
+}
+
+/// After `C_Finalize`: nothing is open, and the next `C_Initialize` looks for tokens anew.
+pub(crate) fn finalized() {
+    let mut state = state();
+    state.removed = None;
+    state.sessions.clear();
+}
+
+/// How many sessions are open.
+pub(crate) fn sessions() -> usize {
+    state().sessions.len()
+}
+
+pub(crate) fn opened(slot: CK_SLOT_ID, session: CK_SESSION_HANDLE) {
+    state().sessions.push((slot, session));
+}
+
+pub(crate) fn closed(session: CK_SESSION_HANDLE) {
+    state().sessions.retain(|(_, open)| *open != session);
+}
+
+pub(crate) fn closed_all(slot: CK_SLOT_ID) {
+    state().sessions.retain(|(of, _)| *of != slot);
+}

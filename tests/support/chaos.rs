@@ -1,0 +1,64 @@
+//! The module that fails when told to (`tests/chaos`), between signers and a real one.
+
+use std::{
+    env, fs,
+    path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// Where orders are given and calls are noted.
+pub struct Chaos {
+    directory: PathBuf,
+}
+
+impl Chaos {
+    /// In a directory of its own, without any order.
+    pub fn new(directory: PathBuf) -> Self {
+        fs::create_dir(&directory).unwrap();
+        Self::of(directory)
+    }
+
+    /// In a directory that is there.
+    pub fn of(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    /// The module, which cargo has built along with this test program.
+    pub fn module() -> PathBuf {
+        let module = env::current_exe().unwrap().with_file_name("libchancery_chaos.so");
+        assert!(module.exists(), "{} is not there", module.display());
+        module
+    }
+
+    /// What signers need to find the module that is wrapped, and the orders.
+    pub fn environment(&self, wrapped: &str) -> [(String, String); 2] {
+        let directory = self.directory.to_str().unwrap().to_owned();
+        [("CHAOS_MODULE".to_owned(), wrapped.to_owned()), ("CHAOS_DIR".to_owned(), directory)]
+    }
+
+    /// Gives orders, one a line, instead of those that there were. They are counted anew.
+    pub fn order(&self, orders: &str) {
+        static VERSION: AtomicU64 = AtomicU64::new(0);
+        let version = VERSION.fetch_add(1, Ordering::Relaxed);
+        let draft = self.directory.join(format!("draft.{version}"));
+        fs::write(&draft, format!("# {version}\n{orders}\n")).unwrap();
+        fs::rename(draft, self.directory.join("orders")).unwrap();
+    }
+
+    /// The functions that were called since the trace was cleared, in order.
+    pub fn trace(&self) -> Vec<String> {
+        let trace = fs::read_to_string(self.directory.join("trace")).unwrap_or_default();
+        let begun = trace.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        begun.filter(|words| words.len() == 4).map(|words| words[3].to_owned()).collect()
+    }
+
+    /// How often a function was called since then.
+    pub fn calls(&self, function: &str) -> usize {
+        self.trace().iter().filter(|called| *called == function).count()
+    }
+
+    /// Clears the trace.
+    pub fn forget(&self) {
+        fs::write(self.directory.join("trace"), "").unwrap();
+    }
+}
