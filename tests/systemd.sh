@@ -63,6 +63,13 @@ make_packages() {
     cp "$(./systemd/package.sh --binary "$1" --version "$version-2" --fast 1 | tail -1)" "$NEW"
 }
 
+# journal_has WORDS [OPTION...]: reads all of it, since a reader that stops early fails the writer.
+journal_has() {
+    local words=$1
+    shift
+    [ "$(inside journalctl -u "$UNIT" --no-pager "$@" | grep -c -- "$words")" -gt 0 ]
+}
+
 property() { inside systemctl show --property="$1" --value "$UNIT"; }
 client() { inside /opt/client.sh "$@"; }
 is_serving() { [[ $(property StatusText) == "serving on "*"token chancery-1: ready"*"ledger: ok"* ]]; }
@@ -142,7 +149,15 @@ ready() {
     echo "   status: $(property StatusText)"
     [ "$(inside curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9443/readyz)" = 200 ] || fail "/readyz"
     # Fields, not only lines: the journal is asked for one of them.
-    inside journalctl -u "$UNIT" -o json --no-pager | grep -q '"STATUS":"200"' || fail "no fields in the journal"
+    journal_has '"STATUS":"200"' -o json || fail "no fields in the journal"
+    check_cage
+}
+
+# What the unit takes away is nothing that the cage of the signers needs.
+check_cage() {
+    if journal_has 'cage: missing: system calls'; then
+        fail "the unit keeps signers from caging themselves"
+    fi
 }
 
 crash() {
@@ -172,7 +187,7 @@ frozen_front() {
     pid=$(property MainPID)
     inside kill -STOP "$pid"
     wait_for 60 "a new process" main_pid_is_not "$pid"
-    inside journalctl -u "$UNIT" --no-pager | grep -q 'Watchdog timeout' || fail "no watchdog timeout"
+    journal_has 'Watchdog timeout' || fail "no watchdog timeout"
     rm "$DROP_INS/short-watchdog.conf"
     inside systemctl daemon-reload
     inside systemctl restart "$UNIT"
@@ -206,7 +221,7 @@ reloads() {
     under_load reload_again_and_again
     [ "$(property MainPID)" = "$pid" ] || fail "another process"
     inside sh -c 'openssl s_client -connect localhost:8443 </dev/null 2>/dev/null | openssl x509 -noout -subject' |
-        grep -q renewed-5 || fail "the old certificate"
+        grep renewed-5 >/dev/null || fail "the old certificate"
     # One that is wrong is refused, and told.
     cp "$ROOT/etc/chancery/chancery.toml" "$CACHE/good.toml"
     printf '\nnonsense = 1\n[[organisations]]\npath = "a b"\n' >>"$ROOT/etc/chancery/chancery.toml"

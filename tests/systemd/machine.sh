@@ -34,6 +34,7 @@ make_tree() {
     rm -rf "$ROOT"
     mkdir "$ROOT"
     tar -xf "$TREE" -C "$ROOT"
+    printf '127.0.0.1 localhost\n' >"$ROOT/etc/hosts"
 }
 
 # The control groups of the container: named hierarchies beside each other, or one.
