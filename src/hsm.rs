@@ -44,7 +44,7 @@ pub use trust::Prospect;
 pub use worker::run_signer;
 
 /// One token and how to serve it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenConfig {
     /// Our name for it, in logs.
     pub name: String,

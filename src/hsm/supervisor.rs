@@ -61,6 +61,8 @@ pub(super) enum Order {
     Prove,
     /// A signature with the key of this SPKI hash did not verify.
     BadSignature([u8; 32]),
+    /// Nothing but an answer: whether this task still runs.
+    Ping(oneshot::Sender<()>),
     /// The end; answered when all signers are gone.
     Stop(oneshot::Sender<()>),
 }
@@ -213,6 +215,9 @@ impl Supervisor {
                     let words = "it made a signature that does not verify";
                     self.lose(at, LossCause::BadSignature, words);
                 }
+            }
+            Order::Ping(reply) => {
+                let _ = reply.send(());
             }
             Order::Stop(done) => {
                 if let Some(starting) = self.starting.take() {
