@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Canary, Supervisor};
+use super::{Canary, Supervisor, answers::HIDDEN};
 use crate::hsm::{
     catalogue::Catalogue,
     fault::{Class, Fault, tame},
     orders::KeyName,
     process::{Errand, Event, Owed, Signer},
     protocol::{Answer, FromSigner, ListedKey, Ready},
+    refusals::{self, PinMark},
 };
 
 /// How much longer than a good start one may take that is not to hang.
@@ -46,12 +47,17 @@ impl Supervisor {
         if self.starting.is_some() || !self.wants_another() || self.backoff.next_at() > now {
             return;
         }
+        let refused_pins = match refusals::load(&self.config.refused_pins) {
+            Ok(marks) => marks,
+            Err(reason) => return self.start_failed(reason),
+        };
         self.signers_started += 1;
         let spawned = Signer::spawn(
             self.signers_started,
             &self.program,
             &self.config,
             self.serial.as_deref(),
+            refused_pins,
             self.events_in.clone(),
         );
         match spawned {
@@ -87,6 +93,7 @@ impl Supervisor {
             Event::Gone(reason) => {
                 self.start_failed(format!("the signer ended while it was starting: {reason}"));
             }
+            Event::Said(FromSigner::PinRefused(mark)) => self.remember_refused(mark),
             Event::Said(FromSigner::Refused(fault)) => self.start_refused(&fault.tamed(), None),
             Event::Said(FromSigner::Ready(ready)) if !starting.greeted => {
                 starting.greeted = true;
@@ -113,6 +120,9 @@ impl Supervisor {
         if self.serial.as_ref().is_some_and(|serial| *serial != ready.serial) {
             return self.start_failed(format!("the token has another serial: {:?}", ready.serial));
         }
+        if self.hides_all(&ready.keys) {
+            return self.start_failed(HIDDEN.to_owned());
+        }
         tracing::info!(
             token,
             serial = ready.serial,
@@ -123,6 +133,9 @@ impl Supervisor {
             mechanisms = ready.mechanisms.len(),
             "token open"
         );
+        if let Err(error) = refusals::forget(&self.config.refused_pins, &ready.serial) {
+            tracing::warn!(token, error, "refused PINs cannot be forgotten");
+        }
         self.serial = Some(ready.serial);
         if self.up.is_empty() {
             self.adopt(ready.keys);
@@ -199,9 +212,22 @@ impl Supervisor {
         self.start_failed(fault.to_string());
     }
 
+    /// The mark is on disk before anything else is started: this waits for the disk, once for each
+    /// wrong PIN.
+    pub(super) fn remember_refused(&mut self, mark: PinMark) {
+        if let Err(error) = refusals::remember(&self.config.refused_pins, mark) {
+            let token = &self.config.name;
+            tracing::error!(
+                token,
+                error,
+                "a refused PIN is not noted: a restart would try it again"
+            );
+        }
+    }
+
     /// The PIN is wrong: nothing starts any more until an operator has acted.
     pub(super) fn refuse_credentials(&mut self, fault: &Fault) {
-        let action = "no further login until the service is restarted";
+        let action = "no further login until the PIN file is corrected and the service restarted";
         self.log_fault(fault, None, action);
         tracing::error!(
             alarm = "credential_fault",
