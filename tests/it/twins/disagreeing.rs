@@ -43,6 +43,9 @@ fn twins_that_disagree_are_refused_until_an_operator_resolves_it() {
     let said = String::from_utf8_lossy(&check.stderr).into_owned();
     let problem = format!("key {KMS}.torn: another key on {B} than on softhsm");
     assert!(!check.status.success() && said.contains(&problem), "{said}");
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    let alone = format!("key {KMS}.leaf-secp256r1: on softhsm alone");
+    assert!(said.contains(&alone) && !said.contains("twin: on"), "{said}");
 
     appliance.shell(&format!(
         "export SOFTHSM2_CONF=$PWD/softhsm2-b.conf PIN=$(cat pin-b)
