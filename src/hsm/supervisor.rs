@@ -28,6 +28,7 @@ use super::{
 
 mod answers;
 mod backoff;
+mod broken;
 mod canary;
 mod changes;
 mod published;
@@ -99,6 +100,7 @@ pub(super) fn start(
         relists: Relists::default(),
         unproven: HashSet::new(),
         suspects: HashSet::new(),
+        keys_broken: false,
         canary_at: now,
         makers: HashMap::new(),
         signers_started: 0,
@@ -131,6 +133,8 @@ struct Supervisor {
     unproven: HashSet<KeyName>,
     /// Keys whose canary signatures failed, by SPKI hash; others are tried first.
     suspects: HashSet<[u8; 32]>,
+    /// Whether the signers that are up were let in although no key has signed.
+    keys_broken: bool,
     canary_at: Instant,
     /// Which signer made the last signature with a key, by SPKI hash.
     makers: HashMap<[u8; 32], u64>,
