@@ -29,7 +29,9 @@ type CSign = unsafe extern "C" fn(
 
 /// A module's own functions.
 pub(super) struct Raw {
-    sign: CSign,
+    /// `None` when it shows a new instance of itself to everyone who asks, as those of p11-kit do:
+    /// the sessions of cryptoki mean nothing to it.
+    sign: Option<CSign>,
     /// Keeps the module loaded, and so `sign` where it is.
     _library: cryptoki_sys::Pkcs11,
 }
@@ -47,14 +49,12 @@ impl Raw {
         if library.C_GetFunctionList.is_err() {
             return Err(Error::MissingSymbol("C_GetFunctionList"));
         }
-        let mut list: *mut CK_FUNCTION_LIST = ptr::null_mut();
-        // SAFETY: PKCS#11 v2.40, 5.4: writes one pointer to where it is told.
-        Rv::from(unsafe { library.C_GetFunctionList(&raw mut list) })
-            .into_result(Function::GetFunctionList)?;
-        // SAFETY: the same section: on CKR_OK it points to a list that lives as long as the module,
+        let [list, again] = [list_of(&library)?, list_of(&library)?];
+        // SAFETY: PKCS#11 v2.40, 5.4: on CKR_OK it points to a list that lives as long as the module,
         // which `library` keeps; the case of null is seen to.
         let sign = unsafe { list.as_ref() }.and_then(|list| list.C_Sign);
-        Ok(Self { sign: sign.ok_or(Error::NullFunctionPointer)?, _library: library })
+        let sign = sign.ok_or(Error::NullFunctionPointer)?;
+        Ok(Self { sign: ptr::eq(list, again).then_some(sign), _library: library })
     }
 
     /// A signature by two calls: `C_SignInit` and `C_Sign`. After an error, and unless it is one of
@@ -69,6 +69,7 @@ impl Raw {
         key: ObjectHandle,
         data: &[u8],
     ) -> Result<Vec<u8>, Error> {
+        let Some(sign) = self.sign else { return session.sign(mechanism, key, data) };
         session.sign_init(mechanism, key)?;
         let mut signature = vec![0; SIGNATURE_BYTES_MAX];
         let mut length = signature.len() as CK_ULONG;
@@ -76,7 +77,7 @@ impl Raw {
         // of the memory that the pointers lead to. `data` is not changed; the type of its pointer is
         // that of all of PKCS#11.
         let value = unsafe {
-            (self.sign)(
+            sign(
                 session.handle(),
                 data.as_ptr().cast_mut(),
                 data.len() as CK_ULONG,
@@ -92,4 +93,12 @@ impl Raw {
         signature.truncate(length);
         Ok(signature)
     }
+}
+
+fn list_of(library: &cryptoki_sys::Pkcs11) -> Result<*const CK_FUNCTION_LIST, Error> {
+    let mut list: *mut CK_FUNCTION_LIST = ptr::null_mut();
+    // SAFETY: PKCS#11 v2.40, 5.4: writes one pointer to where it is told.
+    Rv::from(unsafe { library.C_GetFunctionList(&raw mut list) })
+        .into_result(Function::GetFunctionList)?;
+    Ok(list)
 }
