@@ -50,6 +50,9 @@ pub struct TokenConfig {
     pub name: String,
     /// Path of the vendor's PKCS#11 module.
     pub module: PathBuf,
+    /// What the module is initialised with (`pReserved` of `C_Initialize`), where it wants more than
+    /// its environment. No NUL.
+    pub module_arguments: Option<String>,
     /// The token's label. Slots are not configured: their numbers move.
     pub label: String,
     /// The token's serial number; needed when two tokens have one label.

@@ -125,6 +125,7 @@ impl SoftHsm {
         TokenConfig {
             name: "hsm".to_owned(),
             module: MODULE.into(),
+            module_arguments: None,
             label: "test".to_owned(),
             serial: None,
             pin_file: self.directory.join("pin"),

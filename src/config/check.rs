@@ -188,6 +188,7 @@ impl Check<'_> {
         let config = TokenConfig {
             module: self.file(&format!("{place}: module"), &raw.module),
             pin_file: self.file(&format!("{place}: pin_file"), &raw.pin_file),
+            module_arguments: self.module_arguments(place, raw.module_arguments),
             user: self.user(place, raw.user_type),
             refused_pins: refused_pins.to_owned(),
             name: raw.name,

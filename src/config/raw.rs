@@ -129,6 +129,7 @@ pub(super) struct RawFeatures {
 pub(super) struct RawToken {
     pub(super) name: String,
     pub(super) module: String,
+    pub(super) module_arguments: Option<String>,
     pub(super) label: String,
     pub(super) serial: Option<String>,
     pub(super) pin_file: String,

@@ -135,6 +135,7 @@ impl Signer {
         let hello = ToSigner::Hello(Hello {
             version: PROTOCOL_VERSION,
             module: config.module.clone(),
+            module_arguments: config.module_arguments.clone(),
             label: config.label.clone(),
             serial: serial.map(str::to_owned),
             pin_file: config.pin_file.clone(),

@@ -48,6 +48,8 @@ pub(super) struct Hello {
     pub(super) version: u32,
     /// Path of the PKCS#11 module.
     pub(super) module: PathBuf,
+    /// `pReserved` of `C_Initialize`.
+    pub(super) module_arguments: Option<String>,
     /// `CK_TOKEN_INFO.label`.
     pub(super) label: String,
     /// `CK_TOKEN_INFO.serialNumber`.

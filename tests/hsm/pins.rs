@@ -1,5 +1,7 @@
 //! PINs: what a wrong one costs, and that the token hears of it once.
 
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
 use super::*;
 
 fn reason(token: &Token) -> String {
@@ -73,6 +75,47 @@ async fn the_last_try_is_left_to_the_operator() {
     let token = started(disturbed.config()).await;
     assert!(token.state().is_ready(), "{:?}", token.state());
     assert_eq!(disturbed.calls("C_Login"), 1);
+}
+
+/// Some vendors' PINs are `user:password`, or anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pin_is_octets_of_any_kind() {
+    let disturbed = Disturbed::new("octets");
+    let pin = OsStr::from_bytes(b"\xff\xfe 7\x01:391");
+    let tool = Command::new("pkcs11-tool")
+        .args(["--module", MODULE, "--token-label", "test", "--login", "--pin", PIN])
+        .args(["--change-pin", "--new-pin"])
+        .arg(pin)
+        .env("SOFTHSM2_CONF", disturbed.hsm.conf())
+        .output()
+        .unwrap();
+    assert!(tool.status.success(), "{tool:?}");
+    std::fs::write(disturbed.hsm.directory.join("pin"), pin.as_bytes()).unwrap();
+    let (token, key) = disturbed.start().await;
+    sign(&token, &key, b"x").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn user_type_and_module_arguments_arrive_unchanged() {
+    let disturbed = Disturbed::new("unchanged");
+    disturbed.tell("C_Login record\nC_Initialize record");
+    let record = || {
+        std::fs::read_to_string(disturbed.hsm.directory.join("chaos/record")).unwrap_or_default()
+    };
+    // SoftHSM knows neither; what it was told is what counts.
+    let arguments = "connector=http://127.0.0.1:12345 \\ zwölf".to_owned();
+    let config = TokenConfig { module_arguments: Some(arguments.clone()), ..disturbed.config() };
+    let TokenState::Away { reason: words } = started(config).await.state() else { panic!() };
+    assert!(words.contains("C_Initialize: CKR_ARGUMENTS_BAD"), "{words}");
+    let escaped = arguments.as_bytes().escape_ascii().to_string();
+    assert!(record().contains(&escaped), "{}", record());
+    let config = TokenConfig { user: TokenUser::Vendor(0x8000_0083), ..disturbed.config() };
+    let token = started(config).await;
+    assert!(reason(&token).contains("C_Login: CKR_USER_TYPE_INVALID"), "{:?}", token.state());
+    assert!(record().contains("C_Login user 0x80000083 pin 4 octets"), "{}", record());
+    // The same PIN of another user is another matter.
+    let token = started(disturbed.config()).await;
+    assert!(token.state().is_ready(), "{:?}", token.state());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -70,6 +70,7 @@ module = "none.so"
 label = "x"
 pin_file = "no-pin"
 user_type = "so"
+module_arguments = "a\u0000b"
 processes = 0
 sign_deadline_ms = 1
 canary_seconds = 100000
@@ -175,6 +176,7 @@ color = 1
         "tokens 'a b': a name holds only",
         "tokens 'a b': module: ",
         "tokens 'a b': pin_file: ",
+        "tokens 'a b': module_arguments has a NUL",
         "tokens 'a b': user_type is 'so', not",
         "tokens 'two': user_type is 0, not 1 or 3 to",
         "tokens 'a b': processes is 0, not 1 to 64",

@@ -11,7 +11,7 @@ fn a_restart_loop_with_a_wrong_pin_costs_one_try_and_the_right_pin_ends_it() {
     let [(module, softhsm), (place, directory)] =
         chaos.environment("/usr/lib/softhsm/libsofthsm2.so");
     appliance.configure_token(&format!(
-        "module = {:?}\nenvironment = {{ {module} = {softhsm:?}, {place} = {directory:?} }}",
+        "module = {:?}\nprocesses = 1\nenvironment = {{ {module} = {softhsm:?}, {place} = {directory:?} }}",
         Chaos::module().display().to_string()
     ));
     chaos.order("C_Login trace");

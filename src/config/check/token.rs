@@ -7,6 +7,14 @@ use crate::hsm::TokenUser;
 const NORMAL_USER: i64 = 1;
 
 impl Check<'_> {
+    /// They end with a NUL in the module.
+    pub(super) fn module_arguments(&mut self, place: &str, raw: Option<String>) -> Option<String> {
+        if raw.as_ref().is_some_and(|text| text.contains('\0')) {
+            self.problem(format!("{place}: module_arguments has a NUL"));
+        }
+        raw
+    }
+
     pub(super) fn user(&mut self, place: &str, raw: Option<RawUserType>) -> TokenUser {
         let number = match raw {
             None => NORMAL_USER,

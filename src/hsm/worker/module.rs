@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cryptoki::{
-    context::{CInitializeArgs, CInitializeFlags, Pkcs11},
+    context::{CInitializeFlags, Pkcs11},
     error::{Error, RvError},
     mechanism::{Mechanism, MechanismType},
     object::ObjectHandle,
@@ -11,7 +11,10 @@ use cryptoki::{
     slot::{Limit, Slot, TokenInfo},
 };
 
-use super::{classify::fault, raw::Raw};
+use super::{
+    classify::fault,
+    raw::{self, Raw},
+};
 use crate::hsm::{
     fault::{Class, Fault},
     protocol::Hello,
@@ -43,10 +46,11 @@ impl OpenToken {
             .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
         let raw = Raw::of(&hello.module)
             .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
-        let one_thread = initialize(&pkcs11).map_err(|error| {
-            let words = "check the module's configuration file and its environment";
-            fault(&error).with_detail(words)
-        })?;
+        let one_thread =
+            initialize(&pkcs11, hello.module_arguments.as_deref()).map_err(|error| {
+                let words = "check the module's configuration file and its environment";
+                fault(&error).with_detail(words)
+            })?;
         let (slot, info) = match resolve(&pkcs11, hello) {
             Ok(found) => found,
             Err(fault) => {
@@ -188,13 +192,13 @@ impl OpenToken {
 }
 
 /// Returns whether the module must not be used by several threads.
-fn initialize(pkcs11: &Pkcs11) -> Result<bool, Error> {
+fn initialize(pkcs11: &Pkcs11, arguments: Option<&str>) -> Result<bool, Error> {
     // PKCS#11 v2.40, C_Initialize: without CKF_OS_LOCKING_OK, use by several threads is undefined.
-    match pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
+    match raw::initialize(pkcs11, CInitializeFlags::OS_LOCKING_OK, arguments) {
         Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(false),
         Err(Error::Pkcs11(RvError::CantLock, _)) => {
             tracing::warn!("the module cannot be used by several threads: one does everything");
-            pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::empty())).map(|()| true)
+            raw::initialize(pkcs11, CInitializeFlags::empty(), arguments).map(|()| true)
         }
         Err(error) => Err(error),
     }
