@@ -23,12 +23,13 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::{
-    TokenConfig,
+    TokenConfig, TokenUser,
     jobs::Job,
     protocol::{
         self, FROM_SIGNER_BYTES_MAX, FromSigner, Hello, PROTOCOL_VERSION, Request,
         TO_SIGNER_BYTES_MAX, ToSigner,
     },
+    refusals::PinMark,
     sandbox::Cage,
     supervisor::{Canary, ChangeReply},
 };
@@ -102,6 +103,7 @@ impl Signer {
         program: &Path,
         config: &TokenConfig,
         serial: Option<&str>,
+        refused_pins: Vec<PinMark>,
         events: mpsc::Sender<(u64, Event)>,
     ) -> io::Result<Self> {
         let (ours, theirs) = StdUnixStream::pair()?;
@@ -133,9 +135,16 @@ impl Signer {
         let hello = ToSigner::Hello(Hello {
             version: PROTOCOL_VERSION,
             module: config.module.clone(),
+            module_arguments: config.module_arguments.clone(),
             label: config.label.clone(),
             serial: serial.map(str::to_owned),
             pin_file: config.pin_file.clone(),
+            vendor_user: match config.user {
+                TokenUser::Normal => None,
+                TokenUser::Vendor(number) => Some(number),
+            },
+            refused_pins,
+            refused_pins_file: config.refused_pins.clone(),
             sessions: config.sessions,
             cage: Cage::around(config),
         });

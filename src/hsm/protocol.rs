@@ -9,13 +9,13 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
-use super::{fault::Fault, orders::KeyOrder, sandbox::Cage};
+use super::{fault::Fault, orders::KeyOrder, refusals::PinMark, sandbox::Cage};
 use crate::domain::key::{Signature, SignatureAlgorithm};
 
 mod bounded;
 
 /// Raised whenever a message changes: after an upgrade on disk, an old front meets a new signer.
-pub(super) const PROTOCOL_VERSION: u32 = 3;
+pub(super) const PROTOCOL_VERSION: u32 = 4;
 /// Largest message to a signer, in octets.
 pub(super) const TO_SIGNER_BYTES_MAX: usize = 16 * 1024;
 /// Largest message from a signer, in octets: the listing of a full token.
@@ -48,12 +48,20 @@ pub(super) struct Hello {
     pub(super) version: u32,
     /// Path of the PKCS#11 module.
     pub(super) module: PathBuf,
+    /// `pReserved` of `C_Initialize`.
+    pub(super) module_arguments: Option<String>,
     /// `CK_TOKEN_INFO.label`.
     pub(super) label: String,
     /// `CK_TOKEN_INFO.serialNumber`.
     pub(super) serial: Option<String>,
     /// File with the user PIN.
     pub(super) pin_file: PathBuf,
+    /// `CKU_…` of a vendor's user type; `None`: `CKU_USER`.
+    pub(super) vendor_user: Option<u32>,
+    /// PINs that were refused and are not tried again.
+    pub(super) refused_pins: Vec<PinMark>,
+    /// Where they are kept, for words to the operator.
+    pub(super) refused_pins_file: PathBuf,
     /// Sessions that sign.
     pub(super) sessions: usize,
     /// What the module may do.
@@ -93,6 +101,8 @@ pub(super) enum FromSigner {
     Ready(Ready),
     /// The token cannot be opened: answers [`Hello`]; the signer ends.
     Refused(Fault),
+    /// The token has refused the PIN; said before anything else that follows from it.
+    PinRefused(PinMark),
     /// Answers the request of that id.
     Answer {
         /// Of the request.

@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Canary, Supervisor};
+use super::{Canary, Supervisor, answers::HIDDEN};
 use crate::hsm::{
     catalogue::Catalogue,
     fault::{Class, Fault, tame},
     orders::KeyName,
     process::{Errand, Event, Owed, Signer},
     protocol::{Answer, FromSigner, ListedKey, Ready},
+    refusals::{self, PinMark},
 };
 
 /// How much longer than a good start one may take that is not to hang.
@@ -28,6 +29,8 @@ pub(super) struct Starting {
     pub(super) until: Instant,
     hurried: bool,
     greeted: bool,
+    /// Why it may be let in without a proof, once it has listed the token.
+    pub(super) unproven: Option<String>,
 }
 
 impl Starting {
@@ -46,12 +49,17 @@ impl Supervisor {
         if self.starting.is_some() || !self.wants_another() || self.backoff.next_at() > now {
             return;
         }
+        let refused_pins = match refusals::load(&self.config.refused_pins) {
+            Ok(marks) => marks,
+            Err(reason) => return self.start_failed(reason),
+        };
         self.signers_started += 1;
         let spawned = Signer::spawn(
             self.signers_started,
             &self.program,
             &self.config,
             self.serial.as_deref(),
+            refused_pins,
             self.events_in.clone(),
         );
         match spawned {
@@ -59,8 +67,14 @@ impl Supervisor {
                 let (until, hurried) = self.start_until(now);
                 tracing::info!(token = self.config.name, pid = signer.pid, "signer started");
                 self.meter.started();
-                self.starting =
-                    Some(Starting { signer, since: now, until, hurried, greeted: false });
+                self.starting = Some(Starting {
+                    signer,
+                    since: now,
+                    until,
+                    hurried,
+                    greeted: false,
+                    unproven: None,
+                });
                 self.publish();
             }
             Err(error) => {
@@ -87,6 +101,7 @@ impl Supervisor {
             Event::Gone(reason) => {
                 self.start_failed(format!("the signer ended while it was starting: {reason}"));
             }
+            Event::Said(FromSigner::PinRefused(mark)) => self.remember_refused(mark),
             Event::Said(FromSigner::Refused(fault)) => self.start_refused(&fault.tamed(), None),
             Event::Said(FromSigner::Ready(ready)) if !starting.greeted => {
                 starting.greeted = true;
@@ -96,6 +111,9 @@ impl Supervisor {
                 match (starting.signer.owed.remove(&id), answer) {
                     (Some(Owed { errand: Errand::Canary(canary), .. }), answer) => {
                         self.judge(&canary, answer);
+                    }
+                    (Some(Owed { errand: Errand::Catalogue, .. }), answer) => {
+                        self.judge_without_proof(answer);
                     }
                     (Some(_) | None, _) => self.start_failed(UNASKED.to_owned()),
                 }
@@ -113,6 +131,9 @@ impl Supervisor {
         if self.serial.as_ref().is_some_and(|serial| *serial != ready.serial) {
             return self.start_failed(format!("the token has another serial: {:?}", ready.serial));
         }
+        if self.hides_all(&ready.keys) {
+            return self.start_failed(HIDDEN.to_owned());
+        }
         tracing::info!(
             token,
             serial = ready.serial,
@@ -123,6 +144,9 @@ impl Supervisor {
             mechanisms = ready.mechanisms.len(),
             "token open"
         );
+        if let Err(error) = refusals::forget(&self.config.refused_pins, &ready.serial) {
+            tracing::warn!(token, error, "refused PINs cannot be forgotten");
+        }
         self.serial = Some(ready.serial);
         if self.up.is_empty() {
             self.adopt(ready.keys);
@@ -148,17 +172,24 @@ impl Supervisor {
     }
 
     fn judge(&mut self, canary: &Canary, answer: Answer) {
+        let hopeless = self.is_every_key_suspect();
         if !matches!(answer, Answer::Signed(_)) {
             self.suspect(canary);
         }
         match answer {
-            Answer::Signed(signature) if canary.is_proven_by(&signature) => self.promote(true),
+            Answer::Signed(signature) if canary.is_proven_by(&signature) => {
+                self.promote(true);
+                self.trust(canary);
+            }
             Answer::Signed(_) => {
                 self.alarm_bad_signature(&canary.key.label);
                 self.start_failed("the canary signature does not verify".to_owned());
             }
             Answer::Missing => {
                 self.start_failed(format!("key '{}' is listed and not found", canary.key.label));
+            }
+            Answer::Failed(fault) if hopeless && self.may_be_the_key(&fault) => {
+                self.ask_for_listing(fault.tamed(), &canary.key.label);
             }
             Answer::Failed(fault) => {
                 let ours = fault.class == Class::Caller;
@@ -171,6 +202,13 @@ impl Supervisor {
     }
 
     fn promote(&mut self, proven: bool) {
+        self.backoff.succeeded();
+        self.trouble = None;
+        self.let_in(proven);
+    }
+
+    /// The signer that is starting is up.
+    pub(super) fn let_in(&mut self, proven: bool) {
         let Some(Starting { mut signer, since, .. }) = self.starting.take() else { return };
         let now = Instant::now();
         self.usual_start = self.usual_start.max(Some(now.saturating_duration_since(since)));
@@ -178,8 +216,6 @@ impl Supervisor {
         signer.up_since = now;
         tracing::info!(token = self.config.name, pid = signer.pid, proven, "signer up");
         self.up.push(signer);
-        self.backoff.succeeded();
-        self.trouble = None;
         if self.up.len() == 1 {
             self.canary_at = now + self.canary_interval();
         }
@@ -199,9 +235,22 @@ impl Supervisor {
         self.start_failed(fault.to_string());
     }
 
+    /// The mark is on disk before anything else is started: this waits for the disk, once for each
+    /// wrong PIN.
+    pub(super) fn remember_refused(&mut self, mark: PinMark) {
+        if let Err(error) = refusals::remember(&self.config.refused_pins, mark) {
+            let token = &self.config.name;
+            tracing::error!(
+                token,
+                error,
+                "a refused PIN is not noted: a restart would try it again"
+            );
+        }
+    }
+
     /// The PIN is wrong: nothing starts any more until an operator has acted.
     pub(super) fn refuse_credentials(&mut self, fault: &Fault) {
-        let action = "no further login until the service is restarted";
+        let action = "no further login until the PIN file is corrected and the service restarted";
         self.log_fault(fault, None, action);
         tracing::error!(
             alarm = "credential_fault",

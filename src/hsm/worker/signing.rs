@@ -33,9 +33,12 @@ pub(super) struct Bench {
 /// The steps of recovery within a process, weakest first. Each is taken once per signature; when the
 /// next attempt fails too, the next step is a stronger one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
+pub(super) enum Step {
+    /// Another session.
     FreshSession,
+    /// Another listing.
     FindAgain,
+    /// Another login.
     LogInAgain,
 }
 
@@ -60,75 +63,60 @@ impl Bench {
         loop {
             let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok((id, order)) = next else { return };
-            let answer = self.sign(&order);
+            let answer = sign(&mut self, &order);
             self.outbox.answer(id, answer);
         }
     }
+}
 
-    fn sign(&mut self, order: &SignOrder) -> Answer {
-        let Some(digest) = Digest::from_octets(order.algorithm.hash(), &order.digest) else {
-            let words = format!("a digest of {} octets", order.digest.len());
-            return Answer::Failed(Fault::ours(Class::Caller, "sign", words));
-        };
-        let mut taken = None;
-        loop {
-            let epoch = self.current.epoch();
-            let trouble = match self.attempt(&epoch, order, &digest) {
-                Ok(signature) => return Answer::Signed(signature),
-                Err(trouble) => trouble,
-            };
-            let Some(step) = next_step(&trouble, taken) else {
-                return match trouble {
-                    Trouble::Missing => Answer::Missing,
-                    Trouble::Fault(fault) => Answer::Failed(fault.escalated()),
-                };
-            };
-            if let Trouble::Fault(fault) = &trouble {
-                tracing::warn!("{fault}: {step:?}, then once more");
-            }
-            if let Err(fault) = self.recover(step, &epoch) {
-                return Answer::Failed(fault.escalated());
-            }
-            taken = Some(step);
+/// Where signatures are made: what one needs, and the way back from what goes wrong.
+pub(super) trait Place {
+    /// What the session is one of.
+    fn token(&self) -> Arc<OpenToken>;
+
+    /// The listing to find keys by.
+    ///
+    /// # Errors
+    /// [`Fault`] when there is none that fits the session.
+    fn epoch(&mut self) -> Result<Arc<Epoch>, Fault>;
+
+    /// The session. One that is not given back is closed.
+    ///
+    /// # Errors
+    /// [`Fault`] when there is none.
+    fn lend(&mut self) -> Result<Session, Fault>;
+
+    /// Takes back a session in which no operation is open.
+    fn give_back(&mut self, session: Session);
+
+    /// Takes a step, for those who used `epoch`.
+    ///
+    /// # Errors
+    /// [`Fault`] when it is of no use.
+    fn recover(&mut self, step: Step, epoch: &Epoch) -> Result<(), Fault>;
+}
+
+impl Place for Bench {
+    fn token(&self) -> Arc<OpenToken> {
+        Arc::clone(&self.token)
+    }
+
+    fn epoch(&mut self) -> Result<Arc<Epoch>, Fault> {
+        Ok(self.current.epoch())
+    }
+
+    fn lend(&mut self) -> Result<Session, Fault> {
+        match self.session.take() {
+            Some(session) => Ok(session),
+            None => self.token.session(),
         }
     }
 
-    fn attempt(
-        &mut self,
-        epoch: &Epoch,
-        order: &SignOrder,
-        digest: &Digest,
-    ) -> Result<Signature, Trouble> {
-        let (handle, key) = epoch.listing.handle(order).ok_or(Trouble::Missing)?;
-        let key_type = key.key_type();
-        if key_type.signature_algorithm() != order.algorithm {
-            let words = format!("{:?} is not the algorithm of {key_type}", order.algorithm);
-            return Err(Trouble::Fault(Fault::ours(Class::Caller, "sign", words)));
-        }
-        let session = match self.session.take() {
-            Some(session) => session,
-            None => self.token.session().map_err(Trouble::Fault)?,
-        };
-        let output = match sign_digest(&self.token, &session, handle, key_type, digest) {
-            Ok(output) => output,
-            Err(error) => {
-                let fault = fault(&error);
-                // After C_SignInit an operation may be left open; only a refusal by C_SignInit
-                // itself leaves the session clean.
-                if fault.class == Class::Caller
-                    && matches!(error, Error::Pkcs11(_, Function::SignInit))
-                {
-                    self.session = Some(session);
-                }
-                return Err(Trouble::Fault(fault));
-            }
-        };
+    fn give_back(&mut self, session: Session) {
         self.session = Some(session);
-        x509_form(key_type, output)
-            .map_err(|words| Trouble::Fault(Fault::ours(Class::Device, "C_Sign", words)))
     }
 
-    fn recover(&self, step: Step, epoch: &Epoch) -> Result<(), Fault> {
+    fn recover(&mut self, step: Step, epoch: &Epoch) -> Result<(), Fault> {
         let (done, result) = mpsc::channel();
         let errand = match step {
             // The session is gone already; the next attempt opens another.
@@ -140,6 +128,69 @@ impl Bench {
         self.keeper.send(errand).map_err(|_| gone())?;
         result.recv().map_err(|_| gone())?
     }
+}
+
+/// A signature, with the recovery that each fault calls for.
+pub(super) fn sign(place: &mut impl Place, order: &SignOrder) -> Answer {
+    let Some(digest) = Digest::from_octets(order.algorithm.hash(), &order.digest) else {
+        let words = format!("a digest of {} octets", order.digest.len());
+        return Answer::Failed(Fault::ours(Class::Caller, "sign", words));
+    };
+    let mut taken = None;
+    loop {
+        let epoch = match place.epoch() {
+            Ok(epoch) => epoch,
+            Err(fault) => return Answer::Failed(fault.escalated()),
+        };
+        let trouble = match attempt(place, &epoch, order, &digest) {
+            Ok(signature) => return Answer::Signed(signature),
+            Err(trouble) => trouble,
+        };
+        let Some(step) = next_step(&trouble, taken) else {
+            return match trouble {
+                Trouble::Missing => Answer::Missing,
+                Trouble::Fault(fault) => Answer::Failed(fault.escalated()),
+            };
+        };
+        if let Trouble::Fault(fault) = &trouble {
+            tracing::warn!("{fault}: {step:?}, then once more");
+        }
+        if let Err(fault) = place.recover(step, &epoch) {
+            return Answer::Failed(fault.escalated());
+        }
+        taken = Some(step);
+    }
+}
+
+fn attempt(
+    place: &mut impl Place,
+    epoch: &Epoch,
+    order: &SignOrder,
+    digest: &Digest,
+) -> Result<Signature, Trouble> {
+    let (handle, key) = epoch.listing.handle(order).ok_or(Trouble::Missing)?;
+    let key_type = key.key_type();
+    if key_type.signature_algorithm() != order.algorithm {
+        let words = format!("{:?} is not the algorithm of {key_type}", order.algorithm);
+        return Err(Trouble::Fault(Fault::ours(Class::Caller, "sign", words)));
+    }
+    let session = place.lend().map_err(Trouble::Fault)?;
+    let output = match sign_digest(&place.token(), &session, handle, key_type, digest) {
+        Ok(output) => output,
+        Err(error) => {
+            let fault = fault(&error);
+            // After C_SignInit an operation may be left open; only a refusal by C_SignInit
+            // itself leaves the session clean.
+            if fault.class == Class::Caller && matches!(error, Error::Pkcs11(_, Function::SignInit))
+            {
+                place.give_back(session);
+            }
+            return Err(Trouble::Fault(fault));
+        }
+    };
+    place.give_back(session);
+    x509_form(key_type, output)
+        .map_err(|words| Trouble::Fault(Fault::ours(Class::Device, "C_Sign", words)))
 }
 
 fn next_step(trouble: &Trouble, taken: Option<Step>) -> Option<Step> {
