@@ -72,11 +72,11 @@ journal_has() {
 
 property() { inside systemctl show --property="$1" --value "$UNIT"; }
 client() { inside /opt/client.sh "$@"; }
-is_serving() { [[ $(property StatusText) == "serving on "*"token chancery-1: ready"*"ledger: ok"* ]]; }
+is_serving() { [ "$(property ActiveState)" = active ] && [[ $(property StatusText) == "serving on "*"token chancery-1: ready"*"ledger: ok"* ]]; }
 serves() { is_serving && client issue; }
-main_pid_is_not() { [ "$(property MainPID)" != "$1" ] && is_serving; }
+main_pid_is_not() { is_serving && [ "$(property MainPID)" != "$1" ]; }
 signers() { inside pgrep -P "$(property MainPID)" | tr '\n' ' '; }
-certificates() { inside chancery cert list acme.dmv.x509 "${ME[@]}" | wc -l; }
+certificates() { inside chancery cert list acme.dmv.x509 --limit 100000 "${ME[@]}" | wc -l; }
 ME=(--url https://localhost:8443 --cacert /etc/chancery/tls/ca.pem
     --cert /etc/chancery/tls/client.pem --key /etc/chancery/tls/client.key)
 
