@@ -38,6 +38,13 @@ PACKAGES=(
     libc6-dev "test -e /usr/include/stdlib.h"
 )
 
+# What tests of a token at the other end of a connection need besides.
+# shellcheck disable=SC2034 # used by those who source this
+P11_KIT=(
+    p11-kit "type -P p11-kit"
+    p11-kit-modules "test -e '/usr/lib/$(uname -m)-linux-gnu/pkcs11/p11-kit-client.so'"
+)
+
 # install_missing [PACKAGE CHECK]...: what the appliance needs, and these, where missing.
 install_missing() {
     local missing=()

@@ -9,7 +9,7 @@ source "$ROOT/softhsm/provision.sh"
 
 main() {
     cd "$ROOT"
-    install_missing \
+    install_missing "${P11_KIT[@]}" \
         procps "type -P kill" \
         python3 "type -P python3" \
         python3-venv "python3 -c 'import ensurepip, venv'"

@@ -9,16 +9,25 @@
     reason = "the rows of a table are tuples, and JSON gets no new kinds"
 )]
 
+#[path = "../support/appliance.rs"]
+mod appliance;
+#[path = "../support/evidence.rs"]
+mod evidence;
+#[path = "../support/load.rs"]
+mod load;
+#[path = "../support/outage.rs"]
+mod outage;
+#[path = "../support/spy.rs"]
+mod spy;
+
 mod accepted;
 mod access;
-mod appliance;
 mod cage;
 mod check;
 mod cli;
 mod contract;
 mod corpus;
 mod crash;
-mod evidence;
 mod idempotency;
 mod inventory;
 mod judges;
@@ -26,9 +35,7 @@ mod key_faults;
 mod keys;
 mod layers;
 mod ledger_faults;
-mod lies;
 mod limits;
-mod load;
 mod openapi;
 mod outages;
 mod races;
@@ -36,7 +43,6 @@ mod raw;
 mod refusals;
 mod resources;
 mod secrets;
-mod spy;
 mod stopping;
 mod stores;
 mod support;

@@ -1,5 +1,7 @@
-//! Attributes of objects. Modules leave out what they do not know, and some answer in another order:
+//! Objects and their attributes. Modules leave out what they do not know, and some answer in another order:
 //! nothing here goes by position.
+
+use std::num::NonZeroUsize;
 
 use cryptoki::{
     error::Error,
@@ -80,6 +82,21 @@ pub(super) const PRIVATE: [AttributeType; 8] = [
     AttributeType::Modulus,
     AttributeType::PublicKeyInfo,
 ];
+
+/// The objects that fit a template, `max` at most.
+///
+/// They are asked for one by one. The end is where there is none (PKCS#11 v2.40, `C_FindObjects`); a
+/// batch that is not full is none, and the iterator would take it for one.
+///
+/// # Errors
+/// Of the search.
+pub(super) fn find(
+    session: &Session,
+    template: &[Attribute],
+    max: usize,
+) -> Result<Vec<ObjectHandle>, Error> {
+    session.iter_objects_with_cache_size(template, NonZeroUsize::MIN)?.take(max).collect()
+}
 
 /// The key in a public object.
 ///

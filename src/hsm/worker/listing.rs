@@ -1,6 +1,6 @@
 //! What lies on the token: private keys, each joined to its public half.
 
-use std::{collections::HashMap, num::NonZeroUsize};
+use std::collections::HashMap;
 
 use cryptoki::{
     error::{Error, RvError},
@@ -10,7 +10,7 @@ use cryptoki::{
 };
 
 use super::{
-    attributes::{Attributes, PRIVATE, PUBLIC, read_public, value},
+    attributes::{Attributes, PRIVATE, PUBLIC, find, read_public, value},
     classify::fault,
 };
 use crate::{
@@ -19,13 +19,6 @@ use crate::{
         fault::{Class, Fault},
         protocol::{KEYS_MAX, ListedKey, SignOrder},
     },
-};
-
-/// More than a token may hold. The search ends when a batch is not full, which PKCS#11 does not
-/// promise to mean the end: one batch takes all.
-const FOUND_BATCH: NonZeroUsize = match NonZeroUsize::new(2 * KEYS_MAX + 2) {
-    Some(size) => size,
-    None => NonZeroUsize::MIN,
 };
 
 /// One listing of the token. Handles are good within it only.
@@ -123,12 +116,9 @@ fn read_class(
 ) -> Result<Vec<(ObjectHandle, Attributes)>, Fault> {
     let wanted = if class == ObjectClass::PRIVATE_KEY { &PRIVATE[..] } else { &PUBLIC[..] };
     let template = [Attribute::Class(class), Attribute::Token(true)];
-    let handles = session
-        .iter_objects_with_cache_size(&template, FOUND_BATCH)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| fault(&error))?;
+    let handles = find(session, &template, KEYS_MAX + 1).map_err(|error| fault(&error))?;
     if handles.len() > KEYS_MAX {
-        let words = format!("{} keys on the token, {KEYS_MAX} at most", handles.len());
+        let words = format!("more than {KEYS_MAX} keys on the token");
         return Err(Fault::ours(Class::Configuration, "C_FindObjects", words));
     }
     let mut read = Vec::with_capacity(handles.len());

@@ -12,7 +12,7 @@ use cryptoki::{
 };
 
 use super::{
-    Outbox,
+    Outbox, attributes,
     classify::fault,
     keeper::Errand,
     module::OpenToken,
@@ -24,7 +24,7 @@ use crate::{
     hsm::{
         fault::{Class, Fault},
         orders::{KeyName, KeyOrder, PrivateParts, Wanted},
-        protocol::{Answer, KeyAnswer},
+        protocol::{Answer, KEYS_MAX, KeyAnswer},
     },
 };
 
@@ -268,5 +268,5 @@ fn find(
     more: &[Attribute],
 ) -> Result<Vec<ObjectHandle>, Fault> {
     let template = [&[Attribute::Class(class), Attribute::Token(true)], more].concat();
-    session.find_objects(&template).map_err(|error| fault(&error))
+    attributes::find(session, &template, KEYS_MAX).map_err(|error| fault(&error))
 }

@@ -132,6 +132,7 @@ impl Call {
             match action {
                 Last::Fail(code) => return *code,
                 Last::Hang => hang(order),
+                Last::Abort => process::abort(),
             }
         }
         code

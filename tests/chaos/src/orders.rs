@@ -93,6 +93,7 @@ pub(crate) enum First {
 pub(crate) enum Last {
     Fail(CK_RV),
     Hang,
+    Abort,
 }
 
 /// A text that a token shows of itself.
@@ -205,6 +206,7 @@ fn action(function: Option<&str>, name: &str, arguments: &[&str]) -> Result<Acti
         (_, "leak-descriptor", []) => Action::First(First::LeakDescriptor),
         (_, "removed", [word]) => Action::First(First::Removed(code(word)?)),
         (_, "late", ["hang"]) => Action::Last(Last::Hang),
+        (_, "late", ["abort"]) => Action::Last(Last::Abort),
         (_, "late", [word]) => Action::Last(Last::Fail(code(word)?)),
         (_, "trace", []) => Action::Trace,
         (Some("C_Initialize" | "C_Login"), "record", []) => Action::Record,

@@ -30,7 +30,8 @@ pub struct Told {
 }
 
 impl Told {
-    fn is(&self, status: u16) -> bool {
+    /// Whether it was answered with that status.
+    pub fn is(&self, status: u16) -> bool {
         self.answer.as_ref().is_ok_and(|answer| answer.status == status)
     }
 }

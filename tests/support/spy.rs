@@ -50,11 +50,6 @@ impl Spy {
         digests
     }
 
-    /// How often a login was tried.
-    pub fn logins(&self) -> usize {
-        self.notes().lines().filter(|line| line.ends_with(": C_Login")).count()
-    }
-
     fn notes(&self) -> String {
         fs::read(&self.notes)
             .map(|octets| String::from_utf8_lossy(&octets).into_owned())

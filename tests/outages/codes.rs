@@ -1,0 +1,100 @@
+//! Return codes of PKCS#11: now and then, and for as long as the outage lasts.
+
+use std::time::Instant;
+
+use crate::{
+    appliance::SOON,
+    scene::{
+        End, Outage,
+        Refused::{Anybody, Nobody, Somebody},
+        Scene, outage,
+    },
+};
+
+pub fn outages() -> Vec<Outage> {
+    let once_in_a_while = [
+        ("one CKR_DEVICE_ERROR", "C_Sign 10 fail CKR_DEVICE_ERROR", "CKR_DEVICE_ERROR"),
+        (
+            "CKR_SESSION_HANDLE_INVALID now and then",
+            "C_Sign /30 fail CKR_SESSION_HANDLE_INVALID",
+            "CKR_SESSION_HANDLE_INVALID",
+        ),
+        (
+            "CKR_SESSION_CLOSED now and then",
+            "C_SignInit /15 fail CKR_SESSION_CLOSED",
+            "CKR_SESSION_CLOSED",
+        ),
+        (
+            "CKR_OPERATION_ACTIVE now and then",
+            "C_SignInit /15 fail CKR_OPERATION_ACTIVE",
+            "CKR_OPERATION_ACTIVE",
+        ),
+        (
+            "CKR_OBJECT_HANDLE_INVALID now and then",
+            "C_SignInit /15 fail CKR_OBJECT_HANDLE_INVALID",
+            "CKR_OBJECT_HANDLE_INVALID",
+        ),
+        (
+            "CKR_KEY_HANDLE_INVALID now and then",
+            "C_SignInit /15 fail CKR_KEY_HANDLE_INVALID",
+            "CKR_KEY_HANDLE_INVALID",
+        ),
+        ("logged out now and then", "C_SignInit /30 logout", "CKR_"),
+    ];
+    let lasting = [
+        ("CKR_DEVICE_ERROR until it ends", "CKR_DEVICE_ERROR"),
+        ("CKR_GENERAL_ERROR until it ends", "CKR_GENERAL_ERROR"),
+        ("CKR_CRYPTOKI_NOT_INITIALIZED until it ends", "CKR_CRYPTOKI_NOT_INITIALIZED"),
+        ("CKR_HOST_MEMORY until it ends", "CKR_HOST_MEMORY"),
+        ("CKR_DEVICE_MEMORY until it ends", "CKR_DEVICE_MEMORY"),
+        ("CKR_FUNCTION_FAILED until it ends", "CKR_FUNCTION_FAILED"),
+        ("a vendor's 0x80000001 until it ends", "0x80000001"),
+    ];
+    let removed = [
+        ("token removed, CKR_DEVICE_REMOVED", "CKR_DEVICE_REMOVED"),
+        ("token removed, CKR_TOKEN_NOT_PRESENT", "CKR_TOKEN_NOT_PRESENT"),
+    ];
+    let now_and_then = once_in_a_while.into_iter().map(|(name, order, said)| {
+        outage(name, Nobody, move |scene| {
+            scene.chaos.order(order);
+            let since = Instant::now();
+            scene.wait_for_log(said);
+            scene.load().wait_for(200, 60, SOON);
+            scene.mend();
+            End::Healed { since }
+        })
+    });
+    let lasting = lasting.into_iter().map(|(name, code)| {
+        outage(name, Somebody, move |scene| {
+            while_it_stands(scene, &format!("C_Sign fail {code}"), code)
+        })
+    });
+    let removed = removed.into_iter().map(|(name, code)| {
+        outage(name, Somebody, move |scene| {
+            while_it_stands(scene, &format!("* removed {code}"), code)
+        })
+    });
+    let sessions = outage("fewer sessions than configured", Anybody, |scene| {
+        scene.chaos.order("C_OpenSession limit 2");
+        scene.kill_signers();
+        let since = Instant::now();
+        scene.wait_for_log("CKR_SESSION_COUNT");
+        scene.load().wait_for(200, 60, SOON);
+        End::Healed { since }
+    });
+    let no_session = outage("no session left", Somebody, |scene| {
+        scene.chaos.order("C_OpenSession limit 0");
+        scene.kill_signers();
+        scene.wait_for_log("CKR_SESSION_COUNT");
+        scene.wait_until_refused();
+        scene.mend()
+    });
+    now_and_then.chain(lasting).chain(removed).chain([sessions, no_session]).collect()
+}
+
+fn while_it_stands(scene: &Scene, order: &str, said: &str) -> End {
+    scene.chaos.order(order);
+    scene.wait_for_log(said);
+    scene.wait_until_refused();
+    scene.mend()
+}

@@ -1,0 +1,94 @@
+//! Signer processes that end, freeze, crash or leak.
+
+use std::{process::Command, time::Instant};
+
+use crate::{
+    appliance::{Frozen, SOON, signal, until},
+    outage::wait_for_signers,
+    scene::{
+        End, Outage,
+        Refused::{Anybody, Nobody},
+        Scene, outage,
+    },
+};
+
+pub fn outages() -> Vec<Outage> {
+    vec![
+        outage("one of two signers killed", Nobody, |scene| {
+            let victim = scene.daemon().signers()[0];
+            signal(victim, "KILL");
+            let killed = Instant::now();
+            wait_for_signers(scene.daemon(), &[victim]);
+            End::Healed { since: killed }
+        }),
+        outage("all signers killed", Anybody, |scene| {
+            let victims = scene.daemon().signers();
+            scene.kill_signers();
+            let killed = Instant::now();
+            wait_for_signers(scene.daemon(), &victims);
+            End::Healed { since: killed }
+        }),
+        outage("one of two signers frozen", Nobody, |scene| {
+            let victim = scene.daemon().signers()[0];
+            signal(victim, "STOP");
+            let frozen = Instant::now();
+            wait_for_signers(scene.daemon(), &[victim]);
+            End::Healed { since: frozen }
+        }),
+        outage("all signers frozen", Nobody, |scene| {
+            let frozen = Frozen::signers_of(scene.daemon());
+            let since = Instant::now();
+            wait_for_signers(scene.daemon(), frozen.pids());
+            End::Healed { since }
+        }),
+        outage("module crashes in C_Sign", Nobody, |scene| one_by(scene, "C_Sign 10 segfault")),
+        outage("module aborts in C_SignInit", Nobody, |scene| one_by(scene, "C_SignInit 10 abort")),
+        outage("module ends the process in C_Sign", Nobody, |scene| {
+            one_by(scene, "C_Sign 10 exit 0")
+        }),
+        outage("module crashes again and again", Anybody, |scene| {
+            let before = scene.daemon().signers();
+            scene.chaos.order("C_Sign /40 segfault");
+            wait_for_lost(scene, 6);
+            let end = scene.mend();
+            wait_for_signers(scene.daemon(), &before);
+            end
+        }),
+        outage("module leaks memory in each C_Sign", Anybody, |scene| {
+            scene.chaos.order("C_Sign 1-200 leak 2000000");
+            let since = Instant::now();
+            scene.load().wait_for(200, 150, SOON);
+            scene.mend();
+            End::Healed { since }
+        }),
+        outage("module leaks descriptors until there are none", Anybody, |scene| {
+            let leaky = scene.daemon().signers();
+            for pid in &leaky {
+                let of = ["--pid", &pid.to_string(), "--nofile=64"];
+                assert!(Command::new("prlimit").args(of).status().unwrap().success());
+            }
+            scene.chaos.order("C_Sign leak-descriptor");
+            let since = Instant::now();
+            let gone = || scene.daemon().signers().iter().all(|pid| !leaky.contains(pid));
+            until(SOON, || gone().then_some(())).expect("signers without descriptors stay");
+            scene.mend();
+            End::Healed { since }
+        }),
+    ]
+}
+
+/// One signer is lost by an order, and replaced.
+fn one_by(scene: &Scene, order: &str) -> End {
+    let before = scene.daemon().signers();
+    scene.chaos.order(order);
+    let since = Instant::now();
+    wait_for_lost(scene, 1);
+    let stays = || scene.daemon().signers().iter().filter(|pid| before.contains(pid)).count();
+    assert_eq!(stays(), 1, "one signer is lost by {order}");
+    End::Healed { since }
+}
+
+fn wait_for_lost(scene: &Scene, count: usize) {
+    let lost = || scene.daemon().log().matches("signer lost").count();
+    until(SOON, || (lost() >= count).then_some(())).expect("signers are not lost");
+}

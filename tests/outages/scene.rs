@@ -1,0 +1,227 @@
+//! An appliance under load, its token behind the module that fails when told to.
+
+use std::{
+    os::unix::fs::symlink,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    appliance::{Appliance, Daemon, SOON, key_label, signal, until},
+    chaos::Chaos,
+    evidence::assert_sound,
+    load::{Load, Told, assert_clean},
+    network::Server,
+    outage::{ANSWER_WITHIN, appliance, assert_ledger_knows, refusals, wait_for_signers},
+};
+
+/// The key that the load signs with.
+pub const KEY: &str = "leaf-secp256r1";
+/// After that, the outage is not survived: `BACK_WITHIN` and what a busy machine needs besides.
+const BACK_AT_LAST: Duration = Duration::from_secs(15);
+const CLIENTS: usize = 4;
+const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
+
+/// Who may be told to come back later.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// Nobody: the outage is somebody else's to notice.
+    Nobody,
+    /// Somebody, or nobody, as it comes.
+    Anybody,
+    /// Somebody, or it was no outage.
+    Somebody,
+}
+
+/// How it ended.
+pub enum End {
+    /// The HSM was back at that moment. Recovery is the time until somebody was served who had asked
+    /// after it.
+    Mended(Instant),
+    /// By itself. Recovery is the longest time since then in which nobody was served.
+    Healed { since: Instant },
+}
+
+/// An outage, and what it may cost.
+pub struct Outage {
+    pub name: &'static str,
+    refused: Refused,
+    bed: fn(&Appliance) -> Bed,
+    /// Brings it about, waits until it is felt, and ends it.
+    act: Box<dyn Fn(&mut Scene) -> End + Send + Sync>,
+}
+
+/// The module behind the one that fails when told to.
+pub struct Bed {
+    pub module: &'static str,
+    pub environment: Vec<(String, String)>,
+    pub server: Option<Server>,
+}
+
+/// What it was like.
+pub struct Seen {
+    pub served: usize,
+    pub refused: usize,
+    pub slowest: Duration,
+    pub recovery: Duration,
+}
+
+/// An outage of SoftHSM.
+pub fn outage(
+    name: &'static str,
+    refused: Refused,
+    act: impl Fn(&mut Scene) -> End + Send + Sync + 'static,
+) -> Outage {
+    let bed = |_: &Appliance| Bed { module: SOFTHSM, environment: Vec::new(), server: None };
+    Outage { name, refused, bed, act: Box::new(act) }
+}
+
+impl Outage {
+    /// The same of another module.
+    pub fn of(self, bed: fn(&Appliance) -> Bed) -> Self {
+        Self { bed, ..self }
+    }
+
+    /// The outage from begin to end.
+    pub fn run(&self) -> Seen {
+        let mut scene = Scene::set(self.bed);
+        let end = (self.act)(&mut scene);
+        if let End::Mended(back) = end {
+            scene.load().recovery(back, BACK_AT_LAST);
+        }
+        scene.load().wait_for(200, 20, BACK_AT_LAST);
+        wait_for_signers(scene.daemon(), &[]);
+        let told = scene.end();
+        let served = told.iter().filter(|told| told.is(200)).count();
+        let refused = refusals(&told);
+        match self.refused {
+            Refused::Nobody => assert_eq!(refused, 0, "requests were refused"),
+            Refused::Somebody => assert!(refused > 0, "nobody noticed"),
+            Refused::Anybody => {}
+        }
+        let recovery = match end {
+            End::Mended(back) => served_after(&told, back),
+            End::Healed { since } => longest_pause(&told, since),
+        };
+        let slowest = told.iter().map(|told| told.took).max().unwrap();
+        Seen { served, refused, slowest, recovery }
+    }
+}
+
+/// How long after the HSM's return somebody was served who had asked after it.
+fn served_after(told: &[Told], back: Instant) -> Duration {
+    let served = told.iter().filter(|told| told.is(200) && told.sent >= back);
+    served.map(|told| told.sent + told.took - back).min().unwrap()
+}
+
+/// The longest time in which nobody was served.
+fn longest_pause(told: &[Told], since: Instant) -> Duration {
+    let served = told.iter().filter(|told| told.is(200)).map(|told| told.sent + told.took);
+    let mut moments: Vec<_> = served.filter(|moment| *moment >= since).collect();
+    moments.push(since);
+    moments.sort_unstable();
+    moments.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap()
+}
+
+/// See the module.
+pub struct Scene {
+    pub appliance: Appliance,
+    pub chaos: Chaos,
+    pub server: Option<Server>,
+    daemon: Option<Daemon>,
+    load: Option<Load>,
+    told: Vec<Told>,
+}
+
+impl Scene {
+    fn set(bed: fn(&Appliance) -> Bed) -> Self {
+        let appliance = appliance();
+        let chaos = Chaos::new(appliance.path("chaos"));
+        let Bed { module, environment, server } = bed(&appliance);
+        let ours = chaos.environment(module);
+        let environment: Vec<_> = environment
+            .iter()
+            .chain(&ours)
+            .map(|(name, value)| format!("{name} = {value:?}"))
+            .collect();
+        // By a link, which can be pointed to something else.
+        let link = appliance.path("module.so");
+        symlink(Chaos::module(), &link).unwrap();
+        // Canaries are made with a P-384 key, so that orders can spare them.
+        appliance.configure_token(&format!(
+            "module = {:?}\n\
+             environment = {{ {} }}\n\
+             canary_label = {:?}\n\
+             start_deadline_ms = 4000\n\
+             generate_deadline_ms = 6000",
+            link.display().to_string(),
+            environment.join(", "),
+            key_label("iaca-secp384r1"),
+        ));
+        let daemon = appliance.start();
+        wait_for_signers(&daemon, &[]);
+        let load = Load::of_leaves(&appliance, &daemon, CLIENTS);
+        load.wait_for(200, 20, SOON);
+        let (daemon, load) = (Some(daemon), Some(load));
+        Self { appliance, chaos, server, daemon, load, told: Vec::new() }
+    }
+
+    /// The daemon.
+    pub fn daemon(&self) -> &Daemon {
+        self.daemon.as_ref().unwrap()
+    }
+
+    /// Its clients.
+    pub fn load(&self) -> &Load {
+        self.load.as_ref().unwrap()
+    }
+
+    /// Stops the daemon as an operator does.
+    pub fn stop(&mut self) {
+        self.told.extend(self.load.take().unwrap().stop());
+        self.daemon.take().unwrap().stop();
+    }
+
+    /// Starts it again, under load from the first moment.
+    pub fn start(&mut self) {
+        let daemon = self.appliance.start();
+        self.load = Some(Load::of_leaves(&self.appliance, &daemon, CLIENTS));
+        self.daemon = Some(daemon);
+    }
+
+    /// `kill -9`.
+    pub fn kill_signers(&self) {
+        for pid in self.daemon().signers() {
+            signal(pid, "KILL");
+        }
+    }
+
+    /// Waits until clients are told to come back later.
+    pub fn wait_until_refused(&self) {
+        self.load().wait_for(503, 5, SOON);
+    }
+
+    /// Waits until the daemon has logged this.
+    pub fn wait_for_log(&self, words: &str) {
+        let said = until(SOON, || self.daemon().log().contains(words).then_some(()));
+        assert!(said.is_some(), "'{words}' is not in the log:\n{}", self.daemon().log());
+    }
+
+    /// Takes all orders back: the HSM is back.
+    pub fn mend(&self) -> End {
+        self.chaos.order("");
+        End::Mended(Instant::now())
+    }
+
+    /// The end of all: clients were told what they may be told, and the ledger knows exactly what they
+    /// hold. The daemon is the one that was started last.
+    fn end(mut self) -> Vec<Told> {
+        self.told.extend(self.load.take().unwrap().stop());
+        let held = assert_clean(&self.told, ANSWER_WITHIN);
+        assert_ledger_knows(&self.appliance, &held);
+        let daemon = self.daemon.take().unwrap();
+        daemon.wait_for_token("ok");
+        daemon.stop();
+        assert_sound(&self.appliance, &held, None);
+        self.told
+    }
+}

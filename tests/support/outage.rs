@@ -1,0 +1,68 @@
+//! What tests of outages share: bounds, an appliance that is quick to notice, and faults from outside.
+
+use std::{fs, time::Duration};
+
+use crate::{
+    appliance::{Appliance, Daemon, SOON, until},
+    evidence::{Evidence, Held, assert_sound},
+    load::Told,
+};
+
+/// What a client waits for at most.
+pub const SIGN_DEADLINE_MS: u64 = 4_000;
+/// For any answer: the deadline of the signature, and what a busy machine needs besides.
+pub const ANSWER_WITHIN: Duration = Duration::from_millis(SIGN_DEADLINE_MS + 4_000);
+/// Service after the HSM's return.
+pub const BACK_WITHIN: Duration = Duration::from_secs(5);
+
+/// One whose readiness and signatures have short deadlines.
+pub fn appliance() -> Appliance {
+    let appliance = Appliance::new();
+    appliance
+        .configure_token(&format!("sign_deadline_ms = {SIGN_DEADLINE_MS}\ncanary_seconds = 1"));
+    appliance
+}
+
+/// Waits until two signers are up, none of them of `gone`.
+pub fn wait_for_signers(daemon: &Daemon, gone: &[u32]) -> Vec<u32> {
+    let sign = |pid: &u32| {
+        let threads = fs::read_dir(format!("/proc/{pid}/task"));
+        threads.is_ok_and(|threads| {
+            threads.flatten().any(|thread| {
+                fs::read(thread.path().join("comm")).is_ok_and(|name| name == b"signing\n")
+            })
+        })
+    };
+    let up = until(SOON, || {
+        let signers = daemon.signers();
+        let fresh = signers.iter().all(|pid| sign(pid) && !gone.contains(pid));
+        (signers.len() == 2 && fresh).then_some(signers)
+    });
+    up.unwrap_or_else(|| panic!("two signers are not up:\n{}", daemon.log()))
+}
+
+/// Without a restart, no intent stays open; there is no certificate that no client got.
+pub fn assert_ledger_knows(appliance: &Appliance, held: &[Held]) -> Evidence {
+    let open = || appliance.count("select count(*) from intents where state = 'open'");
+    until(SOON, || (open() == 0).then_some(())).expect("an intent stays open");
+    let evidence = assert_sound(appliance, held, None);
+    assert_eq!(evidence.certificates.len(), held.len(), "certificates recorded, and received");
+    evidence
+}
+
+/// How many were told to come back later.
+pub fn refusals(told: &[Told]) -> usize {
+    told.iter().filter(|told| told.answer.as_ref().is_ok_and(|a| a.status == 503)).count()
+}
+
+/// The token's directory, out of sight of the module.
+pub fn move_token_away(appliance: &Appliance) {
+    fs::rename(appliance.path("tokens"), appliance.path("aside")).unwrap();
+    fs::create_dir(appliance.path("tokens")).unwrap();
+}
+
+/// And back, instead of what lies in its place.
+pub fn move_token_back(appliance: &Appliance) {
+    fs::remove_dir_all(appliance.path("tokens")).unwrap();
+    fs::rename(appliance.path("aside"), appliance.path("tokens")).unwrap();
+}
