@@ -20,10 +20,16 @@ use tokio::time::sleep;
 mod changes;
 #[path = "support/chaos.rs"]
 mod chaos;
+#[path = "hsm/codes.rs"]
+mod codes;
 #[path = "hsm/faults.rs"]
 mod faults;
 #[path = "hsm/figures.rs"]
 mod figures;
+#[path = "hsm/logbook.rs"]
+mod logbook;
+#[path = "hsm/messages.rs"]
+mod messages;
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chancery");
@@ -185,14 +191,10 @@ async fn eventually(what: &str, limit: Duration, mut holds: impl AsyncFnMut() ->
 }
 
 async fn started(config: TokenConfig) -> Token {
-    log();
+    logbook::open();
     let token = Token::start(config, PROGRAM.into());
     token.wait_until_known(PATIENCE).await;
     token
-}
-
-fn log() {
-    let _ = tracing_subscriber::fmt().with_test_writer().try_init();
 }
 
 /// Signs a fresh message and verifies.
@@ -453,7 +455,7 @@ fn counting_program(hsm: &SoftHsm) -> (PathBuf, PathBuf) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_pin_is_tried_exactly_once() {
-    log();
+    logbook::open();
     let hsm = SoftHsm::new("pin");
     hsm.keygen("key", "EC:prime256v1", "01");
     hsm.write_pin("0000");
@@ -502,7 +504,7 @@ async fn start_failures_are_explained_to_the_operator() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_talks_nonsense_is_no_signer() {
     use std::os::unix::fs::PermissionsExt;
-    log();
+    logbook::open();
     let hsm = SoftHsm::new("nonsense");
     let program = hsm.directory.join("program");
     // Frames of absurd length, noise, silence after the end: on the socket that is its stdin.

@@ -13,7 +13,7 @@ use super::{fault::Fault, orders::KeyOrder, sandbox::Cage};
 use crate::domain::key::{Signature, SignatureAlgorithm};
 
 /// Raised whenever a message changes: after an upgrade on disk, an old front meets a new signer.
-pub(super) const PROTOCOL_VERSION: u32 = 3;
+pub(super) const PROTOCOL_VERSION: u32 = 4;
 /// Largest message to a signer, in octets.
 pub(super) const TO_SIGNER_BYTES_MAX: usize = 16 * 1024;
 /// Largest message from a signer, in octets: the listing of a full token.
@@ -87,6 +87,15 @@ pub(super) enum FromSigner {
     Ready(Ready),
     /// The token cannot be opened: answers [`Hello`]; the signer ends.
     Refused(Fault),
+    /// A fault that the signer gets over by itself, for the log.
+    Noted {
+        /// What went wrong.
+        fault: Fault,
+        /// `CKA_LABEL` of the key in question.
+        key: String,
+        /// What the signer does now.
+        next: String,
+    },
     /// Answers the request of that id.
     Answer {
         /// Of the request.

@@ -176,6 +176,12 @@ impl Outbox {
         self.send(&FromSigner::Answer { id, answer });
     }
 
+    /// Tells the front of a fault that is being got over here; it writes the log.
+    fn note(&self, fault: &Fault, key: &str, next: &str) {
+        let (fault, key, next) = (fault.clone(), key.to_owned(), next.to_owned());
+        self.send(&FromSigner::Noted { fault, key, next });
+    }
+
     /// Without a front there is nobody to work for: the main thread sees the same end.
     fn send(&self, message: &FromSigner) {
         let mut socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,13 +1,8 @@
 //! What operators see in numbers, while things go wrong.
 
-use std::fs;
-
 use chancery::hsm::{Breaker, BreakerState, LossCause, SignatureOutcome};
 
-use super::{
-    faults::{DEVICE_ERROR, FUNCTION_FAILED, MECHANISM_INVALID, Shimmed},
-    *,
-};
+use super::*;
 
 fn of<T: PartialEq + Copy>(counts: &[(T, u64)], name: T) -> u64 {
     counts.iter().find(|(other, _)| *other == name).unwrap().1
@@ -57,9 +52,9 @@ async fn signatures_signers_and_times_are_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn work_that_waits_and_work_that_is_done_shows() {
-    let shim = Shimmed::new("gauges");
-    let (token, key) = shim.start().await;
-    fs::write(shim.control.join("hang"), "").unwrap();
+    let disturbed = Disturbed::new("gauges");
+    let (token, key) = disturbed.start().await;
+    disturbed.tell("C_Sign hang");
     let calls: Vec<_> = (0..8u8)
         .map(|round| {
             let (token, key) = (token.clone(), key.clone());
@@ -69,7 +64,7 @@ async fn work_that_waits_and_work_that_is_done_shows() {
     // One session, and as much again is on its way to it.
     eventually("six wait", PATIENCE, async || token.figures().queue_depth == 6).await;
     assert_eq!(token.figures().sessions_in_use, 1);
-    fs::remove_file(shim.control.join("hang")).unwrap();
+    disturbed.tell("");
     for call in calls {
         call.await.unwrap().unwrap();
     }
@@ -86,8 +81,8 @@ async fn a_token_that_is_away_opens_the_breaker_and_its_return_closes_it() {
     hsm.keygen("key", "EC:prime256v1", "01");
     let token = started(hsm.config()).await;
     let key = token.find("key").await.unwrap();
-    fs::rename(hsm.tokens(), hsm.directory.join("aside")).unwrap();
-    fs::create_dir(hsm.tokens()).unwrap();
+    std::fs::rename(hsm.tokens(), hsm.directory.join("aside")).unwrap();
+    std::fs::create_dir(hsm.tokens()).unwrap();
     eventually("the breaker is open", PATIENCE, async || {
         let _ = sign(&token, &key, b"x").await;
         let breaker = token.figures().breaker;
@@ -122,8 +117,8 @@ async fn a_token_that_is_away_opens_the_breaker_and_its_return_closes_it() {
     // Each try is one signer that has to prove itself.
     assert!(!states.contains(&BreakerState::Closed), "{states:?}");
     assert!(token.figures().starts_failed >= 2);
-    fs::remove_dir(hsm.tokens()).unwrap();
-    fs::rename(hsm.directory.join("aside"), hsm.tokens()).unwrap();
+    std::fs::remove_dir(hsm.tokens()).unwrap();
+    std::fs::rename(hsm.directory.join("aside"), hsm.tokens()).unwrap();
     let took = eventually("service returns", Duration::from_secs(5), async || asking.is_finished());
     println!("token back: signed after {:?}", took.await);
     asking.await.unwrap();
@@ -139,11 +134,11 @@ async fn a_token_that_is_away_opens_the_breaker_and_its_return_closes_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_errors_of_callers_leave_the_breaker_closed() {
-    let shim = Shimmed::new("callers");
-    let token = started(TokenConfig { canary_seconds: 3_600, ..shim.config() }).await;
+    let disturbed = Disturbed::new("callers");
+    let token = started(TokenConfig { canary_seconds: 3_600, ..disturbed.config() }).await;
     let key = token.find("key").await.unwrap();
     for _ in 0..1_000 {
-        shim.tell("C_SignInit", MECHANISM_INVALID);
+        disturbed.tell("C_SignInit 1 fail CKR_MECHANISM_INVALID");
         let refused = sign(&token, &key, b"x").await;
         assert!(matches!(refused, Err(HsmError::Unusable { .. })), "{refused:?}");
     }
@@ -155,7 +150,7 @@ async fn a_thousand_errors_of_callers_leave_the_breaker_closed() {
     sign(&token, &key, b"x").await.unwrap();
 
     // One of the device is enough.
-    shim.tell("C_Sign", DEVICE_ERROR);
+    disturbed.tell("C_Sign 1 fail CKR_DEVICE_ERROR");
     sign(&token, &key, b"made by the next signer").await.unwrap();
     let figures = token.figures();
     assert_eq!(of(&figures.faults, "device"), 1);
@@ -165,9 +160,9 @@ async fn a_thousand_errors_of_callers_leave_the_breaker_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_without_a_class_costs_one_request() {
-    let shim = Shimmed::new("no-class");
-    let (token, key) = shim.start().await;
-    shim.tell("C_Sign", FUNCTION_FAILED);
+    let disturbed = Disturbed::new("no-class");
+    let (token, key) = disturbed.start().await;
+    disturbed.tell("C_Sign 1 fail CKR_FUNCTION_FAILED");
     assert!(matches!(sign(&token, &key, b"x").await, Err(HsmError::Unavailable { .. })));
     let figures = token.figures();
     assert_eq!(of(&figures.signatures, SignatureOutcome::Unavailable), 1);

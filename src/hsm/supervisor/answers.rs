@@ -8,12 +8,28 @@ use super::{Canary, Supervisor, starting::UNASKED};
 use crate::domain::key::PublicKey;
 use crate::hsm::{
     HsmError,
-    fault::{Class, Fault},
+    fault::{Class, Fault, tame},
     figures::LossCause,
     jobs::Job,
     process::{Errand, Event, Owed},
     protocol::{Answer, FromSigner, KEYS_MAX, ListedKey},
 };
+
+/// The line that every fault has in the log, whatever its level.
+macro_rules! log_fault {
+    ($level:ident, $fault:expr, $token:expr, $key:expr, $action:expr) => {
+        tracing::$level!(
+            function = $fault.function,
+            code = $fault.code_text(),
+            class = $fault.class.name(),
+            detail = $fault.detail,
+            token = $token,
+            key = $key,
+            action = $action,
+            "PKCS#11 fault"
+        )
+    };
+}
 
 impl Supervisor {
     /// Signers that were ended are not listened to any more.
@@ -27,6 +43,7 @@ impl Supervisor {
                 self.lose(at, LossCause::Ended, &format!("its socket has ended: {reason}"));
             }
             Event::Said(FromSigner::Answer { id, answer }) => self.hear_answer(at, id, answer),
+            Event::Said(FromSigner::Noted { fault, key, next }) => self.note(fault, &key, &next),
             Event::Said(FromSigner::Ready(_) | FromSigner::Refused(_)) => {
                 self.lose(at, LossCause::Protocol, UNASKED);
             }
@@ -157,7 +174,7 @@ impl Supervisor {
                 self.log_fault(fault, key, "none");
             }
             Class::Credential => {
-                self.refuse_credentials(fault);
+                self.refuse_credentials(fault, key);
                 let words = "its login was lost and the PIN is refused";
                 self.lose(at, LossCause::Credential, words);
             }
@@ -173,18 +190,17 @@ impl Supervisor {
         }
     }
 
+    /// A fault of which a request may have failed, or a signer ended.
     pub(super) fn log_fault(&self, fault: &Fault, key: Option<&str>, action: &str) {
         self.meter.fault(fault.class);
-        tracing::error!(
-            function = fault.function,
-            code = fault.code_text(),
-            class = fault.class.name(),
-            detail = fault.detail,
-            token = self.config.name,
-            key = key.unwrap_or("none"),
-            action,
-            "PKCS#11 fault"
-        );
+        log_fault!(error, fault, self.config.name, key.unwrap_or("none"), action);
+    }
+
+    /// A fault that a signer gets over by itself.
+    pub(super) fn note(&self, fault: Fault, key: &str, next: &str) {
+        let fault = fault.tamed();
+        self.meter.fault(fault.class);
+        log_fault!(warn, fault, self.config.name, tame(key), tame(next));
     }
 
     pub(super) fn alarm_bad_signature(&self, key: &str) {

@@ -78,6 +78,7 @@ impl Supervisor {
                     (Some(_) | None, _) => self.start_failed(UNASKED.to_owned()),
                 }
             }
+            Event::Said(FromSigner::Noted { fault, key, next }) => self.note(fault, &key, &next),
             Event::Said(FromSigner::Ready(_)) => self.start_failed(UNASKED.to_owned()),
         }
     }
@@ -168,7 +169,7 @@ impl Supervisor {
 
     fn start_refused(&mut self, fault: &Fault, key: Option<&str>) {
         if fault.class == Class::Credential {
-            self.refuse_credentials(fault);
+            self.refuse_credentials(fault, key);
         } else {
             self.log_fault(fault, key, "start another signer after a pause");
         }
@@ -176,9 +177,9 @@ impl Supervisor {
     }
 
     /// The PIN is wrong: nothing starts any more until an operator has acted.
-    pub(super) fn refuse_credentials(&mut self, fault: &Fault) {
+    pub(super) fn refuse_credentials(&mut self, fault: &Fault, key: Option<&str>) {
         let action = "no further login until the service is restarted";
-        self.log_fault(fault, None, action);
+        self.log_fault(fault, key, action);
         tracing::error!(
             alarm = "credential_fault",
             token = self.config.name,

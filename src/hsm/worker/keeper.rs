@@ -228,7 +228,7 @@ impl Keeper {
         match self.token.still_there() {
             Ok(_) => Ok(()),
             Err(fault) if fault.class == Class::Device => {
-                tracing::warn!("{fault}: once more");
+                tracing::warn!("{fault}: the token is asked once more");
                 thread::sleep(Duration::from_millis(SECOND_LOOK_AFTER_MS));
                 self.token.still_there().map(|_| ())
             }

@@ -125,7 +125,7 @@ impl OpenToken {
     /// `C_Finalize`. All sessions must be gone.
     pub(super) fn finalize(self) {
         if let Err(error) = self.pkcs11.finalize() {
-            tracing::warn!("C_Finalize: {}", fault(&error));
+            tracing::warn!("{}: the process ends all the same", fault(&error));
         }
     }
 }
@@ -165,7 +165,7 @@ fn resolve(pkcs11: &Pkcs11, hello: &Hello) -> Result<(Slot, TokenInfo), Fault> {
             Ok(info) if info.label() == hello.label => labelled.push((slot, info)),
             Ok(_) => {}
             // Another reader's trouble is not ours; if it is ours, the token is not found.
-            Err(error) => tracing::warn!("C_GetTokenInfo: {}", fault(&error)),
+            Err(error) => tracing::warn!("{}: its slot is passed over", fault(&error)),
         }
     }
     let serials = |found: &[(Slot, TokenInfo)]| {

@@ -39,6 +39,17 @@ enum Step {
     LogInAgain,
 }
 
+impl Step {
+    /// For the log.
+    fn words(self) -> &'static str {
+        match self {
+            Self::FreshSession => "try once more in a fresh session",
+            Self::FindAgain => "find the key again and try once more",
+            Self::LogInAgain => "log in again and try once more",
+        }
+    }
+}
+
 enum Trouble {
     Missing,
     Fault(Fault),
@@ -71,6 +82,7 @@ impl Bench {
             return Answer::Failed(Fault::ours(Class::Caller, "sign", words));
         };
         let mut taken = None;
+        let mut refused = None;
         loop {
             let epoch = self.current.epoch();
             let trouble = match self.attempt(&epoch, order, &digest) {
@@ -78,13 +90,19 @@ impl Bench {
                 Err(trouble) => trouble,
             };
             let Some(step) = next_step(&trouble, taken) else {
-                return match trouble {
-                    Trouble::Missing => Answer::Missing,
-                    Trouble::Fault(fault) => Answer::Failed(fault.escalated()),
+                return match (trouble, refused) {
+                    (Trouble::Missing, None) => Answer::Missing,
+                    // It was there a moment ago, and a module may show an empty token when its
+                    // device is gone: a new signer is to tell.
+                    (Trouble::Missing, Some(fault)) => Answer::Failed(
+                        Fault::escalated(fault).with_detail("and the key is not listed any more"),
+                    ),
+                    (Trouble::Fault(fault), _) => Answer::Failed(fault.escalated()),
                 };
             };
-            if let Trouble::Fault(fault) = &trouble {
-                tracing::warn!("{fault}: {step:?}, then once more");
+            if let Trouble::Fault(fault) = trouble {
+                self.outbox.note(&fault, &order.label, step.words());
+                refused = Some(fault);
             }
             if let Err(fault) = self.recover(step, &epoch) {
                 return Answer::Failed(fault.escalated());

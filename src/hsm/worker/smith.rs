@@ -99,7 +99,11 @@ impl Smith {
         let (public, private) = match session.generate_key_pair(&mechanism, &public, &private) {
             Ok(made) => made,
             Err(error) if templates::is_unsupported(&error) => {
-                tracing::warn!("{}: {key_type}", fault(&error));
+                tracing::warn!(
+                    "{}: key '{}' of type {key_type} is refused",
+                    fault(&error),
+                    name.label
+                );
                 return Ok(KeyAnswer::Unsupported(format!("key type {}", key_type.name())));
             }
             Err(error) => return Err(fault(&error)),
@@ -127,7 +131,7 @@ impl Smith {
         let public = match create(&templates::public_to_import(name, &key)?) {
             Ok(handle) => handle,
             Err(error) if templates::is_unsupported(&error) => {
-                tracing::warn!("{}: {}", fault(&error), key.key_type());
+                tracing::warn!("{}: key '{}' is refused", fault(&error), name.label);
                 return Ok(KeyAnswer::Unsupported(format!("import of {}", key.key_type())));
             }
             Err(error) => return Err(fault(&error)),
@@ -136,7 +140,8 @@ impl Smith {
         let private = match create(template.attributes()) {
             Ok(handle) => handle,
             Err(error) => {
-                tracing::warn!("{}: the public half is taken back", fault(&error));
+                let label = &name.label;
+                tracing::warn!("{}: the public half of key '{label}' is taken back", fault(&error));
                 session.destroy_object(public).map_err(|error| fault(&error))?;
                 if templates::is_unsupported(&error) {
                     return Ok(KeyAnswer::Unsupported(format!("import of {}", key.key_type())));
