@@ -10,7 +10,7 @@ use std::{
 };
 
 use chancery::{
-    domain::key::{Digest, KeyType},
+    domain::key::KeyType,
     hsm::{HsmError, Sandbox, Token, TokenConfig, TokenKey, TokenState},
 };
 use faults::Disturbed;
@@ -28,6 +28,8 @@ mod faults;
 mod figures;
 #[path = "hsm/logbook.rs"]
 mod logbook;
+#[path = "hsm/mechanisms.rs"]
+mod mechanisms;
 #[path = "hsm/messages.rs"]
 mod messages;
 
@@ -199,8 +201,7 @@ async fn started(config: TokenConfig) -> Token {
 
 /// Signs a fresh message and verifies.
 async fn sign(token: &Token, key: &TokenKey, message: &[u8]) -> Result<(), HsmError> {
-    let algorithm = key.public_key.key_type().signature_algorithm();
-    let signature = token.sign(key, Digest::of(algorithm.hash(), message)).await?;
+    let signature = token.sign(key, message).await?;
     assert!(key.public_key.verifies(message, &signature), "a signature that does not verify");
     Ok(())
 }

@@ -6,10 +6,7 @@ use super::{fail, logging};
 use crate::{
     app,
     config::Config,
-    domain::{
-        key::{Digest, KeyType},
-        tree::ResourceTree,
-    },
+    domain::{key::KeyType, tree::ResourceTree},
     hsm::{CatalogueEntry, Token, TokenKey, TokenState},
     http,
     keys::keys_of,
@@ -102,9 +99,8 @@ async fn check_key(token: &Token, entries: &[&CatalogueEntry]) -> Result<KeyType
     let public_key = entry.public_key.clone()?;
     let key_type = public_key.key_type();
     let message = b"chancery check";
-    let digest = Digest::of(key_type.signature_algorithm().hash(), message);
     let key = TokenKey { label: entry.label.clone(), id: entry.id.clone(), public_key };
-    let signature = token.sign(&key, digest).await.map_err(|error| error.to_string())?;
+    let signature = token.sign(&key, message).await.map_err(|error| error.to_string())?;
     if key.public_key.verifies(message, &signature) {
         Ok(key_type)
     } else {

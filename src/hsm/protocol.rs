@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
-use super::{fault::Fault, orders::KeyOrder, sandbox::Cage};
+use super::{TokenFacts, fault::Fault, orders::KeyOrder, sandbox::Cage};
 use crate::domain::key::{Signature, SignatureAlgorithm};
 
 /// Raised whenever a message changes: after an upgrade on disk, an old front meets a new signer.
@@ -18,6 +18,8 @@ pub(super) const PROTOCOL_VERSION: u32 = 4;
 pub(super) const TO_SIGNER_BYTES_MAX: usize = 16 * 1024;
 /// Largest message from a signer, in octets: the listing of a full token.
 pub(super) const FROM_SIGNER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Longest message that a token is given to hash, in octets: a certificate, not a list of them.
+pub(super) const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 /// Most private keys that a token may list.
 pub(super) const KEYS_MAX: usize = 10_000;
 
@@ -78,6 +80,8 @@ pub(super) struct SignOrder {
     pub(super) algorithm: SignatureAlgorithm,
     /// The digest's octets.
     pub(super) digest: Vec<u8>,
+    /// What the digest is of, for a token that hashes itself; [`MESSAGE_BYTES_MAX`] octets at most.
+    pub(super) message: Option<Vec<u8>>,
 }
 
 /// Signer to front.
@@ -108,16 +112,14 @@ pub(super) enum FromSigner {
 /// An open token.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Ready {
-    /// `CK_TOKEN_INFO.serialNumber`.
-    pub(super) serial: String,
-    /// `CK_TOKEN_INFO.model`.
-    pub(super) model: String,
-    /// `CK_TOKEN_INFO.manufacturerID`.
-    pub(super) manufacturer: String,
+    /// What the token says it is.
+    pub(super) facts: TokenFacts,
     /// Sessions that could be opened for signing.
     pub(super) sessions: usize,
     /// `CKM_…` numbers that the token offers.
     pub(super) mechanisms: Vec<u64>,
+    /// The algorithms for which the token has to be given messages, since it hashes itself.
+    pub(super) hashing: Vec<SignatureAlgorithm>,
     /// The private keys.
     pub(super) keys: Vec<ListedKey>,
 }

@@ -12,12 +12,12 @@ use tokio::{
 };
 
 use super::{
-    CatalogueEntry, HsmError, TokenConfig, TokenKey, TokenState,
+    CatalogueEntry, HsmError, TokenConfig, TokenFacts, TokenKey, TokenState,
     catalogue::Catalogue,
     figures::{Limits, Meter},
     jobs::Job,
     orders::KeyOrder,
-    protocol::SignOrder,
+    protocol::{MESSAGE_BYTES_MAX, SignOrder},
     supervisor::{self, Change, Changed, Order, Published},
 };
 use crate::domain::key::{Digest, Signature};
@@ -141,14 +141,19 @@ impl Token {
         entries.find(|entry| entry.label == key.label).is_none_or(|entry| entry.extractable)
     }
 
-    /// A signature over `digest` in the form of X.509, within `sign_deadline_ms`. It is not verified
+    /// What the token says it is; `None` before it was open for the first time.
+    pub fn facts(&self) -> Option<Arc<TokenFacts>> {
+        self.0.published.borrow().facts.clone()
+    }
+
+    /// A signature over `message` in the form of X.509, within `sign_deadline_ms`. It is not verified
     /// here: verify it against the public key that you pinned, and report one that fails by
     /// [`Self::report_bad_signature`].
     ///
     /// # Errors
     /// [`HsmError`].
-    pub async fn sign(&self, key: &TokenKey, digest: Digest) -> Result<Signature, HsmError> {
-        self.sign_for("", key, digest).await
+    pub async fn sign(&self, key: &TokenKey, message: &[u8]) -> Result<Signature, HsmError> {
+        self.sign_for("", key, message).await
     }
 
     /// The same on behalf of a client: those that wait take turns, whatever each has asked for.
@@ -159,9 +164,9 @@ impl Token {
         &self,
         client: &str,
         key: &TokenKey,
-        digest: Digest,
+        message: &[u8],
     ) -> Result<Signature, HsmError> {
-        let result = self.ask_for_signature(client, key, digest).await;
+        let result = self.ask_for_signature(client, key, message).await;
         self.0.meter.asked(&result);
         result
     }
@@ -170,11 +175,15 @@ impl Token {
         &self,
         client: &str,
         key: &TokenKey,
-        digest: Digest,
+        message: &[u8],
     ) -> Result<Signature, HsmError> {
         let algorithm = key.public_key.key_type().signature_algorithm();
-        if digest.algorithm() != algorithm.hash() {
-            let reason = format!("{algorithm:?} does not sign a {:?} digest", digest.algorithm());
+        let digest = Digest::of(algorithm.hash(), message);
+        // A token that takes digests is given nothing else.
+        let hashes = self.0.published.borrow().hashing.contains(&algorithm);
+        let message = hashes.then(|| message.to_vec());
+        if message.as_ref().is_some_and(|message| message.len() > MESSAGE_BYTES_MAX) {
+            let reason = format!("its token hashes itself, {MESSAGE_BYTES_MAX} octets at most");
             return Err(HsmError::Unusable { reason });
         }
         let since = Instant::now();
@@ -185,6 +194,7 @@ impl Token {
             spki_sha256: key.public_key.spki_sha256(),
             algorithm,
             digest: digest.as_octets().to_vec(),
+            message,
         };
         let (reply, answer) = oneshot::channel();
         let client = client.into();

@@ -40,6 +40,7 @@ impl Canary {
             spki_sha256: key.public_key.spki_sha256(),
             algorithm,
             digest: digest.as_octets().to_vec(),
+            message: Some(message.to_vec()),
         };
         (Self { key, message }, Request::Sign(order))
     }

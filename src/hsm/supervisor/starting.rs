@@ -86,23 +86,39 @@ impl Supervisor {
     /// The token is open: take over what it lists, and ask for a proof.
     fn greet(&mut self, ready: Ready) {
         let token = &self.config.name;
-        if self.serial.as_ref().is_some_and(|serial| *serial != ready.serial) {
-            return self.start_failed(format!("the token has another serial: {:?}", ready.serial));
+        let facts = ready.facts.tamed();
+        if self.serial.as_ref().is_some_and(|serial| *serial != facts.serial) {
+            return self.start_failed(format!("the token has another serial: {:?}", facts.serial));
         }
         if ready.keys.len() > KEYS_MAX {
             return self.start_failed(UNASKED.to_owned());
         }
         tracing::info!(
             token,
-            serial = ready.serial,
-            model = ready.model,
-            manufacturer = ready.manufacturer,
+            serial = facts.serial,
+            model = facts.model,
+            manufacturer = facts.manufacturer,
+            hardware = facts.hardware_version,
+            firmware = facts.firmware_version,
+            is_hardware = facts.is_hardware,
             sessions = ready.sessions,
             keys = ready.keys.len(),
             mechanisms = ready.mechanisms.len(),
             "token open"
         );
-        self.serial = Some(ready.serial);
+        let is_new = self.published.borrow().facts.is_none();
+        if is_new && facts.is_softhsm() {
+            tracing::warn!(
+                alarm = "softhsm",
+                token,
+                "this token is SoftHSM: keys are files, there is no certified boundary"
+            );
+        }
+        self.serial = Some(facts.serial.clone());
+        self.published.send_modify(|published| {
+            published.facts = Some(Arc::new(facts));
+            published.hashing = ready.hashing.into();
+        });
         if self.up.is_empty() {
             self.adopt(ready.keys);
         } else {

@@ -13,7 +13,7 @@ use cryptoki::{
 };
 
 use super::{
-    Outbox, cage, classify::fault, listing::Listing, module::OpenToken, signing::Bench,
+    Outbox, cage, classify::fault, listing::Listing, module::OpenToken, scheme, signing::Bench,
     smith::Smith,
 };
 use crate::hsm::{
@@ -133,6 +133,7 @@ impl Keeper {
         let session = token.session()?;
         token.log_in(&session, pin)?;
         let listing = Listing::read(&session, &token.mechanisms)?;
+        listing.assert_mechanisms()?;
         let mut sessions = Vec::new();
         for _ in 0..wanted.min(allowed.unwrap_or(usize::MAX)).max(1) {
             match token.session() {
@@ -150,10 +151,9 @@ impl Keeper {
     /// The answer to the greeting.
     pub(super) fn ready(&self, sessions: usize) -> Ready {
         Ready {
-            serial: self.token.serial.clone(),
-            model: self.token.model.clone(),
-            manufacturer: self.token.manufacturer.clone(),
+            facts: self.token.facts.clone(),
             sessions,
+            hashing: scheme::hashing(&self.token.mechanisms),
             mechanisms: self.token.mechanisms.iter().map(|mechanism| **mechanism).collect(),
             keys: self.current.epoch().listing.to_wire(),
         }

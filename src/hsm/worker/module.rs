@@ -13,6 +13,7 @@ use cryptoki::{
 
 use super::classify::fault;
 use crate::hsm::{
+    TokenFacts,
     fault::{Class, Fault},
     protocol::Hello,
 };
@@ -24,9 +25,7 @@ const PIN_BYTES_MAX: u64 = 1024;
 pub(super) struct OpenToken {
     pkcs11: Pkcs11,
     slot: Slot,
-    pub(super) serial: String,
-    pub(super) model: String,
-    pub(super) manufacturer: String,
+    pub(super) facts: TokenFacts,
     pub(super) mechanisms: Vec<MechanismType>,
     /// Sessions that the token allows one application; `None` when it does not say or care.
     pub(super) sessions_max: Option<u64>,
@@ -58,15 +57,21 @@ impl OpenToken {
             }
         };
         let mechanisms = pkcs11.get_mechanism_list(slot).map_err(|error| fault(&error))?;
+        let slot_info = pkcs11.get_slot_info(slot).map_err(|error| fault(&error))?;
         let sessions_max = match info.max_session_count() {
             Limit::Max(count) if count > 0 => Some(count),
             Limit::Max(_) | Limit::Unavailable | Limit::Infinite => None,
         };
         Ok(Self {
             slot,
-            serial: info.serial_number().to_owned(),
-            model: info.model().to_owned(),
-            manufacturer: info.manufacturer_id().to_owned(),
+            facts: TokenFacts {
+                serial: info.serial_number().to_owned(),
+                manufacturer: info.manufacturer_id().to_owned(),
+                model: info.model().to_owned(),
+                hardware_version: info.hardware_version().to_string(),
+                firmware_version: info.firmware_version().to_string(),
+                is_hardware: slot_info.hardware_slot(),
+            },
             mechanisms,
             sessions_max,
             pkcs11,
@@ -115,7 +120,7 @@ impl OpenToken {
     /// [`Fault`] of device class when the token is gone or another one is in its place.
     pub(super) fn still_there(&self) -> Result<TokenInfo, Fault> {
         let info = self.pkcs11.get_token_info(self.slot).map_err(|error| fault(&error))?;
-        if info.serial_number() != self.serial {
+        if info.serial_number() != self.facts.serial {
             let words = format!("the slot now holds serial {}", info.serial_number());
             return Err(Fault::ours(Class::Device, "C_GetTokenInfo", words));
         }

@@ -9,7 +9,9 @@ use cryptoki::{
 use super::{
     attributes::{Attributes, PUBLIC, read_public},
     classify::fault,
-    signing::{sign_digest, x509_form},
+    module::OpenToken,
+    scheme::Scheme,
+    signing::x509_form,
     templates::Pair,
 };
 use crate::{
@@ -46,6 +48,7 @@ const READ_BACK: [AttributeType; 7] = [
 /// # Errors
 /// [`Fault`] when the token cannot be asked.
 pub(super) fn of(
+    token: &OpenToken,
     session: &Session,
     name: &KeyName,
     pair: &Pair,
@@ -79,7 +82,7 @@ pub(super) fn of(
             key.key_type()
         )));
     }
-    if !signs(session, pair.private, &key)? {
+    if !signs(token, session, pair.private, &key)? {
         return Ok(Proof::Bad("its signature does not verify".to_owned()));
     }
     Ok(Proof::Good(ListedKey {
@@ -125,13 +128,21 @@ fn unfit(private: &Attributes, wanted: &Wanted) -> Option<String> {
         .map(|(_, words)| (*words).to_owned())
 }
 
-fn signs(session: &Session, private: ObjectHandle, key: &PublicKey) -> Result<bool, Fault> {
+fn signs(
+    token: &OpenToken,
+    session: &Session,
+    private: ObjectHandle,
+    key: &PublicKey,
+) -> Result<bool, Fault> {
     let mut message = [0; 32];
     // Without randomness the proof is weaker, not wrong.
     let _ = aws_lc_rs::rand::fill(&mut message);
     let key_type = key.key_type();
-    let digest = Digest::of(key_type.signature_algorithm().hash(), &message);
-    let output = sign_digest(session, private, key_type, &digest).map_err(|error| fault(&error))?;
+    let algorithm = key_type.signature_algorithm();
+    let Some(scheme) = Scheme::of(algorithm, &token.mechanisms) else { return Ok(false) };
+    let digest = Digest::of(algorithm.hash(), &message);
+    let Some(input) = scheme.input(&digest, Some(&message)) else { return Ok(false) };
+    let output = session.sign(&scheme.mechanism, private, &input).map_err(|error| fault(&error))?;
     let signature =
         x509_form(key_type, output).map_err(|words| Fault::ours(Class::Device, "C_Sign", words))?;
     Ok(key.verifies(&message, &signature))

@@ -2,16 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
-use cryptoki::{
-    context::Function, error::Error, mechanism::Mechanism, object::ObjectHandle, session::Session,
-};
+use cryptoki::{context::Function, error::Error, session::Session};
 
 use super::{
     Job, Outbox,
     classify::fault,
-    convert::{digest_info, ecdsa_signature, rsa_signature},
+    convert::{ecdsa_signature, rsa_signature},
     keeper::{Current, Epoch, Errand},
     module::OpenToken,
+    scheme::Scheme,
 };
 use crate::{
     domain::key::{Digest, KeyType, Signature},
@@ -123,11 +122,17 @@ impl Bench {
             let words = format!("{:?} is not the algorithm of {key_type}", order.algorithm);
             return Err(Trouble::Fault(Fault::ours(Class::Caller, "sign", words)));
         }
+        let scheme = Scheme::of(order.algorithm, &self.token.mechanisms);
+        let Some(scheme) = scheme else { return Err(Trouble::Missing) };
+        let Some(input) = scheme.input(digest, order.message.as_deref()) else {
+            let words = "the token hashes itself, and was not given the message of the digest";
+            return Err(Trouble::Fault(Fault::ours(Class::Caller, "sign", words)));
+        };
         let session = match self.session.take() {
             Some(session) => session,
             None => self.token.session().map_err(Trouble::Fault)?,
         };
-        let output = match sign_digest(&session, handle, key_type, digest) {
+        let output = match session.sign(&scheme.mechanism, handle, &input) {
             Ok(output) => output,
             Err(error) => {
                 let fault = fault(&error);
@@ -194,20 +199,6 @@ pub(super) fn x509_form(key_type: KeyType, output: Vec<u8>) -> Result<Signature,
     match key_type.is_ec() {
         true => ecdsa_signature(key_type, &output),
         false => rsa_signature(key_type, output),
-    }
-}
-
-/// The one door to a signing mechanism. It takes a digest: `CKM_ECDSA` would cut anything longer
-/// than the curve without a word, `CKM_RSA_PKCS` would sign what it is given.
-pub(super) fn sign_digest(
-    session: &Session,
-    key: ObjectHandle,
-    key_type: KeyType,
-    digest: &Digest,
-) -> Result<Vec<u8>, Error> {
-    match key_type.is_ec() {
-        true => session.sign(&Mechanism::Ecdsa, key, digest.as_octets()),
-        false => session.sign(&Mechanism::RsaPkcs, key, &digest_info(digest)),
     }
 }
 

@@ -186,7 +186,7 @@ impl Smith {
         wanted: &Wanted,
     ) -> Result<KeyAnswer, Fault> {
         let halves = Halves { private: vec![pair.private], public: vec![pair.public] };
-        match proof::of(session, name, &pair, wanted) {
+        match proof::of(&self.token, session, name, &pair, wanted) {
             Ok(Proof::Good(listed)) => Ok(KeyAnswer::Made(listed)),
             Ok(Proof::Bad(reason)) => Ok(discard(session, &halves, reason)),
             Ok(Proof::Label) if are_gone(session, &halves) => {
