@@ -72,6 +72,11 @@ impl Client {
             .iter()
             .any(|grant| grant.permission == permission && path.is_at_or_under(&grant.path))
     }
+
+    /// Whether `permission` is granted on any path: enough for what belongs to no path.
+    pub fn has(&self, permission: Permission) -> bool {
+        self.grants.iter().any(|grant| grant.permission == permission)
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +129,7 @@ mod tests {
                 let expected = covered && *permission == Permission::IssueIaca;
                 assert_eq!(client.may(*permission, &path(at)), expected, "{permission} {at}");
             }
+            assert_eq!(client.has(*permission), *permission == Permission::IssueIaca);
         }
     }
 }

@@ -1,7 +1,14 @@
 //! The composition root: the only place that knows every concrete type.
 
+mod housekeeping;
+mod recovery;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+pub use recovery::{backup, restore};
+use tokio::task::JoinHandle;
+
+pub use crate::ledger::Counts;
 use crate::{
     access::Access,
     config::Config,
@@ -20,6 +27,7 @@ pub struct App {
     tokens: Vec<Token>,
     ledger: Ledger,
     services: Arc<Services>,
+    housekeeping: JoinHandle<()>,
 }
 
 /// How long the start waits for the first state of the tokens. A token that is away after it does
@@ -73,11 +81,7 @@ impl App {
             known: KnownKeys::default(),
             idempotency: Arc::new(Idempotency::new(config.idempotency_retention_hours)),
         });
-        services
-            .ledger
-            .forget_answers(services.idempotency.since(now))
-            .await
-            .map_err(not_written)?;
+        let housekeeping = tokio::spawn(housekeeping::keep(Arc::clone(&services)));
         let api = Api::new(
             config.api,
             config.plain_listeners,
@@ -90,7 +94,7 @@ impl App {
         let distribution = running.distribution.map(|address| address.to_string());
         tracing::info!(api = %running.address, operations, distribution, "serving");
         systemd::ready(&format!("serving on {}", running.address));
-        Ok(Self { running, tokens, ledger, services })
+        Ok(Self { running, tokens, ledger, services, housekeeping })
     }
 
     /// Where the API and the operations listener are.
@@ -103,6 +107,7 @@ impl App {
         tracing::info!("stopping");
         systemd::stopping();
         self.running.stop().await;
+        self.housekeeping.abort();
         for token in self.tokens {
             token.stop().await;
         }

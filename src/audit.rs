@@ -17,6 +17,8 @@ pub enum EntryKind {
     Started,
     /// The daemon stopped in an orderly way.
     Stopped,
+    /// The ledger was restored from a backup; what was recorded after it is not here.
+    Restored,
     /// A certificate, CRL or VICAL is about to be signed.
     Intent,
     /// A certificate was issued.
@@ -65,9 +67,10 @@ pub enum EntryKind {
 
 impl EntryKind {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Started,
         Self::Stopped,
+        Self::Restored,
         Self::Intent,
         Self::Issued,
         Self::Aborted,
@@ -97,6 +100,7 @@ impl EntryKind {
         match self {
             Self::Started => "started",
             Self::Stopped => "stopped",
+            Self::Restored => "restored",
             Self::Intent => "intent",
             Self::Issued => "issued",
             Self::Aborted => "aborted",

@@ -7,8 +7,10 @@ mod documents;
 mod key;
 mod logging;
 mod memory;
+mod recovery;
 mod serve;
 mod signer;
+mod status;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -39,8 +41,29 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Write a backup of the ledger, beside a daemon that may be running, and read it back.
+    Backup {
+        /// The new file; it is never overwritten.
+        file: PathBuf,
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Make the ledger out of a backup; there must be none, and no daemon. Looks for the keys of all
+    /// CAs on the tokens first.
+    Restore {
+        /// The backup.
+        file: PathBuf,
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Do not look for the keys.
+        #[arg(long)]
+        without_hsm: bool,
+    },
     Key(key::Key),
     Cert(cert::Cert),
+    Status(status::Status),
     /// Print the completions of a shell.
     Completions {
         /// The shell.
@@ -61,8 +84,13 @@ pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve { config, dev } => serve::run(&config, dev),
         Command::Check { config } => check::run(&config),
+        Command::Backup { file, config } => recovery::backup(&file, &config),
+        Command::Restore { file, config, without_hsm } => {
+            recovery::restore(&file, &config, without_hsm)
+        }
         Command::Key(key) => key.run(),
         Command::Cert(cert) => cert.run(),
+        Command::Status(status) => status.run(),
         Command::Completions { shell } => documents::completions(Arguments::command(), shell),
         Command::Man { directory } => documents::man(Arguments::command(), &directory),
         Command::Signer => signer::run(),

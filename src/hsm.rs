@@ -30,6 +30,7 @@ mod protocol;
 mod sandbox;
 mod supervisor;
 mod token;
+mod trust;
 mod worker;
 
 pub use changes::{ChangeError, KeyMaterial};
@@ -37,8 +38,11 @@ pub use figures::{
     BUCKETS_SECONDS, Breaker, BreakerState, Histogram, LossCause, SignatureOutcome, TokenFigures,
 };
 pub use orders::PrivateParts;
+#[cfg(fuzzing)]
+pub use protocol::read_as_the_front_does;
 pub use sandbox::{MEMORY_MAX_MB_DEFAULT, Network, Sandbox, SandboxLevel};
 pub use token::Token;
+pub use trust::Prospect;
 pub use worker::run_signer;
 
 /// One token and how to serve it.
@@ -170,6 +174,11 @@ pub enum TokenState {
 }
 
 impl TokenState {
+    /// Whether a signer is up.
+    pub fn is_up(&self) -> bool {
+        matches!(self, Self::Ready { .. } | Self::Unproven { .. } | Self::NoKeys)
+    }
+
     /// Whether requests can be expected to succeed.
     pub fn is_ready(&self) -> bool {
         matches!(self, Self::Ready { .. } | Self::NoKeys)

@@ -5,6 +5,8 @@ mod dev;
 mod inventory;
 mod material;
 mod pair;
+mod standing;
+mod twins;
 
 use std::{
     collections::HashMap,
@@ -15,6 +17,8 @@ use dev::DevKey;
 pub use dev::DevKeysAllowed;
 pub use inventory::keys_of;
 pub use material::material;
+pub use standing::Standing;
+use twins::{Holdings, Unfound};
 
 use crate::{
     domain::{
@@ -49,14 +53,14 @@ pub enum KeyRole {
 
 /// A descriptor that passed every check that needs no token.
 pub enum Admitted {
-    /// A key path of an attached KMS, with the token and label it leads to.
+    /// A key path of an attached KMS, with the tokens and the label it leads to.
     Hosted {
         /// The full path.
         path: KeyPath,
         /// `CKA_LABEL`.
         label: String,
-        /// The configured token.
-        token: Token,
+        /// The configured tokens of the KMS.
+        tokens: Vec<Token>,
         /// Whether the key's policy names generic certificates.
         may_sign_generic: bool,
     },
@@ -77,14 +81,14 @@ pub enum Key {
     Dev(Arc<DevKey>),
 }
 
-/// A key on a token, exactly one, its public half as pinned.
+/// A key on a token, exactly one, its public half as pinned; or the same on several tokens.
 #[derive(Clone)]
 pub struct HostedKey {
     /// The full path.
     pub path: KeyPath,
-    /// On the token.
+    /// On the first token that has it.
     pub key: TokenKey,
-    token: Token,
+    holdings: Holdings,
     /// Whether the key's policy names generic certificates.
     pub may_sign_generic: bool,
 }
@@ -187,23 +191,25 @@ impl Keyring {
     /// A key of a KMS, whatever it is wanted for.
     ///
     /// # Errors
-    /// [`KeyRefusal::Hsm`] when the token of the KMS is not configured any more.
+    /// [`KeyRefusal::Hsm`] when a token of the KMS is not configured any more.
     pub fn held_by(&self, kms: &Kms, path: &KeyPath) -> Result<Admitted, KeyRefusal> {
-        let token = self.tokens.get(&kms.token).ok_or(KeyRefusal::Hsm(
+        let tokens = self.tokens_of(kms).ok_or(KeyRefusal::Hsm(
             path.clone(),
             HsmError::Unavailable { retry_after_seconds: 30 },
         ))?;
         Ok(Admitted::Hosted {
             path: path.clone(),
             label: kms.label_of(path),
-            token: token.clone(),
+            tokens: tokens.into_iter().cloned().collect(),
             may_sign_generic: kms.names(path, KeyPurpose::Generic),
         })
     }
 
-    /// A configured token.
-    pub fn token(&self, name: &str) -> Option<&Token> {
-        self.tokens.get(name)
+    /// The configured tokens of a KMS, at least one; `None` when one of them is not configured.
+    pub fn tokens_of(&self, kms: &Kms) -> Option<Vec<&Token>> {
+        let tokens: Vec<_> =
+            kms.tokens.iter().map(|name| self.tokens.get(name)).collect::<Option<_>>()?;
+        (!tokens.is_empty()).then_some(tokens)
     }
 
     /// The right to change a token, held until it is dropped.
@@ -212,29 +218,34 @@ impl Keyring {
         Some(Arc::clone(turn).lock_owned().await)
     }
 
-    /// Finds an admitted key: exactly one private key on the token, with the public key that the
-    /// path was first seen with.
+    /// Finds an admitted key: exactly one private key on the token, or on each of several tokens that
+    /// has it, with the public key that the path was first seen with.
     ///
     /// # Errors
-    /// [`KeyRefusal`] when it is missing, ambiguous, changed, or the token is away.
+    /// [`KeyRefusal`] when it is missing, ambiguous, not the same on all tokens, changed, or the token
+    /// is away.
     pub async fn find(&self, admitted: Admitted) -> Result<Key, KeyRefusal> {
         match admitted {
             Admitted::Public(key) => Ok(Key::Public(key)),
             Admitted::Dev(key) => Ok(Key::Dev(Arc::new(key))),
-            Admitted::Hosted { path, label, token, may_sign_generic } => {
-                let key = token.find(&label).await.map_err(|error| match error {
-                    HsmError::Missing => KeyRefusal::Missing(path.clone()),
-                    HsmError::Ambiguous { .. } => KeyRefusal::Ambiguous(path.clone()),
-                    error @ (HsmError::Unusable { .. }
-                    | HsmError::Unavailable { .. }
-                    | HsmError::Busy { .. }
-                    | HsmError::DeadlineMissed { .. }) => KeyRefusal::Hsm(path.clone(), error),
+            Admitted::Hosted { path, label, tokens, may_sign_generic } => {
+                let found = Holdings::find(&tokens, &label).await;
+                let holdings = found.map_err(|unfound| match unfound {
+                    Unfound::Different(tokens) => KeyRefusal::Different(path.clone(), tokens),
+                    Unfound::Hsm(HsmError::Missing) => KeyRefusal::Missing(path.clone()),
+                    Unfound::Hsm(HsmError::Ambiguous { .. }) => KeyRefusal::Ambiguous(path.clone()),
+                    Unfound::Hsm(
+                        error @ (HsmError::Unusable { .. }
+                        | HsmError::Unavailable { .. }
+                        | HsmError::Busy { .. }
+                        | HsmError::DeadlineMissed { .. }),
+                    ) => KeyRefusal::Hsm(path.clone(), error),
                 })?;
-                let found = key.public_key.spki_sha256();
-                if self.is_changed(&path, found) {
+                let key = holdings.key().clone();
+                if self.is_changed(&path, key.public_key.spki_sha256()) {
                     return Err(KeyRefusal::Changed(path));
                 }
-                Ok(Key::Hosted(HostedKey { path, key, token, may_sign_generic }))
+                Ok(Key::Hosted(HostedKey { path, key, holdings, may_sign_generic }))
             }
         }
     }
@@ -306,15 +317,15 @@ impl Key {
         matches!(self, Self::Dev(_))
     }
 
-    /// Signs a message with the algorithm of the key's type. The signature is not yet verified:
-    /// the certificate or request that it is for does that when it is assembled.
+    /// Signs a message with the algorithm of the key's type, on behalf of a client. The signature is
+    /// not yet verified: the certificate or request that it is for does that when it is assembled.
     ///
     /// # Errors
     /// [`HsmError`] when the token cannot; [`HsmError::Unusable`] for a public key, which
     /// [`Keyring::admit`] lets nobody sign with.
-    pub async fn sign(&self, message: &[u8]) -> Result<Signature, HsmError> {
+    pub async fn sign(&self, client: &str, message: &[u8]) -> Result<Signature, HsmError> {
         match self {
-            Self::Hosted(hosted) => hosted.token.sign(&hosted.key, message).await,
+            Self::Hosted(hosted) => hosted.holdings.sign(client, message).await,
             Self::Dev(key) => key.sign(message),
             Self::Public(_) => {
                 Err(HsmError::Unusable { reason: "a public key cannot sign".to_owned() })
@@ -325,20 +336,20 @@ impl Key {
     /// Tells the token that a signature of this key did not verify.
     pub fn report_bad_signature(&self) {
         if let Self::Hosted(hosted) = self {
-            hosted.token.report_bad_signature(&hosted.key);
+            hosted.holdings.report_bad_signature();
         }
     }
 }
 
 impl HostedKey {
-    /// Its token.
-    pub fn token(&self) -> &Token {
-        &self.token
+    /// The configured name of the first token that has it.
+    pub fn token_name(&self) -> &str {
+        self.holdings.token_name()
     }
 
-    /// The configured name of its token.
-    pub fn token_name(&self) -> &str {
-        self.token.name()
+    /// Whether its private half may leave a token.
+    pub fn is_extractable(&self) -> bool {
+        self.holdings.is_extractable()
     }
 }
 
@@ -351,7 +362,11 @@ impl KeyRefusal {
             Self::PrivateJwk => 1,
             Self::NotAttached { .. } => 2,
             Self::Policy(..) => 3,
-            Self::Missing(_) | Self::Ambiguous(_) | Self::Changed(_) | Self::Hsm(..) => 4,
+            Self::Missing(_)
+            | Self::Ambiguous(_)
+            | Self::Different(..)
+            | Self::Changed(_)
+            | Self::Hsm(..) => 4,
         }
     }
 }
@@ -378,6 +393,8 @@ pub enum KeyRefusal {
     Missing(KeyPath),
     /// Several private keys with the label.
     Ambiguous(KeyPath),
+    /// Tokens that are to hold the same key hold different ones; which, in words.
+    Different(KeyPath, String),
     /// Another public key than the one that was pinned.
     Changed(KeyPath),
     /// The token cannot say, or the key is unusable.

@@ -16,7 +16,10 @@ use std::{
     },
 };
 
+pub use backup::{BackupLabel, CaKey, Counts, backup};
 pub use error::{BeginError, CreateError, LedgerError};
+use figures::Figures;
+pub use figures::{CaEnd, LedgerFigures};
 use job::{Queue, WhenFull};
 pub use record::{
     Certificate, CertificateFilter, CertificateOrigin, CertificateStatus, EntryKind, IacaPin,
@@ -24,6 +27,7 @@ pub use record::{
     OpenIntent, Outcome, PinChange, Pinning, RequestKey, Reservation, StoreEntry, StoredCopy,
     StoredResource,
 };
+pub use restore::Restoration;
 use rusqlite::Connection;
 use sql::{read, write};
 use sqlite::LedgerFile;
@@ -35,12 +39,15 @@ use crate::{
 };
 
 mod answers;
+mod backup;
 mod error;
+mod figures;
 mod inventory;
 mod job;
 mod keys;
 mod reader;
 mod record;
+mod restore;
 mod sql;
 mod sqlite;
 mod stores;
@@ -63,8 +70,7 @@ pub struct Ledger {
 struct Inner {
     writes: Queue,
     reads: Queue,
-    #[cfg_attr(not(test), expect(dead_code, reason = "tests compare it with the number of jobs"))]
-    commits: Arc<AtomicU64>,
+    figures: Arc<Figures>,
     known_keys_version: Arc<AtomicU64>,
 }
 
@@ -88,18 +94,18 @@ impl Ledger {
         let file = Arc::new(LedgerFile::prepare(path)?);
         let connection = file.writer()?;
         let open_intents = read::open_intents(&connection)?;
-        let commits = Arc::new(AtomicU64::new(0));
+        let figures = Arc::new(Figures::of(&connection)?);
         let known_keys_version = Arc::new(AtomicU64::new(0));
-        let (writes, to_write) = Queue::new(write_jobs_max);
-        let (reads, to_read) = Queue::new(READ_JOBS_MAX);
+        let (writes, to_write) = Queue::new(write_jobs_max, figures.write_seconds.clone());
+        let (reads, to_read) = Queue::new(READ_JOBS_MAX, figures.read_seconds.clone());
         reader::start(&file, to_read)
             .and_then(|()| {
-                let (commits, version) = (Arc::clone(&commits), Arc::clone(&known_keys_version));
-                writer::start(file, connection, to_write, commits, version)
+                let (figures, version) = (Arc::clone(&figures), Arc::clone(&known_keys_version));
+                writer::start(file, connection, to_write, figures, version)
             })
             .map_err(|error| LedgerError::unavailable(format!("no thread: {error}")))?;
         Ok((
-            Self { inner: Arc::new(Inner { writes, reads, commits, known_keys_version }) },
+            Self { inner: Arc::new(Inner { writes, reads, figures, known_keys_version }) },
             open_intents,
         ))
     }

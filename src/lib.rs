@@ -6,6 +6,7 @@
 //!               └─► config     ├─► ledger → audit   what must not be forgotten
 //!                              └─► access           who may do what
 //!                 everything ──► domain             values that cannot be wrong; depends on nothing of ours
+//!                                metrics            what is measured, for those who measure
 //! ```
 //!
 //! Arrows point one way. `tests/it/layers.rs` reads this tree and fails on any other.
@@ -23,6 +24,7 @@
 //! * Time, serials and keys are arguments below `service`.
 
 pub mod domain;
+pub mod metrics;
 
 pub mod vical;
 pub mod x509;

@@ -18,6 +18,7 @@ pub mod vical;
 
 use std::sync::Arc;
 
+pub use crate::ledger::LedgerFigures;
 use crate::{
     domain::{
         path::ResourcePath,

@@ -26,10 +26,16 @@ mod codes;
 mod faults;
 #[path = "hsm/figures.rs"]
 mod figures;
+#[path = "hsm/healing.rs"]
+mod healing;
+#[path = "hsm/liars.rs"]
+mod liars;
 #[path = "hsm/logbook.rs"]
 mod logbook;
 #[path = "hsm/mechanisms.rs"]
 mod mechanisms;
+#[path = "hsm/memory.rs"]
+mod memory;
 #[path = "hsm/messages.rs"]
 mod messages;
 

@@ -11,11 +11,14 @@ main() {
     cd "$ROOT"
     install_missing "${P11_KIT[@]}" \
         procps "type -P kill" \
+        p11-kit "type -P p11-kit" \
+        p11-kit-modules "compgen -G '/usr/lib/*/pkcs11/p11-kit-client.so'" \
         python3 "type -P python3" \
         python3-venv "python3 -c 'import ensurepip, venv'"
     # Where tests/it/judges.rs and tests/it/openapi.rs look.
     summon_judges requirements.txt "$ROOT/target/judges"
     summon_judges requirements-openapi.txt "$ROOT/target/judges-openapi"
+    summon_promtool "$ROOT/target/promtool"
     run_tests "$@"
 }
 
@@ -28,6 +31,18 @@ summon_judges() {
     python3 -m venv --clear "$directory"
     "$directory/bin/pip" install --quiet --require-hashes -r "$pins"
     cp "$pins" "$directory/requirements.txt"
+}
+
+# summon_promtool DIRECTORY: the checker alone out of Debian's prometheus, whose server nobody needs.
+# Without it, tests/it/metrics.rs reads the text with a reader of its own.
+summon_promtool() {
+    local directory=$1
+    [ -x "$directory/usr/bin/promtool" ] && return
+    echo "fetching promtool"
+    mkdir -p "$directory"
+    (cd "$directory" && apt-get download -qq prometheus >/dev/null &&
+        dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool &&
+        rm prometheus_*.deb) || echo "no promtool: some checks will be skipped"
 }
 
 # Libraries, programs, tests and documentation examples. Benches are built by .ci/run: running them

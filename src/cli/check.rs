@@ -1,12 +1,16 @@
 //! `chancery check`: what would keep the daemon from working, all of it.
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, path::Path, process::ExitCode, time::Duration};
 
 use super::{fail, logging};
 use crate::{
     app,
     config::Config,
-    domain::{key::KeyType, tree::ResourceTree},
+    domain::{
+        key::PublicKey,
+        path::KeyPath,
+        tree::{Kms, ResourceTree},
+    },
     hsm::{CatalogueEntry, Token, TokenKey, TokenState},
     http,
     keys::keys_of,
@@ -48,11 +52,12 @@ pub(super) fn run(file: &Path) -> ExitCode {
 
 async fn check_tokens(config: Config) -> Result<Vec<String>, String> {
     let mut problems = Vec::new();
+    let mut seen = Seen::new();
     for token in app::start_tokens(config.tokens) {
         token.wait_until_known(TOKEN_KNOWN_WITHIN).await;
         match token.state() {
             TokenState::Ready { .. } | TokenState::Unproven { .. } | TokenState::NoKeys => {
-                problems.extend(check_keys(&token, &config.tree).await);
+                problems.extend(check_keys(&token, &config.tree, &mut seen).await);
             }
             TokenState::Starting => problems.push(format!(
                 "token {}: not started within {} s",
@@ -65,31 +70,51 @@ async fn check_tokens(config: Config) -> Result<Vec<String>, String> {
         }
         token.stop().await;
     }
+    for (key, (_, tokens)) in seen {
+        let missing = |kms: &Kms| tokens.len() < kms.tokens.len();
+        if config.tree.kms(&key.kms()).is_some_and(missing) {
+            println!("key {key}: on {} alone", tokens.join(", "));
+        }
+    }
     Ok(problems)
 }
 
+/// Keys that have signed, and the tokens that they did so on: all of a KMS must show the same.
+type Seen = BTreeMap<KeyPath, (PublicKey, Vec<String>)>;
+
 /// Signs with each key that a KMS service leads to, and names those of its table that are missing.
-async fn check_keys(token: &Token, tree: &ResourceTree) -> Vec<String> {
+async fn check_keys(token: &Token, tree: &ResourceTree, seen: &mut Seen) -> Vec<String> {
     let catalogue = match token.list().await {
         Ok(catalogue) => catalogue,
         Err(error) => return vec![format!("token {}: {error}", token.name())],
     };
     let mut problems = Vec::new();
     for (path, kms) in tree.services().filter_map(|(path, _)| Some((path, tree.kms(path)?))) {
-        if kms.token != token.name() {
+        if !kms.tokens.iter().any(|name| name == token.name()) {
             continue;
         }
+        let name = token.name();
+        let place = if kms.tokens.len() > 1 { format!(" on {name}") } else { String::new() };
         for (key, entries) in keys_of(path, kms, &catalogue) {
             match check_key(token, &entries).await {
-                Ok(key_type) => println!("key {key}: {key_type}, signs"),
-                Err(problem) => problems.push(format!("key {key}: {problem}")),
+                Ok(public_key) => {
+                    println!("key {key}: {}, signs{place}", public_key.key_type());
+                    let (first, tokens) =
+                        seen.entry(key.clone()).or_insert_with(|| (public_key.clone(), Vec::new()));
+                    if *first != public_key {
+                        let other = &tokens[0];
+                        problems.push(format!("key {key}: another key on {name} than on {other}"));
+                    }
+                    tokens.push(name.to_owned());
+                }
+                Err(problem) => problems.push(format!("key {key}{place}: {problem}")),
             }
         }
     }
     problems
 }
 
-async fn check_key(token: &Token, entries: &[&CatalogueEntry]) -> Result<KeyType, String> {
+async fn check_key(token: &Token, entries: &[&CatalogueEntry]) -> Result<PublicKey, String> {
     let [entry] = entries else {
         return Err(match entries.len() {
             0 => "not on the token".to_owned(),
@@ -97,12 +122,11 @@ async fn check_key(token: &Token, entries: &[&CatalogueEntry]) -> Result<KeyType
         });
     };
     let public_key = entry.public_key.clone()?;
-    let key_type = public_key.key_type();
     let message = b"chancery check";
     let key = TokenKey { label: entry.label.clone(), id: entry.id.clone(), public_key };
     let signature = token.sign(&key, message).await.map_err(|error| error.to_string())?;
     if key.public_key.verifies(message, &signature) {
-        Ok(key_type)
+        Ok(key.public_key)
     } else {
         Err("its signature does not verify".to_owned())
     }

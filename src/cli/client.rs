@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use ureq::{
     Agent,
-    http::Request,
+    http::{Request, StatusCode},
     tls::{ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem},
 };
 use zeroize::Zeroizing;
@@ -57,6 +57,13 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// The words alone.
+    pub(super) fn words(&self) -> &str {
+        match self {
+            Self::Refused(words) | Self::Unreachable(words) | Self::Setup(words) => words,
+        }
+    }
+
     /// Prints the words and gives the code.
     pub(super) fn report(self) -> ExitCode {
         let (words, code) = match self {
@@ -114,6 +121,22 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
+        let (status, text) = self.ask(method, path, body)?;
+        let json: Value = serde_json::from_str(&text).unwrap_or_default();
+        if status.is_success() {
+            return Ok(json);
+        }
+        let words = json["message"].as_str().unwrap_or("no message");
+        Err(Failure::Refused(format!("{status}: {words}")))
+    }
+
+    /// Sends a request; the answer, whatever it is.
+    pub(super) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, String), Failure> {
         let unreachable =
             |error: &dyn std::fmt::Display| Failure::Unreachable(format!("{}: {error}", self.url));
         let request = Request::builder()
@@ -123,14 +146,13 @@ impl Client {
             .body(body.map(Value::to_string).unwrap_or_default())
             .map_err(|error| Failure::Setup(error.to_string()))?;
         let mut answer = self.agent.run(request).map_err(|error| unreachable(&error))?;
-        let status = answer.status();
         let text = answer.body_mut().read_to_string().map_err(|error| unreachable(&error))?;
-        let json: Value = serde_json::from_str(&text).unwrap_or_default();
-        if status.is_success() {
-            return Ok(json);
-        }
-        let words = json["message"].as_str().unwrap_or("no message");
-        Err(Failure::Refused(format!("{status}: {words}")))
+        Ok((answer.status(), text))
+    }
+
+    /// Where the daemon is.
+    pub(super) fn url(&self) -> &str {
+        &self.url
     }
 }
 
@@ -178,6 +200,11 @@ fn certificates(file: &PathBuf) -> Result<Vec<ureq::tls::Certificate<'static>>, 
 
 /// Prints rows under a heading, each column as wide as it needs.
 pub(super) fn print_table(heading: &[&str], rows: &[Vec<String>]) {
+    print!("{}", table(heading, rows));
+}
+
+/// Rows under a heading, each column as wide as it needs.
+pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain([heading[column].chars().count()]).max().unwrap_or_default()
@@ -186,12 +213,13 @@ pub(super) fn print_table(heading: &[&str], rows: &[Vec<String>]) {
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let padded: Vec<String> =
             cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        println!("{}", padded.join("  ").trim_end());
+        format!("{}\n", padded.join("  ").trim_end())
     };
-    line(&mut heading.iter().copied());
+    let mut text = line(&mut heading.iter().copied());
     for row in rows {
-        line(&mut row.iter().map(String::as_str));
+        text.push_str(&line(&mut row.iter().map(String::as_str)));
     }
+    text
 }
 
 /// A member as text; empty when it is absent.

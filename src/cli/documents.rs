@@ -1,11 +1,18 @@
 //! `chancery completions` and `chancery man`: what packages install beside the program.
 
-use std::{io, path::Path, process::ExitCode};
+use std::{fs, io, path::Path, process::ExitCode};
 
 use clap::Command;
 use clap_complete::Shell;
+use clap_mangen::{
+    Man,
+    roff::{Roff, roman},
+};
 
 use super::fail;
+
+/// From an installed package to a first certificate; lines that are indented are commands.
+const GETTING_STARTED: &str = include_str!("getting_started.txt");
 
 /// Writes a shell's completions to standard output.
 pub(super) fn completions(mut command: Command, shell: Shell) -> ExitCode {
@@ -13,10 +20,50 @@ pub(super) fn completions(mut command: Command, shell: Shell) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Writes one man page for each subcommand into a directory.
+/// Writes one man page for each subcommand into a directory, and one for all.
 pub(super) fn man(command: Command, directory: &Path) -> ExitCode {
-    match clap_mangen::generate_to(command, directory) {
+    let pages = clap_mangen::generate_to(command.clone(), directory)
+        .and_then(|()| fs::write(directory.join("chancery.1"), first_page(command)?));
+    match pages {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(format!("{}: {error}", directory.display())),
     }
+}
+
+/// The page that people open first says how to begin before it lists options.
+fn first_page(mut command: Command) -> io::Result<Vec<u8>> {
+    command.build();
+    let man = Man::new(command);
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    getting_started().to_writer(&mut page)?;
+    man.render_options_section(&mut page)?;
+    man.render_subcommands_section(&mut page)?;
+    man.render_version_section(&mut page)?;
+    Ok(page)
+}
+
+fn getting_started() -> Roff {
+    let mut roff = Roff::new();
+    let mut is_example = false;
+    for line in GETTING_STARTED.lines() {
+        let command = line.strip_prefix("    ");
+        if command.is_some() != is_example && !line.is_empty() {
+            is_example = command.is_some();
+            roff.control(if is_example { "EX" } else { "EE" }, []);
+        }
+        match (command, line) {
+            (Some(command), _) => roff.text([roman(command)]),
+            (None, "GETTING STARTED") => roff.control("SH", ["GETTING STARTED"]),
+            (None, "") => roff.control("PP", []),
+            (None, text) => roff.text([roman(text)]),
+        };
+    }
+    if is_example {
+        roff.control("EE", []);
+    }
+    roff
 }

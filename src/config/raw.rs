@@ -170,6 +170,7 @@ pub(super) struct RawService {
     pub(super) path: String,
     pub(super) r#type: String,
     pub(super) token: Option<String>,
+    pub(super) tokens: Option<Vec<String>>,
     pub(super) label_template: Option<String>,
     pub(super) labels: Option<BTreeMap<String, String>>,
     pub(super) policies: Option<BTreeMap<String, Vec<String>>>,

@@ -156,11 +156,11 @@ impl ServiceKind {
     }
 }
 
-/// How a KMS service finds its keys on its token, and what each may sign.
+/// How a KMS service finds its keys on its tokens, and what each may sign.
 #[derive(Debug, Clone, Default)]
 pub struct Kms {
-    /// The configured token.
-    pub token: String,
+    /// The configured tokens, at least one; several are to hold the same keys.
+    pub tokens: Vec<String>,
     /// Labels of keys that were there before us; wins over the template.
     pub labels: BTreeMap<PathElement, String>,
     /// How other labels are made.
@@ -170,6 +170,11 @@ pub struct Kms {
 }
 
 impl Kms {
+    /// The first of its tokens.
+    pub fn first_token(&self) -> &str {
+        self.tokens.first().map_or("", String::as_str)
+    }
+
     /// The `CKA_LABEL` that a key path leads to.
     pub fn label_of(&self, key: &KeyPath) -> String {
         match self.labels.get(&key.id()) {

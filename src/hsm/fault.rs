@@ -25,13 +25,15 @@ pub(super) enum Class {
     Vendor,
     /// The settings do not fit what is there: no such token, two of one label, an unreadable file.
     Configuration,
+    /// Another token bears the label of ours: never a reconnect. As [`Class::Device`], and an alarm.
+    Identity,
     /// A code that has no business here: fail the request, do not try again.
     Unexpected,
 }
 
 impl Class {
     /// All of them.
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Caller,
         Self::Session,
         Self::Handle,
@@ -41,6 +43,7 @@ impl Class {
         Self::Device,
         Self::Vendor,
         Self::Configuration,
+        Self::Identity,
         Self::Unexpected,
     ];
 
@@ -56,6 +59,7 @@ impl Class {
             Self::Device => "device",
             Self::Vendor => "vendor",
             Self::Configuration => "configuration",
+            Self::Identity => "identity",
             Self::Unexpected => "unexpected",
         }
     }
@@ -103,6 +107,13 @@ impl Fault {
             self.class = Class::Device;
         }
         self
+    }
+
+    /// Whether the process has no memory left for its module: that is not the token's, and comes back
+    /// with another process.
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        const CKR_HOST_MEMORY: u64 = 0x02;
+        self.code.as_ref().is_some_and(|code| code.number == CKR_HOST_MEMORY)
     }
 
     /// `CKR_PIN_INCORRECT (0xa0)`, or `none`.

@@ -41,6 +41,8 @@ pub struct TokenFigures {
     pub signing: Histogram,
     /// Time since a canary signature verified; `None` before the first, and without keys.
     pub canary_age: Option<Duration>,
+    /// Private keys on it, when it was last listed.
+    pub keys: usize,
     /// Sessions that sign when all signers are up.
     pub sessions_configured: usize,
     /// Sessions that have something to do.
@@ -258,6 +260,7 @@ impl Token {
             queue_wait: meter.queue_wait.histogram(),
             signing: meter.signing.histogram(),
             canary_age: published.canary_age(Instant::now()),
+            keys: published.catalogue.entries().len(),
             sessions_configured: limits.sessions,
             sessions_in_use: meter.sessions_in_use.load(Relaxed),
             signer_pids: published.signer_pids.to_vec(),

@@ -6,7 +6,6 @@ use std::{
     os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
     path::Path,
     process::Stdio,
-    sync::Arc,
     time::Duration,
 };
 
@@ -16,15 +15,15 @@ use tokio::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    process::{Child, ChildStderr, Command},
+    process::{Child, Command},
     sync::mpsc,
+    task::AbortHandle,
     time::{Instant, timeout},
 };
 use zeroize::Zeroizing;
 
 use super::{
     TokenConfig,
-    fault::tame,
     jobs::Job,
     protocol::{
         self, FROM_SIGNER_BYTES_MAX, FromSigner, Hello, PROTOCOL_VERSION, Request,
@@ -34,16 +33,18 @@ use super::{
     supervisor::{Canary, ChangeReply},
 };
 
+mod words;
+
 /// What a signer has of our own environment. The rest says where other secrets lie, or speaks to the
 /// front alone (sd_notify(3), sd_listen_fds(3)).
 const FOR_SIGNERS: [&str; 5] = ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ"];
 
+/// A signature takes no more steps of recovery than three.
+const NOTES_PER_REQUEST: u32 = 3;
 /// Messages to a signer that wait to be written, beside two per session.
 const SPARE_MESSAGES: usize = 8;
 /// Messages that are written together, at most.
 const FRAMES_AT_ONCE: usize = 16;
-/// Longest line of a signer's standard error that is logged whole, in octets.
-const LINE_BYTES_MAX: usize = 1024;
 
 /// What a signer process does, for the supervisor.
 pub(super) enum Event {
@@ -87,7 +88,10 @@ pub(super) struct Signer {
     pub(super) up_since: Instant,
     /// By message id.
     pub(super) owed: BTreeMap<u64, Owed>,
+    /// Faults of its own that it may still tell of; see [`NOTES_PER_REQUEST`].
+    notes_left: u32,
     child: Child,
+    listening: AbortHandle,
     outbox: mpsc::Sender<Zeroizing<Vec<u8>>>,
     next_message: u64,
 }
@@ -124,11 +128,11 @@ impl Signer {
         drop(command);
         let pid = child.id().unwrap_or_default();
         if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(relog(stderr, config.name.clone(), pid));
+            tokio::spawn(words::relog(stderr, config.name.clone(), pid));
         }
         let (reader, writer) = UnixStream::from_std(ours)?.into_split();
         let (outbox, messages) = mpsc::channel(2 * config.sessions + SPARE_MESSAGES);
-        tokio::spawn(listen(reader, id, events));
+        let listening = tokio::spawn(listen(reader, id, events)).abort_handle();
         tokio::spawn(speak(writer, messages));
         let hello = ToSigner::Hello(Hello {
             version: PROTOCOL_VERSION,
@@ -147,7 +151,9 @@ impl Signer {
             sessions: 1,
             up_since: Instant::now(),
             owed: BTreeMap::new(),
+            notes_left: 0,
             child,
+            listening,
             outbox,
             next_message: 0,
         })
@@ -175,8 +181,16 @@ impl Signer {
             return Err(Box::new(errand));
         }
         self.next_message += 1;
+        self.notes_left = self.notes_left.saturating_add(NOTES_PER_REQUEST);
         self.owed.insert(id, Owed { patience_until: Instant::now() + patience, errand });
         Ok(())
+    }
+
+    /// Whether it may tell of a fault that it gets over by itself: each takes one line of our log.
+    pub(super) fn may_note(&mut self) -> bool {
+        let left = self.notes_left.checked_sub(1);
+        self.notes_left = left.unwrap_or(0);
+        left.is_some()
     }
 
     /// Signatures of callers that it owes.
@@ -218,7 +232,9 @@ impl Signer {
     /// Returns what it owed.
     pub(super) fn end(mut self, grace: Duration, token: &str) -> (Ending, Vec<Errand>) {
         let owed = std::mem::take(&mut self.owed).into_values().map(|owed| owed.errand).collect();
-        let Self { mut child, outbox, pid, .. } = self;
+        let Self { mut child, listening, outbox, pid, .. } = self;
+        // Nobody hears it any more, and it may talk on until it is gone.
+        listening.abort();
         if grace.is_zero() {
             let _ = child.start_kill();
         }
@@ -274,36 +290,5 @@ async fn speak(mut writer: OwnedWriteHalf, mut messages: mpsc::Receiver<Zeroizin
         if writer.write_all(&octets).await.is_err() {
             return;
         }
-    }
-}
-
-/// The signer's standard error, line by line, into our log. Modules write there too.
-async fn relog(mut stderr: ChildStderr, token: String, pid: u32) {
-    let token: Arc<str> = token.into();
-    let mut line = Vec::new();
-    let mut chunk = [0; 512];
-    while let Ok(count @ 1..) = stderr.read(&mut chunk).await {
-        for octet in &chunk[..count] {
-            if *octet != b'\n' {
-                line.push(*octet);
-            }
-            if *octet == b'\n' || line.len() >= LINE_BYTES_MAX {
-                log_line(&line, &token, pid);
-                line.clear();
-            }
-        }
-    }
-    log_line(&line, &token, pid);
-}
-
-fn log_line(line: &[u8], token: &str, pid: u32) {
-    let text = tame(&String::from_utf8_lossy(line));
-    let text = text.trim();
-    match text.split_once(' ') {
-        Some(("ERROR", words)) => tracing::error!(token, pid, "signer: {}", words.trim()),
-        Some(("WARN", words)) => tracing::warn!(token, pid, "signer: {}", words.trim()),
-        Some(("INFO", words)) => tracing::info!(token, pid, "signer: {}", words.trim()),
-        _ if text.is_empty() => {}
-        _ => tracing::warn!(token, pid, "signer, or its module: {text}"),
     }
 }

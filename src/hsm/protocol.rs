@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 use super::{TokenFacts, fault::Fault, orders::KeyOrder, sandbox::Cage};
 use crate::domain::key::{Signature, SignatureAlgorithm};
 
+mod bounded;
+
 /// Raised whenever a message changes: after an upgrade on disk, an old front meets a new signer.
 pub(super) const PROTOCOL_VERSION: u32 = 4;
 /// Largest message to a signer, in octets.
@@ -22,6 +24,10 @@ pub(super) const FROM_SIGNER_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(super) const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 /// Most private keys that a token may list.
 pub(super) const KEYS_MAX: usize = 10_000;
+/// Most mechanisms that a token may offer.
+const MECHANISMS_MAX: usize = 1_000;
+/// Longest text in `CK_TOKEN_INFO`, in octets; the standard has 32.
+const TOKEN_TEXT_BYTES_MAX: usize = 64;
 
 /// Front to signer.
 #[derive(Debug, Serialize, Deserialize)]
@@ -91,6 +97,13 @@ pub(super) enum FromSigner {
     Ready(Ready),
     /// The token cannot be opened: answers [`Hello`]; the signer ends.
     Refused(Fault),
+    /// Answers the request of that id.
+    Answer {
+        /// Of the request.
+        id: u64,
+        /// What came of it.
+        answer: Answer,
+    },
     /// A fault that the signer gets over by itself, for the log.
     Noted {
         /// What went wrong.
@@ -99,13 +112,6 @@ pub(super) enum FromSigner {
         key: String,
         /// What the signer does now.
         next: String,
-    },
-    /// Answers the request of that id.
-    Answer {
-        /// Of the request.
-        id: u64,
-        /// What came of it.
-        answer: Answer,
     },
 }
 
@@ -117,11 +123,24 @@ pub(super) struct Ready {
     /// Sessions that could be opened for signing.
     pub(super) sessions: usize,
     /// `CKM_…` numbers that the token offers.
+    #[serde(deserialize_with = "bounded::list::<_, _, MECHANISMS_MAX>")]
     pub(super) mechanisms: Vec<u64>,
     /// The algorithms for which the token has to be given messages, since it hashes itself.
+    #[serde(deserialize_with = "bounded::list::<_, _, MECHANISMS_MAX>")]
     pub(super) hashing: Vec<SignatureAlgorithm>,
     /// The private keys.
+    #[serde(deserialize_with = "bounded::list::<_, _, KEYS_MAX>")]
     pub(super) keys: Vec<ListedKey>,
+}
+
+impl Ready {
+    /// Whether these can be texts of a token: they go into logs, and the serial back to signers.
+    pub(super) fn is_plausible(&self) -> bool {
+        let TokenFacts { serial, manufacturer, model, hardware_version, firmware_version, .. } =
+            &self.facts;
+        let texts = [serial, manufacturer, model, hardware_version, firmware_version];
+        texts.iter().all(|text| text.len() <= TOKEN_TEXT_BYTES_MAX)
+    }
 }
 
 /// A private key on the token.
@@ -145,6 +164,7 @@ pub(super) enum Answer {
     /// To [`Request::Sign`]: no such key, or not exactly one.
     Missing,
     /// To [`Request::Catalogue`].
+    #[serde(deserialize_with = "bounded::list::<_, _, KEYS_MAX>")]
     Listed(Vec<ListedKey>),
     /// To [`Request::Change`].
     Changed(KeyAnswer),
@@ -265,50 +285,15 @@ pub(super) fn write<T: Serialize>(
     writer.write_all(&encode(message, bytes_max)?)
 }
 
+/// Reads what a signer could have said, to its end or to what is no message: for `fuzz/`.
+#[cfg(fuzzing)]
+pub fn read_as_the_front_does(mut octets: &[u8]) {
+    while let Ok(Some(_)) = read::<FromSigner>(&mut octets, FROM_SIGNER_BYTES_MAX) {}
+}
+
 fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, error)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request() -> ToSigner {
-        ToSigner::Request { id: 7, request: Request::Catalogue }
-    }
-
-    #[test]
-    fn a_message_survives_the_journey() {
-        let frame = encode(&request(), TO_SIGNER_BYTES_MAX).unwrap();
-        let read: Option<ToSigner> = read(&mut frame.as_slice(), TO_SIGNER_BYTES_MAX).unwrap();
-        assert!(matches!(read, Some(ToSigner::Request { id: 7, request: Request::Catalogue })));
-    }
-
-    #[test]
-    fn a_closed_socket_is_an_end_and_a_cut_frame_is_an_error() {
-        let frame = encode(&request(), TO_SIGNER_BYTES_MAX).unwrap();
-        assert!(read::<ToSigner>(&mut [].as_slice(), TO_SIGNER_BYTES_MAX).unwrap().is_none());
-        assert!(read::<ToSigner>(&mut &frame[..frame.len() - 1], TO_SIGNER_BYTES_MAX).is_err());
-    }
-
-    #[test]
-    fn lengths_beyond_the_limit_are_refused_before_anything_is_allocated() {
-        assert!(announced_length([0, 0, 0, 0], 64).is_err());
-        assert!(announced_length([0, 0, 0, 64], 64).is_ok());
-        assert!(announced_length([0, 0, 0, 65], 64).is_err());
-        assert!(announced_length([255; 4], FROM_SIGNER_BYTES_MAX).is_err());
-        assert!(encode(&"x".repeat(100), 64).is_err());
-    }
-
-    #[test]
-    fn noise_is_no_message() {
-        assert!(decode::<FromSigner>(&[]).is_err());
-        assert!(decode::<FromSigner>(&[9, 9, 9]).is_err());
-        let frame = encode(&request(), TO_SIGNER_BYTES_MAX).unwrap();
-        assert!(decode::<ToSigner>(&[&frame[4..], &[0]].concat()).is_err());
-        for first in 0..=255u8 {
-            let noise: Vec<u8> = (0..64).map(|i: u8| first.wrapping_mul(i)).collect();
-            let _ = decode::<FromSigner>(&noise);
-        }
-    }
-}
+mod tests;

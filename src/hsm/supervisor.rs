@@ -57,6 +57,8 @@ pub(super) enum Order {
     Relist(oneshot::Sender<Result<(), HsmError>>),
     /// Nothing but a token that is back soon.
     Wanted,
+    /// A canary signature, now.
+    Prove,
     /// A signature with the key of this SPKI hash did not verify.
     BadSignature([u8; 32]),
     /// The end; answered when all signers are gone.
@@ -98,6 +100,9 @@ pub(super) fn start(
         unproven: HashSet::new(),
         suspects: HashSet::new(),
         canary_at: now,
+        failed_canaries: HashMap::new(),
+        usual_start: None,
+        hurried_starts: 0,
         makers: HashMap::new(),
         signers_started: 0,
         stopping: None,
@@ -130,6 +135,12 @@ struct Supervisor {
     /// Keys whose canary signatures failed, by SPKI hash; others are tried first.
     suspects: HashSet<[u8; 32]>,
     canary_at: Instant,
+    /// In a row, by signer.
+    failed_canaries: HashMap<u64, u32>,
+    /// The longest start of a signer that came up.
+    usual_start: Option<Duration>,
+    /// Starts in a row that were to take no longer.
+    hurried_starts: u32,
     /// Which signer made the last signature with a key, by SPKI hash.
     makers: HashMap<[u8; 32], u64>,
     signers_started: u64,
@@ -195,6 +206,7 @@ impl Supervisor {
                 self.demand();
             }
             Order::Wanted => self.demand(),
+            Order::Prove => self.canary_at = Instant::now(),
             Order::BadSignature(key) => {
                 let maker = self.makers.remove(&key);
                 if let Some(at) = self.up.iter().position(|signer| Some(signer.id) == maker) {
@@ -280,6 +292,7 @@ impl Supervisor {
         self.meter.lost(cause);
         self.trouble = Some(words.to_owned());
         let id = signer.id;
+        self.failed_canaries.remove(&id);
         let (ending, errands) = signer.end(Duration::ZERO, &self.config.name);
         self.take_back(errands, Some(ending));
         self.refresh.lost(id);

@@ -19,6 +19,7 @@ use super::{
     orders::KeyOrder,
     protocol::{MESSAGE_BYTES_MAX, SignOrder},
     supervisor::{self, Change, Changed, Order, Published},
+    trust::Trust,
 };
 use crate::domain::key::{Digest, Signature};
 
@@ -50,6 +51,7 @@ struct Inner {
     published: watch::Receiver<Published>,
     meter: Arc<Meter>,
     limits: Limits,
+    trust: Trust,
 }
 
 impl Token {
@@ -76,6 +78,7 @@ impl Token {
             published,
             meter,
             limits,
+            trust: Trust::default(),
         }))
     }
 
@@ -153,10 +156,16 @@ impl Token {
     /// # Errors
     /// [`HsmError`].
     pub async fn sign(&self, key: &TokenKey, message: &[u8]) -> Result<Signature, HsmError> {
-        self.sign_for("", key, message).await
+        self.sign_for("", key, message, Instant::now() + self.0.sign_deadline).await
     }
 
-    /// The same on behalf of a client: those that wait take turns, whatever each has asked for.
+    /// `sign_deadline_ms`.
+    pub fn sign_deadline(&self) -> Duration {
+        self.0.sign_deadline
+    }
+
+    /// The same on behalf of a client, until a deadline. Clients that wait take turns, however much
+    /// each has asked for.
     ///
     /// # Errors
     /// [`HsmError`].
@@ -165,9 +174,13 @@ impl Token {
         client: &str,
         key: &TokenKey,
         message: &[u8],
+        deadline: Instant,
     ) -> Result<Signature, HsmError> {
-        let result = self.ask_for_signature(client, key, message).await;
+        let owing = self.0.trust.owing();
+        let result = self.ask_for_signature(client, key, message, deadline).await;
+        drop(owing);
         self.0.meter.asked(&result);
+        self.0.trust.asked(&result);
         result
     }
 
@@ -176,6 +189,7 @@ impl Token {
         client: &str,
         key: &TokenKey,
         message: &[u8],
+        deadline: Instant,
     ) -> Result<Signature, HsmError> {
         let algorithm = key.public_key.key_type().signature_algorithm();
         let digest = Digest::of(algorithm.hash(), message);
@@ -187,7 +201,6 @@ impl Token {
             return Err(HsmError::Unusable { reason });
         }
         let since = Instant::now();
-        let deadline = since + self.0.sign_deadline;
         let order = SignOrder {
             label: key.label.clone(),
             id: key.id.clone(),
@@ -216,6 +229,7 @@ impl Token {
             key = key.label,
             "the token returned a signature that does not verify against the pinned public key"
         );
+        self.0.trust.lose();
         let _ = self.order(Order::BadSignature(key.public_key.spki_sha256()));
     }
 
@@ -231,6 +245,15 @@ impl Token {
 
     pub(super) fn published(&self) -> watch::Ref<'_, Published> {
         self.0.published.borrow()
+    }
+
+    pub(super) fn trust(&self) -> &Trust {
+        &self.0.trust
+    }
+
+    /// Has the signers prove themselves now.
+    pub(super) fn prove(&self) {
+        let _ = self.order(Order::Prove);
     }
 
     pub(super) fn meter(&self) -> (&Meter, Limits) {

@@ -36,6 +36,7 @@ mod keeper;
 mod listing;
 mod module;
 mod proof;
+mod raw;
 mod scheme;
 mod signing;
 mod smith;

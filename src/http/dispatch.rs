@@ -14,11 +14,14 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{
-    Limits, operations,
+    Limits,
+    metrics::Requests,
+    operations,
     plain::{self, PlainRequest},
     problem::Problem,
     public::PublicRoute,
     rate::Rates,
+    room::Room,
     route::{Request, Routes},
 };
 use crate::{
@@ -38,10 +41,12 @@ pub(super) struct Context {
     pub(super) limits: Limits,
     /// Requests of each client.
     pub(super) rates: Rates,
+    /// Requests of all of them, by what became of them.
+    pub(super) requests: Requests,
     /// Whether the login that grants nothing is there.
     pub(super) compat_login: bool,
     /// Requests that are worked on.
-    pub(super) in_flight: tokio::sync::Semaphore,
+    pub(super) in_flight: Room,
     /// Where issuing runs: a client that hangs up cannot cut it in half.
     pub(super) runtime: Handle,
     pub(super) tasks: TaskTracker,
@@ -66,6 +71,7 @@ pub(super) async fn dispatch(
                 problem.into_response(&request_id)
             }
         };
+        context.requests.count(request.method(), request.path(), answer.status());
         tracing::info!(
             client = refusal.client,
             method = %request.method(),
@@ -87,8 +93,6 @@ pub(super) async fn dispatch(
 pub(super) const X_REQUEST_ID: actix_web::http::header::HeaderName =
     actix_web::http::header::HeaderName::from_static("x-request-id");
 const X_REQUEST_ID_CHARACTERS_MAX: usize = 64;
-/// Seconds after which a full daemon may have room again.
-const BUSY_RETRY_SECONDS: u64 = 1;
 
 /// The caller's request id, when it is one; otherwise a new one.
 pub(super) fn request_id(request: &HttpRequest) -> String {
@@ -132,7 +136,7 @@ async fn answer(
     let (target, api, tail) = match segments.as_slice() {
         ["v1", target, api, tail @ ..] => (*target, *api, tail),
         path => {
-            let handler = plain::find(context, path, request.method())?;
+            let handler = plain::find(context, &client, path, request.method())?;
             return handler(PlainRequest {
                 context: Arc::clone(context),
                 client,
@@ -162,7 +166,7 @@ async fn answer(
     }
 
     // Room: 503.
-    let _permit = context.in_flight.try_acquire().map_err(|_| Problem::busy(BUSY_RETRY_SECONDS))?;
+    let _place = context.in_flight.enter(client.name())?;
 
     // Size, media type, and everything else in its order: 413, 415, 400, 403, 404, 409, 503.
     (route.handler)(Request {
@@ -227,7 +231,7 @@ fn check_grant(
 }
 
 pub(super) async fn readiness(context: &Context) -> HttpResponse {
-    operations::readiness(&context.services, context.in_flight.available_permits() == 0).await
+    operations::readiness(&context.services, context.in_flight.is_full()).await
 }
 
 /// Runs a use case to its end, whatever the connection does meanwhile.

@@ -33,6 +33,7 @@ use super::{
     problem::Problem,
     route::{Api, PARAMETER, Route},
 };
+use crate::domain::client::Permission;
 
 mod inventory;
 mod issuance;
@@ -183,7 +184,7 @@ fn served() -> impl Iterator<Item = Served> {
         method: route.method.as_str(),
         api: None,
         tail: route.path,
-        permission: "any client",
+        permission: route.permission.map_or("any client", Permission::name),
     });
     let targeted = api::routes().map(Served::of);
     let public = api::public_routes().map(|route| Served {

@@ -48,7 +48,8 @@ struct Health {
     warnings: Vec<Cow<'static, str>>,
 }
 
-/// 200 when a signature would succeed now, as far as can be known: each token has just made one.
+/// 200 when a signature would succeed now, as far as can be known: each token has just made one, or
+/// another that holds the same keys has.
 pub(super) async fn readiness(services: &Services, queue_is_full: bool) -> HttpResponse {
     let mut checks = BTreeMap::new();
     let ledger = services.ledger.is_writable().await;
@@ -61,14 +62,19 @@ pub(super) async fn readiness(services: &Services, queue_is_full: bool) -> HttpR
     checks.insert("audit".to_owned(), word(ledger.is_ok(), "not writable"));
     checks.insert("queue".to_owned(), word(!queue_is_full, "full"));
     let mut ready = ledger.is_ok() && !queue_is_full;
+    let tree = services.tree.snapshot();
     for token in services.keyring.tokens() {
         let state = token.state();
         if !state.is_ready() {
-            ready = false;
+            ready &= services.keyring.is_stood_in_for(token, &tree);
             // Who balances load by this answer sends no request that would hurry the token.
             token.wanted();
         }
         checks.insert(format!("token:{}", token.name()), token_word(&state).to_owned());
+    }
+    for (kms, standing) in services.keyring.twins(&tree) {
+        ready &= standing.is_ready();
+        checks.insert(format!("kms:{kms}"), standing.word().to_owned());
     }
     let mut response =
         HttpResponse::build(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE });

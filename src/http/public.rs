@@ -58,6 +58,7 @@ pub(super) async fn dispatch(context: &Arc<Context>, request: HttpRequest) -> Ht
             None => Err(Problem::not_found("not found")),
         };
         let answer = answered.unwrap_or_else(|problem| problem.into_response(&request_id));
+        context.requests.count(request.method(), request.path(), answer.status());
         tracing::info!(
             method = %request.method(),
             path = request.path(),
@@ -80,9 +81,12 @@ impl PublicRoute {
     pub(super) fn of(request: &HttpRequest) -> Option<(&'static Self, &str)> {
         let segments: Vec<&str> = request.uri().path().split('/').skip(1).collect();
         let ["v1", target, api, tail @ ..] = segments.as_slice() else { return None };
-        let route =
-            api::public_routes().find(|route| route.kind.api() == *api && route.tail == tail)?;
-        Some((route, target))
+        Some((Self::at(api, tail)?, target))
+    }
+
+    /// The public route with this API and tail.
+    pub(super) fn at(api: &str, tail: &[&str]) -> Option<&'static Self> {
+        api::public_routes().find(|route| route.kind.api() == api && route.tail == tail)
     }
 
     /// Answers, or says why not: the target's syntax (400), target (404), method (405).

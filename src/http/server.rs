@@ -8,13 +8,15 @@ use actix_web::{
     http::Method,
     web::{self, Payload},
 };
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use super::{
     dispatch::{self, Context},
+    metrics::{self, Requests},
     operations, public,
     rate::Rates,
+    room::Room,
     tls,
 };
 use crate::{access::Access, service::Services};
@@ -96,8 +98,9 @@ impl Api {
             access,
             limits,
             rates: Rates::per_minute(limits.client_requests_per_minute),
+            requests: Requests::new(),
             compat_login: config.compat_login,
-            in_flight: Semaphore::new(limits.in_flight_max),
+            in_flight: Room::new(limits.in_flight_max),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
         });
@@ -202,7 +205,8 @@ async fn operations_answer(context: &Context, request: &HttpRequest) -> HttpResp
     match (request.path(), request.method() == Method::GET) {
         ("/healthz", true) => operations::health(&context.services, context.compat_login),
         ("/readyz", true) => dispatch::readiness(context).await,
-        ("/healthz" | "/readyz", false) => HttpResponse::MethodNotAllowed()
+        ("/metrics", true) => metrics::answer(context),
+        ("/healthz" | "/readyz" | "/metrics", false) => HttpResponse::MethodNotAllowed()
             .insert_header((actix_web::http::header::ALLOW, "GET"))
             .finish(),
         _ => HttpResponse::NotFound().finish(),

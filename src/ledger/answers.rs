@@ -17,14 +17,19 @@ impl Ledger {
         self.read(move |connection| Ok(answers::find(connection, &request, since)?)).await
     }
 
-    /// Forgets the answers that were kept before `since`; the answer is how many.
+    /// Forgets answers that were kept before `since`, the oldest first and `limit` at most; the
+    /// answer is how many.
     ///
     /// # Errors
     /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
-    pub async fn forget_answers(&self, since: Timestamp) -> Result<usize, LedgerError> {
+    pub async fn forget_answers(
+        &self,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<usize, LedgerError> {
         let writes = &self.inner.writes;
         writes
-            .run(WhenFull::Refuse, move |connection| Ok(answers::forget(connection, since)?))
+            .run(WhenFull::Refuse, move |connection| Ok(answers::forget(connection, since, limit)?))
             .await
     }
 }

@@ -1,7 +1,11 @@
 //! Work for a thread that owns a connection, and the queue to it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Instant,
+};
 
+use prometheus::Histogram;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -36,12 +40,16 @@ pub(super) enum WhenFull {
 }
 
 /// The way to the thread, or to several that share one queue.
-pub(super) struct Queue(mpsc::Sender<Message>);
+pub(super) struct Queue {
+    messages: mpsc::Sender<Message>,
+    /// From the call to the answer.
+    seconds: Histogram,
+}
 
 impl Queue {
-    pub(super) fn new(jobs_max: usize) -> (Self, mpsc::Receiver<Message>) {
-        let (sender, receiver) = mpsc::channel(jobs_max);
-        (Self(sender), receiver)
+    pub(super) fn new(jobs_max: usize, seconds: Histogram) -> (Self, mpsc::Receiver<Message>) {
+        let (messages, receiver) = mpsc::channel(jobs_max);
+        (Self { messages, seconds }, receiver)
     }
 
     /// Has `work` done and waits for the answer. A caller that is dropped meanwhile stops nothing.
@@ -55,8 +63,7 @@ impl Queue {
         E: From<LedgerError> + std::fmt::Display + Send + 'static,
     {
         let (task, answered) = task(work);
-        self.send(when_full, Message::Job(task)).await?;
-        answered.await.unwrap_or_else(|_| Err(closed().into()))
+        self.ask(when_full, Message::Job(task), answered).await
     }
 
     /// The same for work that may change what is known of keys.
@@ -70,30 +77,41 @@ impl Queue {
         E: From<LedgerError> + std::fmt::Display + Send + 'static,
     {
         let (task, answered) = task(work);
-        self.send(when_full, Message::KeysJob(task)).await?;
-        answered.await.unwrap_or_else(|_| Err(closed().into()))
+        self.ask(when_full, Message::KeysJob(task), answered).await
+    }
+
+    async fn ask<T, E: From<LedgerError>>(
+        &self,
+        when_full: WhenFull,
+        message: Message,
+        answered: oneshot::Receiver<Result<T, E>>,
+    ) -> Result<T, E> {
+        let called = Instant::now();
+        self.send(when_full, message).await?;
+        let answer = answered.await;
+        self.seconds.observe(called.elapsed().as_secs_f64());
+        answer.unwrap_or_else(|_| Err(closed().into()))
     }
 
     async fn send(&self, when_full: WhenFull, message: Message) -> Result<(), LedgerError> {
         match when_full {
-            WhenFull::Refuse => self.0.try_send(message).map_err(|error| match error {
+            WhenFull::Refuse => self.messages.try_send(message).map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => LedgerError::Busy,
                 mpsc::error::TrySendError::Closed(_) => closed(),
             }),
-            WhenFull::Wait => self.0.send(message).await.map_err(|_| closed()),
+            WhenFull::Wait => self.messages.send(message).await.map_err(|_| closed()),
         }
     }
 
     /// How many messages wait.
-    #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        self.0.max_capacity() - self.0.capacity()
+        self.messages.max_capacity() - self.messages.capacity()
     }
 
     /// Has one thread end after all that waits before this, and waits until it has.
     pub(super) async fn stop(&self) {
         let (ended, end) = oneshot::channel();
-        if self.0.send(Message::Stop(ended)).await.is_ok() {
+        if self.messages.send(Message::Stop(ended)).await.is_ok() {
             // An error says the same: the thread holds nothing any more.
             let _ = end.await;
         }

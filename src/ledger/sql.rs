@@ -4,10 +4,12 @@
 //! (files, pragmas) is not here.
 
 pub(super) mod answers;
+pub(super) mod figures;
 pub(super) mod inventory;
 pub(super) mod keys;
 pub(super) mod read;
 pub(super) mod schema;
 pub(super) mod stores;
+pub(super) mod verify;
 pub(super) mod vical;
 pub(super) mod write;

@@ -28,7 +28,7 @@ const WAL_BYTES_MAX: i64 = 64 << 20;
 const STATEMENTS_MAX: usize = 64;
 
 /// Read and written by the ledger's own user only.
-const FILE_MODE: u32 = 0o600;
+pub(super) const FILE_MODE: u32 = 0o600;
 
 /// A ledger's file, ours alone while this lives.
 pub(super) struct LedgerFile {
@@ -41,8 +41,14 @@ impl LedgerFile {
     /// Locks the ledger against other processes, creates its file where there is none, and brings
     /// its tables up to date.
     pub(super) fn prepare(path: &Path) -> Result<Self, LedgerError> {
-        let file = Self { path: path.to_owned(), _lock: lock(path)? };
+        let lock = lock(path)?;
         create(path).map_err(|error| refused(path, "cannot be created", &error))?;
+        Self::locked(path, lock)
+    }
+
+    /// The same for a file that is there, under a lock that is held.
+    pub(super) fn locked(path: &Path, lock: File) -> Result<Self, LedgerError> {
+        let file = Self { path: path.to_owned(), _lock: lock };
         let mut connection = file.writer()?;
         file.check_and_migrate(&mut connection)?;
         connection.close().map_err(|(_, error)| error)?;
@@ -74,12 +80,11 @@ impl LedgerFile {
 
     /// A connection that cannot write.
     pub(super) fn reader(&self) -> Result<Connection, LedgerError> {
-        self.open(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        self.open(READ_ONLY)
     }
 
     fn open(&self, flags: OpenFlags) -> Result<Connection, LedgerError> {
-        let connection = Connection::open_with_flags(&self.path, flags)?;
-        connection.busy_timeout(Duration::from_millis(BUSY_TIMEOUT_MS))?;
+        let connection = open(&self.path, flags)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         // A plan does not depend on the values bound; without this, SQLite prepares many statements
         // anew for each of them.
@@ -119,7 +124,55 @@ pub(super) fn close(connection: Connection) -> Result<(), LedgerError> {
     connection.close().map_err(|(_, error)| error.into())
 }
 
-fn lock(path: &Path) -> Result<File, LedgerError> {
+/// Writes the committed state of a ledger into an empty file, whoever writes meanwhile.
+pub(super) fn copy_into(ledger: &Path, empty: &Path) -> Result<(), LedgerError> {
+    let connection = open(ledger, READ_ONLY)?;
+    let application: i32 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if application != APPLICATION_ID {
+        return Err(LedgerError::refused("it is no ledger"));
+    }
+    let empty =
+        empty.to_str().ok_or_else(|| LedgerError::refused("SQLite takes only names in UTF-8"))?;
+    connection.execute("VACUUM INTO ?1", [empty])?;
+    Ok(())
+}
+
+/// Opens a ledger's file for reading, if SQLite finds all of it in order.
+///
+/// # Errors
+/// What SQLite finds.
+pub(super) fn open_sound(file: &Path) -> Result<Connection, String> {
+    let words = |error: rusqlite::Error| error.to_string();
+    let connection = open(file, READ_ONLY).map_err(words)?;
+    let number =
+        |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(words);
+    if number("application_id")? != APPLICATION_ID || number("user_version")? > SCHEMA_VERSION {
+        return Err("it is no ledger, or one of a newer chancery".to_owned());
+    }
+    let found: String =
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(words)?;
+    if found != "ok" {
+        return Err(format!("SQLite: {found}"));
+    }
+    let strays = connection.prepare("PRAGMA foreign_key_check").and_then(|mut s| s.exists([]));
+    match strays.map_err(words)? {
+        true => Err("SQLite: a row refers to another that is missing".to_owned()),
+        false => Ok(connection),
+    }
+}
+
+const READ_ONLY: OpenFlags =
+    OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+
+fn open(file: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(Duration::from_millis(BUSY_TIMEOUT_MS))?;
+    Ok(connection)
+}
+
+/// Keeps every other chancery away from a ledger, be it there or not.
+pub(super) fn lock(path: &Path) -> Result<File, LedgerError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let lock = PathBuf::from(name);
@@ -149,7 +202,7 @@ fn create(path: &Path) -> io::Result<()> {
 }
 
 /// A new name in a directory lasts only when the directory has been synced.
-fn sync_directory(path: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -262,7 +262,7 @@ async fn what_waits_while_the_writer_is_busy_shares_one_commit() {
     }
     drop(release);
     assert!(all(handles).await.iter().all(Result::is_ok));
-    assert_eq!(ledger.inner.commits.load(Ordering::Relaxed), 2);
+    assert_eq!(ledger.figures().committed, 2);
     ledger.close().await;
     assert_eq!(count(&file, "intents"), 50);
 }
@@ -555,7 +555,7 @@ async fn thirty_two_issuances_at_once_cost_fewer_commits_than_jobs() {
     indexes.sort_unstable();
     indexes.dedup();
     assert_eq!(indexes.len(), 32);
-    assert!(ledger.inner.commits.load(Ordering::Relaxed) < 64);
+    assert!(ledger.figures().committed < 64);
     assert_eq!(ledger.store_ids(path("a.certs")).await.unwrap().len(), 32);
     ledger.close().await;
     assert_consistent(&file);

@@ -15,7 +15,9 @@ use tokio::sync::mpsc;
 
 use super::{
     error::LedgerError,
+    figures::{Figures, News},
     job::{Job, Message},
+    sql,
     sqlite::{self, LedgerFile},
 };
 
@@ -26,16 +28,16 @@ const BATCH_JOBS_MAX: usize = 256;
 /// as much as several jobs do. One who writes alone never waits for it.
 const GATHERING: Duration = Duration::from_micros(500);
 
-/// Starts the thread. `commits` counts the transactions that lasted,
-/// `known_keys_version` those after which something else may be known of a key.
+/// Starts the thread, which keeps the figures up to date. `known_keys_version` counts the
+/// transactions after which something else may be known of a key.
 pub(super) fn start(
     file: Arc<LedgerFile>,
     connection: Connection,
     queue: mpsc::Receiver<Message>,
-    commits: Arc<AtomicU64>,
+    figures: Arc<Figures>,
     known_keys_version: Arc<AtomicU64>,
 ) -> io::Result<()> {
-    let writer = Writer { file, connection: Some(connection), commits, known_keys_version };
+    let writer = Writer { file, connection: Some(connection), figures, known_keys_version };
     thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || writer.run(queue))?;
     Ok(())
 }
@@ -44,7 +46,7 @@ struct Writer {
     file: Arc<LedgerFile>,
     /// `None` after a transaction was lost: what the connection knows is not to be trusted then.
     connection: Option<Connection>,
-    commits: Arc<AtomicU64>,
+    figures: Arc<Figures>,
     known_keys_version: Arc<AtomicU64>,
 }
 
@@ -93,11 +95,19 @@ impl Writer {
         if jobs.is_empty() {
             return;
         }
-        let result = self.commit(&mut jobs);
-        if let Err(error) = &result {
-            tracing::error!(%error, jobs = jobs.len(), "a transaction of the ledger was lost");
-            self.connection = None;
-        }
+        self.figures.begun();
+        let result = match self.commit(&mut jobs) {
+            Ok(news) => {
+                self.figures.committed(news);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(%error, jobs = jobs.len(), "a transaction of the ledger was lost");
+                self.connection = None;
+                self.figures.lost();
+                Err(error)
+            }
+        };
         // A lost commit may have lasted all the same.
         if on_keys || result.is_err() {
             self.known_keys_version.fetch_add(1, Ordering::Release);
@@ -107,18 +117,19 @@ impl Writer {
         }
     }
 
-    /// One transaction for all jobs; those that fail leave nothing in it.
-    fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), LedgerError> {
+    /// One transaction for all jobs; those that fail leave nothing in it. The answer is what they
+    /// have brought about together.
+    fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<News, LedgerError> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(self.file.writer()?),
         };
         // Few jobs fail, and what guards the others against them costs as much as a small job.
-        if !commit_all(connection, jobs)? {
-            commit_each(connection, jobs)?;
+        let tree_size = self.figures.tree_size();
+        match commit_all(connection, jobs, tree_size)? {
+            Some(news) => Ok(news),
+            None => commit_each(connection, jobs, tree_size),
         }
-        self.commits.fetch_add(1, Ordering::Relaxed);
-        Ok(())
     }
 
     fn finish(self) {
@@ -131,22 +142,31 @@ impl Writer {
     }
 }
 
-/// All jobs as one; false, and nothing done, when one of them fails.
-fn commit_all(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> Result<bool, LedgerError> {
+/// All jobs as one; `None`, and nothing done, when one of them fails.
+fn commit_all(
+    connection: &mut Connection,
+    jobs: &mut [Box<dyn Job>],
+    tree_size: u64,
+) -> Result<Option<News>, LedgerError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for job in jobs {
         if job.work(&transaction).is_err() {
             // Nothing to undo where SQLite has given the transaction up, as with a full disk.
             transaction.finish()?;
-            return Ok(false);
+            return Ok(None);
         }
     }
+    let news = sql::figures::since(&transaction, tree_size)?;
     transaction.commit()?;
-    Ok(true)
+    Ok(Some(news))
 }
 
 /// Each job within a savepoint, to which it is undone when it fails.
-fn commit_each(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> Result<(), LedgerError> {
+fn commit_each(
+    connection: &mut Connection,
+    jobs: &mut [Box<dyn Job>],
+    tree_size: u64,
+) -> Result<News, LedgerError> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for job in jobs {
         let savepoint = transaction.savepoint()?;
@@ -161,6 +181,7 @@ fn commit_each(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> Result
             Err(_) => savepoint.finish()?,
         }
     }
+    let news = sql::figures::since(&transaction, tree_size)?;
     transaction.commit()?;
-    Ok(())
+    Ok(news)
 }

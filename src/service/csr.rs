@@ -90,7 +90,7 @@ pub async fn make(
     services.keyring.pinned(pinned);
 
     // 3. Sign, and verify in software.
-    let signed = match sign(&key, unsigned).await {
+    let signed = match sign(call, &key, unsigned).await {
         Ok(signed) => signed,
         Err(error) => return Err(signing::abort(services, call, intent, error, now).await),
     };
@@ -114,7 +114,8 @@ pub async fn make(
     }
 }
 
-async fn sign(key: &Key, unsigned: UnsignedRequest) -> Result<SignedRequest, Error> {
-    let signature = key.sign(unsigned.tbs_der()).await.map_err(key_errors::signing)?;
+async fn sign(call: &Call, key: &Key, unsigned: UnsignedRequest) -> Result<SignedRequest, Error> {
+    let signature =
+        key.sign(&call.client, unsigned.tbs_der()).await.map_err(key_errors::signing)?;
     unsigned.assemble(signature).map_err(|error| signing::bad_signature(key, &error))
 }

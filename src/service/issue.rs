@@ -97,7 +97,7 @@ pub async fn issue(
     let Begun { unsigned, facts, intent } = recording.begin().await?;
 
     // 7. Sign, and verify in software.
-    let signed = match sign(&keys, unsigned).await {
+    let signed = match sign(call, &keys, unsigned).await {
         Ok(signed) => signed,
         Err(error) => return Err(signing::abort(services, call, intent, error, now).await),
     };
@@ -212,9 +212,11 @@ pub(super) fn taken(target: ResourcePath) -> Error {
 }
 
 async fn sign(
+    call: &Call,
     keys: &SigningKeys,
     unsigned: UnsignedCertificate,
 ) -> Result<SignedCertificate, Error> {
-    let signature = keys.signer.sign(unsigned.tbs_der()).await.map_err(key_errors::signing)?;
+    let signature =
+        keys.signer.sign(&call.client, unsigned.tbs_der()).await.map_err(key_errors::signing)?;
     unsigned.assemble(signature).map_err(|error| signing::bad_signature(&keys.signer, &error))
 }

@@ -6,7 +6,7 @@ use super::signing::hex;
 use crate::{
     audit::{AuditRecord, EntryKind},
     domain::time::Timestamp,
-    ledger::{Ledger, LedgerError, OpenIntent, PinChange},
+    ledger::{Ledger, LedgerError, OpenIntent, PinChange, Restoration},
 };
 
 /// Aborts the intents that a crash left open. Whether the HSM signed cannot be known, so each is
@@ -96,6 +96,26 @@ pub async fn started(
 pub async fn stopped(ledger: &Ledger, now: Timestamp) -> Result<(), LedgerError> {
     ledger.append(AuditRecord::new(EntryKind::Stopped, now, None, None, None, json!({}))).await?;
     Ok(())
+}
+
+/// Makes a checked backup the ledger, and says so in its log.
+///
+/// # Errors
+/// In words for the operator; there is no ledger then.
+pub fn restored(
+    restoration: Restoration,
+    keys_checked: bool,
+    now: Timestamp,
+) -> Result<(), String> {
+    let label = restoration.label();
+    let detail = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "backupCreatedAt": label.created_at,
+        "backupSha256": label.sha256,
+        "auditEntries": label.counts.audit_entries,
+        "keysChecked": keys_checked,
+    });
+    restoration.finish(&AuditRecord::new(EntryKind::Restored, now, None, None, None, detail))
 }
 
 /// A request that was refused.

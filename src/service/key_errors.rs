@@ -49,6 +49,7 @@ pub(super) fn refused(descriptor: &KeyDescriptor, refusal: KeyRefusal) -> Error 
         },
         refusal @ (KeyRefusal::Missing(_)
         | KeyRefusal::Ambiguous(_)
+        | KeyRefusal::Different(..)
         | KeyRefusal::Changed(_)
         | KeyRefusal::Hsm(..)) => not_usable(refusal, Some(key_field)),
     }
@@ -64,6 +65,17 @@ pub(super) fn not_usable(refusal: KeyRefusal, field: Option<String>) -> Error {
             tracing::error!(%key, "several private keys answer to one key path; remove all but one");
             Error::AmbiguousKey(format!(
                 "key {key} is ambiguous on its token; an operator must resolve it"
+            ))
+        }
+        KeyRefusal::Different(key, tokens) => {
+            tracing::error!(
+                %key,
+                tokens,
+                alarm = "twins-disagree",
+                "tokens that are to hold the same key show different public keys"
+            );
+            Error::AmbiguousKey(format!(
+                "key {key} is not the same on all of its tokens; an operator must resolve it"
             ))
         }
         KeyRefusal::Changed(key) => {

@@ -7,6 +7,8 @@
 
 mod record;
 
+use std::collections::BTreeMap;
+
 use record::{Operation, Recording};
 
 use super::{
@@ -22,7 +24,7 @@ use crate::{
         time::Timestamp,
         tree::Kms,
     },
-    hsm::{HsmError, KeyMaterial, Token},
+    hsm::{CatalogueEntry, HsmError, KeyMaterial, Token},
     keys::{HostedKey, Key, KeyRefusal, keys_of, material},
 };
 
@@ -64,7 +66,8 @@ impl Services {
 /// Generates a key pair in the HSM.
 ///
 /// # Errors
-/// [`Error`]: taken (409), a type that the token does not have (400), no HSM (503).
+/// [`Error`]: a KMS of several tokens (403), taken (409), a type that the token does not have (400),
+/// no HSM (503).
 pub async fn generate(
     services: &Services,
     call: &Call,
@@ -72,7 +75,7 @@ pub async fn generate(
     key_type: KeyType,
     now: Timestamp,
 ) -> Result<ShownKey, Error> {
-    let (kms, token) = kms_of(services, call)?;
+    let (kms, token) = changeable_kms_of(services, call)?;
     let new = NewKey::of(call, id, kms, token);
 
     // 1. Its turn; from here on the token does not change under our hands.
@@ -96,7 +99,8 @@ pub async fn generate(
 /// Imports a private key. The same key may be imported under several paths.
 ///
 /// # Errors
-/// [`Error`]: a JWK that contradicts itself (400), taken (409), no HSM (503).
+/// [`Error`]: a KMS of several tokens (403), a JWK that contradicts itself (400), taken (409), no HSM
+/// (503).
 pub async fn import(
     services: &Services,
     call: &Call,
@@ -105,7 +109,7 @@ pub async fn import(
     _allowed: ImportAllowed,
     now: Timestamp,
 ) -> Result<ShownKey, Error> {
-    let (kms, token) = kms_of(services, call)?;
+    let (kms, token) = changeable_kms_of(services, call)?;
     let new = NewKey::of(call, id, kms, token);
 
     // 1. The point is on its curve, and the halves belong together.
@@ -128,31 +132,85 @@ pub async fn import(
     Ok(ShownKey { path: new.path, public_key: key.public_key, extractable: false })
 }
 
-/// The keys of a KMS, sorted by path. What nobody could sign with is left out, and logged.
+/// The keys of a KMS, sorted by path; of several tokens, what any of them has. What nobody could sign
+/// with is left out, and logged.
 ///
 /// # Errors
-/// [`Error::Unavailable`] when the token does not answer.
+/// [`Error::Unavailable`] when no token answers.
 pub async fn list(services: &Services, call: &Call) -> Result<Vec<ShownKey>, Error> {
-    let (kms, token) = kms_of(services, call)?;
-    let catalogue = token.list().await.map_err(key_errors::signing)?;
+    let (kms, tokens) = kms_of(services, call)?;
+    let catalogues = list_tokens(&tokens).await.map_err(key_errors::signing)?;
+    let mut found: BTreeMap<KeyPath, Vec<Vec<&CatalogueEntry>>> = BTreeMap::new();
+    for catalogue in &catalogues {
+        for (path, entries) in keys_of(&call.target, kms, catalogue) {
+            found.entry(path).or_default().push(entries);
+        }
+    }
     let mut shown = Vec::new();
-    for (path, entries) in keys_of(&call.target, kms, &catalogue) {
-        let problem = match entries.as_slice() {
+    for (path, entries) in found {
+        match shown_key(services, &path, &entries) {
+            Ok(Some(key)) => shown.push(key),
+            Ok(None) => {}
+            Err(problem) => {
+                tracing::warn!(key = %path, problem, "a key is left out of the list");
+            }
+        }
+    }
+    Ok(shown)
+}
+
+/// The listings of those tokens that answer, at least one.
+async fn list_tokens(tokens: &[&Token]) -> Result<Vec<Vec<CatalogueEntry>>, HsmError> {
+    let mut listings = Vec::new();
+    let mut refusal = None;
+    // Not even for a moment for one that others stand in for.
+    let up = tokens.iter().filter(|token| tokens.len() == 1 || token.state().is_up());
+    for token in up {
+        match token.list().await {
+            Ok(listing) => listings.push(listing),
+            Err(error) => {
+                tracing::warn!(token = token.name(), %error, "a token is left out of the list");
+                refusal = Some(error);
+            }
+        }
+    }
+    match listings.is_empty() {
+        true => Err(refusal.unwrap_or(HsmError::Unavailable { retry_after_seconds: 1 })),
+        false => Ok(listings),
+    }
+}
+
+/// What lies under one path: on each token that was asked, all that answers to its label. `None`
+/// when there is nothing.
+///
+/// # Errors
+/// Why nobody could sign with it, for the log.
+fn shown_key(
+    services: &Services,
+    path: &KeyPath,
+    entries: &[Vec<&CatalogueEntry>],
+) -> Result<Option<ShownKey>, String> {
+    let mut shown: Option<ShownKey> = None;
+    for entries in entries {
+        let entry = match entries.as_slice() {
             [] => continue,
-            [entry] => match &entry.public_key {
-                Ok(key) if services.keyring.is_changed(&path, key.spki_sha256()) => {
-                    "it is another key than the one that was pinned".to_owned()
-                }
-                Ok(key) => {
-                    let (public_key, extractable) = (key.clone(), entry.extractable);
-                    shown.push(ShownKey { path, public_key, extractable });
-                    continue;
-                }
-                Err(reason) => reason.clone(),
-            },
-            several => format!("{} private keys answer to its label", several.len()),
+            [entry] => entry,
+            several => return Err(format!("{} private keys answer to its label", several.len())),
         };
-        tracing::warn!(key = %path, problem, "a key is left out of the list");
+        let public_key = entry.public_key.clone()?;
+        if services.keyring.is_changed(path, public_key.spki_sha256()) {
+            return Err("it is another key than the one that was pinned".to_owned());
+        }
+        match &mut shown {
+            None => {
+                let (path, extractable) = (path.clone(), entry.extractable);
+                shown = Some(ShownKey { path, public_key, extractable });
+            }
+            Some(other) if other.public_key != public_key => {
+                return Err("its tokens hold different keys".to_owned());
+            }
+            Some(same) => same.extractable |= entry.extractable,
+        }
     }
     Ok(shown)
 }
@@ -162,16 +220,17 @@ pub async fn list(services: &Services, call: &Call) -> Result<Vec<ShownKey>, Err
 /// # Errors
 /// [`Error`]: missing (404), several objects (500), no HSM or another key than the pinned (503).
 pub async fn get(services: &Services, call: &Call, id: &PathElement) -> Result<ShownKey, Error> {
-    let (kms, token) = kms_of(services, call)?;
-    let HostedKey { path, key, .. } = find(services, kms, &KeyPath::of(&call.target, id)).await?;
-    let extractable = token.is_extractable(&key);
-    Ok(ShownKey { path, public_key: key.public_key, extractable })
+    let (kms, _) = kms_of(services, call)?;
+    let hosted = find(services, kms, &KeyPath::of(&call.target, id)).await?;
+    let extractable = hosted.is_extractable();
+    Ok(ShownKey { path: hosted.path, public_key: hosted.key.public_key, extractable })
 }
 
 /// Deletes a key from the HSM; it cannot be brought back. The answer is its path.
 ///
 /// # Errors
-/// [`Error`]: adopted (403), missing (404), in use and not forced (409), no HSM (503).
+/// [`Error`]: adopted, or of a KMS of several tokens (403), missing (404), in use and not forced
+/// (409), no HSM (503).
 pub async fn delete(
     services: &Services,
     call: &Call,
@@ -179,7 +238,7 @@ pub async fn delete(
     force: bool,
     now: Timestamp,
 ) -> Result<KeyPath, Error> {
-    let (kms, token) = kms_of(services, call)?;
+    let (kms, token) = changeable_kms_of(services, call)?;
     let path = KeyPath::of(&call.target, id);
 
     // 1. Keys that were there before us are not ours to delete.
@@ -228,17 +287,40 @@ pub async fn delete(
     Ok(path)
 }
 
-/// The KMS of the call and its token.
-fn kms_of<'a>(services: &'a Services, call: &'a Call) -> Result<(&'a Kms, &'a Token), Error> {
+/// The KMS of the call and its only token.
+///
+/// # Errors
+/// [`Error::Forbidden`] when it has several: no token can put a key into another, and a key that one
+/// of them has alone is what they are there to prevent.
+fn changeable_kms_of<'a>(
+    services: &'a Services,
+    call: &'a Call,
+) -> Result<(&'a Kms, &'a Token), Error> {
+    match kms_of(services, call)? {
+        (kms, tokens) if tokens.len() == 1 => Ok((kms, tokens[0])),
+        (_, tokens) => Err(Error::Forbidden {
+            message: format!(
+                "{} has {} tokens that hold the same keys; keys are made, copied and deleted on the \
+                 tokens",
+                call.target,
+                tokens.len()
+            ),
+            field: None,
+        }),
+    }
+}
+
+/// The KMS of the call and its tokens.
+fn kms_of<'a>(services: &'a Services, call: &'a Call) -> Result<(&'a Kms, Vec<&'a Token>), Error> {
     let kms = call
         .tree
         .kms(&call.target)
         .ok_or_else(|| Error::Internal(format!("{} is no KMS", call.target)))?;
-    let token = services.keyring.token(&kms.token).ok_or_else(|| {
-        tracing::error!(kms = %call.target, token = kms.token, "the token is not configured");
+    let tokens = services.keyring.tokens_of(kms).ok_or_else(|| {
+        tracing::error!(kms = %call.target, tokens = ?kms.tokens, "a token is not configured");
         key_errors::signing(HsmError::Unavailable { retry_after_seconds: 30 })
     })?;
-    Ok((kms, token))
+    Ok((kms, tokens))
 }
 
 async fn find(services: &Services, kms: &Kms, path: &KeyPath) -> Result<HostedKey, Error> {

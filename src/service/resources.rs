@@ -56,9 +56,9 @@ impl Tree {
                 .into_node()
                 .map_err(|error| format!("{path} in the ledger: {error}"))?;
             if let Node::Service(Service::Kms(kms)) = &node
-                && !tokens.contains(&kms.token.as_str())
+                && let Some(gone) = kms.tokens.iter().find(|name| !tokens.contains(&name.as_str()))
             {
-                let error = format!("token '{}' is not configured", kms.token);
+                let error = format!("token '{gone}' is not configured");
                 return Err(misfit(&path, &error));
             }
             if let Node::Service(service) = &node {
@@ -259,7 +259,7 @@ fn service_of(
     let NewService { kind, dependencies } = new;
     Ok(match kind {
         NewServiceKind::Kms { token } => {
-            Service::Kms(Kms { token: token_name(services, token)?, ..Kms::default() })
+            Service::Kms(Kms { tokens: vec![token_name(services, token)?], ..Kms::default() })
         }
         NewServiceKind::X509 => Service::X509 { dependencies },
         NewServiceKind::X509Store => Service::X509Store,
@@ -410,6 +410,7 @@ enum Definition {
     Tenant {
         name: String,
     },
+    /// Over the API a KMS has one token.
     Kms {
         token: String,
     },
@@ -432,7 +433,7 @@ impl Definition {
             // Organisations are declared only.
             Node::Organisation => Self::Tenant { name: String::new() },
             Node::Tenant(name) => Self::Tenant { name: name.clone() },
-            Node::Service(Service::Kms(kms)) => Self::Kms { token: kms.token.clone() },
+            Node::Service(Service::Kms(kms)) => Self::Kms { token: kms.first_token().to_owned() },
             Node::Service(Service::X509 { dependencies }) => {
                 Self::X509Service { dependencies: texts(dependencies) }
             }
@@ -452,7 +453,9 @@ impl Definition {
         };
         Ok(match self {
             Self::Tenant { name } => Node::Tenant(name),
-            Self::Kms { token } => Node::Service(Service::Kms(Kms { token, ..Kms::default() })),
+            Self::Kms { token } => {
+                Node::Service(Service::Kms(Kms { tokens: vec![token], ..Kms::default() }))
+            }
             Self::X509Service { dependencies } => {
                 Node::Service(Service::X509 { dependencies: paths(dependencies)? })
             }

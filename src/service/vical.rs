@@ -295,8 +295,8 @@ impl Publication {
     }
 
     async fn sign(&self, unsigned: UnsignedVical, tagged: bool) -> Result<SignedVical, Error> {
-        let signature =
-            self.key.sign(unsigned.to_be_signed()).await.map_err(key_errors::signing)?;
+        let signed = self.key.sign(&self.call.client, unsigned.to_be_signed()).await;
+        let signature = signed.map_err(key_errors::signing)?;
         unsigned
             .assemble(&signature, tagged)
             .map_err(|error| signing::bad_signature(&self.key, &error))

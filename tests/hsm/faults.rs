@@ -74,6 +74,20 @@ async fn session_handle_and_login_faults_heal_within_the_signer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_signature_is_two_calls_of_the_module() {
+    let disturbed = Disturbed::new("calls");
+    disturbed.hsm.keygen("rsa", "rsa:4096", "02");
+    // No canary signs meanwhile.
+    let token = started(TokenConfig { canary_seconds: 3_600, ..disturbed.config() }).await;
+    for label in ["key", "rsa"] {
+        let key = &token.find(label).await.unwrap();
+        disturbed.forget();
+        sign(&token, key, b"x").await.unwrap();
+        assert_eq!(disturbed.chaos.trace(), ["C_SignInit", "C_Sign"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_logout_behind_our_back_costs_one_login() {
     let disturbed = Disturbed::new("logout");
     let (token, key) = disturbed.start().await;

@@ -2,7 +2,7 @@
 
 use chancery::hsm::{Breaker, BreakerState, LossCause, SignatureOutcome};
 
-use super::*;
+use super::{faults::Disturbed, *};
 
 fn of<T: PartialEq + Copy>(counts: &[(T, u64)], name: T) -> u64 {
     counts.iter().find(|(other, _)| *other == name).unwrap().1
@@ -137,8 +137,8 @@ async fn a_thousand_errors_of_callers_leave_the_breaker_closed() {
     let disturbed = Disturbed::new("callers");
     let token = started(TokenConfig { canary_seconds: 3_600, ..disturbed.config() }).await;
     let key = token.find("key").await.unwrap();
+    disturbed.tell("C_SignInit fail CKR_MECHANISM_INVALID");
     for _ in 0..1_000 {
-        disturbed.tell("C_SignInit 1 fail CKR_MECHANISM_INVALID");
         let refused = sign(&token, &key, b"x").await;
         assert!(matches!(refused, Err(HsmError::Unusable { .. })), "{refused:?}");
     }
@@ -147,6 +147,7 @@ async fn a_thousand_errors_of_callers_leave_the_breaker_closed() {
     assert_eq!(of(&figures.faults, "caller"), 1_000);
     assert_eq!((figures.signers_started, total(&figures.signers_lost)), (1, 0));
     assert_eq!(figures.breaker.state, BreakerState::Closed);
+    disturbed.tell("");
     sign(&token, &key, b"x").await.unwrap();
 
     // One of the device is enough.

@@ -189,7 +189,7 @@ color = 1
         "services 'acme.kms': policy 'everything' is not a profile",
         "services 'acme.unclear': token is required when several are configured",
         "services 'other.certs': an x509-store has no dependencies",
-        "services 'other.certs': token, labels and policies are for a kms",
+        "services 'other.certs': token, tokens, labels and policies are for a kms",
         "services 'acme.wallet': type 'wallet' is not offered",
         "acme.kms.below: acme.kms is a service, not a tenant",
         "services 'acme.x509': acme.kms is attached twice",
@@ -300,10 +300,11 @@ fn every_setting_that_the_production_configuration_explains_is_known() {
     assert!(uncommented >= 6, "{uncommented}");
     let (_, text) = check(&appliance);
     assert!(!text.contains("unknown setting") && !text.contains("TOML"), "{text}");
-    // The CRL is the only one of them that is not there.
+    // The CRL is the only file of them that is not there, and of two ways one is chosen.
     let problems: Vec<_> = text.lines().filter(|line| !line.is_empty()).collect();
-    assert_eq!(problems.len(), 1, "{text}");
+    assert_eq!(problems.len(), 2, "{text}");
     assert!(problems[0].contains("api.client_crl"), "{text}");
+    assert!(problems[1].contains("token and tokens exclude each other"), "{text}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{fs, process::Output};
 
-use crate::appliance::{Appliance, Daemon, KMS, SERVICE, documented};
+use crate::appliance::{Appliance, BINARY, Daemon, Frozen, KMS, SERVICE, SOON, documented, until};
 
 fn run(appliance: &Appliance, arguments: &[&str]) -> Output {
     let profile = appliance.path("client.toml");
@@ -10,7 +10,11 @@ fn run(appliance: &Appliance, arguments: &[&str]) -> Output {
 }
 
 fn set_up(appliance: &Appliance) -> Daemon {
-    let daemon = appliance.start();
+    set_up_with(appliance, &[])
+}
+
+fn set_up_with(appliance: &Appliance, arguments: &[&str]) -> Daemon {
+    let daemon = appliance.start_with(arguments);
     let profile = format!(
         "url = \"{}\"\ncacert = \"pki/server-ca.pem\"\ncert = \"pki/client.pem\"\n\
          key = \"pki/client.key\"\n",
@@ -77,6 +81,84 @@ fn the_exit_code_says_who_must_act() {
     assert_eq!((code, error.contains("--cacert")), (Some(4), true), "{error}");
     daemon.stop();
     assert_eq!(text(&run(&appliance, &list)).0, Some(3));
+}
+
+#[test]
+fn the_status_shows_a_daemon_at_a_glance() {
+    let appliance = Appliance::new();
+    appliance.configure(|text| text.replace("\"vical:read\",", "\"vical:read\", \"ops:read\","));
+    let daemon = set_up_with(&appliance, &["--dev"]);
+    daemon.wait_until_ready();
+    daemon.client.issue("iso/iacas", &documented("iacas-create.request.json")).ok();
+
+    let (code, shown, error) = text(&run(&appliance, &["status"]));
+    assert_eq!(code, Some(0), "{shown}{error}");
+    for words in [
+        ": ready",
+        "warning  --dev",
+        "softhsm  ready  closed   2",
+        "iaca     1",
+        "C=US,CN=Example IACA",
+    ] {
+        assert!(shown.contains(words), "'{words}' in\n{shown}");
+    }
+    let (_, json, _) = text(&run(&appliance, &["status", "--json"]));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(json["status"], "ready");
+    assert_eq!(json["tokens"][0]["signed"], 1);
+    assert_eq!(json["tokens"][0]["keys"], 14);
+    assert_eq!(json["certificates"]["iaca"], 1);
+    assert!(json["cas"][0]["daysLeft"].as_i64().unwrap() > 3_000, "{json}");
+    assert!(json["ledger"]["auditEntries"].as_u64().unwrap() >= 3, "{json}");
+
+    // Not ready: what is wrong is said, by exit code too.
+    let frozen = Frozen::signers_of(&daemon);
+    let away = until(SOON, || {
+        let (code, shown, _) = text(&run(&appliance, &["status"]));
+        (code == Some(1)).then_some(shown)
+    });
+    let shown = away.expect("the status never said that the HSM hangs");
+    assert!(shown.contains(": not-ready") && shown.contains("not ok   token:softhsm"), "{shown}");
+    frozen.thaw();
+    daemon.stop();
+    let (code, _, error) = text(&run(&appliance, &["status"]));
+    assert_eq!((code, error.contains("https://")), (Some(2), true), "{error}");
+    assert_eq!(text(&appliance.run(&["status", "--url", "https://x"])).0, Some(2));
+}
+
+#[test]
+fn without_the_grant_the_status_says_what_everyone_may_know() {
+    let appliance = Appliance::new();
+    let daemon = set_up(&appliance);
+    daemon.wait_until_ready();
+    let (code, shown, _) = text(&run(&appliance, &["status"]));
+    assert_eq!(code, Some(0));
+    assert!(shown.contains(": ready") && shown.contains("no ops:read"), "{shown}");
+}
+
+#[test]
+fn watching_goes_on_while_the_daemon_is_away() {
+    let appliance = Appliance::new();
+    let daemon = set_up(&appliance);
+    daemon.wait_until_ready();
+    let shown = appliance.path("watched");
+    let mut watching = std::process::Command::new(BINARY)
+        .args(["status", "--watch", "1", "--profile"])
+        .arg(appliance.path("client.toml"))
+        .stdout(fs::File::create(&shown).unwrap())
+        .spawn()
+        .unwrap();
+    let says = |words: &str| {
+        let said =
+            until(SOON, || fs::read_to_string(&shown).unwrap().contains(words).then_some(()));
+        assert!(said.is_some(), "'{words}' in\n{}", fs::read_to_string(&shown).unwrap());
+    };
+    says(": ready");
+    daemon.stop();
+    says("onnection refused");
+    watching.kill().unwrap();
+    watching.wait().unwrap();
 }
 
 #[test]

@@ -3,4 +3,5 @@
 mod bodies;
 mod login;
 mod rates;
+mod room;
 mod routes;

@@ -39,6 +39,11 @@ pub fn outages() -> Vec<Outage> {
             "C_SignInit /15 fail CKR_KEY_HANDLE_INVALID",
             "CKR_KEY_HANDLE_INVALID",
         ),
+        (
+            "CKR_USER_NOT_LOGGED_IN now and then",
+            "C_SignInit /30 fail CKR_USER_NOT_LOGGED_IN",
+            "CKR_USER_NOT_LOGGED_IN",
+        ),
         ("logged out now and then", "C_SignInit /30 logout", "CKR_"),
     ];
     let lasting = [
@@ -74,6 +79,36 @@ pub fn outages() -> Vec<Outage> {
             while_it_stands(scene, &format!("* removed {code}"), code)
         })
     });
+    // Of signers that are started anew.
+    let functions = [
+        ("C_Initialize fails", "C_Initialize"),
+        ("C_GetSlotList fails", "C_GetSlotList"),
+        ("C_GetTokenInfo fails", "C_GetTokenInfo"),
+        ("C_GetMechanismList fails", "C_GetMechanismList"),
+        ("C_OpenSession fails", "C_OpenSession"),
+        ("C_Login fails", "C_Login"),
+        ("C_FindObjectsInit fails", "C_FindObjectsInit"),
+        ("C_FindObjects fails", "C_FindObjects"),
+        ("C_GetAttributeValue fails", "C_GetAttributeValue"),
+        ("C_SignInit fails", "C_SignInit"),
+    ];
+    let functions = functions.into_iter().map(|(name, function)| {
+        outage(name, Somebody, move |scene| {
+            scene.chaos.order(&format!("{function} fail CKR_DEVICE_ERROR"));
+            scene.kill_signers();
+            scene.wait_for_log("CKR_DEVICE_ERROR");
+            scene.wait_until_refused();
+            scene.mend()
+        })
+    });
+    let lost_sessions = outage("sessions lost, and no more to be had", Somebody, |scene| {
+        scene.chaos.order(
+            "C_Sign /5 fail CKR_SESSION_HANDLE_INVALID\nC_OpenSession fail CKR_SESSION_COUNT",
+        );
+        scene.wait_for_log("CKR_SESSION_COUNT");
+        scene.wait_until_refused();
+        scene.mend()
+    });
     let sessions = outage("fewer sessions than configured", Anybody, |scene| {
         scene.chaos.order("C_OpenSession limit 2");
         scene.kill_signers();
@@ -89,7 +124,8 @@ pub fn outages() -> Vec<Outage> {
         scene.wait_until_refused();
         scene.mend()
     });
-    now_and_then.chain(lasting).chain(removed).chain([sessions, no_session]).collect()
+    let sessions = [sessions, no_session, lost_sessions];
+    now_and_then.chain(lasting).chain(removed).chain(functions).chain(sessions).collect()
 }
 
 fn while_it_stands(scene: &Scene, order: &str, said: &str) -> End {

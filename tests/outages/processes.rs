@@ -1,6 +1,10 @@
 //! Signer processes that end, freeze, crash or leak.
 
-use std::{process::Command, time::Instant};
+use std::{
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     appliance::{Frozen, SOON, signal, until},
@@ -41,6 +45,24 @@ pub fn outages() -> Vec<Outage> {
             wait_for_signers(scene.daemon(), frozen.pids());
             End::Healed { since }
         }),
+        outage("signers killed again and again", Anybody, |scene| {
+            let since = Instant::now();
+            for _ in 0..20 {
+                scene.kill_signers();
+                // The time between two of the operator's mistakes.
+                thread::sleep(Duration::from_millis(100));
+            }
+            End::Healed { since }
+        }),
+        outage("all signers frozen for half a second", Nobody, |scene| {
+            let frozen = Frozen::signers_of(scene.daemon());
+            let since = Instant::now();
+            // The length of the hang: shorter than what makes a signer count as frozen.
+            thread::sleep(Duration::from_millis(500));
+            frozen.thaw();
+            scene.load().wait_for(200, 20, SOON);
+            End::Healed { since }
+        }),
         outage("module crashes in C_Sign", Nobody, |scene| one_by(scene, "C_Sign 10 segfault")),
         outage("module aborts in C_SignInit", Nobody, |scene| one_by(scene, "C_SignInit 10 abort")),
         outage("module ends the process in C_Sign", Nobody, |scene| {
@@ -54,10 +76,15 @@ pub fn outages() -> Vec<Outage> {
             wait_for_signers(scene.daemon(), &before);
             end
         }),
-        outage("module leaks memory in each C_Sign", Anybody, |scene| {
-            scene.chaos.order("C_Sign 1-200 leak 2000000");
+        outage("module leaks memory until there is none", Anybody, |scene| {
+            let leaky = scene.daemon().signers();
+            for pid in &leaky {
+                let of = ["--pid", &pid.to_string(), "--data=200000000"];
+                assert!(Command::new("prlimit").args(of).status().unwrap().success());
+            }
+            scene.chaos.order("C_Sign leak 5000000");
             let since = Instant::now();
-            scene.load().wait_for(200, 150, SOON);
+            wait_until_gone(scene, &leaky);
             scene.mend();
             End::Healed { since }
         }),
@@ -69,8 +96,7 @@ pub fn outages() -> Vec<Outage> {
             }
             scene.chaos.order("C_Sign leak-descriptor");
             let since = Instant::now();
-            let gone = || scene.daemon().signers().iter().all(|pid| !leaky.contains(pid));
-            until(SOON, || gone().then_some(())).expect("signers without descriptors stay");
+            wait_until_gone(scene, &leaky);
             scene.mend();
             End::Healed { since }
         }),
@@ -91,4 +117,9 @@ fn one_by(scene: &Scene, order: &str) -> End {
 fn wait_for_lost(scene: &Scene, count: usize) {
     let lost = || scene.daemon().log().matches("signer lost").count();
     until(SOON, || (lost() >= count).then_some(())).expect("signers are not lost");
+}
+
+fn wait_until_gone(scene: &Scene, pids: &[u32]) {
+    let gone = || scene.daemon().signers().iter().all(|pid| !pids.contains(pid));
+    until(SOON, || gone().then_some(())).expect("a signer that can do nothing stays");
 }

@@ -1,6 +1,7 @@
 //! An appliance under load, its token behind the module that fails when told to.
 
 use std::{
+    fs,
     os::unix::fs::symlink,
     time::{Duration, Instant},
 };
@@ -19,6 +20,8 @@ pub const KEY: &str = "leaf-secp256r1";
 /// After that, the outage is not survived: `BACK_WITHIN` and what a busy machine needs besides.
 const BACK_AT_LAST: Duration = Duration::from_secs(15);
 const CLIENTS: usize = 4;
+/// What the daemon may have open beside what it had: connections to its ledger.
+const DESCRIPTORS_MORE: usize = 4;
 const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
 /// Who may be told to come back later.
@@ -130,6 +133,13 @@ pub struct Scene {
     daemon: Option<Daemon>,
     load: Option<Load>,
     told: Vec<Told>,
+    /// Of the daemon at rest.
+    descriptors: usize,
+}
+
+/// The open descriptors of a process.
+fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
 impl Scene {
@@ -159,10 +169,11 @@ impl Scene {
         ));
         let daemon = appliance.start();
         wait_for_signers(&daemon, &[]);
+        let descriptors = descriptors(daemon.pid());
         let load = Load::of_leaves(&appliance, &daemon, CLIENTS);
         load.wait_for(200, 20, SOON);
         let (daemon, load) = (Some(daemon), Some(load));
-        Self { appliance, chaos, server, daemon, load, told: Vec::new() }
+        Self { appliance, chaos, server, daemon, load, told: Vec::new(), descriptors }
     }
 
     /// The daemon.
@@ -212,14 +223,17 @@ impl Scene {
         End::Mended(Instant::now())
     }
 
-    /// The end of all: clients were told what they may be told, and the ledger knows exactly what they
-    /// hold. The daemon is the one that was started last.
+    /// The end of all: clients were told what they may be told, the ledger knows exactly what they hold,
+    /// and the daemon has nothing open that it had not before. The daemon is the one that was started last.
     fn end(mut self) -> Vec<Told> {
         self.told.extend(self.load.take().unwrap().stop());
         let held = assert_clean(&self.told, ANSWER_WITHIN);
         assert_ledger_knows(&self.appliance, &held);
         let daemon = self.daemon.take().unwrap();
         daemon.wait_for_token("ok");
+        let left = || descriptors(daemon.pid());
+        let flat = until(SOON, || (left() <= self.descriptors + DESCRIPTORS_MORE).then_some(()));
+        assert!(flat.is_some(), "{} descriptors, of {} at rest", left(), self.descriptors);
         daemon.stop();
         assert_sound(&self.appliance, &held, None);
         self.told

@@ -32,6 +32,7 @@ pub fn outages() -> Vec<Outage> {
                 "softhsm2-util --init-token --free --label chancery-dev --so-pin 12345678 \
                  --pin $(cat pin)",
             );
+            scene.wait_for_log("alarm=\"token_replaced\"");
             scene.wait_for_log("the label is on");
             scene.wait_until_refused();
             assert_eq!(scene.daemon().readiness().0, 503);

@@ -23,6 +23,9 @@ pub const SERVICE: &str = "test.tenant1.x509-service-1";
 pub const STORE: &str = "test.tenant1.x509-store-1";
 /// Its KMS.
 pub const KMS: &str = "test.tenant1.kms1";
+/// What `/healthz` says of its token, which is not for service.
+pub const SOFTHSM_WARNING: &str =
+    "token softhsm is SoftHSM: keys are files, there is no certified boundary";
 /// How long anything may take that should happen at once.
 pub const SOON: Duration = Duration::from_secs(20);
 
@@ -303,7 +306,11 @@ pub struct Frozen(Vec<u32>);
 impl Frozen {
     /// Stops them.
     pub fn signers_of(daemon: &Daemon) -> Self {
-        let signers = daemon.signers();
+        Self::these(daemon.signers())
+    }
+
+    /// Stops some of them.
+    pub fn these(signers: Vec<u32>) -> Self {
         assert!(!signers.is_empty());
         for pid in &signers {
             signal(*pid, "STOP");

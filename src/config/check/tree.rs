@@ -74,11 +74,12 @@ impl Check<'_> {
         };
         if kind != ServiceKind::Kms
             && (raw.token.is_some()
+                || raw.tokens.is_some()
                 || raw.label_template.is_some()
                 || raw.labels.is_some()
                 || raw.policies.is_some())
         {
-            self.problem(format!("{place}: token, labels and policies are for a kms"));
+            self.problem(format!("{place}: token, tokens, labels and policies are for a kms"));
         }
         if matches!(kind, ServiceKind::Kms | ServiceKind::X509Store) && raw.dependencies.is_some() {
             self.problem(format!("{place}: {} has no dependencies", kind.with_article()));
@@ -132,17 +133,7 @@ impl Check<'_> {
     }
 
     fn kms(&mut self, place: &str, raw: RawService, tokens: &BTreeSet<String>) -> Kms {
-        let token = match raw.token {
-            Some(token) => token,
-            None if tokens.len() == 1 => tokens.first().cloned().unwrap_or_default(),
-            None => {
-                self.problem(format!("{place}: token is required when several are configured"));
-                String::new()
-            }
-        };
-        if !token.is_empty() && !tokens.contains(&token) {
-            self.problem(format!("{place}: token '{token}' is not configured"));
-        }
+        let tokens = self.tokens_of(place, raw.token, raw.tokens, tokens);
         let template = match raw.label_template.as_deref().map(LabelTemplate::parse) {
             None => LabelTemplate::default(),
             Some(Ok(template)) => template,
@@ -165,7 +156,43 @@ impl Check<'_> {
                 policies.insert(key, purposes);
             }
         }
-        Kms { token, labels, template, policies }
+        Kms { tokens, labels, template, policies }
+    }
+
+    /// The tokens that a KMS names, or the only one there is.
+    fn tokens_of(
+        &mut self,
+        place: &str,
+        token: Option<String>,
+        tokens: Option<Vec<String>>,
+        configured: &BTreeSet<String>,
+    ) -> Vec<String> {
+        let named = match (token, tokens) {
+            (Some(_), Some(_)) => {
+                self.problem(format!("{place}: token and tokens exclude each other"));
+                return Vec::new();
+            }
+            (Some(token), None) => vec![token],
+            (None, Some(tokens)) if tokens.is_empty() => {
+                self.problem(format!("{place}: tokens names no token"));
+                return tokens;
+            }
+            (None, Some(tokens)) => tokens,
+            (None, None) if configured.len() == 1 => configured.iter().cloned().collect(),
+            (None, None) => {
+                self.problem(format!("{place}: token is required when several are configured"));
+                Vec::new()
+            }
+        };
+        for (index, token) in named.iter().enumerate() {
+            if !configured.contains(token) {
+                self.problem(format!("{place}: token '{token}' is not configured"));
+            }
+            if named[..index].contains(token) {
+                self.problem(format!("{place}: token '{token}' is named twice"));
+            }
+        }
+        named
     }
 
     fn purpose(&mut self, place: &str, name: &str) -> Option<KeyPurpose> {

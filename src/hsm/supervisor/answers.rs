@@ -12,7 +12,7 @@ use crate::hsm::{
     figures::LossCause,
     jobs::Job,
     process::{Errand, Event, Owed},
-    protocol::{Answer, FromSigner, KEYS_MAX, ListedKey},
+    protocol::{Answer, FromSigner, ListedKey},
 };
 
 /// The line that every fault has in the log, whatever its level.
@@ -43,8 +43,12 @@ impl Supervisor {
                 self.lose(at, LossCause::Ended, &format!("its socket has ended: {reason}"));
             }
             Event::Said(FromSigner::Answer { id, answer }) => self.hear_answer(at, id, answer),
-            Event::Said(FromSigner::Noted { fault, key, next }) => self.note(fault, &key, &next),
-            Event::Said(FromSigner::Ready(_) | FromSigner::Refused(_)) => {
+            Event::Said(FromSigner::Noted { fault, key, next }) if self.up[at].may_note() => {
+                self.note(fault, &key, &next);
+            }
+            Event::Said(
+                FromSigner::Ready(_) | FromSigner::Refused(_) | FromSigner::Noted { .. },
+            ) => {
                 self.lose(at, LossCause::Protocol, UNASKED);
             }
         }
@@ -72,6 +76,7 @@ impl Supervisor {
             (Errand::Job(job), Answer::Failed(fault)) => self.job_failed(at, job, fault.tamed()),
             (Errand::Canary(canary), Answer::Signed(signature)) => {
                 if canary.is_proven_by(&signature) {
+                    self.failed_canaries.remove(&id);
                     let now = Instant::now();
                     self.published.send_modify(|published| published.proven_at = Some(now));
                 } else {
@@ -82,14 +87,13 @@ impl Supervisor {
             }
             (Errand::Canary(canary), Answer::Missing) => self.canary_is_gone(&canary),
             (Errand::Canary(canary), Answer::Failed(fault)) => {
-                self.suspect(&canary);
-                self.errand_failed(at, &fault.tamed(), Some(&canary.key.label));
+                self.canary_failed(at, &canary, &fault.tamed());
             }
-            (Errand::Catalogue, Answer::Listed(keys)) if keys.len() <= KEYS_MAX => {
+            (Errand::Catalogue, Answer::Listed(keys)) => {
                 self.listed(keys);
                 self.refresh.settle(&Ok(()));
             }
-            (Errand::Relist, Answer::Listed(keys)) if keys.len() <= KEYS_MAX => {
+            (Errand::Relist, Answer::Listed(keys)) => {
                 self.listed(keys);
                 self.relists.done(id, true);
             }
@@ -160,7 +164,8 @@ impl Supervisor {
             | Class::Credential
             | Class::Device
             | Class::Vendor
-            | Class::Configuration => {
+            | Class::Configuration
+            | Class::Identity => {
                 self.take_back(vec![Errand::Job(job)], None);
                 self.errand_failed(at, &fault, Some(&key));
             }
@@ -183,7 +188,8 @@ impl Supervisor {
             | Class::Login
             | Class::Device
             | Class::Vendor
-            | Class::Configuration => {
+            | Class::Configuration
+            | Class::Identity => {
                 self.log_fault(fault, key, "kill and respawn the signer");
                 self.lose(at, LossCause::Fault, &fault.to_string());
             }
@@ -194,6 +200,13 @@ impl Supervisor {
     pub(super) fn log_fault(&self, fault: &Fault, key: Option<&str>, action: &str) {
         self.meter.fault(fault.class);
         log_fault!(error, fault, self.config.name, key.unwrap_or("none"), action);
+        if fault.class == Class::Identity {
+            tracing::error!(
+                alarm = "token_changed",
+                token = self.config.name,
+                "the token is another one than it was: its serial number is not ours"
+            );
+        }
     }
 
     /// A fault that a signer gets over by itself.

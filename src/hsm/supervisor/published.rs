@@ -74,6 +74,11 @@ impl Published {
         }
     }
 
+    /// When a canary signature verified last.
+    pub(in crate::hsm) fn proven_at(&self) -> Option<Instant> {
+        self.proven_at
+    }
+
     /// Time since a canary signature verified.
     pub(in crate::hsm) fn canary_age(&self, now: Instant) -> Option<Duration> {
         self.proven_at.map(|at| now.saturating_duration_since(at))

@@ -2,7 +2,7 @@
 //!
 //! Threads inherit what their maker has given up, so all of this happens while there is one thread.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use rustix::{
     process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit},
@@ -65,9 +65,20 @@ pub(super) fn hint(cage: &Cage, module: &Path) -> Option<String> {
     })
 }
 
+/// A service manager may forbid to set limits, after it has set one of its own.
 fn limit_memory(mb: u64) -> Result<String, String> {
     let octets = Some(mb.saturating_mul(1 << 20));
-    setrlimit(Resource::Data, Rlimit { current: octets, maximum: octets })
-        .map(|()| format!("memory {mb} MiB"))
-        .map_err(|error| format!("memory limit: {error}"))
+    match setrlimit(Resource::Data, Rlimit { current: octets, maximum: octets }) {
+        Ok(()) => Ok(format!("memory {mb} MiB")),
+        Err(error) => given_memory_limit().ok_or_else(|| format!("memory limit: {error}")),
+    }
+}
+
+/// getrlimit(2) is the same system call as setrlimit(2), and as forbidden.
+fn given_memory_limit() -> Option<String> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let octets = limits.lines().find_map(|line| {
+        line.strip_prefix("Max data size")?.split_whitespace().next()?.parse::<u64>().ok()
+    })?;
+    Some(format!("memory {} MiB, as the service has it", octets >> 20))
 }

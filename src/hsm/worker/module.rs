@@ -5,13 +5,14 @@ use std::{fs::File, io::Read, path::Path};
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Pkcs11},
     error::{Error, RvError},
-    mechanism::MechanismType,
+    mechanism::{Mechanism, MechanismType},
+    object::ObjectHandle,
     session::{Session, UserType},
     slot::{Limit, Slot, TokenInfo},
     types::RawAuthPin,
 };
 
-use super::classify::fault;
+use super::{classify::fault, raw::Raw};
 use crate::hsm::{
     TokenFacts,
     fault::{Class, Fault},
@@ -24,6 +25,7 @@ const PIN_BYTES_MAX: u64 = 1024;
 /// An initialised module and the one token in it that the configuration means.
 pub(super) struct OpenToken {
     pkcs11: Pkcs11,
+    raw: Raw,
     slot: Slot,
     pub(super) facts: TokenFacts,
     pub(super) mechanisms: Vec<MechanismType>,
@@ -39,6 +41,8 @@ impl OpenToken {
     /// [`Fault`]; twin labels without a serial are refused, naming both.
     pub(super) fn open(hello: &Hello) -> Result<Self, Fault> {
         let pkcs11 = Pkcs11::new(&hello.module)
+            .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
+        let raw = Raw::of(&hello.module)
             .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
         // PKCS#11 v2.40, C_Initialize: without CKF_OS_LOCKING_OK, use by several threads is undefined.
         match pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
@@ -74,6 +78,7 @@ impl OpenToken {
             },
             mechanisms,
             sessions_max,
+            raw,
             pkcs11,
         })
     }
@@ -114,15 +119,29 @@ impl OpenToken {
         }
     }
 
+    /// A signature over `data` by exactly two calls of the module.
+    ///
+    /// # Errors
+    /// [`Error`] of `C_SignInit`, which leaves the session clean, or of `C_Sign`, which may not.
+    pub(super) fn sign(
+        &self,
+        session: &Session,
+        mechanism: &Mechanism,
+        key: ObjectHandle,
+        data: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        self.raw.sign(session, mechanism, key, data)
+    }
+
     /// Asks the token itself. Sessions go on looking alive when it is gone; this call does not.
     ///
     /// # Errors
-    /// [`Fault`] of device class when the token is gone or another one is in its place.
+    /// [`Fault`] of identity class when another token is in its place, of device class when none is.
     pub(super) fn still_there(&self) -> Result<TokenInfo, Fault> {
         let info = self.pkcs11.get_token_info(self.slot).map_err(|error| fault(&error))?;
         if info.serial_number() != self.facts.serial {
             let words = format!("the slot now holds serial {}", info.serial_number());
-            return Err(Fault::ours(Class::Device, "C_GetTokenInfo", words));
+            return Err(Fault::ours(Class::Identity, "C_GetTokenInfo", words));
         }
         Ok(info)
     }
@@ -183,9 +202,13 @@ fn resolve(pkcs11: &Pkcs11, hello: &Hello) -> Result<(Slot, TokenInfo), Fault> {
     let label = &hello.label;
     match (labelled.len(), &hello.serial) {
         (1, _) => labelled.pop().ok_or_else(|| refuse(String::new())),
-        (0, Some(serial)) if !seen.is_empty() => Err(refuse(format!(
-            "no token is labelled '{label}' with serial {serial}; the label is on {seen}"
-        ))),
+        (0, Some(serial)) if !seen.is_empty() => {
+            let words = "another token bears the label; it is left alone";
+            tracing::error!(alarm = "token_replaced", label, serial, seen, "{words}");
+            Err(refuse(format!(
+                "no token is labelled '{label}' with serial {serial}; the label is on {seen}"
+            )))
+        }
         (0, _) => Err(refuse(format!("no token is labelled '{label}'"))),
         (count, _) => Err(refuse(format!(
             "{count} tokens are labelled '{label}', serials {seen}: configure the serial"

@@ -142,7 +142,8 @@ fn signs(
     let Some(scheme) = Scheme::of(algorithm, &token.mechanisms) else { return Ok(false) };
     let digest = Digest::of(algorithm.hash(), &message);
     let Some(input) = scheme.input(&digest, Some(&message)) else { return Ok(false) };
-    let output = session.sign(&scheme.mechanism, private, &input).map_err(|error| fault(&error))?;
+    let output =
+        token.sign(session, &scheme.mechanism, private, &input).map_err(|error| fault(&error))?;
     let signature =
         x509_form(key_type, output).map_err(|words| Fault::ours(Class::Device, "C_Sign", words))?;
     Ok(key.verifies(&message, &signature))

@@ -132,7 +132,7 @@ impl Bench {
             Some(session) => session,
             None => self.token.session().map_err(Trouble::Fault)?,
         };
-        let output = match session.sign(&scheme.mechanism, handle, &input) {
+        let output = match self.token.sign(&session, &scheme.mechanism, handle, &input) {
             Ok(output) => output,
             Err(error) => {
                 let fault = fault(&error);
@@ -179,6 +179,7 @@ fn next_step(trouble: &Trouble, taken: Option<Step>) -> Option<Step> {
             | Class::Device
             | Class::Vendor
             | Class::Configuration
+            | Class::Identity
             | Class::Unexpected => return None,
         },
     };
@@ -232,6 +233,7 @@ mod tests {
             Class::Device,
             Class::Vendor,
             Class::Configuration,
+            Class::Identity,
             Class::Unexpected,
         ] {
             assert_eq!(steps(class), [], "{class:?}");

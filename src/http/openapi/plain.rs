@@ -20,6 +20,7 @@ pub(super) static DOCUMENT_TAG: Tag =
 pub(super) static OPERATIONS: &[Documented] = &[
     Documented { method: Method::GET, api: None, tail: &["healthz"], operation: health },
     Documented { method: Method::GET, api: None, tail: &["readyz"], operation: readiness },
+    Documented { method: Method::GET, api: None, tail: &["metrics"], operation: metrics },
     Documented {
         method: Method::POST,
         api: None,
@@ -50,6 +51,23 @@ fn readiness() -> Operation {
         .answers(200, "It would.", READINESS.get(), &[Example::new("ready", readiness_example())])
         .answers(503, "It would not.", READINESS.get(), &[Example::new("away", away)])
         .answer_header(503, "Retry-After")
+}
+
+fn metrics() -> Operation {
+    let text = "# HELP chancery_ready Whether a signature would succeed now.\n\
+        # TYPE chancery_ready gauge\nchancery_ready 1\n";
+    Operation::plain(&OPERATIONS_TAG, "metrics", "What Prometheus scrapes")
+        .describe(
+            "Text in the exposition format 0.0.4. Touches neither HSM nor database. The permission \
+             counts on whatever path it is granted: the figures are those of the whole appliance.",
+        )
+        .addition()
+        .answers_any(
+            200,
+            "The figures.",
+            &[Content::of("text/plain", Schema::string(), &[Example::new("ready", text.into())])],
+        )
+        .refuses(&[403, 500])
 }
 
 fn login() -> Operation {

@@ -142,7 +142,7 @@ impl ServiceAnswer {
     pub fn of(path: &ResourcePath, resource: &Resource, ignored: Vec<String>) -> Option<Self> {
         let TreeNode::Service(service) = &resource.node else { return None };
         let (token, vical) = match service {
-            Service::Kms(kms) => (Some(kms.token.clone()), None),
+            Service::Kms(kms) => (Some(kms.first_token().to_owned()), None),
             Service::Vical(vical) => (None, Some(vical)),
             Service::X509 { .. } | Service::X509Store => (None, None),
         };

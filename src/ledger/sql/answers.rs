@@ -59,10 +59,17 @@ pub(in crate::ledger) fn find(
         .optional()
 }
 
-/// Forgets the answers that were kept before `since`.
+/// Forgets answers that were kept before `since`, the oldest first.
 pub(in crate::ledger) fn forget(
     connection: &Connection,
     since: Timestamp,
+    limit: usize,
 ) -> rusqlite::Result<usize> {
-    connection.prepare_cached("DELETE FROM answers WHERE kept_at < ?1")?.execute([since.unix()])
+    connection
+        .prepare_cached(
+            "DELETE FROM answers WHERE (client, route, key) IN
+                 (SELECT client, route, key FROM answers WHERE kept_at < ?1
+                  ORDER BY kept_at LIMIT ?2)",
+        )?
+        .execute((since.unix(), i64::try_from(limit).unwrap_or(i64::MAX)))
 }

@@ -6,7 +6,7 @@ use std::ptr;
 use cryptoki_sys::*;
 
 use crate::{
-    call::{Call, real, told},
+    call::{Call, real},
     orders::Action,
     state,
 };

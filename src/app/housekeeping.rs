@@ -1,0 +1,44 @@
+//! What is done now and then, while the daemon serves.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{domain::time::Timestamp, service::Services};
+
+/// How often the ledger is tried, so that a full disk is seen before somebody needs it.
+const PROBE: Duration = Duration::from_secs(15);
+/// How often answers to old Idempotency-Keys are forgotten.
+const FORGET: Duration = Duration::from_secs(3_600);
+/// Answers forgotten in one transaction: others wait for it.
+const FORGOTTEN_AT_ONCE: usize = 500;
+
+/// Runs until it is dropped.
+pub(super) async fn keep(services: Arc<Services>) {
+    let mut probe = interval(PROBE);
+    let mut forget = interval(FORGET);
+    probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    forget.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = probe.tick() => {
+                if let Err(error) = services.ledger.is_writable().await {
+                    tracing::warn!(%error, "the ledger is not writable");
+                }
+            }
+            _ = forget.tick() => forget_answers(&services).await,
+        }
+    }
+}
+
+async fn forget_answers(services: &Services) {
+    let since = services.idempotency.since(Timestamp::now());
+    loop {
+        match services.ledger.forget_answers(since, FORGOTTEN_AT_ONCE).await {
+            Ok(FORGOTTEN_AT_ONCE) => {}
+            Ok(_) => return,
+            // The next time will do: an answer that is too old is given to nobody.
+            Err(error) => return tracing::warn!(%error, "old answers were not forgotten"),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Backup and restoration of the ledger, beside the daemon and instead of it.
+
+use std::{collections::HashSet, path::Path, time::Duration};
+
+use super::start_tokens;
+use crate::{
+    config::Config,
+    domain::time::Timestamp,
+    hsm::TokenConfig,
+    ledger::{self, CaKey, Counts, Restoration},
+    service::journal,
+};
+
+/// How long a token may take to start.
+const TOKEN_KNOWN_WITHIN: Duration = Duration::from_secs(30);
+
+/// Writes a backup into a new file, and reads it back; what is in it.
+///
+/// # Errors
+/// In words for the operator. There is no new file then.
+pub fn backup(config: &Config, to: &Path) -> Result<Counts, String> {
+    ledger::backup(&config.ledger, to, Timestamp::now()).map(|label| label.counts)
+}
+
+/// Makes the ledger out of a backup. With `check_keys`, only if each key that its CAs sign with is
+/// on a token; the signers are asked.
+///
+/// # Errors
+/// In words for the operator. There is no ledger then.
+pub async fn restore(config: Config, from: &Path, check_keys: bool) -> Result<Counts, String> {
+    let now = Timestamp::now();
+    let restoration = Restoration::prepare(from, &config.ledger, now)?;
+    if check_keys && !restoration.ca_keys().is_empty() {
+        find_keys(config.tokens, restoration.ca_keys()).await?;
+    }
+    let counts = restoration.label().counts;
+    journal::restored(restoration, check_keys, now)?;
+    Ok(counts)
+}
+
+/// Looks for the keys on all tokens.
+///
+/// # Errors
+/// Names the tokens that could not be asked, and every key that is missing.
+async fn find_keys(tokens: Vec<TokenConfig>, wanted: &[CaKey]) -> Result<(), String> {
+    let mut found = HashSet::new();
+    let mut problems = Vec::new();
+    for token in start_tokens(tokens) {
+        token.wait_until_known(TOKEN_KNOWN_WITHIN).await;
+        match token.list().await {
+            Ok(keys) => found.extend(
+                keys.iter().filter_map(|key| Some(key.public_key.as_ref().ok()?.spki_sha256())),
+            ),
+            Err(error) => {
+                problems.push(format!("token {}: {error} ({:?})", token.name(), token.state()));
+            }
+        }
+        token.stop().await;
+    }
+    let missing = wanted.iter().filter(|key| !found.contains(&key.spki_sha256));
+    problems.extend(missing.map(|key| format!("key {} is on no token", key.path)));
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
+}

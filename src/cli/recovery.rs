@@ -1,0 +1,62 @@
+//! `chancery backup` and `chancery restore`.
+
+use std::{path::Path, process::ExitCode};
+
+use super::{fail, logging, memory};
+use crate::{app, config::Config};
+
+/// Writes a backup and says what is in it.
+pub(super) fn backup(to: &Path, config: &Path) -> ExitCode {
+    let config = match Config::load(config) {
+        Ok(config) => config,
+        Err(error) => return fail(error),
+    };
+    match app::backup(&config, to) {
+        Ok(counts) => {
+            println!("{}: {}, read back and whole", to.display(), words(&counts));
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(error),
+    }
+}
+
+/// Makes the ledger out of a backup.
+pub(super) fn restore(from: &Path, config: &Path, without_hsm: bool) -> ExitCode {
+    let mut config = match Config::load(config) {
+        Ok(config) => config,
+        Err(error) => return fail(error),
+    };
+    config.log.filter = "error".to_owned();
+    logging::start(&config.log);
+    memory::keep_off_disk();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(error),
+    };
+    if without_hsm {
+        eprintln!("warning: nobody looks whether the keys of the CAs are on their tokens");
+    }
+    let ledger = config.ledger.clone();
+    match runtime.block_on(app::restore(config, from, !without_hsm)) {
+        Ok(counts) => {
+            println!("{}: {}", ledger.display(), words(&counts));
+            println!(
+                "What was issued after the backup is not in it: compare with the logs, and publish \
+                 VICALs only after a look at the last issue that is out."
+            );
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(error),
+    }
+}
+
+fn words(counts: &app::Counts) -> String {
+    format!(
+        "{} audit entries, {} certificates, {} store entries, {} VICALs, {} pinned keys",
+        counts.audit_entries,
+        counts.certificates,
+        counts.store_entries,
+        counts.vical_versions,
+        counts.key_pins
+    )
+}

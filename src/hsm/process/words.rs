@@ -1,0 +1,87 @@
+//! The standard error of a signer and of its module, in our log: tamed, and no more of it than
+//! somebody would read.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    io::AsyncReadExt,
+    process::ChildStderr,
+    time::{Instant, sleep},
+};
+
+use crate::hsm::fault::tame;
+
+/// Longest line that is logged whole, in octets.
+const LINE_BYTES_MAX: usize = 1024;
+/// Lines that are logged in one window; the rest are counted.
+const LINES_MAX: u64 = 200;
+/// The window, in milliseconds.
+const WINDOW_MS: u64 = 10_000;
+/// Once a window is full, the rest is read this often, in milliseconds: a module that writes without
+/// end must not keep the front busy, and one that writes much must not be kept from working.
+const SKIM_MS: u64 = 20;
+/// Octets that are read at once; what a pipe holds.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Reads until the process is gone.
+pub(super) async fn relog(mut stderr: ChildStderr, token: String, pid: u32) {
+    let mut words = Words { token: token.into(), pid, logged: 0, left_out: 0 };
+    let mut window_ends = Instant::now() + Duration::from_millis(WINDOW_MS);
+    let mut line = Vec::new();
+    let mut chunk = vec![0; CHUNK_BYTES];
+    while let Ok(count @ 1..) = stderr.read(&mut chunk).await {
+        if Instant::now() >= window_ends {
+            words.begin_anew();
+            window_ends = Instant::now() + Duration::from_millis(WINDOW_MS);
+        }
+        for octet in &chunk[..count] {
+            if *octet != b'\n' {
+                line.push(*octet);
+            }
+            if *octet == b'\n' || line.len() >= LINE_BYTES_MAX {
+                words.say(&line);
+                line.clear();
+            }
+        }
+        if words.left_out > 0 {
+            sleep(Duration::from_millis(SKIM_MS)).await;
+        }
+    }
+    words.say(&line);
+    words.begin_anew();
+}
+
+struct Words {
+    token: Arc<str>,
+    pid: u32,
+    logged: u64,
+    left_out: u64,
+}
+
+impl Words {
+    fn say(&mut self, line: &[u8]) {
+        if self.logged >= LINES_MAX {
+            self.left_out += 1;
+            return;
+        }
+        let (token, pid) = (&*self.token, self.pid);
+        let text = tame(&String::from_utf8_lossy(line));
+        let text = text.trim();
+        match text.split_once(' ') {
+            Some(("ERROR", words)) => tracing::error!(token, pid, "signer: {}", words.trim()),
+            Some(("WARN", words)) => tracing::warn!(token, pid, "signer: {}", words.trim()),
+            Some(("INFO", words)) => tracing::info!(token, pid, "signer: {}", words.trim()),
+            _ if text.is_empty() => return,
+            _ => tracing::warn!(token, pid, "signer, or its module: {text}"),
+        }
+        self.logged += 1;
+    }
+
+    fn begin_anew(&mut self) {
+        if self.left_out > 0 {
+            let (token, pid, lines) = (&*self.token, self.pid, self.left_out);
+            tracing::warn!(token, pid, lines, "signer, or its module: more lines, left out");
+        }
+        (self.logged, self.left_out) = (0, 0);
+    }
+}

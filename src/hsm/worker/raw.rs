@@ -1,0 +1,95 @@
+//! The calls of a module that cryptoki 0.12 has no safe or no cheap way to make. All code of ours
+//! that the compiler does not check is in this file.
+#![expect(
+    unsafe_code,
+    reason = "cryptoki asks for the length of a signature before each: twice the calls"
+)]
+
+use std::{path::Path, ptr};
+
+use cryptoki::{
+    context::Function,
+    error::{Error, Rv},
+    mechanism::Mechanism,
+    object::ObjectHandle,
+    session::Session,
+};
+use cryptoki_sys::{CK_BYTE, CK_FUNCTION_LIST, CK_RV, CK_SESSION_HANDLE, CK_ULONG};
+
+/// Room for a signature, in octets: one of RSA with 8192 bits. ECDSA needs 132.
+const SIGNATURE_BYTES_MAX: usize = 1024;
+
+type CSign = unsafe extern "C" fn(
+    CK_SESSION_HANDLE,
+    *mut CK_BYTE,
+    CK_ULONG,
+    *mut CK_BYTE,
+    *mut CK_ULONG,
+) -> CK_RV;
+
+/// A module's own functions.
+pub(super) struct Raw {
+    sign: CSign,
+    /// Keeps the module loaded, and so `sign` where it is.
+    _library: cryptoki_sys::Pkcs11,
+}
+
+impl Raw {
+    /// Of a module that is loaded already, from the same path: a second dlopen(3) of it is another
+    /// reference to the first.
+    ///
+    /// # Errors
+    /// [`Error`] of a module without a list of functions, or without `C_Sign`.
+    pub(super) fn of(module: &Path) -> Result<Self, Error> {
+        // SAFETY: the module is loaded, so none of its code runs here.
+        let library =
+            unsafe { cryptoki_sys::Pkcs11::new(module) }.map_err(Error::LibraryLoading)?;
+        if library.C_GetFunctionList.is_err() {
+            return Err(Error::MissingSymbol("C_GetFunctionList"));
+        }
+        let mut list: *mut CK_FUNCTION_LIST = ptr::null_mut();
+        // SAFETY: PKCS#11 v2.40, 5.4: writes one pointer to where it is told.
+        Rv::from(unsafe { library.C_GetFunctionList(&raw mut list) })
+            .into_result(Function::GetFunctionList)?;
+        // SAFETY: the same section: on CKR_OK it points to a list that lives as long as the module,
+        // which `library` keeps; the case of null is seen to.
+        let sign = unsafe { list.as_ref() }.and_then(|list| list.C_Sign);
+        Ok(Self { sign: sign.ok_or(Error::NullFunctionPointer)?, _library: library })
+    }
+
+    /// A signature by two calls: `C_SignInit` and `C_Sign`. After an error, and unless it is one of
+    /// `C_SignInit`, an operation may be left open in the session.
+    ///
+    /// # Errors
+    /// [`Error`] of the module.
+    pub(super) fn sign(
+        &self,
+        session: &Session,
+        mechanism: &Mechanism,
+        key: ObjectHandle,
+        data: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        session.sign_init(mechanism, key)?;
+        let mut signature = vec![0; SIGNATURE_BYTES_MAX];
+        let mut length = signature.len() as CK_ULONG;
+        // SAFETY: the session is open: it closes when dropped, and is borrowed. Both lengths are those
+        // of the memory that the pointers lead to. `data` is not changed; the type of its pointer is
+        // that of all of PKCS#11.
+        let value = unsafe {
+            (self.sign)(
+                session.handle(),
+                data.as_ptr().cast_mut(),
+                data.len() as CK_ULONG,
+                signature.as_mut_ptr(),
+                &raw mut length,
+            )
+        };
+        Rv::from(value).into_result(Function::Sign)?;
+        let length = usize::try_from(length)?;
+        if length > signature.len() {
+            return Err(Error::InvalidValue);
+        }
+        signature.truncate(length);
+        Ok(signature)
+    }
+}

@@ -1,0 +1,227 @@
+//! `GET /metrics`: what Prometheus scrapes. Everything is read from memory; neither the HSM nor the
+//! ledger is asked, so that it answers while they hang.
+//!
+//! Labels have few values: a route is its template, never the path that was sent.
+
+mod tokens;
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpResponse,
+    http::{Method, StatusCode, header},
+};
+use prometheus::IntCounterVec;
+
+use super::{api, dispatch::Context, plain, public::PublicRoute, route::matches};
+use crate::{
+    domain::time::Timestamp,
+    metrics::{self, Page, Sample, count, flag},
+    service::LedgerFigures,
+};
+
+/// Requests by route and status.
+pub(super) struct Requests(IntCounterVec);
+
+/// Paths that are nobody's, and known paths with another method.
+const OTHER: &str = "other";
+
+impl Requests {
+    pub(super) fn new() -> Self {
+        let help = "Requests to the API and distribution listeners, by route and HTTP status.";
+        Self(metrics::counters("chancery_requests_total", help, &["route", "status"]))
+    }
+
+    /// Counts an answer.
+    pub(super) fn count(&self, method: &Method, path: &str, status: StatusCode) {
+        self.0.with_label_values(&[&route(method, path), status.as_str()]).inc();
+    }
+}
+
+/// Method and template of the route that a request is for, whether or not it was let through.
+fn route(method: &Method, path: &str) -> String {
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let named = |segments: &[&str]| segments.join("/");
+    if let ["v1", _, api, tail @ ..] = segments.as_slice() {
+        let targeted = api::routes()
+            .find(|route| {
+                route.method == *method && route.api.segment() == *api && matches(route.tail, tail)
+            })
+            .map(|route| route.tail);
+        let is_read = matches!(*method, Method::GET | Method::HEAD);
+        let found = targeted.or_else(|| {
+            is_read.then(|| PublicRoute::at(api, tail)).flatten().map(|route| route.tail)
+        });
+        return match found {
+            Some(tail) => format!("{method} /v1/{{target}}/{api}/{}", named(tail)),
+            None => OTHER.to_owned(),
+        };
+    }
+    plain::ROUTES
+        .iter()
+        .find(|route| route.method == *method && matches(route.path, &segments))
+        .map_or_else(|| OTHER.to_owned(), |route| format!("{method} /{}", named(route.path)))
+}
+
+/// The page.
+pub(super) fn answer(context: &Context) -> HttpResponse {
+    let services = &context.services;
+    let mut page = Page::default();
+    page.gauges(
+        "chancery_build_info",
+        "1; the version is a label.",
+        [Sample::new([("version", env!("CARGO_PKG_VERSION"))], 1.0)],
+    );
+    flags(&mut page, context);
+    page.instruments(&context.requests.0);
+    let in_flight = context.in_flight.taken_places();
+    page.gauge("chancery_requests_in_flight", "Requests that are worked on.", size(in_flight));
+    page.gauge(
+        "chancery_requests_in_flight_max",
+        "limits.in_flight_max: further ones get 503.",
+        size(context.limits.in_flight_max),
+    );
+    tokens::show(&mut page, services);
+    ledger(&mut page, &services.ledger.figures());
+    for timing in services.ledger.timings() {
+        page.instruments(timing);
+    }
+    match page.into_text() {
+        Ok(text) => {
+            HttpResponse::Ok().insert_header((header::CONTENT_TYPE, metrics::MEDIA_TYPE)).body(text)
+        }
+        Err(error) => {
+            tracing::error!(%error, "the metrics could not be written");
+            HttpResponse::InternalServerError().finish()
+        }
+    }
+}
+
+fn flags(page: &mut Page, context: &Context) {
+    let services = &context.services;
+    page.gauge(
+        "chancery_ready",
+        "Whether a signature would succeed now, as far as is known without asking anybody.",
+        flag(is_ready(context)),
+    );
+    page.gauge(
+        "chancery_dev_mode",
+        "Whether private JWKs are accepted as signing keys (--dev).",
+        flag(services.keyring.is_dev()),
+    );
+    page.gauge(
+        "chancery_import_keys",
+        "Whether private keys may be imported into the HSM (dev.import_keys).",
+        flag(services.import_keys),
+    );
+    page.gauge(
+        "chancery_compat_login",
+        "Whether there is a login that grants nothing (compat.login).",
+        flag(context.compat_login),
+    );
+}
+
+fn is_ready(context: &Context) -> bool {
+    let services = &context.services;
+    let ledger = services.ledger.figures();
+    !context.in_flight.is_full()
+        && ledger.writable
+        && ledger.under_way.is_none_or(|time| time < STALLED)
+        && services.keyring.tokens().all(|token| token.state().is_ready())
+}
+
+/// A transaction that takes this long keeps callers from their answers.
+const STALLED: Duration = Duration::from_secs(5);
+
+fn ledger(page: &mut Page, ledger: &LedgerFigures) {
+    page.gauge(
+        "chancery_ledger_up",
+        "Whether the last transaction of the ledger lasted. One is made every 15 s at least.",
+        flag(ledger.writable),
+    );
+    page.counters(
+        "chancery_ledger_transactions_total",
+        "Transactions of the ledger; several writes share one.",
+        [
+            Sample::new([("outcome", "committed")], count(ledger.committed)),
+            Sample::new([("outcome", "lost")], count(ledger.lost)),
+        ],
+    );
+    page.gauge(
+        "chancery_ledger_transaction_age_seconds",
+        "How long the transaction under way has taken; 0 without one.",
+        ledger.under_way.unwrap_or_default().as_secs_f64(),
+    );
+    page.gauges(
+        "chancery_ledger_queue_depth",
+        "Writes and reads of the ledger that wait.",
+        [
+            Sample::new([("kind", "write")], size(ledger.writes_waiting)),
+            Sample::new([("kind", "read")], size(ledger.reads_waiting)),
+        ],
+    );
+    page.gauge("chancery_audit_tree_size", "Entries of the audit log.", count(ledger.tree_size));
+    page.counters(
+        "chancery_certificates_issued_total",
+        "Certificates ever issued, as the ledger has them.",
+        ledger
+            .issued
+            .iter()
+            .map(|(profile, number)| Sample::new([("profile", profile.name())], count(*number))),
+    );
+    let since = Timestamp::now().plus_seconds(-CA_FORGOTTEN_SECONDS);
+    page.gauges(
+        "chancery_ca_not_after_seconds",
+        "End of validity in Unix time of each CA that was issued here, by the key identifier that its \
+         certificates name as issuer. Shown until 30 days after it.",
+        ledger.cas.iter().filter(|ca| ca.not_after >= since).map(|ca| {
+            let labels = [("issuer", ca.key_id.as_str()), ("subject", ca.subject.as_str())];
+            Sample::new(labels, seconds(ca.not_after))
+        }),
+    );
+}
+
+const CA_FORGOTTEN_SECONDS: i64 = 30 * 86_400;
+
+fn size(number: usize) -> f64 {
+    count(number as u64)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact for years of four digits")]
+fn seconds(time: Timestamp) -> f64 {
+    time.unix() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_is_named_by_its_template_whatever_is_sent() {
+        for (method, path, named) in [
+            (Method::GET, "/healthz", "GET /healthz"),
+            (Method::GET, "/swagger/a.css", "GET /swagger/{}"),
+            (
+                Method::POST,
+                "/v1/acme.x509/x509-service-api/iso/iacas",
+                "POST /v1/{target}/x509-service-api/iso/iacas",
+            ),
+            (
+                Method::GET,
+                "/v1/a%20b/x509-service-api/certificates/00ff",
+                "GET /v1/{target}/x509-service-api/certificates/{}",
+            ),
+            (
+                Method::HEAD,
+                "/v1/a/vical-service-api/latest",
+                "HEAD /v1/{target}/vical-service-api/latest",
+            ),
+            (Method::PUT, "/healthz", OTHER),
+            (Method::DELETE, "/v1/acme.x509/x509-service-api/iso/iacas", OTHER),
+            (Method::GET, "/v1/acme/x509-service-api/nothing", OTHER),
+            (Method::GET, "/", OTHER),
+        ] {
+            assert_eq!(route(&method, path), named, "{method} {path}");
+        }
+    }
+}

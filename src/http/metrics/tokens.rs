@@ -1,0 +1,214 @@
+//! What is told of the tokens.
+
+use super::{Page, Sample, count, flag, size};
+use crate::{
+    hsm::{BUCKETS_SECONDS, BreakerState, Histogram, TokenFigures, TokenState},
+    metrics::Durations,
+    service::Services,
+};
+
+/// A token's name and figures.
+type Figures<'a> = (&'a str, TokenFigures);
+
+/// Adds the figures of all tokens.
+pub(super) fn show(page: &mut Page, services: &Services) {
+    let mut tokens: Vec<Figures<'_>> =
+        services.keyring.tokens().map(|token| (token.name(), token.figures())).collect();
+    tokens.sort_by_key(|(name, _)| *name);
+    let queued = tokens.iter().map(|(_, figures)| figures.queue_depth).sum();
+    page.gauge(
+        "chancery_queue_depth",
+        "Signatures that no signer has taken yet, of all tokens.",
+        size(queued),
+    );
+    conditions(page, &tokens);
+    signatures(page, &tokens);
+    signers(page, &tokens);
+    sizes(page, &tokens);
+}
+
+fn conditions(page: &mut Page, tokens: &[Figures<'_>]) {
+    gauges(page, "chancery_token_up", "Whether the token can be expected to sign.", tokens, |f| {
+        flag(f.state.is_ready())
+    });
+    page.gauges(
+        "chancery_token_state",
+        "1 for the state that the token is in.",
+        tokens.iter().flat_map(|(token, figures)| {
+            STATES.map(|state| {
+                Sample::new(
+                    [("token", *token), ("state", state)],
+                    flag(state == word(&figures.state)),
+                )
+            })
+        }),
+    );
+    page.gauges(
+        "chancery_token_breaker",
+        "1 for the state of the breaker: closed lets requests through, open refuses them at once.",
+        tokens.iter().flat_map(|(token, figures)| {
+            BreakerState::ALL.map(|state| {
+                let labels = [("token", *token), ("state", state.name())];
+                Sample::new(labels, flag(state == figures.breaker.state))
+            })
+        }),
+    );
+    gauges(
+        page,
+        "chancery_token_breaker_age_seconds",
+        "How long the breaker has been in its state.",
+        tokens,
+        |figures| figures.breaker.age.as_secs_f64(),
+    );
+    page.gauges(
+        "chancery_token_canary_age_seconds",
+        "Time since a signature of the token was last verified for readiness.",
+        tokens.iter().filter_map(|(token, figures)| {
+            Some(Sample::new([("token", *token)], figures.canary_age?.as_secs_f64()))
+        }),
+    );
+}
+
+fn signatures(page: &mut Page, tokens: &[Figures<'_>]) {
+    page.counters(
+        "chancery_signatures_total",
+        "Signatures that were asked for, by what came of them.",
+        tokens.iter().flat_map(|(token, figures)| {
+            figures.signatures.iter().map(|(outcome, number)| {
+                Sample::new([("token", *token), ("outcome", outcome.name())], count(*number))
+            })
+        }),
+    );
+    durations(
+        page,
+        "chancery_sign_seconds",
+        "Time from the signer that takes an order to a signature.",
+        tokens,
+        |figures| &figures.signing,
+    );
+    durations(
+        page,
+        "chancery_queue_wait_seconds",
+        "Time from an order for a signature to the signer that takes it.",
+        tokens,
+        |figures| &figures.queue_wait,
+    );
+}
+
+fn signers(page: &mut Page, tokens: &[Figures<'_>]) {
+    page.counters(
+        "chancery_signers_lost_total",
+        "Signers that were up and had to be replaced, by cause.",
+        tokens.iter().flat_map(|(token, figures)| {
+            figures.signers_lost.iter().map(|(cause, number)| {
+                Sample::new([("token", *token), ("cause", cause.name())], count(*number))
+            })
+        }),
+    );
+    counters(
+        page,
+        "chancery_signers_started_total",
+        "Signer processes that were started.",
+        tokens,
+        |figures| figures.signers_started,
+    );
+    counters(
+        page,
+        "chancery_signer_starts_failed_total",
+        "Signer processes that did not come up.",
+        tokens,
+        |figures| figures.starts_failed,
+    );
+    page.counters(
+        "chancery_token_faults_total",
+        "PKCS#11 faults that the log names, by class.",
+        tokens.iter().flat_map(|(token, figures)| {
+            figures.faults.iter().map(|(class, number)| {
+                Sample::new([("token", *token), ("class", class)], count(*number))
+            })
+        }),
+    );
+}
+
+fn sizes(page: &mut Page, tokens: &[Figures<'_>]) {
+    type Size = fn(&TokenFigures) -> usize;
+    let sizes: [(&str, &str, Size); 6] = [
+        ("chancery_token_queue_depth", "Signatures that no signer has taken yet.", |figures| {
+            figures.queue_depth
+        }),
+        ("chancery_token_queue_max", "How many may wait.", |figures| figures.queue_max),
+        ("chancery_token_signers", "Signer processes that are up.", |figures| {
+            figures.signer_pids.len()
+        }),
+        ("chancery_token_sessions", "Sessions that sign when all signers are up.", |figures| {
+            figures.sessions_configured
+        }),
+        ("chancery_token_sessions_in_use", "Sessions that have something to do.", |figures| {
+            figures.sessions_in_use
+        }),
+        ("chancery_token_keys", "Private keys on the token, as last listed.", |figures| {
+            figures.keys
+        }),
+    ];
+    for (name, help, value) in sizes {
+        gauges(page, name, help, tokens, |figures| size(value(figures)));
+    }
+}
+
+fn gauges(
+    page: &mut Page,
+    name: &str,
+    help: &str,
+    tokens: &[Figures<'_>],
+    value: impl Fn(&TokenFigures) -> f64,
+) {
+    let samples =
+        tokens.iter().map(|(token, figures)| Sample::new([("token", *token)], value(figures)));
+    page.gauges(name, help, samples);
+}
+
+fn counters(
+    page: &mut Page,
+    name: &str,
+    help: &str,
+    tokens: &[Figures<'_>],
+    value: impl Fn(&TokenFigures) -> u64,
+) {
+    let samples = tokens
+        .iter()
+        .map(|(token, figures)| Sample::new([("token", *token)], count(value(figures))));
+    page.counters(name, help, samples);
+}
+
+fn durations(
+    page: &mut Page,
+    name: &str,
+    help: &str,
+    tokens: &[Figures<'_>],
+    of: impl Fn(&TokenFigures) -> &Histogram,
+) {
+    let durations = tokens.iter().map(|(token, figures)| {
+        let histogram = of(figures);
+        Durations {
+            labels: vec![("token", *token)],
+            at_most: BUCKETS_SECONDS.into_iter().zip(histogram.at_most).collect(),
+            count: histogram.count,
+            sum: histogram.sum,
+        }
+    });
+    page.durations(name, help, durations);
+}
+
+/// All words of [`word`].
+const STATES: [&str; 6] = ["starting", "ready", "unproven", "no-keys", "away", "credential-fault"];
+
+fn word(state: &TokenState) -> &'static str {
+    match state {
+        TokenState::Starting => "starting",
+        TokenState::Ready { .. } => "ready",
+        TokenState::Unproven { .. } => "unproven",
+        TokenState::NoKeys => "no-keys",
+        TokenState::Away { .. } => "away",
+        TokenState::CredentialFault { .. } => "credential-fault",
+    }
+}

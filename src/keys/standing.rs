@@ -1,0 +1,95 @@
+//! How a KMS of several tokens stands as a whole.
+
+use std::collections::BTreeMap;
+
+use super::{Keyring, keys_of};
+use crate::{
+    domain::{
+        path::{KeyPath, ResourcePath},
+        tree::{Kms, ResourceTree},
+    },
+    hsm::Token,
+};
+
+/// How a KMS stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Requests can be expected to succeed.
+    Ready,
+    /// None of its tokens is ready.
+    NoToken,
+    /// Its tokens hold different keys under the same path: the first such path.
+    Different(KeyPath),
+}
+
+impl Standing {
+    /// Whether requests can be expected to succeed.
+    pub fn is_ready(&self) -> bool {
+        *self == Self::Ready
+    }
+
+    /// The word for it; it may be public.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Ready => "ok",
+            Self::NoToken => "no token",
+            Self::Different(_) => "its tokens hold different keys",
+        }
+    }
+}
+
+impl Keyring {
+    /// The KMS services that have several tokens, and how each stands; sorted by path.
+    pub fn twins<'a>(&self, tree: &'a ResourceTree) -> Vec<(&'a ResourcePath, Standing)> {
+        let all = tree.services().filter_map(|(path, _)| Some((path, tree.kms(path)?)));
+        all.filter(|(_, kms)| kms.tokens.len() > 1)
+            .map(|(path, kms)| (path, self.standing(path, kms)))
+            .collect()
+    }
+
+    /// Whether requests do without this token: each KMS that names it has another that is ready, and
+    /// there is such a KMS.
+    pub fn is_stood_in_for(&self, token: &Token, tree: &ResourceTree) -> bool {
+        let mut names_it = tree
+            .services()
+            .filter_map(|(path, _)| tree.kms(path))
+            .filter(|kms| kms.tokens.iter().any(|name| name == token.name()))
+            .peekable();
+        names_it.peek().is_some() && names_it.all(|kms| self.has_ready_token(kms))
+    }
+
+    fn has_ready_token(&self, kms: &Kms) -> bool {
+        let tokens = self.tokens_of(kms).unwrap_or_default();
+        tokens.iter().any(|token| token.state().is_ready())
+    }
+
+    fn standing(&self, path: &ResourcePath, kms: &Kms) -> Standing {
+        if !self.has_ready_token(kms) {
+            return Standing::NoToken;
+        }
+        let mut seen = BTreeMap::new();
+        let tokens = self.tokens_of(kms).unwrap_or_default();
+        for token in tokens.into_iter().filter(|token| token.state().is_up()) {
+            let differs = token.listed(|catalogue| {
+                let keys = keys_of(path, kms, catalogue).into_iter();
+                let usable = keys.filter_map(|(key, entries)| match entries[..] {
+                    [entry] => Some((key, entry.public_key.as_ref().ok()?.spki_sha256())),
+                    _ => None,
+                });
+                usable
+                    .map(|(key, spki)| (*seen.entry(key.clone()).or_insert(spki) != spki, key))
+                    .find_map(|(differs, key)| differs.then_some(key))
+            });
+            if let Some(key) = differs {
+                tracing::error!(
+                    %key,
+                    token = token.name(),
+                    alarm = "twins-disagree",
+                    "tokens that are to hold the same key show different public keys"
+                );
+                return Standing::Different(key);
+            }
+        }
+        Standing::Ready
+    }
+}

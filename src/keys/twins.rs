@@ -1,0 +1,238 @@
+//! One key on several tokens: proven to be the same, signed with wherever there is room, and moved on
+//! when a token goes away.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    domain::key::Signature,
+    hsm::{HsmError, Prospect, Token, TokenKey},
+};
+
+/// A token that is silent for a deadline divided by this gets company.
+const IMPATIENT_AFTER: u32 = 4;
+
+/// Why the tokens of a KMS lead to no key.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unfound {
+    /// They show different public keys under one label.
+    Different(String),
+    /// As one token says it.
+    Hsm(HsmError),
+}
+
+/// A key where it lies.
+#[derive(Clone)]
+struct Holding {
+    token: Token,
+    key: TokenKey,
+}
+
+/// One key on one token or on several.
+#[derive(Clone)]
+pub(super) struct Holdings {
+    /// Never empty. All show the same public key.
+    all: Vec<Holding>,
+    /// Which made the last signature.
+    maker: Arc<AtomicUsize>,
+}
+
+impl Holdings {
+    /// The key with that label on each of the tokens that has it. Those that are up must agree; what
+    /// others showed when they were is believed only as long as it fits.
+    pub(super) async fn find(tokens: &[Token], label: &str) -> Result<Self, Unfound> {
+        if let [token] = tokens {
+            let key = token.find(label).await.map_err(Unfound::Hsm)?;
+            return Ok(Self::of(vec![Holding { token: token.clone(), key }]));
+        }
+        let up: Vec<_> = tokens.iter().filter(|token| is_up(token)).collect();
+        let listed = up.iter().map(|token| token.look_up(label));
+        let found = agreed(up.iter().copied().zip(listed))?;
+        let mut all = match found.is_empty() {
+            false => found,
+            // It may have been made just now, or nobody knows yet what lies there.
+            true if up.is_empty() => find_on(&tokens.iter().collect::<Vec<_>>(), label).await?,
+            true => match find_on(&up, label).await {
+                // Of a key that is not on those that are up, only the others can tell.
+                Err(Unfound::Hsm(HsmError::Missing)) if up.len() < tokens.len() => {
+                    let away: Vec<_> = tokens.iter().filter(|token| !is_up(token)).collect();
+                    find_on(&away, label).await?
+                }
+                found => found?,
+            },
+        };
+        let public_key = all.first().map(|holding| holding.key.public_key.clone());
+        for token in tokens.iter().filter(|token| !is_up(token)) {
+            let is_new = all.iter().all(|holding| holding.token.name() != token.name());
+            if let Ok(key) = token.look_up(label)
+                && is_new
+                && Some(&key.public_key) == public_key.as_ref()
+            {
+                all.push(Holding { token: token.clone(), key });
+            }
+        }
+        Ok(Self::of(all))
+    }
+
+    fn of(all: Vec<Holding>) -> Self {
+        Self { all, maker: Arc::default() }
+    }
+
+    /// As the first token that has it shows it.
+    pub(super) fn key(&self) -> &TokenKey {
+        &self.all[0].key
+    }
+
+    /// The configured name of the first token that has it.
+    pub(super) fn token_name(&self) -> &str {
+        self.all[0].token.name()
+    }
+
+    /// Whether its private half may leave one of its tokens.
+    pub(super) fn is_extractable(&self) -> bool {
+        self.all.iter().any(|Holding { token, key }| token.is_extractable(key))
+    }
+
+    /// A signature of whichever token makes it first. One that fails, or is silent for a quarter of the
+    /// deadline, is given up for the next: a second signature over the same message is harmless.
+    pub(super) async fn sign(&self, client: &str, message: &[u8]) -> Result<Signature, HsmError> {
+        let deadlines = self.all.iter().map(|holding| holding.token.sign_deadline());
+        let patience = deadlines.max().unwrap_or_default();
+        let deadline = Instant::now() + patience;
+        if let [Holding { token, key }] = &self.all[..] {
+            return token.sign_for(client, key, message, deadline).await;
+        }
+        let attempt = |at: usize| async move {
+            let Holding { token, key } = &self.all[at];
+            (at, token.sign_for(client, key, message, deadline).await)
+        };
+        let mut order = self.best_first().into_iter();
+        let mut attempts = FuturesUnordered::new();
+        let mut asked = order.next().unwrap_or_default();
+        let mut refusals = Vec::new();
+        attempts.push(attempt(asked));
+        let mut impatient_at = Instant::now() + patience / IMPATIENT_AFTER;
+        loop {
+            tokio::select! {
+                Some((at, result)) = attempts.next() => match result {
+                    Ok(signature) => {
+                        self.maker.store(at, Relaxed);
+                        return Ok(signature);
+                    }
+                    Err(error) => {
+                        self.log_move(at, &error.to_string());
+                        refusals.push(error);
+                    }
+                },
+                () = sleep_until(impatient_at), if order.len() > 0 => {
+                    impatient_at = Instant::now() + patience / IMPATIENT_AFTER;
+                    // One that is busy has a queue, and so may the next.
+                    if self.all[asked].token.has_signed_within(patience / IMPATIENT_AFTER) {
+                        continue;
+                    }
+                    self.log_move(asked, "it is silent");
+                    self.all[asked].token.doubt();
+                }
+            }
+            if let Some(next) = order.next() {
+                asked = next;
+                attempts.push(attempt(asked));
+            } else if attempts.is_empty() {
+                return Err(most_hopeful(refusals));
+            }
+        }
+    }
+
+    /// Tells the token that made the last signature that it does not verify.
+    pub(super) fn report_bad_signature(&self) {
+        let Holding { token, key } = &self.all[self.maker.load(Relaxed).min(self.all.len() - 1)];
+        token.report_bad_signature(key);
+    }
+
+    /// Those that do best, and of them those that owe least; equals take turns.
+    fn best_first(&self) -> Vec<usize> {
+        static TURN: AtomicUsize = AtomicUsize::new(0);
+        let turn = TURN.fetch_add(1, Relaxed);
+        let mut order: Vec<_> = (0..self.all.len())
+            .map(|place| (place + turn) % self.all.len())
+            .map(|at| (self.all[at].token.prospect(), self.all[at].token.load(), at))
+            .collect();
+        // Stable: what is equal keeps its turn.
+        order.sort_by(|one, other| (one.0.cmp(&other.0)).then(one.1.total_cmp(&other.1)));
+        for (prospect, _, at) in &order {
+            if *prospect == Prospect::None {
+                self.all[*at].token.hurry();
+            }
+        }
+        order.into_iter().map(|(_, _, at)| at).collect()
+    }
+
+    fn log_move(&self, at: usize, reason: &str) {
+        let Holding { token, key } = &self.all[at];
+        tracing::warn!(
+            token = token.name(),
+            key = key.label,
+            reason,
+            action = "ask the next token that holds the key, if there is one",
+            "no signature from one of several tokens"
+        );
+    }
+}
+
+fn is_up(token: &Token) -> bool {
+    token.state().is_up()
+}
+
+/// Asks the tokens themselves.
+async fn find_on(tokens: &[&Token], label: &str) -> Result<Vec<Holding>, Unfound> {
+    let found = join_all(tokens.iter().map(|token| token.find(label))).await;
+    let refusals: Vec<_> = found.iter().filter_map(|found| found.as_ref().err()).cloned().collect();
+    let holdings = agreed(tokens.iter().copied().zip(found))?;
+    match holdings.is_empty() {
+        true => Err(Unfound::Hsm(most_hopeful(refusals))),
+        false => Ok(holdings),
+    }
+}
+
+/// Those that have the key, which must be the same everywhere.
+fn agreed<'a>(
+    found: impl Iterator<Item = (&'a Token, Result<TokenKey, HsmError>)>,
+) -> Result<Vec<Holding>, Unfound> {
+    let mut holdings: Vec<Holding> = Vec::new();
+    for (token, found) in found {
+        let key = match found {
+            Ok(key) => key,
+            Err(ambiguous @ HsmError::Ambiguous { .. }) => return Err(Unfound::Hsm(ambiguous)),
+            Err(_) => continue,
+        };
+        if let Some(first) = holdings.first()
+            && first.key.public_key != key.public_key
+        {
+            let words = format!("{} and {}", first.token.name(), token.name());
+            return Err(Unfound::Different(words));
+        }
+        holdings.push(Holding { token: token.clone(), key });
+    }
+    Ok(holdings)
+}
+
+/// Of several refusals the one that says most of what another try can come to.
+fn most_hopeful(refusals: Vec<HsmError>) -> HsmError {
+    let rank = |error: &HsmError| match error {
+        HsmError::Busy { retry_after_seconds } => (0, *retry_after_seconds),
+        HsmError::DeadlineMissed { retry_after_seconds } => (1, *retry_after_seconds),
+        HsmError::Unavailable { retry_after_seconds } => (2, *retry_after_seconds),
+        HsmError::Unusable { .. } => (3, 0),
+        HsmError::Ambiguous { .. } => (4, 0),
+        HsmError::Missing => (5, 0),
+    };
+    refusals
+        .into_iter()
+        .min_by_key(rank)
+        .unwrap_or(HsmError::Unavailable { retry_after_seconds: 1 })
+}

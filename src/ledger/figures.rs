@@ -1,0 +1,183 @@
+//! What the ledger tells of itself. Nothing here asks its threads: it can be read while they hang.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use prometheus::Histogram;
+use rusqlite::Connection;
+
+use super::{Ledger, sql::figures};
+use crate::{
+    domain::{client::KeyPurpose, time::Timestamp},
+    metrics,
+};
+
+/// The ledger at one moment.
+#[derive(Debug, Clone)]
+pub struct LedgerFigures {
+    /// Entries of the audit log.
+    pub tree_size: u64,
+    /// Certificates of each profile, ever issued.
+    pub issued: Vec<(KeyPurpose, u64)>,
+    /// The CAs whose keys are in an HSM, those that end first before others.
+    pub cas: Vec<CaEnd>,
+    /// Whether the last transaction lasted.
+    pub writable: bool,
+    /// Transactions that lasted since the start.
+    pub committed: u64,
+    /// Transactions that were lost since the start.
+    pub lost: u64,
+    /// How long the transaction that is under way has taken.
+    pub under_way: Option<Duration>,
+    /// Writes that wait for their turn.
+    pub writes_waiting: usize,
+    /// Reads that wait for their turn.
+    pub reads_waiting: usize,
+}
+
+/// When a CA ends that was issued here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaEnd {
+    /// Subject key identifier, in hex: the issuer key identifier of what it signs.
+    pub key_id: String,
+    /// Name, for people.
+    pub subject: String,
+    /// Last second of its certificate; of several, the latest.
+    pub not_after: Timestamp,
+}
+
+/// What has come about since a tree size.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    pub(super) tree_size: u64,
+    pub(super) issued: Vec<(KeyPurpose, u64)>,
+    pub(super) cas: Vec<CaEnd>,
+}
+
+/// Kept up to date by the writer.
+pub(super) struct Figures {
+    tree_size: AtomicU64,
+    known: Mutex<Known>,
+    committed: AtomicU64,
+    lost: AtomicU64,
+    writable: AtomicBool,
+    /// When the transaction began that is under way.
+    begun: Mutex<Option<Instant>>,
+    /// From the call to the answer.
+    pub(super) write_seconds: Histogram,
+    /// From the call to the answer.
+    pub(super) read_seconds: Histogram,
+}
+
+#[derive(Default)]
+struct Known {
+    issued: BTreeMap<&'static str, (KeyPurpose, u64)>,
+    cas: BTreeMap<String, CaEnd>,
+}
+
+/// CAs that are told of, at most: those that end first.
+const CAS_MAX: usize = 1_000;
+
+impl Figures {
+    /// Counts what is there.
+    pub(super) fn of(connection: &Connection) -> rusqlite::Result<Self> {
+        let figures = Self {
+            tree_size: AtomicU64::new(0),
+            known: Mutex::default(),
+            committed: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            writable: AtomicBool::new(true),
+            begun: Mutex::default(),
+            write_seconds: metrics::histogram(
+                "chancery_ledger_write_seconds",
+                "Time from a write's call to its answer, waiting and the sync to disk included.",
+            ),
+            read_seconds: metrics::histogram(
+                "chancery_ledger_read_seconds",
+                "Time from a read's call to its answer, waiting included.",
+            ),
+        };
+        figures.learn(figures::all(connection)?);
+        Ok(figures)
+    }
+
+    pub(super) fn tree_size(&self) -> u64 {
+        self.tree_size.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn begun(&self) {
+        *lock(&self.begun) = Some(Instant::now());
+    }
+
+    /// A transaction has lasted.
+    pub(super) fn committed(&self, news: News) {
+        self.learn(news);
+        self.committed.fetch_add(1, Ordering::Relaxed);
+        self.writable.store(true, Ordering::Relaxed);
+        *lock(&self.begun) = None;
+    }
+
+    /// A transaction was lost.
+    pub(super) fn lost(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        self.writable.store(false, Ordering::Relaxed);
+        *lock(&self.begun) = None;
+    }
+
+    fn learn(&self, news: News) {
+        self.tree_size.store(news.tree_size, Ordering::Relaxed);
+        if news.issued.is_empty() && news.cas.is_empty() {
+            return;
+        }
+        let mut known = lock(&self.known);
+        for (profile, count) in news.issued {
+            known.issued.entry(profile.name()).or_insert((profile, 0)).1 += count;
+        }
+        for ca in news.cas {
+            match known.cas.get(&ca.key_id) {
+                Some(other) if other.not_after >= ca.not_after => {}
+                Some(_) | None => {
+                    known.cas.insert(ca.key_id.clone(), ca);
+                }
+            }
+        }
+    }
+}
+
+/// Nobody waits with it held.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Ledger {
+    /// What the ledger knows of itself; answers at once, whatever its threads do.
+    pub fn figures(&self) -> LedgerFigures {
+        let figures = &self.inner.figures;
+        let known = lock(&figures.known);
+        let mut cas: Vec<_> = known.cas.values().cloned().collect();
+        cas.sort_by_key(|ca| ca.not_after);
+        cas.truncate(CAS_MAX);
+        LedgerFigures {
+            tree_size: figures.tree_size(),
+            issued: known.issued.values().copied().collect(),
+            cas,
+            writable: figures.writable.load(Ordering::Relaxed),
+            committed: figures.committed.load(Ordering::Relaxed),
+            lost: figures.lost.load(Ordering::Relaxed),
+            under_way: lock(&figures.begun).map(|begun| begun.elapsed()),
+            writes_waiting: self.inner.writes.waiting(),
+            reads_waiting: self.inner.reads.waiting(),
+        }
+    }
+
+    /// How long writes and reads take.
+    pub fn timings(&self) -> [&Histogram; 2] {
+        [&self.inner.figures.write_seconds, &self.inner.figures.read_seconds]
+    }
+}

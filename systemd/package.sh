@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Makes the Debian package; its path is the last line of the output. Installs cargo-deb when missing.
+#
+#   systemd/package.sh [--binary FILE] [--version VERSION]
+#
+# --binary: a chancery that is built already, instead of a release build.
+# --version: of the package; the crate's, with -1, by default.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+STAGE=target/package
+
+main() {
+    local binary="" version=""
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --binary) binary=$2 ;;
+            --version) version=$2 ;;
+            *) echo "usage: systemd/package.sh [--binary FILE] [--version VERSION]" >&2; exit 2 ;;
+        esac
+        shift 2
+    done
+    type -P cargo-deb >/dev/null || cargo install --locked --quiet cargo-deb
+    if [ -z "$binary" ]; then
+        cargo build --release --locked --bin chancery
+        binary=target/release/chancery
+    fi
+    stage "$binary"
+    cargo deb --no-build --no-strip --locked --quiet --output "$STAGE/" ${version:+--deb-version "$version"}
+    find "$PWD/$STAGE" -name '*.deb'
+}
+
+# stage BINARY: everything that the package has and the repository has not.
+stage() {
+    rm -rf "$STAGE"
+    mkdir -p "$STAGE"/{man,completions}
+    strip -o "$STAGE/chancery" "$1"
+    "$1" man "$STAGE/man"
+    "$1" completions bash >"$STAGE/completions/chancery"
+    "$1" completions zsh >"$STAGE/completions/_chancery"
+    "$1" completions fish >"$STAGE/completions/chancery.fish"
+    # Secrets are credentials under systemd; all else is as in the reference.
+    sed -e 's|^private_key = .*|private_key = "credential:tls-key"|' \
+        -e 's|^pin_file = .*|pin_file = "credential:pin"|' config/chancery.toml >"$STAGE/chancery.toml"
+    [ "$(grep -c '^[a-z_]* = "credential:' "$STAGE/chancery.toml")" = 2 ]
+}
+
+main "$@"
