@@ -83,6 +83,17 @@ pub struct TokenConfig {
     pub sandbox: Sandbox,
 }
 
+/// A public key on record, for a token that shows none for its private key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredKey {
+    /// `CKA_LABEL`.
+    pub label: String,
+    /// `CKA_ID`.
+    pub id: Vec<u8>,
+    /// `SubjectPublicKeyInfo`, DER.
+    pub spki: Vec<u8>,
+}
+
 /// A private key on a token, found and not ambiguous.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenKey {

@@ -16,6 +16,8 @@ use chancery::{
 use faults::Disturbed;
 use tokio::time::sleep;
 
+#[path = "hsm/bindings.rs"]
+mod bindings;
 #[path = "hsm/changes.rs"]
 mod changes;
 #[path = "support/chaos.rs"]
@@ -431,23 +433,6 @@ async fn a_token_that_goes_away_is_unavailable_and_served_again_when_it_is_back(
     .await;
     println!("token back: signed after {took:?}");
     assert!(matches!(token.state(), TokenState::Ready { .. }));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn another_token_under_the_same_label_is_not_ours() {
-    let hsm = SoftHsm::new("imposter");
-    hsm.keygen("key", "EC:prime256v1", "01");
-    let token = started(hsm.config()).await;
-    let key = token.find("key").await.unwrap();
-    std::fs::rename(hsm.tokens(), hsm.directory.join("aside")).unwrap();
-    std::fs::create_dir(hsm.tokens()).unwrap();
-    hsm.init_token("test");
-    eventually("requests are refused", PATIENCE, async || {
-        matches!(sign(&token, &key, b"x").await, Err(HsmError::Unavailable { .. }))
-    })
-    .await;
-    let TokenState::Away { reason } = token.state() else { panic!("{:?}", token.state()) };
-    assert!(reason.contains("the label is on"), "{reason}");
 }
 
 /// A program that notes each of its starts and becomes the signer.

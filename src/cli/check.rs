@@ -53,7 +53,7 @@ pub(super) fn run(file: &Path) -> ExitCode {
 async fn check_tokens(config: Config) -> Result<Vec<String>, String> {
     let mut problems = Vec::new();
     let mut seen = Seen::new();
-    for token in app::start_tokens(config.tokens) {
+    for token in app::start_tokens(config.tokens, &[]) {
         token.wait_until_known(TOKEN_KNOWN_WITHIN).await;
         match token.state() {
             TokenState::Ready { .. } | TokenState::Unproven { .. } | TokenState::NoKeys => {

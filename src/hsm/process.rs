@@ -23,10 +23,10 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::{
-    TokenConfig,
+    StoredKey, TokenConfig,
     jobs::Job,
     protocol::{
-        self, FROM_SIGNER_BYTES_MAX, FromSigner, Hello, PROTOCOL_VERSION, Request,
+        self, FROM_SIGNER_BYTES_MAX, FromSigner, HELLO_BYTES_MAX, Hello, PROTOCOL_VERSION, Request,
         TO_SIGNER_BYTES_MAX, ToSigner,
     },
     sandbox::Cage,
@@ -106,6 +106,7 @@ impl Signer {
         program: &Path,
         config: &TokenConfig,
         serial: Option<&str>,
+        stored: Vec<StoredKey>,
         events: mpsc::Sender<(u64, Event)>,
     ) -> io::Result<Self> {
         let (ours, theirs) = StdUnixStream::pair()?;
@@ -142,8 +143,9 @@ impl Signer {
             pin_file: config.pin_file.clone(),
             sessions: config.sessions,
             cage: Cage::around(config),
+            stored,
         });
-        let hello = protocol::encode(&hello, TO_SIGNER_BYTES_MAX)?;
+        let hello = protocol::encode(&hello, HELLO_BYTES_MAX)?;
         outbox.try_send(Zeroizing::new(hello)).map_err(|_| io::ErrorKind::BrokenPipe)?;
         Ok(Self {
             id,

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
-use super::{TokenFacts, fault::Fault, orders::KeyOrder, sandbox::Cage};
+use super::{StoredKey, TokenFacts, fault::Fault, orders::KeyOrder, sandbox::Cage};
 use crate::domain::key::{Signature, SignatureAlgorithm};
 
 mod bounded;
@@ -18,6 +18,8 @@ mod bounded;
 pub(super) const PROTOCOL_VERSION: u32 = 4;
 /// Largest message to a signer, in octets.
 pub(super) const TO_SIGNER_BYTES_MAX: usize = 16 * 1024;
+/// Largest greeting, in octets: the public keys of a full token.
+pub(super) const HELLO_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Largest message from a signer, in octets: the listing of a full token.
 pub(super) const FROM_SIGNER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Longest message that a token is given to hash, in octets: a certificate, not a list of them.
@@ -60,6 +62,8 @@ pub(super) struct Hello {
     pub(super) sessions: usize,
     /// What the module may do.
     pub(super) cage: Cage,
+    /// Public keys on record.
+    pub(super) stored: Vec<StoredKey>,
 }
 
 /// What a signer can be asked.

@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    CatalogueEntry, HsmError, TokenConfig, TokenFacts, TokenKey, TokenState,
+    CatalogueEntry, HsmError, StoredKey, TokenConfig, TokenFacts, TokenKey, TokenState,
     catalogue::Catalogue,
     figures::{Limits, Meter},
     jobs::Job,
@@ -58,6 +58,16 @@ impl Token {
     /// Starts serving a token and returns at once, whether or not the HSM answers. Must be called
     /// within a tokio runtime. `signer_program` is run with the one argument `signer`.
     pub fn start(config: TokenConfig, signer_program: PathBuf) -> Self {
+        Self::start_with(config, signer_program, Vec::new())
+    }
+
+    /// The same with public keys on record: a private key whose public half the token does not show
+    /// is bound to the one of its label and id, when it has made a signature that verifies.
+    pub fn start_with(
+        config: TokenConfig,
+        signer_program: PathBuf,
+        stored: Vec<StoredKey>,
+    ) -> Self {
         let (orders, inbox) = mpsc::channel(config.queue_max.max(ORDERS_QUEUED_MIN));
         let name = config.name.clone();
         let sign_deadline = Duration::from_millis(config.sign_deadline_ms);
@@ -67,7 +77,8 @@ impl Token {
         let meter = Arc::<Meter>::default();
         let limits =
             Limits { queue_max: config.queue_max, sessions: config.processes * config.sessions };
-        let published = supervisor::start(config, signer_program, inbox, Arc::clone(&meter));
+        let published =
+            supervisor::start(config, signer_program, stored, inbox, Arc::clone(&meter));
         Self(Arc::new(Inner {
             name,
             sign_deadline,

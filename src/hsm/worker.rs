@@ -23,8 +23,8 @@ use super::{
     fault::{Class, Fault},
     orders::KeyOrder,
     protocol::{
-        self, Answer, FROM_SIGNER_BYTES_MAX, FromSigner, Hello, PROTOCOL_VERSION, Request,
-        SignOrder, TO_SIGNER_BYTES_MAX, ToSigner,
+        self, Answer, FROM_SIGNER_BYTES_MAX, FromSigner, HELLO_BYTES_MAX, Hello, PROTOCOL_VERSION,
+        Request, SignOrder, TO_SIGNER_BYTES_MAX, ToSigner,
     },
 };
 
@@ -33,6 +33,7 @@ mod cage;
 mod classify;
 mod convert;
 mod keeper;
+mod known;
 mod listing;
 mod module;
 mod proof;
@@ -81,7 +82,7 @@ fn socket() -> io::Result<UnixStream> {
 fn serve(socket: UnixStream) -> io::Result<()> {
     let outbox = Outbox(Arc::new(Mutex::new(socket.try_clone()?)));
     let mut socket = BufReader::new(socket);
-    let hello = match protocol::read(&mut socket, TO_SIGNER_BYTES_MAX) {
+    let hello = match protocol::read(&mut socket, HELLO_BYTES_MAX) {
         Ok(Some(ToSigner::Hello(hello))) if hello.version == PROTOCOL_VERSION => hello,
         Ok(None) => return Ok(()),
         Ok(Some(_)) | Err(_) => {

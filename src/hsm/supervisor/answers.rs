@@ -202,9 +202,9 @@ impl Supervisor {
         log_fault!(error, fault, self.config.name, key.unwrap_or("none"), action);
         if fault.class == Class::Identity {
             tracing::error!(
-                alarm = "token_changed",
+                alarm = "token_replaced",
                 token = self.config.name,
-                "the token is another one than it was: its serial number is not ours"
+                "another token bears the label; it is left alone"
             );
         }
     }

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{Canary, Supervisor};
 use crate::hsm::{
+    StoredKey,
     catalogue::Catalogue,
     fault::{Class, Fault},
     orders::KeyName,
@@ -52,6 +53,7 @@ impl Supervisor {
             &self.program,
             &self.config,
             self.serial.as_deref(),
+            self.stored_keys(),
             self.events_in.clone(),
         );
         match spawned {
@@ -79,6 +81,17 @@ impl Supervisor {
         let hurried = usual < full && self.hurried_starts < HURRIED_STARTS_MAX;
         self.hurried_starts = if hurried { self.hurried_starts + 1 } else { 0 };
         (now + if hurried { usual } else { full }, hurried)
+    }
+
+    /// The public keys on record, and those that the token has shown since.
+    fn stored_keys(&self) -> Vec<StoredKey> {
+        let catalogue = Arc::clone(&self.published.borrow().catalogue);
+        let shown = catalogue.entries().iter().filter_map(|entry| {
+            let spki = entry.public_key.as_ref().ok()?.spki_der().to_vec();
+            Some(StoredKey { label: entry.label.clone(), id: entry.id.clone(), spki })
+        });
+        // The signer takes the last of each name.
+        self.stored.iter().cloned().chain(shown).collect()
     }
 
     pub(super) fn hear_starting(&mut self, event: Event) {

@@ -13,8 +13,8 @@ use cryptoki::{
 };
 
 use super::{
-    Outbox, cage, classify::fault, listing::Listing, module::OpenToken, scheme, signing::Bench,
-    smith::Smith,
+    Outbox, cage, classify::fault, known::Known, listing::Listing, module::OpenToken, scheme,
+    signing::Bench, smith::Smith,
 };
 use crate::hsm::{
     fault::{Class, Fault},
@@ -89,6 +89,7 @@ pub(super) struct Keeper {
     token: Arc<OpenToken>,
     session: Session,
     pin: RawAuthPin,
+    known: Known,
     current: Current,
     /// Set once the PIN was refused: it is not tried again by this process.
     refused: Option<Fault>,
@@ -101,12 +102,13 @@ impl Keeper {
     /// [`Fault`], of credential class when the PIN is refused.
     pub(super) fn open(hello: &Hello, pin: RawAuthPin) -> Result<(Self, Vec<Session>), Fault> {
         let token = OpenToken::open(hello).map_err(|fault| hinted(fault, hello))?;
-        match Self::log_in(&token, &pin, hello.sessions) {
+        let mut known = Known::new(&hello.stored);
+        match Self::log_in(&token, &pin, hello.sessions, &mut known) {
             Ok((session, sessions, listing)) => {
                 let first = Epoch { number: 0, login: 0, listing };
                 let current = Current(Arc::new(Mutex::new(Arc::new(first))));
                 let token = Arc::new(token);
-                Ok((Self { token, session, pin, current, refused: None }, sessions))
+                Ok((Self { token, session, pin, known, current, refused: None }, sessions))
             }
             Err(fault) => {
                 token.finalize();
@@ -119,6 +121,7 @@ impl Keeper {
         token: &OpenToken,
         pin: &RawAuthPin,
         wanted: usize,
+        known: &mut Known,
     ) -> Result<(Session, Vec<Session>, Listing), Fault> {
         // One session is the keeper's, and another is for changes, where there are so many.
         let allowed = token.sessions_max.map(|max| match usize::try_from(max) {
@@ -132,7 +135,7 @@ impl Keeper {
         }
         let session = token.session()?;
         token.log_in(&session, pin)?;
-        let listing = Listing::read(&session, &token.mechanisms)?;
+        let listing = Listing::read(&session, token, known)?;
         listing.assert_mechanisms()?;
         let mut sessions = Vec::new();
         for _ in 0..wanted.min(allowed.unwrap_or(usize::MAX)).max(1) {
@@ -245,7 +248,7 @@ impl Keeper {
                 self.renew_login()?;
             }
         }
-        Listing::read(&self.session, &self.token.mechanisms)
+        Listing::read(&self.session, &self.token, &mut self.known)
     }
 
     fn log_in_again(&mut self) -> Result<(), Fault> {

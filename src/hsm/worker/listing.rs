@@ -12,6 +12,8 @@ use cryptoki::{
 use super::{
     attributes::{Attributes, PRIVATE, PUBLIC, find, read_public, value},
     classify::fault,
+    known::Known,
+    module::OpenToken,
     scheme::{self, Scheme},
 };
 use crate::{
@@ -48,7 +50,11 @@ impl Listing {
     ///
     /// # Errors
     /// [`Fault`] of the search, or when the token holds too many keys.
-    pub(super) fn read(session: &Session, mechanisms: &[MechanismType]) -> Result<Self, Fault> {
+    pub(super) fn read(
+        session: &Session,
+        token: &OpenToken,
+        known: &mut Known,
+    ) -> Result<Self, Fault> {
         let publics = read_class(session, ObjectClass::PUBLIC_KEY)?;
         let privates = read_class(session, ObjectClass::PRIVATE_KEY)?;
         let mut by_id: HashMap<&[u8], Vec<&Attributes>> = HashMap::new();
@@ -70,10 +76,17 @@ impl Listing {
             };
             let halves = by_id.get(private.id()).map_or(&[][..], Vec::as_slice);
             let twins = sharing.get(private.id()).copied().unwrap_or(0);
+            let id = private.id().to_vec();
             let public_key = readable
                 .and_then(|()| usable(private))
-                .and_then(|()| public_half(private, halves, twins))
-                .and_then(|key| match missing_mechanism(&key, mechanisms) {
+                .and_then(|()| match public_half(private, halves, twins) {
+                    Ok(key) => {
+                        known.learn(&label, &id, &key);
+                        Ok(key)
+                    }
+                    Err(reason) => on_record(known, token, *handle, &label, &id, reason),
+                })
+                .and_then(|key| match missing_mechanism(&key, &token.mechanisms) {
                     None => Ok(key),
                     Some(reason) => {
                         listing.lacking.get_or_insert_with(|| reason.clone());
@@ -81,7 +94,6 @@ impl Listing {
                     }
                 });
             listing.by_label.entry(label.clone()).or_default().push(listing.keys.len());
-            let id = private.id().to_vec();
             // A token that does not say so has not promised it.
             let extractable = !private.says(&Attribute::Extractable(false));
             listing.keys.push(Held { handle: *handle, label, id, public_key, extractable });
@@ -167,6 +179,22 @@ fn usable(private: &Attributes) -> Result<(), String> {
         Some(CkKeyType::EC | CkKeyType::RSA) => Ok(()),
         Some(other) => Err(format!("{other} is not supported")),
         None => Err("CKA_KEY_TYPE cannot be read".to_owned()),
+    }
+}
+
+/// The public key that the front has on record, when the private key proves to belong to it.
+fn on_record(
+    known: &mut Known,
+    token: &OpenToken,
+    private: ObjectHandle,
+    label: &str,
+    id: &[u8],
+    reason: String,
+) -> Result<PublicKey, String> {
+    let Some(key) = known.get(label, id) else { return Err(reason) };
+    match known.prove(token, private, &key) {
+        Ok(()) => Ok(key),
+        Err(refusal) => Err(format!("{reason}; {refusal}")),
     }
 }
 

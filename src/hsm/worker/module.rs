@@ -203,11 +203,10 @@ fn resolve(pkcs11: &Pkcs11, hello: &Hello) -> Result<(Slot, TokenInfo), Fault> {
     match (labelled.len(), &hello.serial) {
         (1, _) => labelled.pop().ok_or_else(|| refuse(String::new())),
         (0, Some(serial)) if !seen.is_empty() => {
-            let words = "another token bears the label; it is left alone";
-            tracing::error!(alarm = "token_replaced", label, serial, seen, "{words}");
-            Err(refuse(format!(
+            let words = format!(
                 "no token is labelled '{label}' with serial {serial}; the label is on {seen}"
-            )))
+            );
+            Err(Fault::ours(Class::Identity, "find token", words))
         }
         (0, _) => Err(refuse(format!("no token is labelled '{label}'"))),
         (count, _) => Err(refuse(format!(

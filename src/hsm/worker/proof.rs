@@ -128,7 +128,11 @@ fn unfit(private: &Attributes, wanted: &Wanted) -> Option<String> {
         .map(|(_, words)| (*words).to_owned())
 }
 
-fn signs(
+/// Whether a private key makes signatures that this public key verifies.
+///
+/// # Errors
+/// [`Fault`] when the token cannot be asked, or returns what is no signature.
+pub(super) fn signs(
     token: &OpenToken,
     session: &Session,
     private: ObjectHandle,
