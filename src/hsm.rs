@@ -27,6 +27,7 @@ mod jobs;
 mod orders;
 mod process;
 mod protocol;
+mod refusals;
 mod sandbox;
 mod supervisor;
 mod token;
@@ -52,12 +53,20 @@ pub struct TokenConfig {
     pub name: String,
     /// Path of the vendor's PKCS#11 module.
     pub module: PathBuf,
+    /// What the module is initialised with (`pReserved` of `C_Initialize`), where it wants more than
+    /// its environment. No NUL.
+    pub module_arguments: Option<String>,
     /// The token's label. Slots are not configured: their numbers move.
     pub label: String,
     /// The token's serial number; needed when two tokens have one label.
     pub serial: Option<String>,
     /// File with the user PIN. Only the signer processes read it.
     pub pin_file: PathBuf,
+    /// As whom signers log in.
+    pub user: TokenUser,
+    /// Where PINs that the token refused are remembered, as slow digests: no PIN is tried twice,
+    /// whatever is restarted. Several tokens may share the file.
+    pub refused_pins: PathBuf,
     /// Signer processes, at least 1.
     pub processes: usize,
     /// Sessions that sign, per process, at least 1; one more holds the login.
@@ -92,6 +101,15 @@ pub struct StoredKey {
     pub id: Vec<u8>,
     /// `SubjectPublicKeyInfo`, DER.
     pub spki: Vec<u8>,
+}
+
+/// A user of a token (`CKU_…`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenUser {
+    /// `CKU_USER`.
+    Normal,
+    /// A type of the vendor's own.
+    Vendor(u32),
 }
 
 /// A private key on a token, found and not ambiguous.

@@ -11,7 +11,7 @@ use std::{
 
 use chancery::{
     domain::key::KeyType,
-    hsm::{HsmError, Sandbox, Token, TokenConfig, TokenKey, TokenState},
+    hsm::{HsmError, Sandbox, Token, TokenConfig, TokenKey, TokenState, TokenUser},
 };
 use faults::Disturbed;
 use tokio::time::sleep;
@@ -40,6 +40,10 @@ mod mechanisms;
 mod memory;
 #[path = "hsm/messages.rs"]
 mod messages;
+#[path = "hsm/pins.rs"]
+mod pins;
+#[path = "hsm/sessions.rs"]
+mod sessions;
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chancery");
@@ -131,9 +135,12 @@ impl SoftHsm {
         TokenConfig {
             name: "hsm".to_owned(),
             module: MODULE.into(),
+            module_arguments: None,
             label: "test".to_owned(),
             serial: None,
             pin_file: self.directory.join("pin"),
+            user: TokenUser::Normal,
+            refused_pins: self.directory.join("refused-pins"),
             processes: 1,
             sessions: 2,
             queue_max: 10_000,

@@ -1,6 +1,7 @@
 //! From TOML values to domain values, collecting every problem on the way.
 
 mod sandbox;
+mod token;
 mod tree;
 
 use std::{
@@ -36,7 +37,8 @@ pub(super) struct Check<'a> {
 
 impl Check<'_> {
     pub(super) fn config(&mut self, raw: RawConfig) -> Config {
-        let tokens = self.tokens(raw.tokens);
+        let ledger = self.directory.join(&raw.ledger.path);
+        let tokens = self.tokens(raw.tokens, &refused_pins(&ledger));
         let names: BTreeSet<String> = tokens.iter().map(|token| token.name.clone()).collect();
         let config = Config {
             api: ApiConfig {
@@ -51,7 +53,7 @@ impl Check<'_> {
                 operations: self.operations(raw.operations.listen),
                 distribution: raw.distribution.listen,
             },
-            ledger: self.directory.join(&raw.ledger.path),
+            ledger,
             log: self.log(raw.log),
             limits: self.limits(raw.limits),
             issuance: self.issuance(raw.issuance, &raw.store),
@@ -158,7 +160,7 @@ impl Check<'_> {
         }
     }
 
-    fn tokens(&mut self, raw: Vec<RawToken>) -> Vec<TokenConfig> {
+    fn tokens(&mut self, raw: Vec<RawToken>, refused_pins: &Path) -> Vec<TokenConfig> {
         if raw.is_empty() {
             self.problem("tokens: at least one is needed");
         }
@@ -171,12 +173,12 @@ impl Check<'_> {
             if tokens.iter().any(|other| other.name == token.name) {
                 self.problem(format!("{place}: declared twice"));
             }
-            tokens.push(self.token(&place, token));
+            tokens.push(self.token(&place, token, refused_pins));
         }
         tokens
     }
 
-    fn token(&mut self, place: &str, raw: RawToken) -> TokenConfig {
+    fn token(&mut self, place: &str, raw: RawToken, refused_pins: &Path) -> TokenConfig {
         let sandbox = self.sandbox(place, &raw);
         let mut environment = raw.environment;
         for (name, value) in raw.environment_paths {
@@ -186,6 +188,9 @@ impl Check<'_> {
         let config = TokenConfig {
             module: self.file(&format!("{place}: module"), &raw.module),
             pin_file: self.file(&format!("{place}: pin_file"), &raw.pin_file),
+            module_arguments: self.module_arguments(place, raw.module_arguments),
+            user: self.user(place, raw.user_type),
+            refused_pins: refused_pins.to_owned(),
             name: raw.name,
             label: raw.label,
             serial: raw.serial,
@@ -283,6 +288,13 @@ impl Check<'_> {
         }
         grants
     }
+}
+
+/// Beside the ledger: where the service may write, and what is backed up.
+fn refused_pins(ledger: &Path) -> PathBuf {
+    let mut name = ledger.as_os_str().to_owned();
+    name.push(".refused-pins");
+    name.into()
 }
 
 fn features(raw: &raw::RawFeatures) -> Features {

@@ -129,9 +129,11 @@ pub(super) struct RawFeatures {
 pub(super) struct RawToken {
     pub(super) name: String,
     pub(super) module: String,
+    pub(super) module_arguments: Option<String>,
     pub(super) label: String,
     pub(super) serial: Option<String>,
     pub(super) pin_file: String,
+    pub(super) user_type: Option<RawUserType>,
     pub(super) processes: Option<usize>,
     pub(super) sessions: Option<usize>,
     pub(super) queue_max: Option<usize>,
@@ -146,6 +148,13 @@ pub(super) struct RawToken {
     pub(super) environment_paths: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) sandbox: RawSandbox,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum RawUserType {
+    Name(String),
+    Number(i64),
 }
 
 #[derive(Deserialize, Default)]

@@ -23,12 +23,13 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::{
-    StoredKey, TokenConfig,
+    StoredKey, TokenConfig, TokenUser,
     jobs::Job,
     protocol::{
         self, FROM_SIGNER_BYTES_MAX, FromSigner, HELLO_BYTES_MAX, Hello, PROTOCOL_VERSION, Request,
         TO_SIGNER_BYTES_MAX, ToSigner,
     },
+    refusals::PinMark,
     sandbox::Cage,
     supervisor::{Canary, ChangeReply},
 };
@@ -107,6 +108,7 @@ impl Signer {
         config: &TokenConfig,
         serial: Option<&str>,
         stored: Vec<StoredKey>,
+        refused_pins: Vec<PinMark>,
         events: mpsc::Sender<(u64, Event)>,
     ) -> io::Result<Self> {
         let (ours, theirs) = StdUnixStream::pair()?;
@@ -138,9 +140,16 @@ impl Signer {
         let hello = ToSigner::Hello(Hello {
             version: PROTOCOL_VERSION,
             module: config.module.clone(),
+            module_arguments: config.module_arguments.clone(),
             label: config.label.clone(),
             serial: serial.map(str::to_owned),
             pin_file: config.pin_file.clone(),
+            vendor_user: match config.user {
+                TokenUser::Normal => None,
+                TokenUser::Vendor(number) => Some(number),
+            },
+            refused_pins,
+            refused_pins_file: config.refused_pins.clone(),
             sessions: config.sessions,
             cage: Cage::around(config),
             stored,

@@ -9,13 +9,15 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
-use super::{StoredKey, TokenFacts, fault::Fault, orders::KeyOrder, sandbox::Cage};
+use super::{
+    StoredKey, TokenFacts, fault::Fault, orders::KeyOrder, refusals::PinMark, sandbox::Cage,
+};
 use crate::domain::key::{Signature, SignatureAlgorithm};
 
 mod bounded;
 
 /// Raised whenever a message changes: after an upgrade on disk, an old front meets a new signer.
-pub(super) const PROTOCOL_VERSION: u32 = 4;
+pub(super) const PROTOCOL_VERSION: u32 = 5;
 /// Largest message to a signer, in octets.
 pub(super) const TO_SIGNER_BYTES_MAX: usize = 16 * 1024;
 /// Largest greeting, in octets: the public keys of a full token.
@@ -52,12 +54,20 @@ pub(super) struct Hello {
     pub(super) version: u32,
     /// Path of the PKCS#11 module.
     pub(super) module: PathBuf,
+    /// `pReserved` of `C_Initialize`.
+    pub(super) module_arguments: Option<String>,
     /// `CK_TOKEN_INFO.label`.
     pub(super) label: String,
     /// `CK_TOKEN_INFO.serialNumber`.
     pub(super) serial: Option<String>,
     /// File with the user PIN.
     pub(super) pin_file: PathBuf,
+    /// `CKU_…` of a vendor's user type; `None`: `CKU_USER`.
+    pub(super) vendor_user: Option<u32>,
+    /// PINs that were refused and are not tried again.
+    pub(super) refused_pins: Vec<PinMark>,
+    /// Where they are kept, for words to the operator.
+    pub(super) refused_pins_file: PathBuf,
     /// Sessions that sign.
     pub(super) sessions: usize,
     /// What the module may do.
@@ -108,6 +118,8 @@ pub(super) enum FromSigner {
         /// What came of it.
         answer: Answer,
     },
+    /// The token has refused the PIN; said before anything else that follows from it.
+    PinRefused(PinMark),
     /// A fault that the signer gets over by itself, for the log.
     Noted {
         /// What went wrong.

@@ -15,13 +15,12 @@ use std::{
     time::Duration,
 };
 
-use cryptoki::types::RawAuthPin;
+use cryptoki::session::Session;
 use keeper::{Errand, Keeper};
-use module::read_pin;
+use login::Login;
 
 use super::{
     fault::{Class, Fault},
-    orders::KeyOrder,
     protocol::{
         self, Answer, FROM_SIGNER_BYTES_MAX, FromSigner, HELLO_BYTES_MAX, Hello, PROTOCOL_VERSION,
         Request, SignOrder, TO_SIGNER_BYTES_MAX, ToSigner,
@@ -35,12 +34,16 @@ mod convert;
 mod keeper;
 mod known;
 mod listing;
+mod login;
 mod module;
+mod pin;
 mod proof;
+mod quirks;
 mod raw;
 mod scheme;
 mod signing;
 mod smith;
+mod solo;
 mod templates;
 
 /// Signatures that may wait for a session here; the front sends far fewer.
@@ -51,8 +54,8 @@ const SHUTDOWN_MS: u64 = 2_000;
 /// A signature that was asked for, with the id of the message.
 type Job = (u64, SignOrder);
 
-/// A change that was asked for, with the id of the message.
-type Change = (u64, KeyOrder);
+/// Hands a request to the thread that it is for; false when that takes no more.
+type Route = Box<dyn Fn(u64, Request) -> bool + Send>;
 
 /// Serves the socket on standard input until it closes: the life of a signer process.
 ///
@@ -93,81 +96,92 @@ fn serve(socket: UnixStream) -> io::Result<()> {
         }
     };
     // The PIN file lies outside.
-    let pin = match read_pin(&hello.pin_file) {
-        Ok(pin) => pin,
+    let login = match Login::prepare(&hello, outbox.clone()) {
+        Ok(login) => login,
         Err(fault) => {
             outbox.send(&FromSigner::Refused(fault));
             return Ok(());
         }
     };
     cage::close(&hello.cage);
-    let (jobs, jobs_queue) = mpsc::sync_channel(JOBS_QUEUED_MAX);
-    let (changes, changes_queue) = mpsc::channel();
-    let (errands, errands_queue) = mpsc::channel();
+    let (told, routes) = mpsc::channel();
     let (ending, ended) = mpsc::channel::<()>();
-    let keeper_errands = errands.clone();
     // Loading a module may hang; this thread must go on reading to see the end of the socket.
     thread::Builder::new().name("keeper".to_owned()).spawn(move || {
-        keep(&hello, pin, &outbox, jobs_queue, changes_queue, keeper_errands, &errands_queue);
+        keep(&hello, login, &outbox, &told);
         drop(ending);
     })?;
-    while let Ok(Some(message)) = protocol::read(&mut socket, TO_SIGNER_BYTES_MAX) {
-        let taken = match message {
-            ToSigner::Request { id, request: Request::Sign(order) } => {
-                jobs.try_send((id, order)).is_ok()
-            }
-            ToSigner::Request { id, request: Request::Catalogue } => {
-                errands.send(Errand::Catalogue { id }).is_ok()
-            }
-            ToSigner::Request { id, request: Request::Change(order) } => {
-                changes.send((id, order)).is_ok()
-            }
-            ToSigner::Hello(_) => false,
-        };
+    let mut route = None;
+    while let Ok(Some(ToSigner::Request { id, request })) =
+        protocol::read(&mut socket, TO_SIGNER_BYTES_MAX)
+    {
+        // The front asks for nothing before it was told that the token is open.
+        route = route.or_else(|| routes.try_recv().ok());
+        let taken = route.as_ref().is_some_and(|route: &Route| route(id, request));
         if !taken {
             break;
         }
     }
-    drop((jobs, changes, errands));
+    drop((route, routes));
     match ended.recv_timeout(Duration::from_millis(SHUTDOWN_MS)) {
         Err(RecvTimeoutError::Timeout) => die(),
         Ok(()) | Err(RecvTimeoutError::Disconnected) => Ok(()),
     }
 }
 
-/// The keeper's life: open the token, start the signing threads, serve, and take all down in order.
-fn keep(
-    hello: &Hello,
-    pin: RawAuthPin,
-    outbox: &Outbox,
-    jobs: mpsc::Receiver<Job>,
-    changes: mpsc::Receiver<Change>,
-    errands: mpsc::Sender<Errand>,
-    errands_queue: &mpsc::Receiver<Errand>,
-) {
-    let (mut keeper, sessions) = match Keeper::open(hello, pin) {
+/// The keeper's life: open the token, serve it by as many threads as there may be, and take all down
+/// in order.
+fn keep(hello: &Hello, login: Login, outbox: &Outbox, told: &mpsc::Sender<Route>) {
+    let (mut keeper, sessions) = match Keeper::open(hello, login) {
         Ok(opened) => opened,
         Err(fault) => return outbox.send(&FromSigner::Refused(fault)),
     };
-    let ready = keeper.ready(sessions.len());
-    let jobs = Arc::new(Mutex::new(jobs));
+    let ready = FromSigner::Ready(keeper.ready(sessions.len().max(1)));
+    if sessions.is_empty() {
+        let (requests, queue) = mpsc::sync_channel(JOBS_QUEUED_MAX);
+        // When the front is gone already, nobody takes the route, and the queue has ended.
+        let _ = told.send(Box::new(move |id, request| requests.try_send((id, request)).is_ok()));
+        outbox.send(&ready);
+        solo::work(&mut keeper, &queue, outbox);
+    } else {
+        keep_with_others(&mut keeper, sessions, outbox, told, &ready);
+    }
+    keeper.close();
+}
+
+fn keep_with_others(
+    keeper: &mut Keeper,
+    sessions: Vec<Session>,
+    outbox: &Outbox,
+    told: &mpsc::Sender<Route>,
+    ready: &FromSigner,
+) {
+    let (jobs, jobs_queue) = mpsc::sync_channel(JOBS_QUEUED_MAX);
+    let (changes, changes_queue) = mpsc::channel();
+    let (errands, errands_queue) = mpsc::channel();
+    let jobs_queue = Arc::new(Mutex::new(jobs_queue));
     let threads: Vec<_> = sessions
         .into_iter()
         .map(|session| {
             let bench = keeper.bench(session, errands.clone(), outbox.clone());
-            let jobs = Arc::clone(&jobs);
+            let jobs = Arc::clone(&jobs_queue);
             thread::Builder::new().name("signing".to_owned()).spawn(move || bench.work(&jobs))
         })
         .collect();
-    let smith = keeper.smith(errands, outbox.clone());
-    let smith = thread::Builder::new().name("smith".to_owned()).spawn(move || smith.work(&changes));
-    drop(jobs);
-    outbox.send(&FromSigner::Ready(ready));
-    keeper.serve(errands_queue, outbox);
+    let smith = keeper.smith(errands.clone(), outbox.clone());
+    let smith =
+        thread::Builder::new().name("smith".to_owned()).spawn(move || smith.work(&changes_queue));
+    drop(jobs_queue);
+    let _ = told.send(Box::new(move |id, request| match request {
+        Request::Sign(order) => jobs.try_send((id, order)).is_ok(),
+        Request::Catalogue => errands.send(Errand::Catalogue { id }).is_ok(),
+        Request::Change(order) => changes.send((id, order)).is_ok(),
+    }));
+    outbox.send(ready);
+    keeper.serve(&errands_queue, outbox);
     for thread in threads.into_iter().chain([smith]).flatten() {
         let _ = thread.join();
     }
-    keeper.close();
 }
 
 /// The way back to the front, shared by all threads.

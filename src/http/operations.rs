@@ -61,19 +61,17 @@ pub(super) async fn readiness(services: &Services, queue_is_full: bool) -> HttpR
     checks.insert("database".to_owned(), word(ledger.is_ok(), "not writable"));
     checks.insert("audit".to_owned(), word(ledger.is_ok(), "not writable"));
     checks.insert("queue".to_owned(), word(!queue_is_full, "full"));
-    let mut ready = ledger.is_ok() && !queue_is_full;
+    let ready = ledger.is_ok() && !queue_is_full && tokens_are_ready(services);
     let tree = services.tree.snapshot();
     for token in services.keyring.tokens() {
         let state = token.state();
         if !state.is_ready() {
-            ready &= services.keyring.is_stood_in_for(token, &tree);
             // Who balances load by this answer sends no request that would hurry the token.
             token.wanted();
         }
         checks.insert(format!("token:{}", token.name()), token_word(&state).to_owned());
     }
     for (kms, standing) in services.keyring.twins(&tree) {
-        ready &= standing.is_ready();
         checks.insert(format!("kms:{kms}"), standing.word().to_owned());
     }
     let mut response =
@@ -82,6 +80,14 @@ pub(super) async fn readiness(services: &Services, queue_is_full: bool) -> HttpR
         response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
     }
     response.json_body(&Readiness { status: if ready { "ready" } else { "not-ready" }, checks })
+}
+
+/// Each token has just signed, or another that holds the same keys has.
+pub(super) fn tokens_are_ready(services: &Services) -> bool {
+    let keyring = &services.keyring;
+    let tree = services.tree.snapshot();
+    keyring.tokens().all(|token| token.state().is_ready() || keyring.is_stood_in_for(token, &tree))
+        && keyring.twins(&tree).iter().all(|(_, standing)| standing.is_ready())
 }
 
 const RETRY_AFTER_SECONDS: u64 = 5;

@@ -85,7 +85,7 @@ const ACTIONS: [(Next, &str); 8] = [
     (Next::Busy, "shed load"),
     (Next::Unavailable, "fail the request"),
     (Next::Replaced, "kill and respawn the signer"),
-    (Next::Stopped, "no further login until the service is restarted"),
+    (Next::Stopped, "no further login until the PIN file is corrected and the service restarted"),
 ];
 
 fn rows() -> impl Iterator<Item = (&'static str, Next, &'static str, &'static str)> {

@@ -4,7 +4,7 @@
 LIAR_SIGNER is the program of the honest signer, LIAR_MODE names the lie; once the file LIAR_HONEST is
 there, new processes tell the truth. Frames are four octets of length, most significant first, and a
 message of postcard: Ready is 0, Answer is 2 and then the id of the request,
-Noted is 3.
+Noted is 4.
 """
 
 import os
@@ -15,7 +15,7 @@ import sys
 import threading
 
 MODE = "" if os.path.exists(os.environ["LIAR_HONEST"]) else os.environ["LIAR_MODE"]
-READY, REFUSED, ANSWER, NOTED = 0, 1, 2, 3
+READY, REFUSED, ANSWER, NOTED = 0, 1, 2, 4
 LISTED = 2
 FRAME_MAX = 8 * 1024 * 1024
 

@@ -86,3 +86,51 @@ async fn a_token_without_any_form_is_refused_and_its_mechanisms_are_named() {
     };
     assert!(reason.contains("CKM_ECDSA or CKM_ECDSA_SHA256"), "{reason}");
 }
+
+fn vendor(manufacturer: &str, model: &str) -> String {
+    format!("C_GetTokenInfo manufacturer {manufacturer}\nC_GetTokenInfo model {model}\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vendor_without_an_attribute_is_not_asked_for_it() {
+    let disturbed = Disturbed::new("quirk-attributes");
+    let lie = "C_GetAttributeValue lie CKA_ALWAYS_AUTHENTICATE 01";
+    for (vendor, usable) in [
+        (vendor("SafeNet", "LunaSA 7.7.0"), true),
+        (vendor("Cavium", "NITROX"), true),
+        (vendor("Marvell Semiconductors", "LS2"), true),
+        (vendor("SafeNet", "eToken"), false),
+    ] {
+        disturbed.tell(&format!("{vendor}{lie}"));
+        let token = started(disturbed.config()).await;
+        assert_eq!(token.find("key").await.is_ok(), usable, "{vendor}");
+        token.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vendor_with_few_sessions_is_not_asked_for_more() {
+    let disturbed = Disturbed::new("quirk-sessions");
+    disturbed.tell(&vendor("Yubico (www.yubico.com)", "YubiHSM"));
+    let config = TokenConfig { sessions: 20, ..disturbed.config() };
+    let token = started(config).await;
+    assert!(token.state().is_ready(), "{:?}", token.state());
+    // The keeper's, those that sign, and one that is tried for changes.
+    assert_eq!(disturbed.calls("C_OpenSession"), 16);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vendor_that_calls_a_burst_a_bad_argument_is_only_busy() {
+    let disturbed = Disturbed::new("quirk-burst");
+    let burst = "C_OpenSession 6- fail CKR_ARGUMENTS_BAD";
+    disturbed.tell(&format!("{}{burst}", vendor("Cavium", "NITROX")));
+    let config = TokenConfig { sessions: 8, ..disturbed.config() };
+    let token = started(config.clone()).await;
+    let key = token.find("key").await.unwrap();
+    sign(&token, &key, b"with the sessions that there are").await.unwrap();
+    token.stop().await;
+    // Of anybody else it is a fault.
+    disturbed.tell(burst);
+    let token = started(config).await;
+    assert!(matches!(token.state(), TokenState::Away { .. }), "{:?}", token.state());
+}

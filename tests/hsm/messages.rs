@@ -38,12 +38,13 @@ async fn each_function_that_fails_at_a_start_is_named() {
         ("C_GetSlotList", "none", "start another signer"),
         ("C_GetMechanismList", "none", "start another signer"),
         ("C_OpenSession", "none", "start another signer"),
-        ("C_Login", "none", "no further login"),
         ("C_FindObjectsInit", "none", "start another signer"),
         ("C_FindObjects", "none", "start another signer"),
         ("C_GetAttributeValue", "none", "start another signer"),
         ("C_SignInit", "key", "start another signer"),
         ("C_Sign", "key", "start another signer"),
+        // The last: this PIN is not tried again.
+        ("C_Login", "none", "no further login"),
     ] {
         disturbed.tell(&format!("{function} 1 fail CKR_FUNCTION_REJECTED"));
         let name = format!("told-{function}");

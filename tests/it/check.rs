@@ -69,6 +69,8 @@ name = "a b"
 module = "none.so"
 label = "x"
 pin_file = "no-pin"
+user_type = "so"
+module_arguments = "a\u0000b"
 processes = 0
 sign_deadline_ms = 1
 canary_seconds = 100000
@@ -77,6 +79,7 @@ name = "two"
 module = "chancery.toml"
 label = "x"
 pin_file = "pin"
+user_type = 0
 environment_paths = { SOFTHSM2_CONF = "no.conf" }
 [[tokens]]
 name = "two"
@@ -173,6 +176,9 @@ color = 1
         "tokens 'a b': a name holds only",
         "tokens 'a b': module: ",
         "tokens 'a b': pin_file: ",
+        "tokens 'a b': module_arguments has a NUL",
+        "tokens 'a b': user_type is 'so', not",
+        "tokens 'two': user_type is 0, not 1 or 3 to",
         "tokens 'a b': processes is 0, not 1 to 64",
         "tokens 'a b': sign_deadline_ms is 1, not 100 to 600000",
         "tokens 'a b': canary_seconds is 100000, not 1 to 3600",

@@ -11,6 +11,9 @@
 
 #[path = "../support/appliance.rs"]
 mod appliance;
+#[path = "../support/chaos.rs"]
+#[allow(dead_code, reason = "other test programs use the rest")]
+mod chaos;
 #[path = "../support/evidence.rs"]
 mod evidence;
 #[path = "../support/load.rs"]
@@ -42,6 +45,7 @@ mod modules;
 mod monitoring;
 mod openapi;
 mod outages;
+mod pins;
 mod races;
 mod raw;
 mod refusals;

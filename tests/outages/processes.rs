@@ -46,13 +46,12 @@ pub fn outages() -> Vec<Outage> {
             End::Healed { since }
         }),
         outage("signers killed again and again", Anybody, |scene| {
-            let since = Instant::now();
             for _ in 0..20 {
                 scene.kill_signers();
                 // The time between two of the operator's mistakes.
                 thread::sleep(Duration::from_millis(100));
             }
-            End::Healed { since }
+            End::Mended(Instant::now())
         }),
         outage("all signers frozen for half a second", Nobody, |scene| {
             let frozen = Frozen::signers_of(scene.daemon());

@@ -31,6 +31,10 @@ macro_rules! log_fault {
     };
 }
 
+/// Of a signer whose listing cannot be believed.
+pub(super) const HIDDEN: &str =
+    "it lists no private key, and there were several; if they were deleted, restart the service";
+
 impl Supervisor {
     /// Signers that were ended are not listened to any more.
     pub(super) fn hear(&mut self, id: u64, event: Event) {
@@ -43,6 +47,7 @@ impl Supervisor {
                 self.lose(at, LossCause::Ended, &format!("its socket has ended: {reason}"));
             }
             Event::Said(FromSigner::Answer { id, answer }) => self.hear_answer(at, id, answer),
+            Event::Said(FromSigner::PinRefused(mark)) => self.remember_refused(mark),
             Event::Said(FromSigner::Noted { fault, key, next }) if self.up[at].may_note() => {
                 self.note(fault, &key, &next);
             }
@@ -89,6 +94,14 @@ impl Supervisor {
             (Errand::Canary(canary), Answer::Failed(fault)) => {
                 self.canary_failed(at, &canary, &fault.tamed());
             }
+            (Errand::Catalogue, Answer::Listed(keys)) if self.hides_all(&keys) => {
+                self.refresh.settle(&Err(HsmError::Unavailable { retry_after_seconds: 1 }));
+                self.lose(at, LossCause::Fault, HIDDEN);
+            }
+            (Errand::Relist, Answer::Listed(keys)) if self.hides_all(&keys) => {
+                self.relists.done(id, false);
+                self.lose(at, LossCause::Fault, HIDDEN);
+            }
             (Errand::Catalogue, Answer::Listed(keys)) => {
                 self.listed(keys);
                 self.refresh.settle(&Ok(()));
@@ -133,6 +146,12 @@ impl Supervisor {
             Some(_) if !proven => self.canary_at = Instant::now(),
             Some(_) => {}
         }
+    }
+
+    /// Whether a listing has no key of a token that had several. They were not deleted all at once: a
+    /// token without a login shows none, whatever its session says of itself.
+    pub(super) fn hides_all(&self, keys: &[ListedKey]) -> bool {
+        keys.is_empty() && self.published.borrow().catalogue.entries().len() > 1
     }
 
     /// The canary key was deleted since the last listing; the next one finds another.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Canary, Supervisor};
+use super::{Canary, Supervisor, answers::HIDDEN};
 use crate::hsm::{
     StoredKey,
     catalogue::Catalogue,
@@ -12,6 +12,7 @@ use crate::hsm::{
     orders::KeyName,
     process::{Errand, Event, Owed, Signer},
     protocol::{Answer, FromSigner, ListedKey, Ready},
+    refusals::{self, PinMark},
 };
 
 /// How much longer than a good start one may take that is not to hang.
@@ -47,6 +48,10 @@ impl Supervisor {
         if self.starting.is_some() || !self.wants_another() || self.backoff.next_at() > now {
             return;
         }
+        let refused_pins = match refusals::load(&self.config.refused_pins) {
+            Ok(marks) => marks,
+            Err(reason) => return self.start_failed(reason),
+        };
         self.signers_started += 1;
         let spawned = Signer::spawn(
             self.signers_started,
@@ -54,6 +59,7 @@ impl Supervisor {
             &self.config,
             self.serial.as_deref(),
             self.stored_keys(),
+            refused_pins,
             self.events_in.clone(),
         );
         match spawned {
@@ -100,6 +106,7 @@ impl Supervisor {
             Event::Gone(reason) => {
                 self.start_failed(format!("the signer ended while it was starting: {reason}"));
             }
+            Event::Said(FromSigner::PinRefused(mark)) => self.remember_refused(mark),
             Event::Said(FromSigner::Refused(fault)) => self.start_refused(&fault.tamed(), None),
             Event::Said(FromSigner::Ready(ready)) if !starting.greeted => {
                 starting.greeted = true;
@@ -132,6 +139,9 @@ impl Supervisor {
         if self.serial.as_ref().is_some_and(|serial| *serial != facts.serial) {
             return self.start_failed(format!("the token has another serial: {:?}", facts.serial));
         }
+        if self.hides_all(&ready.keys) {
+            return self.start_failed(HIDDEN.to_owned());
+        }
         tracing::info!(
             token,
             serial = facts.serial,
@@ -152,6 +162,9 @@ impl Supervisor {
                 token,
                 "this token is SoftHSM: keys are files, there is no certified boundary"
             );
+        }
+        if let Err(error) = refusals::forget(&self.config.refused_pins, &facts.serial) {
+            tracing::warn!(token, error, "refused PINs cannot be forgotten");
         }
         self.serial = Some(facts.serial.clone());
         self.published.send_modify(|published| {
@@ -233,9 +246,22 @@ impl Supervisor {
         self.start_failed(fault.to_string());
     }
 
+    /// The mark is on disk before anything else is started: this waits for the disk, once for each
+    /// wrong PIN.
+    pub(super) fn remember_refused(&mut self, mark: PinMark) {
+        if let Err(error) = refusals::remember(&self.config.refused_pins, mark) {
+            let token = &self.config.name;
+            tracing::error!(
+                token,
+                error,
+                "a refused PIN is not noted: a restart would try it again"
+            );
+        }
+    }
+
     /// The PIN is wrong: nothing starts any more until an operator has acted.
     pub(super) fn refuse_credentials(&mut self, fault: &Fault, key: Option<&str>) {
-        let action = "no further login until the service is restarted";
+        let action = "no further login until the PIN file is corrected and the service restarted";
         self.log_fault(fault, key, action);
         tracing::error!(
             alarm = "credential_fault",

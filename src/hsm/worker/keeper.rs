@@ -1,5 +1,5 @@
-//! The keeper: one session that holds the login, lists the token, and never signs. Login belongs to
-//! the process and ends with its last session, so this one stays.
+//! The keeper: one session that holds the login, lists the token, and does not sign while there are
+//! others. Login belongs to the process and ends with its last session, so this one stays.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, mpsc},
@@ -7,17 +7,22 @@ use std::{
     time::Duration,
 };
 
-use cryptoki::{
-    session::{Session, SessionState},
-    types::RawAuthPin,
-};
+use cryptoki::session::{Session, SessionState};
 
 use super::{
-    Outbox, cage, classify::fault, known::Known, listing::Listing, module::OpenToken, scheme,
-    signing::Bench, smith::Smith,
+    Outbox, cage,
+    classify::fault,
+    known::Known,
+    listing::Listing,
+    login::Login,
+    module::OpenToken,
+    scheme,
+    signing::{Bench, Place, Step},
+    smith::{self, Smith},
 };
 use crate::hsm::{
     fault::{Class, Fault},
+    orders::KeyOrder,
     protocol::{Answer, Hello, Ready},
 };
 
@@ -87,28 +92,31 @@ impl Current {
 /// See the module.
 pub(super) struct Keeper {
     token: Arc<OpenToken>,
-    session: Session,
-    pin: RawAuthPin,
+    /// Missing only when it is the only one and had to be dropped.
+    session: Option<Session>,
+    /// Whether it is the only one. It signs then, and changes the token.
+    alone: bool,
+    login: Login,
     known: Known,
     current: Current,
-    /// Set once the PIN was refused: it is not tried again by this process.
-    refused: Option<Fault>,
 }
 
 impl Keeper {
-    /// Opens the token, logs in, lists it, and opens up to `hello.sessions` sessions for signing.
+    /// Opens the token, logs in, lists it, and opens up to `hello.sessions` sessions for signing;
+    /// none when the keeper has to do everything, see [`super::solo`].
     ///
     /// # Errors
     /// [`Fault`], of credential class when the PIN is refused.
-    pub(super) fn open(hello: &Hello, pin: RawAuthPin) -> Result<(Self, Vec<Session>), Fault> {
+    pub(super) fn open(hello: &Hello, mut login: Login) -> Result<(Self, Vec<Session>), Fault> {
         let token = OpenToken::open(hello).map_err(|fault| hinted(fault, hello))?;
         let mut known = Known::new(&hello.stored);
-        match Self::log_in(&token, &pin, hello.sessions, &mut known) {
+        match Self::begin(&token, &mut login, hello.sessions, &mut known) {
             Ok((session, sessions, listing)) => {
                 let first = Epoch { number: 0, login: 0, listing };
                 let current = Current(Arc::new(Mutex::new(Arc::new(first))));
-                let token = Arc::new(token);
-                Ok((Self { token, session, pin, known, current, refused: None }, sessions))
+                let (token, alone) = (Arc::new(token), sessions.is_empty());
+                let session = Some(session);
+                Ok((Self { token, session, alone, login, known, current }, sessions))
             }
             Err(fault) => {
                 token.finalize();
@@ -117,37 +125,30 @@ impl Keeper {
         }
     }
 
-    fn log_in(
+    /// All sessions come before the login, which so is tried once, whatever they come to.
+    fn begin(
         token: &OpenToken,
-        pin: &RawAuthPin,
+        login: &mut Login,
         wanted: usize,
         known: &mut Known,
     ) -> Result<(Session, Vec<Session>, Listing), Fault> {
-        // One session is the keeper's, and another is for changes, where there are so many.
-        let allowed = token.sessions_max.map(|max| match usize::try_from(max) {
-            Ok(max @ ..=2) => max - 1,
-            Ok(max) => max - 2,
-            Err(_) => usize::MAX,
-        });
-        if allowed == Some(0) {
-            let words = "the token allows one session only; signing needs one beside the login";
-            return Err(Fault::ours(Class::Configuration, "C_GetTokenInfo", words));
-        }
-        let session = token.session()?;
-        token.log_in(&session, pin)?;
+        let (session, sessions) = match token.signing_sessions_max() {
+            0 => (token.only_session()?, Vec::new()),
+            allowed => {
+                let session = token.session()?;
+                let sessions = token.signing_sessions(wanted.min(allowed))?;
+                match sessions.is_empty() {
+                    false => (session, sessions),
+                    true => {
+                        drop(session);
+                        (token.only_session()?, sessions)
+                    }
+                }
+            }
+        };
+        login.log_in(token, &session)?;
         let listing = Listing::read(&session, token, known)?;
         listing.assert_mechanisms()?;
-        let mut sessions = Vec::new();
-        for _ in 0..wanted.min(allowed.unwrap_or(usize::MAX)).max(1) {
-            match token.session() {
-                Ok(session) => sessions.push(session),
-                Err(fault) if fault.class == Class::Capacity && !sessions.is_empty() => {
-                    tracing::warn!("{} of {wanted} sessions: {fault}", sessions.len());
-                    break;
-                }
-                Err(fault) => return Err(fault),
-            }
-        }
         Ok((session, sessions, listing))
     }
 
@@ -181,13 +182,7 @@ impl Keeper {
     pub(super) fn serve(&mut self, errands: &mpsc::Receiver<Errand>, outbox: &Outbox) {
         for errand in errands {
             match errand {
-                Errand::Catalogue { id } => outbox.answer(
-                    id,
-                    match self.list() {
-                        Ok(()) => Answer::Listed(self.current.epoch().listing.to_wire()),
-                        Err(fault) => Answer::Failed(fault),
-                    },
-                ),
+                Errand::Catalogue { id } => outbox.answer(id, self.catalogue()),
                 // One listing serves all threads that met the same stale epoch.
                 Errand::FindAgain { stale, done } => {
                     let newer = self.current.epoch().number > stale;
@@ -210,18 +205,58 @@ impl Keeper {
         }
     }
 
+    /// A new listing, as an answer to the front.
+    pub(super) fn catalogue(&mut self) -> Answer {
+        match self.list() {
+            Ok(()) => Answer::Listed(self.current.epoch().listing.to_wire()),
+            Err(fault) => Answer::Failed(fault),
+        }
+    }
+
+    /// Changes the token in the only session.
+    pub(super) fn change(&mut self, order: KeyOrder) -> Answer {
+        let token = Arc::clone(&self.token);
+        let answer = match self.list().and_then(|()| self.lend()) {
+            Ok(session) => match smith::carry_out(&token, &session, order) {
+                Ok(answer) => {
+                    self.give_back(session);
+                    Answer::Changed(answer)
+                }
+                Err(fault) => Answer::Failed(fault),
+            },
+            Err(fault) => return Answer::Failed(fault),
+        };
+        if let Err(fault) = self.list() {
+            tracing::warn!("the token may have been changed and cannot be listed: {fault}");
+        }
+        answer
+    }
+
     fn list(&mut self) -> Result<(), Fault> {
         self.still_there()?;
+        self.token.offers_the_same()?;
         let listing = match self.read() {
             Err(fault) if fault.class == Class::Session => {
-                // The new session comes before the old one goes: the login ends with the last.
-                self.session = self.token.session()?;
+                self.renew_session()?;
                 self.read()
             }
             first => first,
         }?;
         let before = self.current.epoch();
         self.current.replace(Epoch { number: before.number + 1, login: before.login, listing });
+        Ok(())
+    }
+
+    /// The new session comes before the old one goes, since the login ends with the last; unless
+    /// there is room for one only.
+    fn renew_session(&mut self) -> Result<(), Fault> {
+        self.session = match self.alone {
+            false => Some(self.token.session()?),
+            true => {
+                self.session = None;
+                Some(self.token.only_session()?)
+            }
+        };
         Ok(())
     }
 
@@ -241,14 +276,22 @@ impl Keeper {
 
     /// Without a login a token hides its private keys instead of complaining.
     fn read(&mut self) -> Result<Listing, Fault> {
-        let info = self.session.get_session_info().map_err(|error| fault(&error))?;
+        if self.session.is_none() {
+            self.renew_session()?;
+        }
+        let info = self.session()?.get_session_info().map_err(|error| fault(&error))?;
         match info.session_state() {
             SessionState::RoUser | SessionState::RwUser => {}
             SessionState::RoPublic | SessionState::RwPublic | SessionState::RwSecurityOfficer => {
                 self.renew_login()?;
             }
         }
-        Listing::read(&self.session, &self.token, &mut self.known)
+        let session = self.session.as_ref().ok_or_else(no_session)?;
+        Listing::read(session, &self.token, &mut self.known)
+    }
+
+    fn session(&self) -> Result<&Session, Fault> {
+        self.session.as_ref().ok_or_else(no_session)
     }
 
     fn log_in_again(&mut self) -> Result<(), Fault> {
@@ -257,27 +300,52 @@ impl Keeper {
     }
 
     fn renew_login(&mut self) -> Result<(), Fault> {
-        if let Some(refused) = &self.refused {
-            return Err(refused.clone());
-        }
         tracing::warn!("the token forgot the login: logging in again");
-        match self.token.log_in(&self.session, &self.pin) {
-            Ok(()) => {
-                let before = self.current.epoch();
-                // No key is found in this epoch; the listing that follows makes the next.
-                self.current.replace(Epoch {
-                    number: before.number + 1,
-                    login: before.login + 1,
-                    listing: Listing::empty(),
-                });
-                Ok(())
-            }
-            Err(fault) => {
-                if fault.class == Class::Credential {
-                    self.refused = Some(fault.clone());
-                }
-                Err(fault)
-            }
+        let session = self.session.as_ref().ok_or_else(no_session)?;
+        self.login.log_in(&self.token, session)?;
+        let before = self.current.epoch();
+        // No key is found in this epoch; the listing that follows makes the next.
+        self.current.replace(Epoch {
+            number: before.number + 1,
+            login: before.login + 1,
+            listing: Listing::empty(),
+        });
+        Ok(())
+    }
+}
+
+fn no_session() -> Fault {
+    Fault::ours(Class::Session, "C_OpenSession", "the only session was dropped")
+}
+
+/// A keeper that is alone signs by itself.
+impl Place for Keeper {
+    fn token(&self) -> Arc<OpenToken> {
+        Arc::clone(&self.token)
+    }
+
+    /// With a session that was dropped, the login and all handles have gone.
+    fn epoch(&mut self) -> Result<Arc<Epoch>, Fault> {
+        if self.session.is_none() {
+            self.list()?;
+        }
+        Ok(self.current.epoch())
+    }
+
+    fn lend(&mut self) -> Result<Session, Fault> {
+        self.session.take().ok_or_else(no_session)
+    }
+
+    fn give_back(&mut self, session: Session) {
+        self.session = Some(session);
+    }
+
+    fn recover(&mut self, step: Step, _: &Epoch) -> Result<(), Fault> {
+        match step {
+            _ if self.session.is_none() => self.list(),
+            Step::FreshSession => Ok(()),
+            Step::FindAgain => self.list(),
+            Step::LogInAgain => self.log_in_again(),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use cryptoki::object::ObjectHandle;
+use cryptoki::{object::ObjectHandle, session::Session};
 
 use super::{module::OpenToken, proof};
 use crate::{domain::key::PublicKey, hsm::StoredKey};
@@ -43,17 +43,18 @@ impl Known {
     pub(super) fn prove(
         &mut self,
         token: &OpenToken,
+        session: &Session,
         private: ObjectHandle,
         key: &PublicKey,
     ) -> Result<(), String> {
         if self.proven.contains(&key.spki_sha256()) {
             return Ok(());
         }
-        // Not in the session that holds the login: a signature that fails may leave it unusable.
-        let signs = token
-            .session()
-            .and_then(|session| proof::signs(token, &session, private, key))
-            .map_err(|fault| fault.to_string())?;
+        // Better not in the session that holds the login: a signature that fails may leave it unusable.
+        let other = token.session();
+        let session = other.as_ref().unwrap_or(session);
+        let signs =
+            proof::signs(token, session, private, key).map_err(|fault| fault.to_string())?;
         if !signs {
             return Err("it does not sign for the public key on record".to_owned());
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use cryptoki::{
     error::{Error, RvError},
     mechanism::MechanismType,
-    object::{Attribute, KeyType as CkKeyType, ObjectClass, ObjectHandle},
+    object::{Attribute, AttributeType, KeyType as CkKeyType, ObjectClass, ObjectHandle},
     session::Session,
 };
 
@@ -55,8 +55,9 @@ impl Listing {
         token: &OpenToken,
         known: &mut Known,
     ) -> Result<Self, Fault> {
-        let publics = read_class(session, ObjectClass::PUBLIC_KEY)?;
-        let privates = read_class(session, ObjectClass::PRIVATE_KEY)?;
+        let publics = read_class(session, ObjectClass::PUBLIC_KEY, &PUBLIC)?;
+        let askable = token.quirks.askable(&PRIVATE);
+        let privates = read_class(session, ObjectClass::PRIVATE_KEY, &askable)?;
         let mut by_id: HashMap<&[u8], Vec<&Attributes>> = HashMap::new();
         for (_, public) in &publics {
             by_id.entry(public.id()).or_default().push(public);
@@ -84,7 +85,7 @@ impl Listing {
                         known.learn(&label, &id, &key);
                         Ok(key)
                     }
-                    Err(reason) => on_record(known, token, *handle, &label, &id, reason),
+                    Err(reason) => on_record(known, (token, session), *handle, &label, &id, reason),
                 })
                 .and_then(|key| match missing_mechanism(&key, &token.mechanisms) {
                     None => Ok(key),
@@ -148,8 +149,8 @@ impl Listing {
 fn read_class(
     session: &Session,
     class: ObjectClass,
+    wanted: &[AttributeType],
 ) -> Result<Vec<(ObjectHandle, Attributes)>, Fault> {
-    let wanted = if class == ObjectClass::PRIVATE_KEY { &PRIVATE[..] } else { &PUBLIC[..] };
     let template = [Attribute::Class(class), Attribute::Token(true)];
     let handles = find(session, &template, KEYS_MAX + 1).map_err(|error| fault(&error))?;
     if handles.len() > KEYS_MAX {
@@ -185,14 +186,14 @@ fn usable(private: &Attributes) -> Result<(), String> {
 /// The public key that the front has on record, when the private key proves to belong to it.
 fn on_record(
     known: &mut Known,
-    token: &OpenToken,
+    (token, session): (&OpenToken, &Session),
     private: ObjectHandle,
     label: &str,
     id: &[u8],
     reason: String,
 ) -> Result<PublicKey, String> {
     let Some(key) = known.get(label, id) else { return Err(reason) };
-    match known.prove(token, private, &key) {
+    match known.prove(token, session, private, &key) {
         Ok(()) => Ok(key),
         Err(refusal) => Err(format!("{reason}; {refusal}")),
     }

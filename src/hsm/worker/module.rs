@@ -1,26 +1,26 @@
-//! The module and the token: loading, finding, logging in. Everything here may block without end.
+//! The module and the token: loading, finding, opening. Everything here may block without end.
 
-use std::{fs::File, io::Read, path::Path};
+use std::path::Path;
 
 use cryptoki::{
-    context::{CInitializeArgs, CInitializeFlags, Pkcs11},
+    context::{CInitializeFlags, Pkcs11},
     error::{Error, RvError},
     mechanism::{Mechanism, MechanismType},
     object::ObjectHandle,
-    session::{Session, UserType},
+    session::Session,
     slot::{Limit, Slot, TokenInfo},
-    types::RawAuthPin,
 };
 
-use super::{classify::fault, raw::Raw};
+use super::{
+    classify::fault,
+    quirks::Quirks,
+    raw::{self, Raw},
+};
 use crate::hsm::{
     TokenFacts,
     fault::{Class, Fault},
     protocol::Hello,
 };
-
-/// Longest PIN, in octets; `user:password` forms included.
-const PIN_BYTES_MAX: u64 = 1024;
 
 /// An initialised module and the one token in it that the configuration means.
 pub(super) struct OpenToken {
@@ -28,9 +28,12 @@ pub(super) struct OpenToken {
     raw: Raw,
     slot: Slot,
     pub(super) facts: TokenFacts,
+    pub(super) quirks: Quirks,
     pub(super) mechanisms: Vec<MechanismType>,
     /// Sessions that the token allows one application; `None` when it does not say or care.
-    pub(super) sessions_max: Option<u64>,
+    sessions_max: Option<u64>,
+    /// Whether the module refuses to be used by several threads.
+    one_thread: bool,
 }
 
 impl OpenToken {
@@ -44,14 +47,11 @@ impl OpenToken {
             .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
         let raw = Raw::of(&hello.module)
             .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
-        // PKCS#11 v2.40, C_Initialize: without CKF_OS_LOCKING_OK, use by several threads is undefined.
-        match pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-            Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
-            Err(error) => {
+        let one_thread =
+            initialize(&pkcs11, hello.module_arguments.as_deref()).map_err(|error| {
                 let words = "check the module's configuration file and its environment";
-                return Err(fault(&error).with_detail(words));
-            }
-        }
+                fault(&error).with_detail(words)
+            })?;
         let (slot, info) = match resolve(&pkcs11, hello) {
             Ok(found) => found,
             Err(fault) => {
@@ -62,24 +62,64 @@ impl OpenToken {
         };
         let mechanisms = pkcs11.get_mechanism_list(slot).map_err(|error| fault(&error))?;
         let slot_info = pkcs11.get_slot_info(slot).map_err(|error| fault(&error))?;
-        let sessions_max = match info.max_session_count() {
+        let facts = TokenFacts {
+            serial: info.serial_number().to_owned(),
+            manufacturer: info.manufacturer_id().to_owned(),
+            model: info.model().to_owned(),
+            hardware_version: info.hardware_version().to_string(),
+            firmware_version: info.firmware_version().to_string(),
+            is_hardware: slot_info.hardware_slot(),
+        };
+        let quirks = Quirks::of(&facts)?;
+        let told = match info.max_session_count() {
             Limit::Max(count) if count > 0 => Some(count),
             Limit::Max(_) | Limit::Unavailable | Limit::Infinite => None,
         };
-        Ok(Self {
-            slot,
-            facts: TokenFacts {
-                serial: info.serial_number().to_owned(),
-                manufacturer: info.manufacturer_id().to_owned(),
-                model: info.model().to_owned(),
-                hardware_version: info.hardware_version().to_string(),
-                firmware_version: info.firmware_version().to_string(),
-                is_hardware: slot_info.hardware_slot(),
-            },
-            mechanisms,
-            sessions_max,
-            raw,
-            pkcs11,
+        let sessions_max = told.into_iter().chain(quirks.sessions_max).min();
+        Ok(Self { slot, facts, quirks, mechanisms, sessions_max, one_thread, raw, pkcs11 })
+    }
+
+    /// How many sessions may sign, beside the keeper's and one for changes of the token. None when the
+    /// token has no room for these, or the module must not be used by several threads.
+    pub(super) fn signing_sessions_max(&self) -> usize {
+        if self.one_thread {
+            return 0;
+        }
+        match self.sessions_max {
+            None => usize::MAX,
+            Some(max) => usize::try_from(max).unwrap_or(usize::MAX).saturating_sub(2),
+        }
+    }
+
+    /// As many read-only sessions as are wanted, or as the token grants. It may grant fewer than it
+    /// says, and one more is tried than is returned: there must be room for changes.
+    ///
+    /// # Errors
+    /// [`Fault`] of `C_OpenSession`, unless it is that the token has no room.
+    pub(super) fn signing_sessions(&self, wanted: usize) -> Result<Vec<Session>, Fault> {
+        let mut sessions = Vec::new();
+        while sessions.len() <= wanted {
+            match self.session() {
+                Ok(session) => sessions.push(session),
+                Err(fault) if fault.class == Class::Capacity => {
+                    tracing::warn!("room for {} sessions of {wanted}: {fault}", sessions.len());
+                    break;
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        sessions.pop();
+        Ok(sessions)
+    }
+
+    /// The one session for everything; read-only on a token that cannot be written.
+    ///
+    /// # Errors
+    /// [`Fault`] of `C_OpenSession`.
+    pub(super) fn only_session(&self) -> Result<Session, Fault> {
+        self.rw_session().or_else(|fault| {
+            tracing::warn!("{fault}: no changes of the token");
+            self.session()
         })
     }
 
@@ -88,7 +128,8 @@ impl OpenToken {
     /// # Errors
     /// [`Fault`] of `C_OpenSession`.
     pub(super) fn session(&self) -> Result<Session, Fault> {
-        self.pkcs11.open_ro_session(self.slot).map_err(|error| fault(&error))
+        let opened = self.pkcs11.open_ro_session(self.slot);
+        opened.map_err(|error| self.quirks.meant(fault(&error)))
     }
 
     /// A session that may change the token.
@@ -96,27 +137,8 @@ impl OpenToken {
     /// # Errors
     /// [`Fault`] of `C_OpenSession`.
     pub(super) fn rw_session(&self) -> Result<Session, Fault> {
-        self.pkcs11.open_rw_session(self.slot).map_err(|error| fault(&error))
-    }
-
-    /// Logs in, once. The token's flags come first: the last try is never ours.
-    ///
-    /// # Errors
-    /// [`Fault`], of credential class when the PIN is refused.
-    pub(super) fn log_in(&self, session: &Session, pin: &RawAuthPin) -> Result<(), Fault> {
-        let info = self.still_there()?;
-        if info.user_pin_locked() || info.user_pin_final_try() {
-            let words = "the token reports its user PIN as locked, or one try short of it";
-            return Err(Fault::ours(Class::Credential, "C_GetTokenInfo", words));
-        }
-        if info.user_pin_count_low() {
-            tracing::warn!("the token reports that a wrong user PIN was given before");
-        }
-        match session.login_with_raw(UserType::User, pin) {
-            // Login belongs to process and token, not to the session.
-            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-            Err(error) => Err(fault(&error)),
-        }
+        let opened = self.pkcs11.open_rw_session(self.slot);
+        opened.map_err(|error| self.quirks.meant(fault(&error)))
     }
 
     /// A signature over `data` by exactly two calls of the module.
@@ -146,6 +168,25 @@ impl OpenToken {
         Ok(info)
     }
 
+    /// Asks what the token offers, which decides which keys can be used. One that is not all there yet
+    /// offers less.
+    ///
+    /// # Errors
+    /// [`Fault`] of device class when that has changed: the next signer judges the keys anew.
+    pub(super) fn offers_the_same(&self) -> Result<(), Fault> {
+        let offered = self.pkcs11.get_mechanism_list(self.slot).map_err(|error| fault(&error))?;
+        let sorted = |mechanisms: &[MechanismType]| {
+            let mut numbers: Vec<u64> = mechanisms.iter().map(|mechanism| **mechanism).collect();
+            numbers.sort_unstable();
+            numbers
+        };
+        if sorted(&offered) == sorted(&self.mechanisms) {
+            return Ok(());
+        }
+        let words = "the token offers other mechanisms than before";
+        Err(Fault::ours(Class::Device, "C_GetMechanismList", words))
+    }
+
     /// `C_Finalize`. All sessions must be gone.
     pub(super) fn finalize(self) {
         if let Err(error) = self.pkcs11.finalize() {
@@ -154,29 +195,16 @@ impl OpenToken {
     }
 }
 
-/// The user PIN: opaque octets, one trailing newline not counted.
-///
-/// # Errors
-/// [`Fault`] of configuration class that names the file.
-pub(super) fn read_pin(path: &Path) -> Result<RawAuthPin, Fault> {
-    let refuse = |words: String| Fault::ours(Class::Configuration, "read PIN file", words);
-    let mut octets = Vec::new();
-    // All the room at once: a vector that grows leaves copies behind.
-    octets.reserve_exact(2 * 1024);
-    File::open(path)
-        .and_then(|file| file.take(PIN_BYTES_MAX + 1).read_to_end(&mut octets))
-        .map_err(|error| refuse(format!("{}: {error}", path.display())))?;
-    if octets.last() == Some(&b'\n') {
-        octets.pop();
-    }
-    let length = octets.len();
-    let pin = RawAuthPin::new(Box::new(octets));
-    match length {
-        0 => Err(refuse(format!("{}: the file is empty", path.display()))),
-        _ if length as u64 > PIN_BYTES_MAX => {
-            Err(refuse(format!("{}: longer than {PIN_BYTES_MAX} octets", path.display())))
+/// Returns whether the module must not be used by several threads.
+fn initialize(pkcs11: &Pkcs11, arguments: Option<&str>) -> Result<bool, Error> {
+    // PKCS#11 v2.40, C_Initialize: without CKF_OS_LOCKING_OK, use by several threads is undefined.
+    match raw::initialize(pkcs11, CInitializeFlags::OS_LOCKING_OK, arguments) {
+        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(false),
+        Err(Error::Pkcs11(RvError::CantLock, _)) => {
+            tracing::warn!("the module cannot be used by several threads: one does everything");
+            raw::initialize(pkcs11, CInitializeFlags::empty(), arguments).map(|()| true)
         }
-        _ => Ok(pin),
+        Err(error) => Err(error),
     }
 }
 
@@ -217,42 +245,4 @@ fn resolve(pkcs11: &Pkcs11, hello: &Hello) -> Result<(Slot, TokenInfo), Fault> {
 
 fn describe(error: &Error, module: &Path) -> String {
     format!("{}: {error}", module.display())
-}
-
-#[cfg(test)]
-mod tests {
-    use cryptoki::types::RawAuthPin;
-    use secrecy::ExposeSecret;
-
-    use super::*;
-
-    fn read(content: &[u8]) -> Result<RawAuthPin, Fault> {
-        let name = format!("chancery-pin-{}-{content:?}", std::process::id());
-        let path = std::env::temp_dir().join(&name[..name.len().min(100)]);
-        std::fs::write(&path, content).unwrap();
-        let pin = read_pin(&path);
-        std::fs::remove_file(&path).unwrap();
-        pin
-    }
-
-    #[test]
-    fn a_pin_is_opaque_but_for_one_newline() {
-        for (content, expected) in [
-            (&b"1234"[..], &b"1234"[..]),
-            (b"1234\n", b"1234"),
-            (b"1234\n\n", b"1234\n"),
-            (b" 12\xff\0 ", b" 12\xff\0 "),
-        ] {
-            assert_eq!(read(content).unwrap().expose_secret(), expected);
-        }
-    }
-
-    #[test]
-    fn an_empty_missing_or_huge_pin_file_is_a_configuration_fault() {
-        for content in [&b""[..], b"\n", &[b'1'; 1025]] {
-            assert_eq!(read(content).unwrap_err().class, Class::Configuration);
-        }
-        let fault = read_pin(Path::new("/nonexistent/pin")).unwrap_err();
-        assert!(fault.to_string().contains("/nonexistent/pin"), "{fault}");
-    }
 }

@@ -2,13 +2,17 @@
 //! that the compiler does not check is in this file.
 #![expect(
     unsafe_code,
-    reason = "cryptoki asks for the length of a signature before each: twice the calls"
+    reason = "cryptoki asks for the length of a signature before each: twice the calls; pReserved is any pointer"
 )]
 
-use std::{path::Path, ptr};
+use std::{
+    ffi::{CString, c_void},
+    path::Path,
+    ptr::{self, NonNull},
+};
 
 use cryptoki::{
-    context::Function,
+    context::{CInitializeArgs, CInitializeFlags, Function, Pkcs11},
     error::{Error, Rv},
     mechanism::Mechanism,
     object::ObjectHandle,
@@ -26,6 +30,26 @@ type CSign = unsafe extern "C" fn(
     *mut CK_BYTE,
     *mut CK_ULONG,
 ) -> CK_RV;
+
+/// `C_Initialize` with arguments as the vendor has them, in `pReserved`. They are never freed: a module
+/// may go on reading them.
+///
+/// # Errors
+/// [`Error`] of the module.
+pub(super) fn initialize(
+    pkcs11: &Pkcs11,
+    flags: CInitializeFlags,
+    arguments: Option<&str>,
+) -> Result<(), Error> {
+    let text = arguments.map(CString::new).transpose().map_err(Error::NulError)?;
+    let reserved = text.and_then(|text| NonNull::new(text.into_raw().cast::<c_void>()));
+    pkcs11.initialize(match reserved {
+        None => CInitializeArgs::new(flags),
+        // SAFETY: memory that is ours alone, ends with a NUL, and is there until the process ends. What
+        // the module takes it for is between its vendor and the operator who has set it.
+        Some(reserved) => unsafe { CInitializeArgs::new_with_reserved(flags, reserved) },
+    })
+}
 
 /// A module's own functions.
 pub(super) struct Raw {

@@ -32,9 +32,12 @@ pub(super) struct Bench {
 /// The steps of recovery within a process, weakest first. Each is taken once per signature; when the
 /// next attempt fails too, the next step is a stronger one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
+pub(super) enum Step {
+    /// Another session.
     FreshSession,
+    /// Another listing.
     FindAgain,
+    /// Another login.
     LogInAgain,
 }
 
@@ -70,88 +73,61 @@ impl Bench {
         loop {
             let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok((id, order)) = next else { return };
-            let answer = self.sign(&order);
+            let outbox = self.outbox.clone();
+            let answer = sign(&mut self, &outbox, &order);
             self.outbox.answer(id, answer);
         }
     }
+}
 
-    fn sign(&mut self, order: &SignOrder) -> Answer {
-        let Some(digest) = Digest::from_octets(order.algorithm.hash(), &order.digest) else {
-            let words = format!("a digest of {} octets", order.digest.len());
-            return Answer::Failed(Fault::ours(Class::Caller, "sign", words));
-        };
-        let mut taken = None;
-        let mut refused = None;
-        loop {
-            let epoch = self.current.epoch();
-            let trouble = match self.attempt(&epoch, order, &digest) {
-                Ok(signature) => return Answer::Signed(signature),
-                Err(trouble) => trouble,
-            };
-            let Some(step) = next_step(&trouble, taken) else {
-                return match (trouble, refused) {
-                    (Trouble::Missing, None) => Answer::Missing,
-                    // It was there a moment ago, and a module may show an empty token when its
-                    // device is gone: a new signer is to tell.
-                    (Trouble::Missing, Some(fault)) => Answer::Failed(
-                        Fault::escalated(fault).with_detail("and the key is not listed any more"),
-                    ),
-                    (Trouble::Fault(fault), _) => Answer::Failed(fault.escalated()),
-                };
-            };
-            if let Trouble::Fault(fault) = trouble {
-                self.outbox.note(&fault, &order.label, step.words());
-                refused = Some(fault);
-            }
-            if let Err(fault) = self.recover(step, &epoch) {
-                return Answer::Failed(fault.escalated());
-            }
-            taken = Some(step);
+/// Where signatures are made: what one needs, and the way back from what goes wrong.
+pub(super) trait Place {
+    /// What the session is one of.
+    fn token(&self) -> Arc<OpenToken>;
+
+    /// The listing to find keys by.
+    ///
+    /// # Errors
+    /// [`Fault`] when there is none that fits the session.
+    fn epoch(&mut self) -> Result<Arc<Epoch>, Fault>;
+
+    /// The session. One that is not given back is closed.
+    ///
+    /// # Errors
+    /// [`Fault`] when there is none.
+    fn lend(&mut self) -> Result<Session, Fault>;
+
+    /// Takes back a session in which no operation is open.
+    fn give_back(&mut self, session: Session);
+
+    /// Takes a step, for those who used `epoch`.
+    ///
+    /// # Errors
+    /// [`Fault`] when it is of no use.
+    fn recover(&mut self, step: Step, epoch: &Epoch) -> Result<(), Fault>;
+}
+
+impl Place for Bench {
+    fn token(&self) -> Arc<OpenToken> {
+        Arc::clone(&self.token)
+    }
+
+    fn epoch(&mut self) -> Result<Arc<Epoch>, Fault> {
+        Ok(self.current.epoch())
+    }
+
+    fn lend(&mut self) -> Result<Session, Fault> {
+        match self.session.take() {
+            Some(session) => Ok(session),
+            None => self.token.session(),
         }
     }
 
-    fn attempt(
-        &mut self,
-        epoch: &Epoch,
-        order: &SignOrder,
-        digest: &Digest,
-    ) -> Result<Signature, Trouble> {
-        let (handle, key) = epoch.listing.handle(order).ok_or(Trouble::Missing)?;
-        let key_type = key.key_type();
-        if key_type.signature_algorithm() != order.algorithm {
-            let words = format!("{:?} is not the algorithm of {key_type}", order.algorithm);
-            return Err(Trouble::Fault(Fault::ours(Class::Caller, "sign", words)));
-        }
-        let scheme = Scheme::of(order.algorithm, &self.token.mechanisms);
-        let Some(scheme) = scheme else { return Err(Trouble::Missing) };
-        let Some(input) = scheme.input(digest, order.message.as_deref()) else {
-            let words = "the token hashes itself, and was not given the message of the digest";
-            return Err(Trouble::Fault(Fault::ours(Class::Caller, "sign", words)));
-        };
-        let session = match self.session.take() {
-            Some(session) => session,
-            None => self.token.session().map_err(Trouble::Fault)?,
-        };
-        let output = match self.token.sign(&session, &scheme.mechanism, handle, &input) {
-            Ok(output) => output,
-            Err(error) => {
-                let fault = fault(&error);
-                // After C_SignInit an operation may be left open; only a refusal by C_SignInit
-                // itself leaves the session clean.
-                if fault.class == Class::Caller
-                    && matches!(error, Error::Pkcs11(_, Function::SignInit))
-                {
-                    self.session = Some(session);
-                }
-                return Err(Trouble::Fault(fault));
-            }
-        };
+    fn give_back(&mut self, session: Session) {
         self.session = Some(session);
-        x509_form(key_type, output)
-            .map_err(|words| Trouble::Fault(Fault::ours(Class::Device, "C_Sign", words)))
     }
 
-    fn recover(&self, step: Step, epoch: &Epoch) -> Result<(), Fault> {
+    fn recover(&mut self, step: Step, epoch: &Epoch) -> Result<(), Fault> {
         let (done, result) = mpsc::channel();
         let errand = match step {
             // The session is gone already; the next attempt opens another.
@@ -163,6 +139,82 @@ impl Bench {
         self.keeper.send(errand).map_err(|_| gone())?;
         result.recv().map_err(|_| gone())?
     }
+}
+
+/// A signature, with the recovery that each fault calls for.
+pub(super) fn sign(place: &mut impl Place, outbox: &Outbox, order: &SignOrder) -> Answer {
+    let Some(digest) = Digest::from_octets(order.algorithm.hash(), &order.digest) else {
+        let words = format!("a digest of {} octets", order.digest.len());
+        return Answer::Failed(Fault::ours(Class::Caller, "sign", words));
+    };
+    let mut taken = None;
+    let mut refused = None;
+    loop {
+        let epoch = match place.epoch() {
+            Ok(epoch) => epoch,
+            Err(fault) => return Answer::Failed(fault.escalated()),
+        };
+        let trouble = match attempt(place, &epoch, order, &digest) {
+            Ok(signature) => return Answer::Signed(signature),
+            Err(trouble) => trouble,
+        };
+        let Some(step) = next_step(&trouble, taken) else {
+            return match (trouble, refused) {
+                (Trouble::Missing, None) => Answer::Missing,
+                // It was there a moment ago, and a module may show an empty token when its device is
+                // gone: a new signer is to tell.
+                (Trouble::Missing, Some(fault)) => Answer::Failed(
+                    Fault::escalated(fault).with_detail("and the key is not listed any more"),
+                ),
+                (Trouble::Fault(fault), _) => Answer::Failed(fault.escalated()),
+            };
+        };
+        if let Trouble::Fault(fault) = trouble {
+            outbox.note(&fault, &order.label, step.words());
+            refused = Some(fault);
+        }
+        if let Err(fault) = place.recover(step, &epoch) {
+            return Answer::Failed(fault.escalated());
+        }
+        taken = Some(step);
+    }
+}
+
+fn attempt(
+    place: &mut impl Place,
+    epoch: &Epoch,
+    order: &SignOrder,
+    digest: &Digest,
+) -> Result<Signature, Trouble> {
+    let (handle, key) = epoch.listing.handle(order).ok_or(Trouble::Missing)?;
+    let key_type = key.key_type();
+    if key_type.signature_algorithm() != order.algorithm {
+        let words = format!("{:?} is not the algorithm of {key_type}", order.algorithm);
+        return Err(Trouble::Fault(Fault::ours(Class::Caller, "sign", words)));
+    }
+    let token = place.token();
+    let scheme = Scheme::of(order.algorithm, &token.mechanisms).ok_or(Trouble::Missing)?;
+    let Some(input) = scheme.input(digest, order.message.as_deref()) else {
+        let words = "the token hashes itself, and was not given the message of the digest";
+        return Err(Trouble::Fault(Fault::ours(Class::Caller, "sign", words)));
+    };
+    let session = place.lend().map_err(Trouble::Fault)?;
+    let output = match token.sign(&session, &scheme.mechanism, handle, &input) {
+        Ok(output) => output,
+        Err(error) => {
+            let fault = fault(&error);
+            // After C_SignInit an operation may be left open; only a refusal by C_SignInit
+            // itself leaves the session clean.
+            if fault.class == Class::Caller && matches!(error, Error::Pkcs11(_, Function::SignInit))
+            {
+                place.give_back(session);
+            }
+            return Err(Trouble::Fault(fault));
+        }
+    };
+    place.give_back(session);
+    x509_form(key_type, output)
+        .map_err(|words| Trouble::Fault(Fault::ours(Class::Device, "C_Sign", words)))
 }
 
 fn next_step(trouble: &Trouble, taken: Option<Step>) -> Option<Step> {

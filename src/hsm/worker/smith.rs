@@ -43,7 +43,7 @@ impl Smith {
     /// Works until there is nobody left to send an order.
     pub(super) fn work(self, orders: &mpsc::Receiver<(u64, KeyOrder)>) {
         for (id, order) in orders {
-            let answer = match self.carry_out(order) {
+            let answer = match self.change(order) {
                 Ok(answer) => Answer::Changed(answer),
                 Err(fault) => Answer::Failed(fault),
             };
@@ -51,29 +51,12 @@ impl Smith {
         }
     }
 
-    fn carry_out(&self, order: KeyOrder) -> Result<KeyAnswer, Fault> {
+    fn change(&self, order: KeyOrder) -> Result<KeyAnswer, Fault> {
         // A token that was logged out would hide its private keys from the searches below; the
         // keeper's listing finds out, and logs in again.
         self.list()?;
         let session = self.token.rw_session()?;
-        let answer = match order {
-            KeyOrder::Generate { name, key_type } => self.generate(&session, &name, key_type),
-            KeyOrder::Import { name, spki, private } => {
-                self.import(&session, &name, &spki, &private)
-            }
-            KeyOrder::Prove { name, wanted } => {
-                let pairs = Halves::of(&session, &name)?;
-                match pairs.only() {
-                    Some(pair) => self.prove(&session, &name, pair, &wanted),
-                    None if pairs.private.is_empty() => Ok(KeyAnswer::Missing),
-                    None => {
-                        let reason = "a half is missing or there twice".to_owned();
-                        Ok(discard(&session, &pairs, reason))
-                    }
-                }
-            }
-            KeyOrder::Destroy { name, spki_sha256 } => destroy(&session, &name, spki_sha256),
-        };
+        let answer = carry_out(&self.token, &session, order);
         // Whatever came of it: the signing threads are to see the token as it is now.
         drop(session);
         let listed = self.list();
@@ -83,20 +66,61 @@ impl Smith {
         answer
     }
 
-    fn generate(
-        &self,
-        session: &Session,
-        name: &KeyName,
-        key_type: KeyType,
-    ) -> Result<KeyAnswer, Fault> {
+    fn list(&self) -> Result<(), Fault> {
+        let (done, result) = mpsc::channel();
+        let gone = || Fault::ours(Class::Device, "ask keeper", "the signer is shutting down");
+        // No listing is new enough that was begun before now.
+        let errand = Errand::FindAgain { stale: u64::MAX, done };
+        self.keeper.send(errand).map_err(|_| gone())?;
+        result.recv().map_err(|_| gone())?
+    }
+}
+
+/// Changes the token in a session that may.
+///
+/// # Errors
+/// [`Fault`] of the call that failed; an operation may be left open in the session.
+pub(super) fn carry_out(
+    token: &OpenToken,
+    session: &Session,
+    order: KeyOrder,
+) -> Result<KeyAnswer, Fault> {
+    let forge = Forge { token, session };
+    match order {
+        KeyOrder::Generate { name, key_type } => forge.generate(&name, key_type),
+        KeyOrder::Import { name, spki, private } => forge.import(&name, &spki, &private),
+        KeyOrder::Prove { name, wanted } => {
+            let pairs = Halves::of(session, &name)?;
+            match pairs.only() {
+                Some(pair) => forge.prove(&name, pair, &wanted),
+                None if pairs.private.is_empty() => Ok(KeyAnswer::Missing),
+                None => {
+                    let reason = "a half is missing or there twice".to_owned();
+                    Ok(discard(session, &pairs, reason))
+                }
+            }
+        }
+        KeyOrder::Destroy { name, spki_sha256 } => destroy(session, &name, spki_sha256),
+    }
+}
+
+/// Where keys are made.
+struct Forge<'a> {
+    token: &'a OpenToken,
+    session: &'a Session,
+}
+
+impl Forge<'_> {
+    fn generate(&self, name: &KeyName, key_type: KeyType) -> Result<KeyAnswer, Fault> {
         if let Some(missing) = templates::missing_to_generate(key_type, &self.token.mechanisms) {
             return Ok(KeyAnswer::Unsupported(missing));
         }
-        if self.is_taken(session, name)? {
+        if self.is_taken(name)? {
             return Ok(KeyAnswer::Taken);
         }
         let (mechanism, public, private) = templates::to_generate(name, key_type)?;
-        let (public, private) = match session.generate_key_pair(&mechanism, &public, &private) {
+        let (public, private) = match self.session.generate_key_pair(&mechanism, &public, &private)
+        {
             Ok(made) => made,
             Err(error) if templates::is_unsupported(&error) => {
                 tracing::warn!(
@@ -108,12 +132,11 @@ impl Smith {
             }
             Err(error) => return Err(fault(&error)),
         };
-        self.prove(session, name, Pair { public, private }, &Wanted::Generated(key_type))
+        self.prove(name, Pair { public, private }, &Wanted::Generated(key_type))
     }
 
     fn import(
         &self,
-        session: &Session,
         name: &KeyName,
         spki: &[u8],
         private: &PrivateParts,
@@ -123,10 +146,10 @@ impl Smith {
         if let Some(missing) = templates::missing_to_sign(key.key_type(), &self.token.mechanisms) {
             return Ok(KeyAnswer::Unsupported(missing));
         }
-        if self.is_taken(session, name)? {
+        if self.is_taken(name)? {
             return Ok(KeyAnswer::Taken);
         }
-        let create = |template: &[Attribute]| session.create_object(template);
+        let create = |template: &[Attribute]| self.session.create_object(template);
         // The public half first, as most tokens generate: what a crash leaves cannot sign.
         let public = match create(&templates::public_to_import(name, &key)?) {
             Ok(handle) => handle,
@@ -142,7 +165,7 @@ impl Smith {
             Err(error) => {
                 let label = &name.label;
                 tracing::warn!("{}: the public half of key '{label}' is taken back", fault(&error));
-                session.destroy_object(public).map_err(|error| fault(&error))?;
+                self.session.destroy_object(public).map_err(|error| fault(&error))?;
                 if templates::is_unsupported(&error) {
                     return Ok(KeyAnswer::Unsupported(format!("import of {}", key.key_type())));
                 }
@@ -150,13 +173,13 @@ impl Smith {
             }
         };
         drop(template);
-        self.prove(session, name, Pair { public, private }, &Wanted::Imported(spki.to_vec()))
+        self.prove(name, Pair { public, private }, &Wanted::Imported(spki.to_vec()))
     }
 
     /// Whether a key has the label or the id. A public half alone that has both is what a crash
     /// left of a key of ours; it is cleared away.
-    fn is_taken(&self, session: &Session, name: &KeyName) -> Result<bool, Fault> {
-        let bearing = |class, attribute| find(session, class, &[attribute]);
+    fn is_taken(&self, name: &KeyName) -> Result<bool, Fault> {
+        let bearing = |class, attribute| find(self.session, class, &[attribute]);
         let label = || Attribute::Label(name.label.clone().into());
         let id = || Attribute::Id(name.id.clone());
         if !bearing(ObjectClass::PRIVATE_KEY, label())?.is_empty()
@@ -164,7 +187,7 @@ impl Smith {
         {
             return Ok(true);
         }
-        let remains = Halves::of(session, name)?.public;
+        let remains = Halves::of(self.session, name)?.public;
         if bearing(ObjectClass::PUBLIC_KEY, label())?.len() > remains.len()
             || bearing(ObjectClass::PUBLIC_KEY, id())?.len() > remains.len()
         {
@@ -172,24 +195,18 @@ impl Smith {
         }
         for handle in remains {
             tracing::warn!("a public key without its private half is cleared away");
-            session.destroy_object(handle).map_err(|error| fault(&error))?;
+            self.session.destroy_object(handle).map_err(|error| fault(&error))?;
         }
         Ok(false)
     }
 
     /// The end of every change that makes a key.
-    fn prove(
-        &self,
-        session: &Session,
-        name: &KeyName,
-        pair: Pair,
-        wanted: &Wanted,
-    ) -> Result<KeyAnswer, Fault> {
+    fn prove(&self, name: &KeyName, pair: Pair, wanted: &Wanted) -> Result<KeyAnswer, Fault> {
         let halves = Halves { private: vec![pair.private], public: vec![pair.public] };
-        match proof::of(&self.token, session, name, &pair, wanted) {
+        match proof::of(self.token, self.session, name, &pair, wanted) {
             Ok(Proof::Good(listed)) => Ok(KeyAnswer::Made(listed)),
-            Ok(Proof::Bad(reason)) => Ok(discard(session, &halves, reason)),
-            Ok(Proof::Label) if are_gone(session, &halves) => {
+            Ok(Proof::Bad(reason)) => Ok(discard(self.session, &halves, reason)),
+            Ok(Proof::Label) if are_gone(self.session, &halves) => {
                 let octets = name.label.len();
                 Ok(KeyAnswer::Unsupported(format!("a label of {octets} octets")))
             }
@@ -198,17 +215,8 @@ impl Smith {
                 Ok(KeyAnswer::Rejected { reason, destroyed: false })
             }
             // Nobody knows of the key yet; one that was left half made cannot sign.
-            Err(fault) => Ok(discard(session, &halves, fault.to_string())),
+            Err(fault) => Ok(discard(self.session, &halves, fault.to_string())),
         }
-    }
-
-    fn list(&self) -> Result<(), Fault> {
-        let (done, result) = mpsc::channel();
-        let gone = || Fault::ours(Class::Device, "ask keeper", "the signer is shutting down");
-        // No listing is new enough that was begun before now.
-        let errand = Errand::FindAgain { stale: u64::MAX, done };
-        self.keeper.send(errand).map_err(|_| gone())?;
-        result.recv().map_err(|_| gone())?
     }
 }
 

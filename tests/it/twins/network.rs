@@ -41,6 +41,8 @@ impl Server {
     }
 
     fn signal(&self, name: &str) {
+        // It takes no more connections while those that there are are looked for.
+        signal(self.child.id(), "STOP");
         let connections = children_of(self.child.id());
         for pid in connections.into_iter().chain([self.child.id()]) {
             signal(pid, name);

@@ -1,0 +1,40 @@
+//! How a token's module is initialised and logged in to.
+
+use super::{Check, raw::RawUserType};
+use crate::hsm::TokenUser;
+
+/// `CKU_USER`; the security officer (0) and `CKU_CONTEXT_SPECIFIC` (2) have no business here.
+const NORMAL_USER: i64 = 1;
+
+impl Check<'_> {
+    /// They end with a NUL in the module.
+    pub(super) fn module_arguments(&mut self, place: &str, raw: Option<String>) -> Option<String> {
+        if raw.as_ref().is_some_and(|text| text.contains('\0')) {
+            self.problem(format!("{place}: module_arguments has a NUL"));
+        }
+        raw
+    }
+
+    pub(super) fn user(&mut self, place: &str, raw: Option<RawUserType>) -> TokenUser {
+        let number = match raw {
+            None => NORMAL_USER,
+            Some(RawUserType::Name(name)) if name == "user" => NORMAL_USER,
+            Some(RawUserType::Number(number)) => number,
+            Some(RawUserType::Name(name)) => {
+                self.problem(format!("{place}: user_type is '{name}', not \"user\" or a number"));
+                NORMAL_USER
+            }
+        };
+        match (number, u32::try_from(number)) {
+            (NORMAL_USER, _) => TokenUser::Normal,
+            (3.., Ok(vendor)) => TokenUser::Vendor(vendor),
+            (_, _) => {
+                self.problem(format!(
+                    "{place}: user_type is {number}, not 1 or 3 to {}: no key is used by others",
+                    u32::MAX
+                ));
+                TokenUser::Normal
+            }
+        }
+    }
+}
