@@ -17,10 +17,10 @@ use crate::{
     access::Access,
     config::Config,
     domain::time::Timestamp,
-    hsm::{Token, TokenConfig},
+    hsm::{StoredKey, Token, TokenConfig},
     http::{Api, Listeners, Running},
     keys::{DevKeysAllowed, Keyring},
-    ledger::Ledger,
+    ledger::{KeyPin, Ledger},
     service::{Idempotency, KnownKeys, Services, Tree, journal},
     systemd::{self, Sockets},
 };
@@ -80,7 +80,13 @@ impl App {
         let names: Vec<_> = config.tokens.iter().map(|token| token.name.as_str()).collect();
         let tree = Tree::new(config.tree, stored, &names)?;
 
-        let tokens = start_tokens(config.tokens);
+        let on_record = |pin: &KeyPin| StoredKey {
+            label: pin.label.clone(),
+            id: pin.cka_id.clone(),
+            spki: pin.spki.clone(),
+        };
+        let on_record: Vec<_> = pins.iter().map(on_record).collect();
+        let tokens = start_tokens(config.tokens, &on_record);
         for token in &tokens {
             token.wait_until_known(TOKENS_KNOWN_WITHIN).await;
             tracing::info!(token = token.name(), state = ?token.state(), "token");
@@ -159,7 +165,9 @@ impl App {
 /// that is started after an upgrade is of the front's own version.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// Starts the signers of all tokens. Must be called in a tokio runtime.
-pub fn start_tokens(configs: Vec<TokenConfig>) -> Vec<Token> {
-    configs.into_iter().map(|config| Token::start(config, OWN_PROGRAM.into())).collect()
+/// Starts the signers of all tokens; with the public keys on record, for keys that have none on
+/// their token. Must be called in a tokio runtime.
+pub fn start_tokens(configs: Vec<TokenConfig>, stored: &[StoredKey]) -> Vec<Token> {
+    let start = |config| Token::start_with(config, OWN_PROGRAM.into(), stored.to_vec());
+    configs.into_iter().map(start).collect()
 }

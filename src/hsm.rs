@@ -15,6 +15,9 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use fault::tame;
+use serde::{Deserialize, Serialize};
+
 use crate::domain::key::PublicKey;
 
 mod catalogue;
@@ -90,6 +93,17 @@ pub struct TokenConfig {
     pub sandbox: Sandbox,
 }
 
+/// A public key on record, for a token that shows none for its private key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredKey {
+    /// `CKA_LABEL`.
+    pub label: String,
+    /// `CKA_ID`.
+    pub id: Vec<u8>,
+    /// `SubjectPublicKeyInfo`, DER.
+    pub spki: Vec<u8>,
+}
+
 /// A user of a token (`CKU_…`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenUser {
@@ -121,6 +135,42 @@ pub struct CatalogueEntry {
     pub public_key: Result<PublicKey, String>,
     /// Whether the private half may leave the token (`CKA_EXTRACTABLE`), as far as the token says.
     pub extractable: bool,
+}
+
+/// What a token says of itself (`CK_TOKEN_INFO` and `CK_SLOT_INFO`). Nobody vouches for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenFacts {
+    /// `serialNumber`.
+    pub serial: String,
+    /// `manufacturerID`.
+    pub manufacturer: String,
+    /// `model`.
+    pub model: String,
+    /// `hardwareVersion`.
+    pub hardware_version: String,
+    /// `firmwareVersion`.
+    pub firmware_version: String,
+    /// `CKF_HW_SLOT`: the slot is a device, not a program.
+    pub is_hardware: bool,
+}
+
+impl TokenFacts {
+    /// Whether this is SoftHSM: keys in files, which nothing but their permissions guards.
+    pub fn is_softhsm(&self) -> bool {
+        self.manufacturer.starts_with("SoftHSM") || self.model.starts_with("SoftHSM")
+    }
+
+    /// Of a signer, which is not trusted with our logs.
+    fn tamed(self) -> Self {
+        Self {
+            serial: tame(&self.serial),
+            manufacturer: tame(&self.manufacturer),
+            model: tame(&self.model),
+            hardware_version: tame(&self.hardware_version),
+            firmware_version: tame(&self.firmware_version),
+            is_hardware: self.is_hardware,
+        }
+    }
 }
 
 /// How a token is doing.

@@ -24,7 +24,7 @@ use crate::{
     domain::{
         client::KeyPurpose,
         jwk::JwkError,
-        key::{Digest, PublicKey, Signature},
+        key::{PublicKey, Signature},
         path::{KeyPath, ResourcePath},
         request::{KeyDescriptor, KeySource},
         tree::{Kms, ResourceTree, Service},
@@ -325,11 +325,7 @@ impl Key {
     /// [`Keyring::admit`] lets nobody sign with.
     pub async fn sign(&self, client: &str, message: &[u8]) -> Result<Signature, HsmError> {
         match self {
-            Self::Hosted(hosted) => {
-                let algorithm = hosted.key.public_key.key_type().signature_algorithm();
-                let digest = Digest::of(algorithm.hash(), message);
-                hosted.holdings.sign(client, digest).await
-            }
+            Self::Hosted(hosted) => hosted.holdings.sign(client, message).await,
             Self::Dev(key) => key.sign(message),
             Self::Public(_) => {
                 Err(HsmError::Unusable { reason: "a public key cannot sign".to_owned() })

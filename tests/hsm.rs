@@ -10,16 +10,20 @@ use std::{
 };
 
 use chancery::{
-    domain::key::{Digest, KeyType},
+    domain::key::KeyType,
     hsm::{HsmError, Sandbox, Token, TokenConfig, TokenKey, TokenState, TokenUser},
 };
 use faults::Disturbed;
 use tokio::time::sleep;
 
+#[path = "hsm/bindings.rs"]
+mod bindings;
 #[path = "hsm/changes.rs"]
 mod changes;
 #[path = "support/chaos.rs"]
 mod chaos;
+#[path = "hsm/codes.rs"]
+mod codes;
 #[path = "hsm/faults.rs"]
 mod faults;
 #[path = "hsm/figures.rs"]
@@ -28,8 +32,14 @@ mod figures;
 mod healing;
 #[path = "hsm/liars.rs"]
 mod liars;
+#[path = "hsm/logbook.rs"]
+mod logbook;
+#[path = "hsm/mechanisms.rs"]
+mod mechanisms;
 #[path = "hsm/memory.rs"]
 mod memory;
+#[path = "hsm/messages.rs"]
+mod messages;
 #[path = "hsm/pins.rs"]
 mod pins;
 #[path = "hsm/sessions.rs"]
@@ -198,20 +208,15 @@ async fn eventually(what: &str, limit: Duration, mut holds: impl AsyncFnMut() ->
 }
 
 async fn started(config: TokenConfig) -> Token {
-    log();
+    logbook::open();
     let token = Token::start(config, PROGRAM.into());
     token.wait_until_known(PATIENCE).await;
     token
 }
 
-fn log() {
-    let _ = tracing_subscriber::fmt().with_test_writer().try_init();
-}
-
 /// Signs a fresh message and verifies.
 async fn sign(token: &Token, key: &TokenKey, message: &[u8]) -> Result<(), HsmError> {
-    let algorithm = key.public_key.key_type().signature_algorithm();
-    let signature = token.sign(key, Digest::of(algorithm.hash(), message)).await?;
+    let signature = token.sign(key, message).await?;
     assert!(key.public_key.verifies(message, &signature), "a signature that does not verify");
     Ok(())
 }
@@ -437,23 +442,6 @@ async fn a_token_that_goes_away_is_unavailable_and_served_again_when_it_is_back(
     assert!(matches!(token.state(), TokenState::Ready { .. }));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn another_token_under_the_same_label_is_not_ours() {
-    let hsm = SoftHsm::new("imposter");
-    hsm.keygen("key", "EC:prime256v1", "01");
-    let token = started(hsm.config()).await;
-    let key = token.find("key").await.unwrap();
-    std::fs::rename(hsm.tokens(), hsm.directory.join("aside")).unwrap();
-    std::fs::create_dir(hsm.tokens()).unwrap();
-    hsm.init_token("test");
-    eventually("requests are refused", PATIENCE, async || {
-        matches!(sign(&token, &key, b"x").await, Err(HsmError::Unavailable { .. }))
-    })
-    .await;
-    let TokenState::Away { reason } = token.state() else { panic!("{:?}", token.state()) };
-    assert!(reason.contains("the label is on"), "{reason}");
-}
-
 /// A program that notes each of its starts and becomes the signer.
 fn counting_program(hsm: &SoftHsm) -> (PathBuf, PathBuf) {
     use std::os::unix::fs::PermissionsExt;
@@ -466,7 +454,7 @@ fn counting_program(hsm: &SoftHsm) -> (PathBuf, PathBuf) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_pin_is_tried_exactly_once() {
-    log();
+    logbook::open();
     let hsm = SoftHsm::new("pin");
     hsm.keygen("key", "EC:prime256v1", "01");
     hsm.write_pin("0000");
@@ -515,7 +503,7 @@ async fn start_failures_are_explained_to_the_operator() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_talks_nonsense_is_no_signer() {
     use std::os::unix::fs::PermissionsExt;
-    log();
+    logbook::open();
     let hsm = SoftHsm::new("nonsense");
     let program = hsm.directory.join("program");
     // Frames of absurd length, noise, silence after the end: on the socket that is its stdin.

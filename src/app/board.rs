@@ -2,6 +2,7 @@
 //! progress.
 
 use std::{
+    borrow::Cow,
     net::SocketAddr,
     sync::{
         Arc,
@@ -23,7 +24,7 @@ pub(super) struct Board {
     address: SocketAddr,
     tokens: Vec<Token>,
     ledger: Ledger,
-    warnings: Box<dyn Fn() -> Vec<&'static str> + Send + Sync>,
+    warnings: Box<dyn Fn() -> Vec<Cow<'static, str>> + Send + Sync>,
     ledger_is_writable: AtomicBool,
     /// Of the last reload, when it was refused.
     reload_problems: AtomicUsize,
@@ -41,7 +42,7 @@ impl Board {
         address: SocketAddr,
         tokens: Vec<Token>,
         ledger: Ledger,
-        warnings: impl Fn() -> Vec<&'static str> + Send + Sync + 'static,
+        warnings: impl Fn() -> Vec<Cow<'static, str>> + Send + Sync + 'static,
     ) -> Self {
         Self {
             address,

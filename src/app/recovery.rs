@@ -45,7 +45,7 @@ pub async fn restore(config: Config, from: &Path, check_keys: bool) -> Result<Co
 async fn find_keys(tokens: Vec<TokenConfig>, wanted: &[CaKey]) -> Result<(), String> {
     let mut found = HashSet::new();
     let mut problems = Vec::new();
-    for token in start_tokens(tokens) {
+    for token in start_tokens(tokens, &[]) {
         token.wait_until_known(TOKEN_KNOWN_WITHIN).await;
         match token.list().await {
             Ok(keys) => found.extend(

@@ -7,7 +7,7 @@ use crate::{
     app,
     config::Config,
     domain::{
-        key::{Digest, PublicKey},
+        key::PublicKey,
         path::KeyPath,
         tree::{Kms, ResourceTree},
     },
@@ -55,7 +55,7 @@ pub(super) fn run(file: &Path) -> ExitCode {
 async fn check_tokens(config: Config) -> Result<Vec<String>, String> {
     let mut problems = Vec::new();
     let mut seen = Seen::new();
-    for token in app::start_tokens(config.tokens) {
+    for token in app::start_tokens(config.tokens, &[]) {
         token.wait_until_known(TOKEN_KNOWN_WITHIN).await;
         match token.state() {
             TokenState::Ready { .. } | TokenState::Unproven { .. } | TokenState::NoKeys => {
@@ -124,11 +124,9 @@ async fn check_key(token: &Token, entries: &[&CatalogueEntry]) -> Result<PublicK
         });
     };
     let public_key = entry.public_key.clone()?;
-    let key_type = public_key.key_type();
     let message = b"chancery check";
-    let digest = Digest::of(key_type.signature_algorithm().hash(), message);
     let key = TokenKey { label: entry.label.clone(), id: entry.id.clone(), public_key };
-    let signature = token.sign(&key, digest).await.map_err(|error| error.to_string())?;
+    let signature = token.sign(&key, message).await.map_err(|error| error.to_string())?;
     if key.public_key.verifies(message, &signature) {
         Ok(key.public_key)
     } else {

@@ -25,13 +25,15 @@ pub(super) enum Class {
     Vendor,
     /// The settings do not fit what is there: no such token, two of one label, an unreadable file.
     Configuration,
+    /// Another token bears the label of ours: never a reconnect. As [`Class::Device`], and an alarm.
+    Identity,
     /// A code that has no business here: fail the request, do not try again.
     Unexpected,
 }
 
 impl Class {
     /// All of them.
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Caller,
         Self::Session,
         Self::Handle,
@@ -41,6 +43,7 @@ impl Class {
         Self::Device,
         Self::Vendor,
         Self::Configuration,
+        Self::Identity,
         Self::Unexpected,
     ];
 
@@ -56,6 +59,7 @@ impl Class {
             Self::Device => "device",
             Self::Vendor => "vendor",
             Self::Configuration => "configuration",
+            Self::Identity => "identity",
             Self::Unexpected => "unexpected",
         }
     }

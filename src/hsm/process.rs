@@ -23,10 +23,10 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::{
-    TokenConfig, TokenUser,
+    StoredKey, TokenConfig, TokenUser,
     jobs::Job,
     protocol::{
-        self, FROM_SIGNER_BYTES_MAX, FromSigner, Hello, PROTOCOL_VERSION, Request,
+        self, FROM_SIGNER_BYTES_MAX, FromSigner, HELLO_BYTES_MAX, Hello, PROTOCOL_VERSION, Request,
         TO_SIGNER_BYTES_MAX, ToSigner,
     },
     refusals::PinMark,
@@ -40,6 +40,8 @@ mod words;
 /// front alone (sd_notify(3), sd_listen_fds(3)).
 const FOR_SIGNERS: [&str; 5] = ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ"];
 
+/// A signature takes no more steps of recovery than three.
+const NOTES_PER_REQUEST: u32 = 3;
 /// Messages to a signer that wait to be written, beside two per session.
 const SPARE_MESSAGES: usize = 8;
 /// Messages that are written together, at most.
@@ -87,6 +89,8 @@ pub(super) struct Signer {
     pub(super) up_since: Instant,
     /// By message id.
     pub(super) owed: BTreeMap<u64, Owed>,
+    /// Faults of its own that it may still tell of; see [`NOTES_PER_REQUEST`].
+    notes_left: u32,
     child: Child,
     listening: AbortHandle,
     outbox: mpsc::Sender<Zeroizing<Vec<u8>>>,
@@ -103,6 +107,7 @@ impl Signer {
         program: &Path,
         config: &TokenConfig,
         serial: Option<&str>,
+        stored: Vec<StoredKey>,
         refused_pins: Vec<PinMark>,
         events: mpsc::Sender<(u64, Event)>,
     ) -> io::Result<Self> {
@@ -147,8 +152,9 @@ impl Signer {
             refused_pins_file: config.refused_pins.clone(),
             sessions: config.sessions,
             cage: Cage::around(config),
+            stored,
         });
-        let hello = protocol::encode(&hello, TO_SIGNER_BYTES_MAX)?;
+        let hello = protocol::encode(&hello, HELLO_BYTES_MAX)?;
         outbox.try_send(Zeroizing::new(hello)).map_err(|_| io::ErrorKind::BrokenPipe)?;
         Ok(Self {
             id,
@@ -156,6 +162,7 @@ impl Signer {
             sessions: 1,
             up_since: Instant::now(),
             owed: BTreeMap::new(),
+            notes_left: 0,
             child,
             listening,
             outbox,
@@ -185,8 +192,16 @@ impl Signer {
             return Err(Box::new(errand));
         }
         self.next_message += 1;
+        self.notes_left = self.notes_left.saturating_add(NOTES_PER_REQUEST);
         self.owed.insert(id, Owed { patience_until: Instant::now() + patience, errand });
         Ok(())
+    }
+
+    /// Whether it may tell of a fault that it gets over by itself: each takes one line of our log.
+    pub(super) fn may_note(&mut self) -> bool {
+        let left = self.notes_left.checked_sub(1);
+        self.notes_left = left.unwrap_or(0);
+        left.is_some()
     }
 
     /// Signatures of callers that it owes.

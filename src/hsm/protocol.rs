@@ -9,17 +9,23 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
-use super::{fault::Fault, orders::KeyOrder, refusals::PinMark, sandbox::Cage};
+use super::{
+    StoredKey, TokenFacts, fault::Fault, orders::KeyOrder, refusals::PinMark, sandbox::Cage,
+};
 use crate::domain::key::{Signature, SignatureAlgorithm};
 
 mod bounded;
 
 /// Raised whenever a message changes: after an upgrade on disk, an old front meets a new signer.
-pub(super) const PROTOCOL_VERSION: u32 = 4;
+pub(super) const PROTOCOL_VERSION: u32 = 5;
 /// Largest message to a signer, in octets.
 pub(super) const TO_SIGNER_BYTES_MAX: usize = 16 * 1024;
+/// Largest greeting, in octets: the public keys of a full token.
+pub(super) const HELLO_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Largest message from a signer, in octets: the listing of a full token.
 pub(super) const FROM_SIGNER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Longest message that a token is given to hash, in octets: a certificate, not a list of them.
+pub(super) const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 /// Most private keys that a token may list.
 pub(super) const KEYS_MAX: usize = 10_000;
 /// Most mechanisms that a token may offer.
@@ -66,6 +72,8 @@ pub(super) struct Hello {
     pub(super) sessions: usize,
     /// What the module may do.
     pub(super) cage: Cage,
+    /// Public keys on record.
+    pub(super) stored: Vec<StoredKey>,
 }
 
 /// What a signer can be asked.
@@ -92,6 +100,8 @@ pub(super) struct SignOrder {
     pub(super) algorithm: SignatureAlgorithm,
     /// The digest's octets.
     pub(super) digest: Vec<u8>,
+    /// What the digest is of, for a token that hashes itself; [`MESSAGE_BYTES_MAX`] octets at most.
+    pub(super) message: Option<Vec<u8>>,
 }
 
 /// Signer to front.
@@ -101,8 +111,6 @@ pub(super) enum FromSigner {
     Ready(Ready),
     /// The token cannot be opened: answers [`Hello`]; the signer ends.
     Refused(Fault),
-    /// The token has refused the PIN; said before anything else that follows from it.
-    PinRefused(PinMark),
     /// Answers the request of that id.
     Answer {
         /// Of the request.
@@ -110,22 +118,32 @@ pub(super) enum FromSigner {
         /// What came of it.
         answer: Answer,
     },
+    /// The token has refused the PIN; said before anything else that follows from it.
+    PinRefused(PinMark),
+    /// A fault that the signer gets over by itself, for the log.
+    Noted {
+        /// What went wrong.
+        fault: Fault,
+        /// `CKA_LABEL` of the key in question.
+        key: String,
+        /// What the signer does now.
+        next: String,
+    },
 }
 
 /// An open token.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Ready {
-    /// `CK_TOKEN_INFO.serialNumber`.
-    pub(super) serial: String,
-    /// `CK_TOKEN_INFO.model`.
-    pub(super) model: String,
-    /// `CK_TOKEN_INFO.manufacturerID`.
-    pub(super) manufacturer: String,
+    /// What the token says it is.
+    pub(super) facts: TokenFacts,
     /// Sessions that could be opened for signing.
     pub(super) sessions: usize,
     /// `CKM_…` numbers that the token offers.
     #[serde(deserialize_with = "bounded::list::<_, _, MECHANISMS_MAX>")]
     pub(super) mechanisms: Vec<u64>,
+    /// The algorithms for which the token has to be given messages, since it hashes itself.
+    #[serde(deserialize_with = "bounded::list::<_, _, MECHANISMS_MAX>")]
+    pub(super) hashing: Vec<SignatureAlgorithm>,
     /// The private keys.
     #[serde(deserialize_with = "bounded::list::<_, _, KEYS_MAX>")]
     pub(super) keys: Vec<ListedKey>,
@@ -134,7 +152,9 @@ pub(super) struct Ready {
 impl Ready {
     /// Whether these can be texts of a token: they go into logs, and the serial back to signers.
     pub(super) fn is_plausible(&self) -> bool {
-        let texts = [&self.serial, &self.model, &self.manufacturer];
+        let TokenFacts { serial, manufacturer, model, hardware_version, firmware_version, .. } =
+            &self.facts;
+        let texts = [serial, manufacturer, model, hardware_version, firmware_version];
         texts.iter().all(|text| text.len() <= TOKEN_TEXT_BYTES_MAX)
     }
 }

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    HsmError, TokenConfig,
+    HsmError, StoredKey, TokenConfig,
     figures::{LossCause, Meter},
     jobs::{Job, Queue},
     orders::KeyName,
@@ -72,6 +72,7 @@ pub(super) enum Order {
 pub(super) fn start(
     config: TokenConfig,
     program: PathBuf,
+    stored: Vec<StoredKey>,
     orders: mpsc::Receiver<Order>,
     meter: Arc<Meter>,
 ) -> watch::Receiver<Published> {
@@ -88,6 +89,7 @@ pub(super) fn start(
         serial: config.serial.clone(),
         config,
         program,
+        stored,
         events_in,
         published,
         meter,
@@ -118,6 +120,8 @@ pub(super) fn start(
 struct Supervisor {
     config: TokenConfig,
     program: PathBuf,
+    /// Public keys on record before the token was open.
+    stored: Vec<StoredKey>,
     /// As configured, or as first met: a token of another serial is not ours.
     serial: Option<String>,
     events_in: mpsc::Sender<(u64, Event)>,

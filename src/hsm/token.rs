@@ -12,12 +12,12 @@ use tokio::{
 };
 
 use super::{
-    CatalogueEntry, HsmError, TokenConfig, TokenKey, TokenState,
+    CatalogueEntry, HsmError, StoredKey, TokenConfig, TokenFacts, TokenKey, TokenState,
     catalogue::Catalogue,
     figures::{Limits, Meter},
     jobs::Job,
     orders::KeyOrder,
-    protocol::SignOrder,
+    protocol::{MESSAGE_BYTES_MAX, SignOrder},
     supervisor::{self, Change, Changed, Order, Published},
     trust::Trust,
 };
@@ -58,6 +58,16 @@ impl Token {
     /// Starts serving a token and returns at once, whether or not the HSM answers. Must be called
     /// within a tokio runtime. `signer_program` is run with the one argument `signer`.
     pub fn start(config: TokenConfig, signer_program: PathBuf) -> Self {
+        Self::start_with(config, signer_program, Vec::new())
+    }
+
+    /// The same with public keys on record: a private key whose public half the token does not show
+    /// is bound to the one of its label and id, when it has made a signature that verifies.
+    pub fn start_with(
+        config: TokenConfig,
+        signer_program: PathBuf,
+        stored: Vec<StoredKey>,
+    ) -> Self {
         let (orders, inbox) = mpsc::channel(config.queue_max.max(ORDERS_QUEUED_MIN));
         let name = config.name.clone();
         let sign_deadline = Duration::from_millis(config.sign_deadline_ms);
@@ -67,7 +77,8 @@ impl Token {
         let meter = Arc::<Meter>::default();
         let limits =
             Limits { queue_max: config.queue_max, sessions: config.processes * config.sessions };
-        let published = supervisor::start(config, signer_program, inbox, Arc::clone(&meter));
+        let published =
+            supervisor::start(config, signer_program, stored, inbox, Arc::clone(&meter));
         Self(Arc::new(Inner {
             name,
             sign_deadline,
@@ -154,14 +165,19 @@ impl Token {
         entries.find(|entry| entry.label == key.label).is_none_or(|entry| entry.extractable)
     }
 
-    /// A signature over `digest` in the form of X.509, within `sign_deadline_ms`. It is not verified
+    /// What the token says it is; `None` before it was open for the first time.
+    pub fn facts(&self) -> Option<Arc<TokenFacts>> {
+        self.0.published.borrow().facts.clone()
+    }
+
+    /// A signature over `message` in the form of X.509, within `sign_deadline_ms`. It is not verified
     /// here: verify it against the public key that you pinned, and report one that fails by
     /// [`Self::report_bad_signature`].
     ///
     /// # Errors
     /// [`HsmError`].
-    pub async fn sign(&self, key: &TokenKey, digest: Digest) -> Result<Signature, HsmError> {
-        self.sign_for("", key, digest, Instant::now() + self.0.sign_deadline).await
+    pub async fn sign(&self, key: &TokenKey, message: &[u8]) -> Result<Signature, HsmError> {
+        self.sign_for("", key, message, Instant::now() + self.0.sign_deadline).await
     }
 
     /// `sign_deadline_ms`.
@@ -178,11 +194,11 @@ impl Token {
         &self,
         client: &str,
         key: &TokenKey,
-        digest: Digest,
+        message: &[u8],
         deadline: Instant,
     ) -> Result<Signature, HsmError> {
         let owing = self.0.trust.owing();
-        let result = self.ask_for_signature(client, key, digest, deadline).await;
+        let result = self.ask_for_signature(client, key, message, deadline).await;
         drop(owing);
         self.0.meter.asked(&result);
         self.0.trust.asked(&result);
@@ -193,12 +209,16 @@ impl Token {
         &self,
         client: &str,
         key: &TokenKey,
-        digest: Digest,
+        message: &[u8],
         deadline: Instant,
     ) -> Result<Signature, HsmError> {
         let algorithm = key.public_key.key_type().signature_algorithm();
-        if digest.algorithm() != algorithm.hash() {
-            let reason = format!("{algorithm:?} does not sign a {:?} digest", digest.algorithm());
+        let digest = Digest::of(algorithm.hash(), message);
+        // A token that takes digests is given nothing else.
+        let hashes = self.0.published.borrow().hashing.contains(&algorithm);
+        let message = hashes.then(|| message.to_vec());
+        if message.as_ref().is_some_and(|message| message.len() > MESSAGE_BYTES_MAX) {
+            let reason = format!("its token hashes itself, {MESSAGE_BYTES_MAX} octets at most");
             return Err(HsmError::Unusable { reason });
         }
         let since = Instant::now();
@@ -208,6 +228,7 @@ impl Token {
             spki_sha256: key.public_key.spki_sha256(),
             algorithm,
             digest: digest.as_octets().to_vec(),
+            message,
         };
         let (reply, answer) = oneshot::channel();
         let client = client.into();

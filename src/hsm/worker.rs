@@ -22,8 +22,8 @@ use login::Login;
 use super::{
     fault::{Class, Fault},
     protocol::{
-        self, Answer, FROM_SIGNER_BYTES_MAX, FromSigner, Hello, PROTOCOL_VERSION, Request,
-        SignOrder, TO_SIGNER_BYTES_MAX, ToSigner,
+        self, Answer, FROM_SIGNER_BYTES_MAX, FromSigner, HELLO_BYTES_MAX, Hello, PROTOCOL_VERSION,
+        Request, SignOrder, TO_SIGNER_BYTES_MAX, ToSigner,
     },
 };
 
@@ -32,12 +32,15 @@ mod cage;
 mod classify;
 mod convert;
 mod keeper;
+mod known;
 mod listing;
 mod login;
 mod module;
 mod pin;
 mod proof;
+mod quirks;
 mod raw;
+mod scheme;
 mod signing;
 mod smith;
 mod solo;
@@ -82,7 +85,7 @@ fn socket() -> io::Result<UnixStream> {
 fn serve(socket: UnixStream) -> io::Result<()> {
     let outbox = Outbox(Arc::new(Mutex::new(socket.try_clone()?)));
     let mut socket = BufReader::new(socket);
-    let hello = match protocol::read(&mut socket, TO_SIGNER_BYTES_MAX) {
+    let hello = match protocol::read(&mut socket, HELLO_BYTES_MAX) {
         Ok(Some(ToSigner::Hello(hello))) if hello.version == PROTOCOL_VERSION => hello,
         Ok(None) => return Ok(()),
         Ok(Some(_)) | Err(_) => {
@@ -189,6 +192,12 @@ struct Outbox(Arc<Mutex<UnixStream>>);
 impl Outbox {
     fn answer(&self, id: u64, answer: Answer) {
         self.send(&FromSigner::Answer { id, answer });
+    }
+
+    /// Tells the front of a fault that is being got over here; it writes the log.
+    fn note(&self, fault: &Fault, key: &str, next: &str) {
+        let (fault, key, next) = (fault.clone(), key.to_owned(), next.to_owned());
+        self.send(&FromSigner::Noted { fault, key, next });
     }
 
     /// Without a front there is nobody to work for: the main thread sees the same end.

@@ -1,6 +1,6 @@
 //! Health and readiness.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use actix_web::{
     HttpResponse,
@@ -21,17 +21,24 @@ pub(super) fn health(services: &Services, compat_login: bool) -> HttpResponse {
     })
 }
 
-/// What is switched on and has no place in production.
-pub(super) fn warnings(services: &Services, compat_login: bool) -> Vec<&'static str> {
-    let mut warnings = Vec::new();
+/// What is switched on, or plugged in, and has no place in production.
+pub(super) fn warnings(services: &Services, compat_login: bool) -> Vec<Cow<'static, str>> {
+    let mut warnings: Vec<Cow<'static, str>> = Vec::new();
     if services.keyring.is_dev() {
-        warnings.push("--dev: private JWKs are accepted as signing keys");
+        warnings.push("--dev: private JWKs are accepted as signing keys".into());
     }
     if services.import_keys {
-        warnings.push("dev.import_keys: private keys may be imported into the HSM");
+        warnings.push("dev.import_keys: private keys may be imported into the HSM".into());
     }
     if compat_login {
-        warnings.push("compat.login: there is a login, and it grants nothing");
+        warnings.push("compat.login: there is a login, and it grants nothing".into());
+    }
+    for token in services.keyring.tokens() {
+        if token.facts().is_some_and(|facts| facts.is_softhsm()) {
+            let name = token.name();
+            let words = "is SoftHSM: keys are files, there is no certified boundary";
+            warnings.push(format!("token {name} {words}").into());
+        }
     }
     warnings
 }
@@ -42,7 +49,7 @@ struct Health {
     version: &'static str,
     dev: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<&'static str>,
+    warnings: Vec<Cow<'static, str>>,
 }
 
 /// 200 when a signature would succeed now, as far as can be known: each token has just made one, or

@@ -1,6 +1,7 @@
 //! The listeners.
 
 use std::{
+    borrow::Cow,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::Arc,
@@ -343,7 +344,7 @@ impl Running {
     }
 
     /// Tells what is switched on at a moment and has no place in production.
-    pub fn warnings(&self) -> impl Fn() -> Vec<&'static str> + Send + Sync + 'static {
+    pub fn warnings(&self) -> impl Fn() -> Vec<Cow<'static, str>> + Send + Sync + 'static {
         let current = Arc::clone(&self.current);
         move || {
             let context = current.context();

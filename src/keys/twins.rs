@@ -10,7 +10,7 @@ use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    domain::key::{Digest, Signature},
+    domain::key::Signature,
     hsm::{HsmError, Prospect, Token, TokenKey},
 };
 
@@ -99,17 +99,17 @@ impl Holdings {
     }
 
     /// A signature of whichever token makes it first. One that fails, or is silent for a quarter of the
-    /// deadline, is given up for the next: a second signature over the same digest is harmless.
-    pub(super) async fn sign(&self, client: &str, digest: Digest) -> Result<Signature, HsmError> {
+    /// deadline, is given up for the next: a second signature over the same message is harmless.
+    pub(super) async fn sign(&self, client: &str, message: &[u8]) -> Result<Signature, HsmError> {
         let deadlines = self.all.iter().map(|holding| holding.token.sign_deadline());
         let patience = deadlines.max().unwrap_or_default();
         let deadline = Instant::now() + patience;
         if let [Holding { token, key }] = &self.all[..] {
-            return token.sign_for(client, key, digest, deadline).await;
+            return token.sign_for(client, key, message, deadline).await;
         }
         let attempt = |at: usize| async move {
             let Holding { token, key } = &self.all[at];
-            (at, token.sign_for(client, key, digest, deadline).await)
+            (at, token.sign_for(client, key, message, deadline).await)
         };
         let mut order = self.best_first().into_iter();
         let mut attempts = FuturesUnordered::new();

@@ -201,3 +201,27 @@ fn signing_unavailable(retry_after_seconds: u64) -> Error {
         retry_after_seconds,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_an_hsm_does_is_never_the_callers_fault() {
+        let retry_after_seconds = 7;
+        for (error, retry_after) in [
+            (HsmError::Busy { retry_after_seconds }, 7),
+            (HsmError::DeadlineMissed { retry_after_seconds }, 7),
+            (HsmError::Unavailable { retry_after_seconds }, 7),
+            (HsmError::Missing, OPERATOR_RETRY_SECONDS),
+            (HsmError::Ambiguous { count: 2 }, OPERATOR_RETRY_SECONDS),
+            (HsmError::Unusable { reason: "C_Sign".to_owned() }, OPERATOR_RETRY_SECONDS),
+        ] {
+            let Error::Unavailable { message, retry_after_seconds } = signing(error.clone()) else {
+                panic!("{error:?} is no 503");
+            };
+            assert_eq!(retry_after_seconds, retry_after, "{error:?}");
+            assert!(!message.contains("C_Sign"), "{message}");
+        }
+    }
+}

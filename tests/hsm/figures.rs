@@ -1,7 +1,5 @@
 //! What operators see in numbers, while things go wrong.
 
-use std::fs;
-
 use chancery::hsm::{Breaker, BreakerState, LossCause, SignatureOutcome};
 
 use super::{faults::Disturbed, *};
@@ -83,8 +81,8 @@ async fn a_token_that_is_away_opens_the_breaker_and_its_return_closes_it() {
     hsm.keygen("key", "EC:prime256v1", "01");
     let token = started(hsm.config()).await;
     let key = token.find("key").await.unwrap();
-    fs::rename(hsm.tokens(), hsm.directory.join("aside")).unwrap();
-    fs::create_dir(hsm.tokens()).unwrap();
+    std::fs::rename(hsm.tokens(), hsm.directory.join("aside")).unwrap();
+    std::fs::create_dir(hsm.tokens()).unwrap();
     eventually("the breaker is open", PATIENCE, async || {
         let _ = sign(&token, &key, b"x").await;
         let breaker = token.figures().breaker;
@@ -119,8 +117,8 @@ async fn a_token_that_is_away_opens_the_breaker_and_its_return_closes_it() {
     // Each try is one signer that has to prove itself.
     assert!(!states.contains(&BreakerState::Closed), "{states:?}");
     assert!(token.figures().starts_failed >= 2);
-    fs::remove_dir(hsm.tokens()).unwrap();
-    fs::rename(hsm.directory.join("aside"), hsm.tokens()).unwrap();
+    std::fs::remove_dir(hsm.tokens()).unwrap();
+    std::fs::rename(hsm.directory.join("aside"), hsm.tokens()).unwrap();
     let took = eventually("service returns", Duration::from_secs(5), async || asking.is_finished());
     println!("token back: signed after {:?}", took.await);
     asking.await.unwrap();

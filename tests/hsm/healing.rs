@@ -36,7 +36,7 @@ async fn a_start_that_hangs_for_good_is_given_up_long_before_its_deadline() {
     );
     fs::write(&program, script).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-    log();
+    logbook::open();
     let deadline = Duration::from_secs(120);
     let start_deadline_ms = deadline.as_millis().try_into().unwrap();
     let token = Token::start(TokenConfig { start_deadline_ms, ..hsm.config() }, program);

@@ -3,7 +3,8 @@
 
 LIAR_SIGNER is the program of the honest signer, LIAR_MODE names the lie; once the file LIAR_HONEST is
 there, new processes tell the truth. Frames are four octets of length, most significant first, and a
-message of postcard: Ready is 0, Answer is 2 and then the id of the request.
+message of postcard: Ready is 0, Answer is 2 and then the id of the request,
+Noted is 4.
 """
 
 import os
@@ -14,7 +15,7 @@ import sys
 import threading
 
 MODE = "" if os.path.exists(os.environ["LIAR_HONEST"]) else os.environ["LIAR_MODE"]
-READY, REFUSED, ANSWER = 0, 1, 2
+READY, REFUSED, ANSWER, NOTED = 0, 1, 2, 4
 LISTED = 2
 FRAME_MAX = 8 * 1024 * 1024
 
@@ -94,6 +95,8 @@ def lie(content, ready):
         for_ever(content)
     elif MODE == "flood of readiness":
         for_ever(ready)
+    elif MODE == "flood of notes":
+        for_ever(bytes([NOTED]) + bytes(6))
     elif MODE == "flood of keys":
         # As many keys as go into a frame when each is five octets of nothing.
         count = (FRAME_MAX - 64) // 5

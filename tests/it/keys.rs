@@ -6,7 +6,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use crate::appliance::{
-    Answer, Appliance, Client, Daemon, KMS, SERVICE, SOON, generic_ca, key, signal, until,
+    Answer, Appliance, Client, Daemon, KMS, SERVICE, SOFTHSM_WARNING, SOON, generic_ca, key,
+    signal, until,
 };
 
 fn daemon() -> (Appliance, Daemon) {
@@ -351,7 +352,7 @@ fn import_is_off_unless_it_is_on() {
     let jwk = private_jwk(&appliance, "prime256v1");
     refused(import(&daemon.client, "in", &jwk), 403, "key import is disabled");
     refused(import(&daemon.client, "in", &json!({})), 403, "key import is disabled");
-    assert!(daemon.client.get("/healthz").ok().json.get("warnings").is_none());
+    assert_eq!(daemon.client.get("/healthz").ok().json["warnings"], json!([SOFTHSM_WARNING]));
     drop(daemon);
     // `--dev` plays no part.
     let daemon = appliance.start_with(&["--dev"]);

@@ -23,6 +23,9 @@ pub const SERVICE: &str = "test.tenant1.x509-service-1";
 pub const STORE: &str = "test.tenant1.x509-store-1";
 /// Its KMS.
 pub const KMS: &str = "test.tenant1.kms1";
+/// What `/healthz` says of its token, which is not for service.
+pub const SOFTHSM_WARNING: &str =
+    "token softhsm is SoftHSM: keys are files, there is no certified boundary";
 /// How long anything may take that should happen at once.
 pub const SOON: Duration = Duration::from_secs(20);
 

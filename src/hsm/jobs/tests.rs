@@ -10,6 +10,7 @@ fn job(client: &str, label: &str, deadline: Instant) -> (Job, Reply) {
         id: vec![],
         spki_sha256: [0; 32],
         algorithm: SignatureAlgorithm::EcdsaSha256,
+        message: None,
         digest: vec![0; 32],
     };
     let job = Job {

@@ -49,13 +49,23 @@ fn key(label: &str) -> ListedKey {
     }
 }
 
+fn facts() -> TokenFacts {
+    TokenFacts {
+        serial: "e695a8a9605ea169".to_owned(),
+        manufacturer: "SoftHSM project".to_owned(),
+        model: "SoftHSM v2".to_owned(),
+        hardware_version: "2.6".to_owned(),
+        firmware_version: "2.6".to_owned(),
+        is_hardware: false,
+    }
+}
+
 fn ready() -> Ready {
     Ready {
-        serial: "e695a8a9605ea169".to_owned(),
-        model: "SoftHSM v2".to_owned(),
-        manufacturer: "SoftHSM project".to_owned(),
+        facts: facts(),
         sessions: 2,
         mechanisms: vec![0x1041, 0x1044],
+        hashing: vec![SignatureAlgorithm::EcdsaSha384],
         keys: vec![key("acme.kms.iaca"), key("")],
     }
 }
@@ -136,8 +146,9 @@ fn a_list_of_more_than_a_token_may_hold_is_refused_before_it_takes_memory() {
 #[test]
 fn what_no_token_says_of_itself_is_not_plausible() {
     assert!(ready().is_plausible());
-    assert!(!Ready { serial: "9".repeat(65), ..ready() }.is_plausible());
-    assert!(!Ready { model: "x".repeat(1 << 20), ..ready() }.is_plausible());
+    let of = |facts| Ready { facts, ..ready() };
+    assert!(!of(TokenFacts { serial: "9".repeat(65), ..facts() }).is_plausible());
+    assert!(!of(TokenFacts { model: "x".repeat(1 << 20), ..facts() }).is_plausible());
     // A TPM fills the field with zeros instead of blanks.
-    assert!(Ready { model: "SW   TPM\0\0".to_owned(), ..ready() }.is_plausible());
+    assert!(of(TokenFacts { model: "SW   TPM\0\0".to_owned(), ..facts() }).is_plausible());
 }

@@ -8,12 +8,28 @@ use super::{Canary, Supervisor, starting::UNASKED};
 use crate::domain::key::PublicKey;
 use crate::hsm::{
     HsmError,
-    fault::{Class, Fault},
+    fault::{Class, Fault, tame},
     figures::LossCause,
     jobs::Job,
     process::{Errand, Event, Owed},
     protocol::{Answer, FromSigner, ListedKey},
 };
+
+/// The line that every fault has in the log, whatever its level.
+macro_rules! log_fault {
+    ($level:ident, $fault:expr, $token:expr, $key:expr, $action:expr) => {
+        tracing::$level!(
+            function = $fault.function,
+            code = $fault.code_text(),
+            class = $fault.class.name(),
+            detail = $fault.detail,
+            token = $token,
+            key = $key,
+            action = $action,
+            "PKCS#11 fault"
+        )
+    };
+}
 
 /// Of a signer whose listing cannot be believed.
 pub(super) const HIDDEN: &str =
@@ -32,7 +48,12 @@ impl Supervisor {
             }
             Event::Said(FromSigner::Answer { id, answer }) => self.hear_answer(at, id, answer),
             Event::Said(FromSigner::PinRefused(mark)) => self.remember_refused(mark),
-            Event::Said(FromSigner::Ready(_) | FromSigner::Refused(_)) => {
+            Event::Said(FromSigner::Noted { fault, key, next }) if self.up[at].may_note() => {
+                self.note(fault, &key, &next);
+            }
+            Event::Said(
+                FromSigner::Ready(_) | FromSigner::Refused(_) | FromSigner::Noted { .. },
+            ) => {
                 self.lose(at, LossCause::Protocol, UNASKED);
             }
         }
@@ -163,7 +184,8 @@ impl Supervisor {
             | Class::Credential
             | Class::Device
             | Class::Vendor
-            | Class::Configuration => {
+            | Class::Configuration
+            | Class::Identity => {
                 self.take_back(vec![Errand::Job(job)], None);
                 self.errand_failed(at, &fault, Some(&key));
             }
@@ -177,7 +199,7 @@ impl Supervisor {
                 self.log_fault(fault, key, "none");
             }
             Class::Credential => {
-                self.refuse_credentials(fault);
+                self.refuse_credentials(fault, key);
                 let words = "its login was lost and the PIN is refused";
                 self.lose(at, LossCause::Credential, words);
             }
@@ -186,25 +208,32 @@ impl Supervisor {
             | Class::Login
             | Class::Device
             | Class::Vendor
-            | Class::Configuration => {
+            | Class::Configuration
+            | Class::Identity => {
                 self.log_fault(fault, key, "kill and respawn the signer");
                 self.lose(at, LossCause::Fault, &fault.to_string());
             }
         }
     }
 
+    /// A fault of which a request may have failed, or a signer ended.
     pub(super) fn log_fault(&self, fault: &Fault, key: Option<&str>, action: &str) {
         self.meter.fault(fault.class);
-        tracing::error!(
-            function = fault.function,
-            code = fault.code_text(),
-            class = fault.class.name(),
-            detail = fault.detail,
-            token = self.config.name,
-            key = key.unwrap_or("none"),
-            action,
-            "PKCS#11 fault"
-        );
+        log_fault!(error, fault, self.config.name, key.unwrap_or("none"), action);
+        if fault.class == Class::Identity {
+            tracing::error!(
+                alarm = "token_replaced",
+                token = self.config.name,
+                "another token bears the label; it is left alone"
+            );
+        }
+    }
+
+    /// A fault that a signer gets over by itself.
+    pub(super) fn note(&self, fault: Fault, key: &str, next: &str) {
+        let fault = fault.tamed();
+        self.meter.fault(fault.class);
+        log_fault!(warn, fault, self.config.name, tame(key), tame(next));
     }
 
     pub(super) fn alarm_bad_signature(&self, key: &str) {

@@ -29,7 +29,8 @@ impl Supervisor {
                 | Class::Login
                 | Class::Credential
                 | Class::Capacity
-                | Class::Configuration => false,
+                | Class::Configuration
+                | Class::Identity => false,
             }
     }
 

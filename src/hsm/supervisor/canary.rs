@@ -44,6 +44,7 @@ impl Canary {
             spki_sha256: key.public_key.spki_sha256(),
             algorithm,
             digest: digest.as_octets().to_vec(),
+            message: Some(message.to_vec()),
         };
         (Self { key, message }, Request::Sign(order))
     }
@@ -108,6 +109,7 @@ impl Supervisor {
             | Class::Device
             | Class::Vendor
             | Class::Configuration
+            | Class::Identity
             | Class::Unexpected => self.errand_failed(at, fault, Some(&canary.key.label)),
         }
     }

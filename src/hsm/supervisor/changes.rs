@@ -241,6 +241,7 @@ impl Supervisor {
             | Class::Device
             | Class::Vendor
             | Class::Configuration
+            | Class::Identity
             | Class::Unexpected => HsmError::Unavailable { retry_after_seconds },
         }));
         self.errand_failed(at, fault, Some(&label));

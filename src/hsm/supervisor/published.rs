@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::Supervisor;
+use crate::domain::key::SignatureAlgorithm;
 use crate::hsm::{
-    TokenState,
+    TokenFacts, TokenState,
     catalogue::Catalogue,
     figures::{Breaker, BreakerState},
 };
@@ -20,6 +21,10 @@ pub(in crate::hsm) struct Published {
     pub(in crate::hsm) catalogue: Arc<Catalogue>,
     /// The processes that are up.
     pub(in crate::hsm) signer_pids: Arc<[u32]>,
+    /// What the token says it is; `None` before it was open.
+    pub(in crate::hsm) facts: Option<Arc<TokenFacts>>,
+    /// The algorithms for which the token has to be given messages.
+    pub(in crate::hsm) hashing: Arc<[SignatureAlgorithm]>,
     pub(super) condition: Condition,
     /// When the last canary signature verified.
     pub(super) proven_at: Option<Instant>,
@@ -52,6 +57,8 @@ impl Published {
             known: false,
             catalogue: Arc::default(),
             signer_pids: Arc::default(),
+            facts: None,
+            hashing: Arc::default(),
             condition: Condition::default(),
             proven_at: None,
             gate: Gate { state: BreakerState::default(), since: now, reason: None, next_try: None },

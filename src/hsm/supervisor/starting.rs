@@ -6,8 +6,9 @@ use tokio::time::Instant;
 
 use super::{Canary, Supervisor, answers::HIDDEN};
 use crate::hsm::{
+    StoredKey,
     catalogue::Catalogue,
-    fault::{Class, Fault, tame},
+    fault::{Class, Fault},
     orders::KeyName,
     process::{Errand, Event, Owed, Signer},
     protocol::{Answer, FromSigner, ListedKey, Ready},
@@ -59,6 +60,7 @@ impl Supervisor {
             &self.program,
             &self.config,
             self.serial.as_deref(),
+            self.stored_keys(),
             refused_pins,
             self.events_in.clone(),
         );
@@ -95,6 +97,17 @@ impl Supervisor {
         (now + if hurried { usual } else { full }, hurried)
     }
 
+    /// The public keys on record, and those that the token has shown since.
+    fn stored_keys(&self) -> Vec<StoredKey> {
+        let catalogue = Arc::clone(&self.published.borrow().catalogue);
+        let shown = catalogue.entries().iter().filter_map(|entry| {
+            let spki = entry.public_key.as_ref().ok()?.spki_der().to_vec();
+            Some(StoredKey { label: entry.label.clone(), id: entry.id.clone(), spki })
+        });
+        // The signer takes the last of each name.
+        self.stored.iter().cloned().chain(shown).collect()
+    }
+
     pub(super) fn hear_starting(&mut self, event: Event) {
         let Some(starting) = &mut self.starting else { return };
         match event {
@@ -118,7 +131,12 @@ impl Supervisor {
                     (Some(_) | None, _) => self.start_failed(UNASKED.to_owned()),
                 }
             }
-            Event::Said(FromSigner::Ready(_)) => self.start_failed(UNASKED.to_owned()),
+            Event::Said(FromSigner::Noted { fault, key, next }) if starting.signer.may_note() => {
+                self.note(fault, &key, &next);
+            }
+            Event::Said(FromSigner::Ready(_) | FromSigner::Noted { .. }) => {
+                self.start_failed(UNASKED.to_owned())
+            }
         }
     }
 
@@ -128,26 +146,42 @@ impl Supervisor {
         if !ready.is_plausible() {
             return self.start_failed(UNASKED.to_owned());
         }
-        if self.serial.as_ref().is_some_and(|serial| *serial != ready.serial) {
-            return self.start_failed(format!("the token has another serial: {:?}", ready.serial));
+        let facts = ready.facts.tamed();
+        if self.serial.as_ref().is_some_and(|serial| *serial != facts.serial) {
+            return self.start_failed(format!("the token has another serial: {:?}", facts.serial));
         }
         if self.hides_all(&ready.keys) {
             return self.start_failed(HIDDEN.to_owned());
         }
         tracing::info!(
             token,
-            serial = ready.serial,
-            model = tame(&ready.model),
-            manufacturer = tame(&ready.manufacturer),
+            serial = facts.serial,
+            model = facts.model,
+            manufacturer = facts.manufacturer,
+            hardware = facts.hardware_version,
+            firmware = facts.firmware_version,
+            is_hardware = facts.is_hardware,
             sessions = ready.sessions,
             keys = ready.keys.len(),
             mechanisms = ready.mechanisms.len(),
             "token open"
         );
-        if let Err(error) = refusals::forget(&self.config.refused_pins, &ready.serial) {
+        let is_new = self.published.borrow().facts.is_none();
+        if is_new && facts.is_softhsm() {
+            tracing::warn!(
+                alarm = "softhsm",
+                token,
+                "this token is SoftHSM: keys are files, there is no certified boundary"
+            );
+        }
+        if let Err(error) = refusals::forget(&self.config.refused_pins, &facts.serial) {
             tracing::warn!(token, error, "refused PINs cannot be forgotten");
         }
-        self.serial = Some(ready.serial);
+        self.serial = Some(facts.serial.clone());
+        self.published.send_modify(|published| {
+            published.facts = Some(Arc::new(facts));
+            published.hashing = ready.hashing.into();
+        });
         if self.up.is_empty() {
             self.adopt(ready.keys);
         } else {
@@ -228,7 +262,7 @@ impl Supervisor {
 
     fn start_refused(&mut self, fault: &Fault, key: Option<&str>) {
         if fault.class == Class::Credential {
-            self.refuse_credentials(fault);
+            self.refuse_credentials(fault, key);
         } else {
             self.log_fault(fault, key, "start another signer after a pause");
         }
@@ -249,9 +283,9 @@ impl Supervisor {
     }
 
     /// The PIN is wrong: nothing starts any more until an operator has acted.
-    pub(super) fn refuse_credentials(&mut self, fault: &Fault) {
+    pub(super) fn refuse_credentials(&mut self, fault: &Fault, key: Option<&str>) {
         let action = "no further login until the PIN file is corrected and the service restarted";
-        self.log_fault(fault, None, action);
+        self.log_fault(fault, key, action);
         tracing::error!(
             alarm = "credential_fault",
             token = self.config.name,

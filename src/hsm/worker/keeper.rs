@@ -12,9 +12,11 @@ use cryptoki::session::{Session, SessionState};
 use super::{
     Outbox, cage,
     classify::fault,
+    known::Known,
     listing::Listing,
     login::Login,
     module::OpenToken,
+    scheme,
     signing::{Bench, Place, Step},
     smith::{self, Smith},
 };
@@ -95,6 +97,7 @@ pub(super) struct Keeper {
     /// Whether it is the only one. It signs then, and changes the token.
     alone: bool,
     login: Login,
+    known: Known,
     current: Current,
 }
 
@@ -106,12 +109,14 @@ impl Keeper {
     /// [`Fault`], of credential class when the PIN is refused.
     pub(super) fn open(hello: &Hello, mut login: Login) -> Result<(Self, Vec<Session>), Fault> {
         let token = OpenToken::open(hello).map_err(|fault| hinted(fault, hello))?;
-        match Self::begin(&token, &mut login, hello.sessions) {
+        let mut known = Known::new(&hello.stored);
+        match Self::begin(&token, &mut login, hello.sessions, &mut known) {
             Ok((session, sessions, listing)) => {
                 let first = Epoch { number: 0, login: 0, listing };
                 let current = Current(Arc::new(Mutex::new(Arc::new(first))));
                 let (token, alone) = (Arc::new(token), sessions.is_empty());
-                Ok((Self { token, session: Some(session), alone, login, current }, sessions))
+                let session = Some(session);
+                Ok((Self { token, session, alone, login, known, current }, sessions))
             }
             Err(fault) => {
                 token.finalize();
@@ -125,6 +130,7 @@ impl Keeper {
         token: &OpenToken,
         login: &mut Login,
         wanted: usize,
+        known: &mut Known,
     ) -> Result<(Session, Vec<Session>, Listing), Fault> {
         let (session, sessions) = match token.signing_sessions_max() {
             0 => (token.only_session()?, Vec::new()),
@@ -141,17 +147,17 @@ impl Keeper {
             }
         };
         login.log_in(token, &session)?;
-        let listing = Listing::read(&session, &token.mechanisms)?;
+        let listing = Listing::read(&session, token, known)?;
+        listing.assert_mechanisms()?;
         Ok((session, sessions, listing))
     }
 
     /// The answer to the greeting.
     pub(super) fn ready(&self, sessions: usize) -> Ready {
         Ready {
-            serial: self.token.serial.clone(),
-            model: self.token.model.clone(),
-            manufacturer: self.token.manufacturer.clone(),
+            facts: self.token.facts.clone(),
             sessions,
+            hashing: scheme::hashing(&self.token.mechanisms),
             mechanisms: self.token.mechanisms.iter().map(|mechanism| **mechanism).collect(),
             keys: self.current.epoch().listing.to_wire(),
         }
@@ -260,7 +266,7 @@ impl Keeper {
         match self.token.still_there() {
             Ok(_) => Ok(()),
             Err(fault) if fault.class == Class::Device => {
-                tracing::warn!("{fault}: once more");
+                tracing::warn!("{fault}: the token is asked once more");
                 thread::sleep(Duration::from_millis(SECOND_LOOK_AFTER_MS));
                 self.token.still_there().map(|_| ())
             }
@@ -280,7 +286,8 @@ impl Keeper {
                 self.renew_login()?;
             }
         }
-        Listing::read(self.session()?, &self.token.mechanisms)
+        let session = self.session.as_ref().ok_or_else(no_session)?;
+        Listing::read(session, &self.token, &mut self.known)
     }
 
     fn session(&self) -> Result<&Session, Fault> {

@@ -5,13 +5,16 @@ use std::collections::HashMap;
 use cryptoki::{
     error::{Error, RvError},
     mechanism::MechanismType,
-    object::{Attribute, KeyType as CkKeyType, ObjectClass, ObjectHandle},
+    object::{Attribute, AttributeType, KeyType as CkKeyType, ObjectClass, ObjectHandle},
     session::Session,
 };
 
 use super::{
     attributes::{Attributes, PRIVATE, PUBLIC, find, read_public, value},
     classify::fault,
+    known::Known,
+    module::OpenToken,
+    scheme::{self, Scheme},
 };
 use crate::{
     domain::key::PublicKey,
@@ -25,6 +28,8 @@ use crate::{
 pub(super) struct Listing {
     keys: Vec<Held>,
     by_label: HashMap<String, Vec<usize>>,
+    /// Why the first key cannot be used for which the token has no mechanism.
+    lacking: Option<String>,
 }
 
 struct Held {
@@ -38,16 +43,21 @@ struct Held {
 impl Listing {
     /// Without a key.
     pub(super) fn empty() -> Self {
-        Self { keys: Vec::new(), by_label: HashMap::new() }
+        Self { keys: Vec::new(), by_label: HashMap::new(), lacking: None }
     }
 
     /// Lists private and public keys, two searches in all.
     ///
     /// # Errors
     /// [`Fault`] of the search, or when the token holds too many keys.
-    pub(super) fn read(session: &Session, mechanisms: &[MechanismType]) -> Result<Self, Fault> {
-        let publics = read_class(session, ObjectClass::PUBLIC_KEY)?;
-        let privates = read_class(session, ObjectClass::PRIVATE_KEY)?;
+    pub(super) fn read(
+        session: &Session,
+        token: &OpenToken,
+        known: &mut Known,
+    ) -> Result<Self, Fault> {
+        let publics = read_class(session, ObjectClass::PUBLIC_KEY, &PUBLIC)?;
+        let askable = token.quirks.askable(&PRIVATE);
+        let privates = read_class(session, ObjectClass::PRIVATE_KEY, &askable)?;
         let mut by_id: HashMap<&[u8], Vec<&Attributes>> = HashMap::new();
         for (_, public) in &publics {
             by_id.entry(public.id()).or_default().push(public);
@@ -67,16 +77,42 @@ impl Listing {
             };
             let halves = by_id.get(private.id()).map_or(&[][..], Vec::as_slice);
             let twins = sharing.get(private.id()).copied().unwrap_or(0);
-            let public_key = readable
-                .and_then(|()| usable(private, mechanisms))
-                .and_then(|()| public_half(private, halves, twins));
-            listing.by_label.entry(label.clone()).or_default().push(listing.keys.len());
             let id = private.id().to_vec();
+            let public_key = readable
+                .and_then(|()| usable(private))
+                .and_then(|()| match public_half(private, halves, twins) {
+                    Ok(key) => {
+                        known.learn(&label, &id, &key);
+                        Ok(key)
+                    }
+                    Err(reason) => on_record(known, (token, session), *handle, &label, &id, reason),
+                })
+                .and_then(|key| match missing_mechanism(&key, &token.mechanisms) {
+                    None => Ok(key),
+                    Some(reason) => {
+                        listing.lacking.get_or_insert_with(|| reason.clone());
+                        Err(reason)
+                    }
+                });
+            listing.by_label.entry(label.clone()).or_default().push(listing.keys.len());
             // A token that does not say so has not promised it.
             let extractable = !private.says(&Attribute::Extractable(false));
             listing.keys.push(Held { handle: *handle, label, id, public_key, extractable });
         }
         Ok(listing)
+    }
+
+    /// Refuses a token whose keys cannot sign for want of a mechanism, all of them.
+    ///
+    /// # Errors
+    /// [`Fault`] of configuration class that names the mechanisms.
+    pub(super) fn assert_mechanisms(&self) -> Result<(), Fault> {
+        match &self.lacking {
+            Some(reason) if self.keys.iter().all(|held| held.public_key.is_err()) => {
+                Err(Fault::ours(Class::Configuration, "choose mechanism", reason.as_str()))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The handle of exactly the key that was ordered; `None` when there is none or more than one.
@@ -113,8 +149,8 @@ impl Listing {
 fn read_class(
     session: &Session,
     class: ObjectClass,
+    wanted: &[AttributeType],
 ) -> Result<Vec<(ObjectHandle, Attributes)>, Fault> {
-    let wanted = if class == ObjectClass::PRIVATE_KEY { &PRIVATE[..] } else { &PUBLIC[..] };
     let template = [Attribute::Class(class), Attribute::Token(true)];
     let handles = find(session, &template, KEYS_MAX + 1).map_err(|error| fault(&error))?;
     if handles.len() > KEYS_MAX {
@@ -133,24 +169,40 @@ fn read_class(
     Ok(read)
 }
 
-fn usable(private: &Attributes, mechanisms: &[MechanismType]) -> Result<(), String> {
+fn usable(private: &Attributes) -> Result<(), String> {
     if private.says(&Attribute::AlwaysAuthenticate(true)) {
         return Err("CKA_ALWAYS_AUTHENTICATE: the key wants the PIN for every signature".to_owned());
     }
     if private.says(&Attribute::Sign(false)) {
         return Err("CKA_SIGN is false".to_owned());
     }
-    let (needed, name) = match private.key_type() {
-        Some(CkKeyType::EC) => (MechanismType::ECDSA, "CKM_ECDSA"),
-        Some(CkKeyType::RSA) => (MechanismType::RSA_PKCS, "CKM_RSA_PKCS"),
-        Some(other) => return Err(format!("{other} is not supported")),
-        None => return Err("CKA_KEY_TYPE cannot be read".to_owned()),
-    };
-    if mechanisms.contains(&needed) {
-        Ok(())
-    } else {
-        Err(format!("the token does not offer {name}, only forms that hash what they are given"))
+    match private.key_type() {
+        Some(CkKeyType::EC | CkKeyType::RSA) => Ok(()),
+        Some(other) => Err(format!("{other} is not supported")),
+        None => Err("CKA_KEY_TYPE cannot be read".to_owned()),
     }
+}
+
+/// The public key that the front has on record, when the private key proves to belong to it.
+fn on_record(
+    known: &mut Known,
+    (token, session): (&OpenToken, &Session),
+    private: ObjectHandle,
+    label: &str,
+    id: &[u8],
+    reason: String,
+) -> Result<PublicKey, String> {
+    let Some(key) = known.get(label, id) else { return Err(reason) };
+    match known.prove(token, session, private, &key) {
+        Ok(()) => Ok(key),
+        Err(refusal) => Err(format!("{reason}; {refusal}")),
+    }
+}
+
+fn missing_mechanism(key: &PublicKey, mechanisms: &[MechanismType]) -> Option<String> {
+    let algorithm = key.key_type().signature_algorithm();
+    let scheme = Scheme::of(algorithm, mechanisms);
+    scheme.is_none().then(|| format!("the token does not offer {}", scheme::wanted(algorithm)))
 }
 
 /// The public object of the same `CKA_ID`, else the private key's own `CKA_PUBLIC_KEY_INFO`.
@@ -215,22 +267,22 @@ mod tests {
         ])
     }
 
-    const ALL: [MechanismType; 2] = [MechanismType::ECDSA, MechanismType::RSA_PKCS];
-
     #[test]
     fn a_key_that_wants_the_pin_each_time_is_unusable() {
-        let reason = usable(&ec(&[Attribute::AlwaysAuthenticate(true)]), &ALL).unwrap_err();
+        let reason = usable(&ec(&[Attribute::AlwaysAuthenticate(true)])).unwrap_err();
         assert!(reason.contains("CKA_ALWAYS_AUTHENTICATE"));
-        assert!(usable(&ec(&[Attribute::AlwaysAuthenticate(false)]), &ALL).is_ok());
+        assert!(usable(&ec(&[Attribute::AlwaysAuthenticate(false)])).is_ok());
     }
 
     #[test]
-    fn a_key_needs_leave_to_sign_and_a_mechanism_that_takes_digests() {
-        assert!(usable(&ec(&[]), &ALL).is_ok());
-        assert!(usable(&ec(&[Attribute::Sign(false)]), &ALL).is_err());
-        let hashing_only = [MechanismType::ECDSA_SHA256, MechanismType::RSA_PKCS];
-        assert!(usable(&ec(&[]), &hashing_only).unwrap_err().contains("CKM_ECDSA"));
-        assert!(usable(&Attributes(Vec::new()), &ALL).is_err());
+    fn a_key_needs_leave_to_sign_and_a_mechanism() {
+        assert!(usable(&ec(&[])).is_ok());
+        assert!(usable(&ec(&[Attribute::Sign(false)])).is_err());
+        assert!(usable(&Attributes(Vec::new())).is_err());
+        let key = read_public(&public_object()).unwrap();
+        assert_eq!(missing_mechanism(&key, &[MechanismType::ECDSA_SHA256]), None);
+        let missing = missing_mechanism(&key, &[MechanismType::RSA_PKCS]).unwrap();
+        assert!(missing.contains("CKM_ECDSA or CKM_ECDSA_SHA256"), "{missing}");
     }
 
     #[test]

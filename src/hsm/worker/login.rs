@@ -68,7 +68,7 @@ impl Login {
     }
 
     fn attempt(&self, token: &OpenToken, session: &Session) -> Result<(), Fault> {
-        let serial = &token.serial;
+        let serial = &token.facts.serial;
         heed(&token.still_there()?)?;
         let (user, number) = match self.vendor_user {
             None => (UserType::User, NORMAL_USER),

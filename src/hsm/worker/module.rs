@@ -13,9 +13,11 @@ use cryptoki::{
 
 use super::{
     classify::fault,
+    quirks::Quirks,
     raw::{self, Raw},
 };
 use crate::hsm::{
+    TokenFacts,
     fault::{Class, Fault},
     protocol::Hello,
 };
@@ -26,9 +28,8 @@ pub(super) struct OpenToken {
     /// `None` where only cryptoki can sign, by one call more.
     raw: Option<Raw>,
     slot: Slot,
-    pub(super) serial: String,
-    pub(super) model: String,
-    pub(super) manufacturer: String,
+    pub(super) facts: TokenFacts,
+    pub(super) quirks: Quirks,
     pub(super) mechanisms: Vec<MechanismType>,
     /// Sessions that the token allows one application; `None` when it does not say or care.
     sessions_max: Option<u64>,
@@ -61,21 +62,22 @@ impl OpenToken {
             }
         };
         let mechanisms = pkcs11.get_mechanism_list(slot).map_err(|error| fault(&error))?;
-        let sessions_max = match info.max_session_count() {
+        let slot_info = pkcs11.get_slot_info(slot).map_err(|error| fault(&error))?;
+        let facts = TokenFacts {
+            serial: info.serial_number().to_owned(),
+            manufacturer: info.manufacturer_id().to_owned(),
+            model: info.model().to_owned(),
+            hardware_version: info.hardware_version().to_string(),
+            firmware_version: info.firmware_version().to_string(),
+            is_hardware: slot_info.hardware_slot(),
+        };
+        let quirks = Quirks::of(&facts)?;
+        let told = match info.max_session_count() {
             Limit::Max(count) if count > 0 => Some(count),
             Limit::Max(_) | Limit::Unavailable | Limit::Infinite => None,
         };
-        Ok(Self {
-            slot,
-            serial: info.serial_number().to_owned(),
-            model: info.model().to_owned(),
-            manufacturer: info.manufacturer_id().to_owned(),
-            mechanisms,
-            sessions_max,
-            one_thread,
-            raw,
-            pkcs11,
-        })
+        let sessions_max = told.into_iter().chain(quirks.sessions_max).min();
+        Ok(Self { slot, facts, quirks, mechanisms, sessions_max, one_thread, raw, pkcs11 })
     }
 
     /// How many sessions may sign, beside the keeper's and one for changes of the token. None when the
@@ -127,7 +129,8 @@ impl OpenToken {
     /// # Errors
     /// [`Fault`] of `C_OpenSession`.
     pub(super) fn session(&self) -> Result<Session, Fault> {
-        self.pkcs11.open_ro_session(self.slot).map_err(|error| fault(&error))
+        let opened = self.pkcs11.open_ro_session(self.slot);
+        opened.map_err(|error| self.quirks.meant(fault(&error)))
     }
 
     /// A session that may change the token.
@@ -135,7 +138,8 @@ impl OpenToken {
     /// # Errors
     /// [`Fault`] of `C_OpenSession`.
     pub(super) fn rw_session(&self) -> Result<Session, Fault> {
-        self.pkcs11.open_rw_session(self.slot).map_err(|error| fault(&error))
+        let opened = self.pkcs11.open_rw_session(self.slot);
+        opened.map_err(|error| self.quirks.meant(fault(&error)))
     }
 
     /// A signature over `data` by exactly two calls of the module.
@@ -158,12 +162,12 @@ impl OpenToken {
     /// Asks the token itself. Sessions go on looking alive when it is gone; this call does not.
     ///
     /// # Errors
-    /// [`Fault`] of device class when the token is gone or another one is in its place.
+    /// [`Fault`] of identity class when another token is in its place, of device class when none is.
     pub(super) fn still_there(&self) -> Result<TokenInfo, Fault> {
         let info = self.pkcs11.get_token_info(self.slot).map_err(|error| fault(&error))?;
-        if info.serial_number() != self.serial {
+        if info.serial_number() != self.facts.serial {
             let words = format!("the slot now holds serial {}", info.serial_number());
-            return Err(Fault::ours(Class::Device, "C_GetTokenInfo", words));
+            return Err(Fault::ours(Class::Identity, "C_GetTokenInfo", words));
         }
         Ok(info)
     }
@@ -190,7 +194,7 @@ impl OpenToken {
     /// `C_Finalize`. All sessions must be gone.
     pub(super) fn finalize(self) {
         if let Err(error) = self.pkcs11.finalize() {
-            tracing::warn!("C_Finalize: {}", fault(&error));
+            tracing::warn!("{}: the process ends all the same", fault(&error));
         }
     }
 }
@@ -217,7 +221,7 @@ fn resolve(pkcs11: &Pkcs11, hello: &Hello) -> Result<(Slot, TokenInfo), Fault> {
             Ok(info) if info.label() == hello.label => labelled.push((slot, info)),
             Ok(_) => {}
             // Another reader's trouble is not ours; if it is ours, the token is not found.
-            Err(error) => tracing::warn!("C_GetTokenInfo: {}", fault(&error)),
+            Err(error) => tracing::warn!("{}: its slot is passed over", fault(&error)),
         }
     }
     let serials = |found: &[(Slot, TokenInfo)]| {
@@ -231,11 +235,10 @@ fn resolve(pkcs11: &Pkcs11, hello: &Hello) -> Result<(Slot, TokenInfo), Fault> {
     match (labelled.len(), &hello.serial) {
         (1, _) => labelled.pop().ok_or_else(|| refuse(String::new())),
         (0, Some(serial)) if !seen.is_empty() => {
-            let words = "another token bears the label; it is left alone";
-            tracing::error!(alarm = "token_replaced", label, serial, seen, "{words}");
-            Err(refuse(format!(
+            let words = format!(
                 "no token is labelled '{label}' with serial {serial}; the label is on {seen}"
-            )))
+            );
+            Err(Fault::ours(Class::Identity, "find token", words))
         }
         (0, _) => Err(refuse(format!("no token is labelled '{label}'"))),
         (count, _) => Err(refuse(format!(

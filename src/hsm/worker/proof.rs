@@ -10,7 +10,8 @@ use super::{
     attributes::{Attributes, PUBLIC, read_public},
     classify::fault,
     module::OpenToken,
-    signing::{sign_digest, x509_form},
+    scheme::Scheme,
+    signing::x509_form,
     templates::Pair,
 };
 use crate::{
@@ -127,7 +128,11 @@ fn unfit(private: &Attributes, wanted: &Wanted) -> Option<String> {
         .map(|(_, words)| (*words).to_owned())
 }
 
-fn signs(
+/// Whether a private key makes signatures that this public key verifies.
+///
+/// # Errors
+/// [`Fault`] when the token cannot be asked, or returns what is no signature.
+pub(super) fn signs(
     token: &OpenToken,
     session: &Session,
     private: ObjectHandle,
@@ -137,9 +142,12 @@ fn signs(
     // Without randomness the proof is weaker, not wrong.
     let _ = aws_lc_rs::rand::fill(&mut message);
     let key_type = key.key_type();
-    let digest = Digest::of(key_type.signature_algorithm().hash(), &message);
+    let algorithm = key_type.signature_algorithm();
+    let Some(scheme) = Scheme::of(algorithm, &token.mechanisms) else { return Ok(false) };
+    let digest = Digest::of(algorithm.hash(), &message);
+    let Some(input) = scheme.input(&digest, Some(&message)) else { return Ok(false) };
     let output =
-        sign_digest(token, session, private, key_type, &digest).map_err(|error| fault(&error))?;
+        token.sign(session, &scheme.mechanism, private, &input).map_err(|error| fault(&error))?;
     let signature =
         x509_form(key_type, output).map_err(|words| Fault::ours(Class::Device, "C_Sign", words))?;
     Ok(key.verifies(&message, &signature))

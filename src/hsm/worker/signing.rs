@@ -2,16 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
-use cryptoki::{
-    context::Function, error::Error, mechanism::Mechanism, object::ObjectHandle, session::Session,
-};
+use cryptoki::{context::Function, error::Error, session::Session};
 
 use super::{
     Job, Outbox,
     classify::fault,
-    convert::{digest_info, ecdsa_signature, rsa_signature},
+    convert::{ecdsa_signature, rsa_signature},
     keeper::{Current, Epoch, Errand},
     module::OpenToken,
+    scheme::Scheme,
 };
 use crate::{
     domain::key::{Digest, KeyType, Signature},
@@ -42,6 +41,17 @@ pub(super) enum Step {
     LogInAgain,
 }
 
+impl Step {
+    /// For the log.
+    fn words(self) -> &'static str {
+        match self {
+            Self::FreshSession => "try once more in a fresh session",
+            Self::FindAgain => "find the key again and try once more",
+            Self::LogInAgain => "log in again and try once more",
+        }
+    }
+}
+
 enum Trouble {
     Missing,
     Fault(Fault),
@@ -63,7 +73,8 @@ impl Bench {
         loop {
             let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok((id, order)) = next else { return };
-            let answer = sign(&mut self, &order);
+            let outbox = self.outbox.clone();
+            let answer = sign(&mut self, &outbox, &order);
             self.outbox.answer(id, answer);
         }
     }
@@ -131,12 +142,13 @@ impl Place for Bench {
 }
 
 /// A signature, with the recovery that each fault calls for.
-pub(super) fn sign(place: &mut impl Place, order: &SignOrder) -> Answer {
+pub(super) fn sign(place: &mut impl Place, outbox: &Outbox, order: &SignOrder) -> Answer {
     let Some(digest) = Digest::from_octets(order.algorithm.hash(), &order.digest) else {
         let words = format!("a digest of {} octets", order.digest.len());
         return Answer::Failed(Fault::ours(Class::Caller, "sign", words));
     };
     let mut taken = None;
+    let mut refused = None;
     loop {
         let epoch = match place.epoch() {
             Ok(epoch) => epoch,
@@ -147,13 +159,19 @@ pub(super) fn sign(place: &mut impl Place, order: &SignOrder) -> Answer {
             Err(trouble) => trouble,
         };
         let Some(step) = next_step(&trouble, taken) else {
-            return match trouble {
-                Trouble::Missing => Answer::Missing,
-                Trouble::Fault(fault) => Answer::Failed(fault.escalated()),
+            return match (trouble, refused) {
+                (Trouble::Missing, None) => Answer::Missing,
+                // It was there a moment ago, and a module may show an empty token when its device is
+                // gone: a new signer is to tell.
+                (Trouble::Missing, Some(fault)) => Answer::Failed(
+                    Fault::escalated(fault).with_detail("and the key is not listed any more"),
+                ),
+                (Trouble::Fault(fault), _) => Answer::Failed(fault.escalated()),
             };
         };
-        if let Trouble::Fault(fault) = &trouble {
-            tracing::warn!("{fault}: {step:?}, then once more");
+        if let Trouble::Fault(fault) = trouble {
+            outbox.note(&fault, &order.label, step.words());
+            refused = Some(fault);
         }
         if let Err(fault) = place.recover(step, &epoch) {
             return Answer::Failed(fault.escalated());
@@ -174,8 +192,14 @@ fn attempt(
         let words = format!("{:?} is not the algorithm of {key_type}", order.algorithm);
         return Err(Trouble::Fault(Fault::ours(Class::Caller, "sign", words)));
     }
+    let token = place.token();
+    let scheme = Scheme::of(order.algorithm, &token.mechanisms).ok_or(Trouble::Missing)?;
+    let Some(input) = scheme.input(digest, order.message.as_deref()) else {
+        let words = "the token hashes itself, and was not given the message of the digest";
+        return Err(Trouble::Fault(Fault::ours(Class::Caller, "sign", words)));
+    };
     let session = place.lend().map_err(Trouble::Fault)?;
-    let output = match sign_digest(&place.token(), &session, handle, key_type, digest) {
+    let output = match token.sign(&session, &scheme.mechanism, handle, &input) {
         Ok(output) => output,
         Err(error) => {
             let fault = fault(&error);
@@ -207,6 +231,7 @@ fn next_step(trouble: &Trouble, taken: Option<Step>) -> Option<Step> {
             | Class::Device
             | Class::Vendor
             | Class::Configuration
+            | Class::Identity
             | Class::Unexpected => return None,
         },
     };
@@ -227,21 +252,6 @@ pub(super) fn x509_form(key_type: KeyType, output: Vec<u8>) -> Result<Signature,
     match key_type.is_ec() {
         true => ecdsa_signature(key_type, &output),
         false => rsa_signature(key_type, output),
-    }
-}
-
-/// The one door to a signing mechanism. It takes a digest: `CKM_ECDSA` would cut anything longer
-/// than the curve without a word, `CKM_RSA_PKCS` would sign what it is given.
-pub(super) fn sign_digest(
-    token: &OpenToken,
-    session: &Session,
-    key: ObjectHandle,
-    key_type: KeyType,
-    digest: &Digest,
-) -> Result<Vec<u8>, Error> {
-    match key_type.is_ec() {
-        true => token.sign(session, &Mechanism::Ecdsa, key, digest.as_octets()),
-        false => token.sign(session, &Mechanism::RsaPkcs, key, &digest_info(digest)),
     }
 }
 
@@ -275,6 +285,7 @@ mod tests {
             Class::Device,
             Class::Vendor,
             Class::Configuration,
+            Class::Identity,
             Class::Unexpected,
         ] {
             assert_eq!(steps(class), [], "{class:?}");

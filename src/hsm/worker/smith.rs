@@ -123,7 +123,11 @@ impl Forge<'_> {
         {
             Ok(made) => made,
             Err(error) if templates::is_unsupported(&error) => {
-                tracing::warn!("{}: {key_type}", fault(&error));
+                tracing::warn!(
+                    "{}: key '{}' of type {key_type} is refused",
+                    fault(&error),
+                    name.label
+                );
                 return Ok(KeyAnswer::Unsupported(format!("key type {}", key_type.name())));
             }
             Err(error) => return Err(fault(&error)),
@@ -150,7 +154,7 @@ impl Forge<'_> {
         let public = match create(&templates::public_to_import(name, &key)?) {
             Ok(handle) => handle,
             Err(error) if templates::is_unsupported(&error) => {
-                tracing::warn!("{}: {}", fault(&error), key.key_type());
+                tracing::warn!("{}: key '{}' is refused", fault(&error), name.label);
                 return Ok(KeyAnswer::Unsupported(format!("import of {}", key.key_type())));
             }
             Err(error) => return Err(fault(&error)),
@@ -159,7 +163,8 @@ impl Forge<'_> {
         let private = match create(template.attributes()) {
             Ok(handle) => handle,
             Err(error) => {
-                tracing::warn!("{}: the public half is taken back", fault(&error));
+                let label = &name.label;
+                tracing::warn!("{}: the public half of key '{label}' is taken back", fault(&error));
                 self.session.destroy_object(public).map_err(|error| fault(&error))?;
                 if templates::is_unsupported(&error) {
                     return Ok(KeyAnswer::Unsupported(format!("import of {}", key.key_type())));

@@ -14,7 +14,7 @@ pub(super) fn work(
 ) {
     for (id, request) in requests {
         let answer = match request {
-            Request::Sign(order) => signing::sign(keeper, &order),
+            Request::Sign(order) => signing::sign(keeper, outbox, &order),
             Request::Catalogue => keeper.catalogue(),
             Request::Change(order) => keeper.change(order),
         };

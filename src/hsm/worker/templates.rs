@@ -9,6 +9,7 @@ use cryptoki::{
 use der::{Encode, asn1::OctetStringRef};
 use zeroize::Zeroize;
 
+use super::scheme::Scheme;
 use crate::{
     domain::key::{KeyType, PublicKey},
     hsm::{
@@ -44,8 +45,8 @@ pub(super) fn missing_to_generate(
 
 /// What the token lacks to sign with a key of this type.
 pub(super) fn missing_to_sign(key_type: KeyType, mechanisms: &[MechanismType]) -> Option<String> {
-    let needed = if key_type.is_ec() { MechanismType::ECDSA } else { MechanismType::RSA_PKCS };
-    (!mechanisms.contains(&needed)).then(|| format!("signatures with {}", key_type.name()))
+    let scheme = Scheme::of(key_type.signature_algorithm(), mechanisms);
+    scheme.is_none().then(|| format!("signatures with {}", key_type.name()))
 }
 
 /// Whether the token says that it cannot do it, rather than that it failed.

@@ -150,7 +150,10 @@ fn health_example() -> serde_json::Value {
         "status": "ok",
         "version": env!("CARGO_PKG_VERSION"),
         "dev": true,
-        "warnings": ["--dev: private JWKs are accepted as signing keys"],
+        "warnings": [
+            "--dev: private JWKs are accepted as signing keys",
+            "token hsm is SoftHSM: keys are files, there is no certified boundary",
+        ],
     })
 }
 

@@ -10,6 +10,7 @@ use cryptoki_sys::*;
 
 use crate::{
     call::{Call, real, told},
+    mechanisms::{is_hidden, real_data, real_mechanism},
     orders::{Action, Field},
     state, trace,
 };
@@ -100,59 +101,6 @@ fn pad(field: &mut [u8], text: &str) {
     field.fill(b' ');
     let length = text.len().min(field.len());
     field[..length].copy_from_slice(&text.as_bytes()[..length]);
-}
-
-fn hidden_mechanisms(call: &Call) -> Vec<CK_MECHANISM_TYPE> {
-    call.told_of("C_GetMechanismList", |action| {
-        if let Action::HideMechanism(mechanism) = action { Some(*mechanism) } else { None }
-    })
-}
-
-pub(crate) unsafe fn mechanism_list(
-    call: &Call,
-    slot: CK_SLOT_ID,
-    list: *mut CK_MECHANISM_TYPE,
-    count: *mut CK_ULONG,
-) -> CK_RV {
-    let code = real!(call.C_GetMechanismList(slot, list, count));
-    let hidden = hidden_mechanisms(call);
-    if code != CKR_OK || list.is_null() || count.is_null() || hidden.is_empty() {
-        return code;
-    }
-    // SAFETY: the real function has written that many, where the caller had room for them. The number
-    // that it tells a caller without room is not too small.
-    let (all, count) = unsafe {
-        let length = usize::try_from(*count).unwrap_or(0);
-        (std::slice::from_raw_parts_mut(list, length), &mut *count)
-    };
-    let mut kept = 0;
-    for at in 0..all.len() {
-        if !hidden.contains(&all[at]) {
-            all[kept] = all[at];
-            kept += 1;
-        }
-    }
-    *count = kept as CK_ULONG;
-    code
-}
-
-pub(crate) unsafe fn mechanism_info(
-    call: &Call,
-    slot: CK_SLOT_ID,
-    mechanism: CK_MECHANISM_TYPE,
-    info: *mut CK_MECHANISM_INFO,
-) -> CK_RV {
-    if hidden_mechanisms(call).contains(&mechanism) {
-        return CKR_MECHANISM_INVALID;
-    }
-    real!(call.C_GetMechanismInfo(slot, mechanism, info))
-}
-
-/// Whether a mechanism that a caller names is one that the token does not show.
-unsafe fn is_hidden(call: &Call, mechanism: *mut CK_MECHANISM) -> bool {
-    // SAFETY: a caller gives a mechanism or null.
-    let Some(mechanism) = (unsafe { mechanism.as_ref() }) else { return false };
-    hidden_mechanisms(call).contains(&mechanism.mechanism)
 }
 
 pub(crate) unsafe fn open_session(
@@ -268,7 +216,12 @@ pub(crate) unsafe fn sign_init(
             }
         },
     };
-    real!(call.C_SignInit(session, mechanism, key))
+    // SAFETY: a caller gives a mechanism or null.
+    let Some(mut mechanism) = (unsafe { mechanism.as_ref() }).copied() else {
+        return real!(call.C_SignInit(session, mechanism, key));
+    };
+    mechanism.mechanism = real_mechanism(call, session, mechanism.mechanism);
+    real!(call.C_SignInit(session, &raw mut mechanism, key))
 }
 
 fn label_of(call: &Call, session: CK_SESSION_HANDLE, key: CK_OBJECT_HANDLE) -> Option<Vec<u8>> {
@@ -320,7 +273,15 @@ pub(crate) unsafe fn sign(
     signature: *mut CK_BYTE,
     signature_length: *mut CK_ULONG,
 ) -> CK_RV {
-    let code = real!(call.C_Sign(session, data, length, signature, signature_length));
+    // SAFETY: the caller gives that many octets.
+    let given =
+        unsafe { std::slice::from_raw_parts_mut(data, usize::try_from(length).unwrap_or(0)) };
+    let mut octets = match real_data(call, session, given) {
+        Ok(octets) => octets,
+        Err(code) => return code,
+    };
+    let count = octets.len() as CK_ULONG;
+    let code = real!(call.C_Sign(session, octets.as_mut_ptr(), count, signature, signature_length));
     if signature.is_null() {
         call.gave_only_a_length.set(true);
         return code;

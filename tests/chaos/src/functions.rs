@@ -9,6 +9,7 @@ use libloading::Library;
 use crate::{
     call::{around, real},
     faults::*,
+    mechanisms::{mechanism_info, mechanism_list},
 };
 
 /// The module that is wrapped, and its functions. Loaded once, never unloaded.

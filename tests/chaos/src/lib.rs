@@ -8,6 +8,7 @@ mod call;
 mod count;
 mod faults;
 mod functions;
+mod mechanisms;
 mod names;
 mod orders;
 mod state;

@@ -62,6 +62,7 @@ pub(crate) enum Action {
     MaxSessions(CK_ULONG),
     Text(Field, String),
     HideMechanism(CK_MECHANISM_TYPE),
+    OfferMechanism(CK_MECHANISM_TYPE),
     LimitSessions(usize),
     Batch(CK_ULONG),
     HideAttribute(CK_ATTRIBUTE_TYPE),
@@ -223,6 +224,9 @@ fn action(function: Option<&str>, name: &str, arguments: &[&str]) -> Result<Acti
         (Some("C_GetMechanismList"), "hide", [word]) => {
             Action::HideMechanism(value(MECHANISMS, word).ok_or(format!("{word} is no mechanism"))?)
         }
+        (Some("C_GetMechanismList"), "offer", [word]) => Action::OfferMechanism(
+            value(MECHANISMS, word).ok_or(format!("{word} is no mechanism"))?,
+        ),
         (Some("C_OpenSession"), "limit", [word]) => Action::LimitSessions(size(word)?),
         (Some("C_FindObjects"), "batch", [word]) => Action::Batch(number(word)?),
         (Some("C_GetAttributeValue"), "hide", [word]) => Action::HideAttribute(attribute(word)?),

@@ -4,11 +4,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cryptoki_sys::*;
 
-static STATE: Mutex<State> = Mutex::new(State { removed: None, sessions: Vec::new() });
+static STATE: Mutex<State> =
+    Mutex::new(State { removed: None, sessions: Vec::new(), hashing: Vec::new() });
 
 struct State {
     removed: Option<CK_RV>,
     sessions: Vec<(CK_SLOT_ID, CK_SESSION_HANDLE)>,
+    /// The sessions that hash what they sign, and with what.
+    hashing: Vec<(CK_SESSION_HANDLE, CK_MECHANISM_TYPE)>,
 }
 
 fn state() -> MutexGuard<'static, State> {
@@ -30,6 +33,7 @@ pub(crate) fn finalized() {
     let mut state = state();
     state.removed = None;
     state.sessions.clear();
+    state.hashing.clear();
 }
 
 /// How many sessions are open.
@@ -47,4 +51,19 @@ pub(crate) fn closed(session: CK_SESSION_HANDLE) {
 
 pub(crate) fn closed_all(slot: CK_SLOT_ID) {
     state().sessions.retain(|(of, _)| *of != slot);
+}
+
+/// With what a session hashes what it signs, or that it does not.
+pub(crate) fn set_hash(session: CK_SESSION_HANDLE, hash: Option<CK_MECHANISM_TYPE>) {
+    let mut state = state();
+    state.hashing.retain(|(of, _)| *of != session);
+    state.hashing.extend(hash.map(|hash| (session, hash)));
+}
+
+/// The slot of a session that hashes, and with what it does.
+pub(crate) fn hash(session: CK_SESSION_HANDLE) -> Option<(CK_SLOT_ID, CK_MECHANISM_TYPE)> {
+    let state = state();
+    let (slot, _) = state.sessions.iter().find(|(_, open)| *open == session)?;
+    let (_, hash) = state.hashing.iter().find(|(of, _)| *of == session)?;
+    Some((*slot, *hash))
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    appliance::Appliance,
+    appliance::{Appliance, SOFTHSM_WARNING},
     refusals::{
         bench::Bench,
         keys::{by_jwk, private_jwk},
@@ -74,7 +74,10 @@ fn a_private_jwk_is_certified_like_a_public_one() {
     let health: Value =
         serde_json::from_str(&health.into_body().read_to_string().unwrap()).unwrap();
     assert_eq!(health["dev"], true);
-    assert_eq!(health["warnings"], json!(["--dev: private JWKs are accepted as signing keys"]));
+    assert_eq!(
+        health["warnings"],
+        json!(["--dev: private JWKs are accepted as signing keys", SOFTHSM_WARNING])
+    );
     assert!(bench.daemon.log().contains("WARN"), "{}", bench.daemon.log());
     bench.verdict();
 }

@@ -1,0 +1,138 @@
+//! Differences of vendors, as data: `quirks.toml`. Nothing else in this program knows a vendor by name.
+
+use cryptoki::object::AttributeType;
+use serde::Deserialize;
+
+use crate::hsm::{
+    TokenFacts,
+    fault::{Class, Fault},
+};
+
+const TABLE: &str = include_str!("quirks.toml");
+
+/// What is different with one token; by default nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Quirks {
+    manufacturer: String,
+    #[serde(default)]
+    model: String,
+    #[serde(default)]
+    leave_out: Vec<Omitted>,
+    /// Sessions that there are.
+    #[serde(default)]
+    pub(super) sessions_max: Option<u64>,
+    #[serde(default)]
+    busy: Vec<Busy>,
+}
+
+/// An attribute that a listing can do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+enum Omitted {
+    #[serde(rename = "CKA_ALWAYS_AUTHENTICATE")]
+    AlwaysAuthenticate,
+    #[serde(rename = "CKA_PUBLIC_KEY_INFO")]
+    PublicKeyInfo,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Busy {
+    function: String,
+    code: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    quirks: Vec<Quirks>,
+}
+
+impl Quirks {
+    /// Those of a token.
+    ///
+    /// # Errors
+    /// [`Fault`] when the table cannot be read, which a test sees to.
+    pub(super) fn of(token: &TokenFacts) -> Result<Self, Fault> {
+        let Table { quirks } = toml::from_str(TABLE)
+            .map_err(|error| Fault::ours(Class::Device, "read quirks", error.to_string()))?;
+        let begins = |text: &str, with: &str| {
+            text.to_ascii_lowercase().starts_with(&with.to_ascii_lowercase())
+        };
+        let fits = |quirks: &Self| {
+            begins(&token.manufacturer, &quirks.manufacturer) && begins(&token.model, &quirks.model)
+        };
+        Ok(quirks.into_iter().find(fits).unwrap_or_default())
+    }
+
+    /// Without the attributes that the token must not be asked for.
+    pub(super) fn askable(&self, wanted: &[AttributeType]) -> Vec<AttributeType> {
+        let omitted = |attribute: &&AttributeType| {
+            self.leave_out.iter().any(|omitted| omitted.attribute() == **attribute)
+        };
+        wanted.iter().filter(|attribute| !omitted(attribute)).copied().collect()
+    }
+
+    /// The fault as this token means it.
+    pub(super) fn meant(&self, mut fault: Fault) -> Fault {
+        let named = |busy: &Busy| {
+            fault.function == busy.function
+                && fault.code.as_ref().is_some_and(|code| code.name == busy.code)
+        };
+        if self.busy.iter().any(named) {
+            fault.class = Class::Capacity;
+        }
+        fault
+    }
+}
+
+impl Omitted {
+    fn attribute(self) -> AttributeType {
+        match self {
+            Self::AlwaysAuthenticate => AttributeType::AlwaysAuthenticate,
+            Self::PublicKeyInfo => AttributeType::PublicKeyInfo,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(manufacturer: &str, model: &str) -> Quirks {
+        Quirks::of(&TokenFacts {
+            serial: String::new(),
+            manufacturer: manufacturer.to_owned(),
+            model: model.to_owned(),
+            hardware_version: String::new(),
+            firmware_version: String::new(),
+            is_hardware: true,
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_token_has_the_quirks_of_its_vendor_and_of_no_other() {
+        assert_eq!(of("Yubico (www.yubico.com)", "YubiHSM").sessions_max, Some(16));
+        assert_eq!(of("Yubico (www.yubico.com)", "YubiKey YK5"), Quirks::default());
+        assert_eq!(of("SoftHSM project", "SoftHSM v2"), Quirks::default());
+        assert!(
+            of("SAFENET", "LunaSA 7.7.0").askable(&[AttributeType::AlwaysAuthenticate]).is_empty()
+        );
+    }
+
+    #[test]
+    fn every_entry_changes_something() {
+        let Table { quirks } = toml::from_str(TABLE).unwrap();
+        for quirk in quirks {
+            let Quirks { manufacturer, model, .. } = &quirk;
+            assert_eq!(of(manufacturer, model), quirk, "an earlier entry hides it");
+            let nothing = quirk.leave_out.is_empty() && quirk.busy.is_empty();
+            assert!(!nothing || quirk.sessions_max.is_some(), "{quirk:?}");
+            // Else it is never met.
+            for busy in &quirk.busy {
+                assert!(busy.function.starts_with("C_") && busy.code.starts_with("CKR_"));
+            }
+        }
+    }
+}
