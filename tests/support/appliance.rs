@@ -116,6 +116,11 @@ impl Appliance {
 
     /// Runs a command in the appliance's directory, with its token; it must succeed.
     pub fn shell(&self, script: &str) -> String {
+        self.try_shell(script).unwrap_or_else(|said| panic!("{said}"))
+    }
+
+    /// The same; the script and all that it said when it has failed.
+    fn try_shell(&self, script: &str) -> Result<String, String> {
         let output = Command::new("bash")
             .args(["-euo", "pipefail", "-c", script])
             .current_dir(self.directory.path())
@@ -124,8 +129,7 @@ impl Appliance {
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{script}\n{text}{errors}");
-        text
+        if output.status.success() { Ok(text) } else { Err(format!("{script}\n{text}{errors}")) }
     }
 
     /// Makes a key pair on the token with another tool than ours.
@@ -135,12 +139,18 @@ impl Appliance {
         ));
     }
 
-    /// Runs `pkcs11-tool` on the token, logged in.
+    /// Runs `pkcs11-tool` on the token, logged in. SoftHSM has moments without any token while
+    /// another process logs in; nothing was done then, and it is run again.
     pub fn pkcs11_tool(&self, arguments: &str) -> String {
-        self.shell(&format!(
+        let script = format!(
             "PIN=$(cat pin) pkcs11-tool --module /usr/lib/softhsm/libsofthsm2.so \
              --token-label chancery-dev --login --pin env:PIN {arguments}"
-        ))
+        );
+        let ran = until(SOON, || match self.try_shell(&script) {
+            Err(said) if said.contains("No slot with token") => None,
+            ran => Some(ran),
+        });
+        ran.expect("SoftHSM has no token").unwrap_or_else(|said| panic!("{said}"))
     }
 
     /// Makes a client certificate and returns the paths of certificate and key, without suffix.

@@ -23,11 +23,21 @@ pub fn appliance() -> Appliance {
     appliance
 }
 
+/// The signers that are up.
+pub fn signers_up(daemon: &Daemon) -> Vec<u32> {
+    let log = daemon.log();
+    let is_up = |pid: &u32| {
+        let pid = format!(" pid={pid} ");
+        log.lines().any(|line| line.contains("signer up ") && line.contains(&pid))
+    };
+    daemon.signers().into_iter().filter(is_up).collect()
+}
+
 /// Waits until two signers are up, none of them of `gone`.
 pub fn wait_for_signers(daemon: &Daemon, gone: &[u32]) -> Vec<u32> {
     let up = until(SOON, || {
-        let signers = daemon.settled_signers();
-        signers.iter().all(|pid| !gone.contains(pid)).then_some(signers)
+        let up = signers_up(daemon);
+        (up.len() == 2 && up.iter().all(|pid| !gone.contains(pid))).then_some(up)
     });
     up.unwrap_or_else(|| panic!("no two new signers are up:\n{}", daemon.log()))
 }
