@@ -18,7 +18,10 @@ use cryptoki::{
     object::ObjectHandle,
     session::Session,
 };
-use cryptoki_sys::{CK_BYTE, CK_FUNCTION_LIST, CK_RV, CK_SESSION_HANDLE, CK_ULONG};
+use cryptoki_sys::{
+    CK_BYTE, CK_FUNCTION_LIST, CK_INFO, CK_RV, CK_SESSION_HANDLE, CK_ULONG,
+    CKR_CRYPTOKI_NOT_INITIALIZED,
+};
 
 /// Room for a signature, in octets: one of RSA with 8192 bits. ECDSA needs 132.
 const SIGNATURE_BYTES_MAX: usize = 1024;
@@ -53,32 +56,40 @@ pub(super) fn initialize(
 
 /// A module's own functions.
 pub(super) struct Raw {
-    /// `None` when it shows a new instance of itself to everyone who asks, as those of p11-kit do:
-    /// the sessions of cryptoki mean nothing to it.
-    sign: Option<CSign>,
+    sign: CSign,
     /// Keeps the module loaded, and so `sign` where it is.
     _library: cryptoki_sys::Pkcs11,
 }
 
 impl Raw {
-    /// Of a module that is loaded already, from the same path: a second dlopen(3) of it is another
-    /// reference to the first.
+    /// Of a module that is loaded already, from the same path, and initialised: a second dlopen(3) of
+    /// it is another reference to the first. `None` when the module is a new one for each that asks
+    /// for its list, as that of p11-kit is: sessions of the first mean nothing to the second.
     ///
     /// # Errors
     /// [`Error`] of a module without a list of functions, or without `C_Sign`.
-    pub(super) fn of(module: &Path) -> Result<Self, Error> {
+    pub(super) fn of(module: &Path) -> Result<Option<Self>, Error> {
         // SAFETY: the module is loaded, so none of its code runs here.
         let library =
             unsafe { cryptoki_sys::Pkcs11::new(module) }.map_err(Error::LibraryLoading)?;
         if library.C_GetFunctionList.is_err() {
             return Err(Error::MissingSymbol("C_GetFunctionList"));
         }
-        let [list, again] = [list_of(&library)?, list_of(&library)?];
-        // SAFETY: PKCS#11 v2.40, 5.4: on CKR_OK it points to a list that lives as long as the module,
+        let mut list: *mut CK_FUNCTION_LIST = ptr::null_mut();
+        // SAFETY: PKCS#11 v2.40, 5.4: writes one pointer to where it is told.
+        Rv::from(unsafe { library.C_GetFunctionList(&raw mut list) })
+            .into_result(Function::GetFunctionList)?;
+        // SAFETY: the same section: on CKR_OK it points to a list that lives as long as the module,
         // which `library` keeps; the case of null is seen to.
-        let sign = unsafe { list.as_ref() }.and_then(|list| list.C_Sign);
-        let sign = sign.ok_or(Error::NullFunctionPointer)?;
-        Ok(Self { sign: ptr::eq(list, again).then_some(sign), _library: library })
+        let list = unsafe { list.as_ref() }.ok_or(Error::NullFunctionPointer)?;
+        let sign = list.C_Sign.ok_or(Error::NullFunctionPointer)?;
+        let get_info = list.C_GetInfo.ok_or(Error::NullFunctionPointer)?;
+        let mut info = CK_INFO::default();
+        // SAFETY: PKCS#11 v2.40, 5.4: writes one CK_INFO to where it is told, or refuses.
+        match unsafe { get_info(&raw mut info) } {
+            CKR_CRYPTOKI_NOT_INITIALIZED => Ok(None),
+            _ => Ok(Some(Self { sign, _library: library })),
+        }
     }
 
     /// A signature by two calls: `C_SignInit` and `C_Sign`. After an error, and unless it is one of
@@ -93,7 +104,6 @@ impl Raw {
         key: ObjectHandle,
         data: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        let Some(sign) = self.sign else { return session.sign(mechanism, key, data) };
         session.sign_init(mechanism, key)?;
         let mut signature = vec![0; SIGNATURE_BYTES_MAX];
         let mut length = signature.len() as CK_ULONG;
@@ -101,7 +111,7 @@ impl Raw {
         // of the memory that the pointers lead to. `data` is not changed; the type of its pointer is
         // that of all of PKCS#11.
         let value = unsafe {
-            sign(
+            (self.sign)(
                 session.handle(),
                 data.as_ptr().cast_mut(),
                 data.len() as CK_ULONG,
@@ -117,12 +127,4 @@ impl Raw {
         signature.truncate(length);
         Ok(signature)
     }
-}
-
-fn list_of(library: &cryptoki_sys::Pkcs11) -> Result<*const CK_FUNCTION_LIST, Error> {
-    let mut list: *mut CK_FUNCTION_LIST = ptr::null_mut();
-    // SAFETY: PKCS#11 v2.40, 5.4: writes one pointer to where it is told.
-    Rv::from(unsafe { library.C_GetFunctionList(&raw mut list) })
-        .into_result(Function::GetFunctionList)?;
-    Ok(list)
 }
