@@ -5,6 +5,7 @@ mod dev;
 mod inventory;
 mod material;
 mod pair;
+mod refusal;
 mod standing;
 mod twins;
 
@@ -17,13 +18,13 @@ use dev::DevKey;
 pub use dev::DevKeysAllowed;
 pub use inventory::keys_of;
 pub use material::material;
+pub use refusal::KeyRefusal;
 pub use standing::Standing;
 use twins::{Holdings, Unfound};
 
 use crate::{
     domain::{
         client::KeyPurpose,
-        jwk::JwkError,
         key::{PublicKey, Signature},
         path::{KeyPath, ResourcePath},
         request::{KeyDescriptor, KeySource},
@@ -351,52 +352,4 @@ impl HostedKey {
     pub fn is_extractable(&self) -> bool {
         self.holdings.is_extractable()
     }
-}
-
-impl KeyRefusal {
-    /// Of two refusals in one request, the caller is told the lower one: first what the descriptor
-    /// itself says, then the mode, the attachment, the policy, and at last what the token has.
-    pub fn precedence(&self) -> u8 {
-        match self {
-            Self::Jwk(_) | Self::PublicCannotSign => 0,
-            Self::PrivateJwk => 1,
-            Self::NotAttached { .. } => 2,
-            Self::Policy(..) => 3,
-            Self::Missing(_)
-            | Self::Ambiguous(_)
-            | Self::Different(..)
-            | Self::Changed(_)
-            | Self::Hsm(..) => 4,
-        }
-    }
-}
-
-/// Why a descriptor leads to no key.
-#[derive(Debug)]
-pub enum KeyRefusal {
-    /// A private JWK without the dev flag.
-    PrivateJwk,
-    /// A private JWK that contradicts itself.
-    Jwk(JwkError),
-    /// A public JWK where a signature is needed.
-    PublicCannotSign,
-    /// The KMS is not attached to the service, or does not exist.
-    NotAttached {
-        /// The KMS of the key path.
-        kms: ResourcePath,
-        /// The service of the call.
-        service: ResourcePath,
-    },
-    /// The key's policy does not list the purpose.
-    Policy(KeyPath, KeyPurpose),
-    /// No private key with the label.
-    Missing(KeyPath),
-    /// Several private keys with the label.
-    Ambiguous(KeyPath),
-    /// Tokens that are to hold the same key hold different ones; which, in words.
-    Different(KeyPath, String),
-    /// Another public key than the one that was pinned.
-    Changed(KeyPath),
-    /// The token cannot say, or the key is unusable.
-    Hsm(KeyPath, HsmError),
 }
