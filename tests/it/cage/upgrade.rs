@@ -41,6 +41,7 @@ time.sleep(3600)
 #[test]
 fn frozen_signers_die_with_a_front_that_is_killed() {
     let appliance = Appliance::new();
+    appliance.configure_token("processes = 1");
     let heir = appliance.path("heir");
     fs::write(&heir, HEIR.replace("BINARY", BINARY)).unwrap();
     fs::set_permissions(&heir, fs::Permissions::from_mode(0o755)).unwrap();
