@@ -13,9 +13,18 @@ use crate::{hsm::TokenState, service::Services};
 
 /// 200 while the process works; touches neither HSM nor ledger.
 pub(super) fn health(services: &Services, compat_login: bool) -> HttpResponse {
-    let dev = services.keyring.is_dev();
+    HttpResponse::Ok().json_body(&Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+        dev: services.keyring.is_dev(),
+        warnings: warnings(services, compat_login),
+    })
+}
+
+/// What is switched on and has no place in production.
+pub(super) fn warnings(services: &Services, compat_login: bool) -> Vec<&'static str> {
     let mut warnings = Vec::new();
-    if dev {
+    if services.keyring.is_dev() {
         warnings.push("--dev: private JWKs are accepted as signing keys");
     }
     if services.import_keys {
@@ -24,12 +33,7 @@ pub(super) fn health(services: &Services, compat_login: bool) -> HttpResponse {
     if compat_login {
         warnings.push("compat.login: there is a login, and it grants nothing");
     }
-    HttpResponse::Ok().json_body(&Health {
-        status: "ok",
-        version: env!("CARGO_PKG_VERSION"),
-        dev,
-        warnings,
-    })
+    warnings
 }
 
 #[derive(Serialize)]

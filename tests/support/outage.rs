@@ -39,7 +39,7 @@ pub fn wait_for_signers(daemon: &Daemon, gone: &[u32]) -> Vec<u32> {
         let up = signers_up(daemon);
         (up.len() == 2 && up.iter().all(|pid| !gone.contains(pid))).then_some(up)
     });
-    up.unwrap_or_else(|| panic!("two signers are not up:\n{}", daemon.log()))
+    up.unwrap_or_else(|| panic!("no two new signers are up:\n{}", daemon.log()))
 }
 
 /// Without a restart, no intent stays open; there is no certificate that no client got.
