@@ -18,7 +18,7 @@ pub fn outages() -> Vec<Outage> {
             wrong(scene, "C_Sign flip 32")
         }),
         outage("one wrong signature", Somebody, |scene| {
-            scene.chaos.order("C_Sign 10 flip");
+            scene.chaos.order("C_Sign 10 flip 32");
             let since = Instant::now();
             scene.wait_for_log("alarm=\"bad");
             End::Healed { since }
