@@ -4,6 +4,7 @@
 //! token it starts one or more `chancery signer` processes and asks them over a socket; one that
 //! hangs, leaks or crashes is killed and replaced, and callers see a short delay or
 //! [`HsmError::Unavailable`] at worst.
+//! Before such a process loads its module it locks itself in: see [`Sandbox`].
 //!
 //! ```text
 //! Token (handle) ──orders──► supervisor (one task) ──frames──► signer process ──► module ──► token
@@ -47,7 +48,7 @@ pub use trust::Prospect;
 pub use worker::run_signer;
 
 /// One token and how to serve it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenConfig {
     /// Our name for it, in logs.
     pub name: String,

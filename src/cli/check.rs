@@ -26,14 +26,16 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Err(error) => return fail(error),
     };
     config.log.filter = "error".to_owned();
-    logging::start(&config.log);
+    if let Err(error) = logging::start(&config.log) {
+        return fail(error);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(error),
     };
     let mut problems = Vec::new();
-    if let Err(problem) = http::check_tls(&config.api) {
-        problems.push(problem);
+    if let Err(found) = http::check_tls(&config.api) {
+        problems.extend(found);
     }
     match runtime.block_on(check_tokens(config)) {
         Ok(found) => problems.extend(found),

@@ -28,6 +28,7 @@ use super::{
 
 mod answers;
 mod backoff;
+mod broken;
 mod canary;
 mod changes;
 mod published;
@@ -61,6 +62,8 @@ pub(super) enum Order {
     Prove,
     /// A signature with the key of this SPKI hash did not verify.
     BadSignature([u8; 32]),
+    /// Nothing but an answer: whether this task still runs.
+    Ping(oneshot::Sender<()>),
     /// The end; answered when all signers are gone.
     Stop(oneshot::Sender<()>),
 }
@@ -101,6 +104,7 @@ pub(super) fn start(
         relists: Relists::default(),
         unproven: HashSet::new(),
         suspects: HashSet::new(),
+        keys_broken: false,
         canary_at: now,
         failed_canaries: HashMap::new(),
         usual_start: None,
@@ -138,6 +142,8 @@ struct Supervisor {
     unproven: HashSet<KeyName>,
     /// Keys whose canary signatures failed, by SPKI hash; others are tried first.
     suspects: HashSet<[u8; 32]>,
+    /// Whether the signers that are up were let in although no key has signed.
+    keys_broken: bool,
     canary_at: Instant,
     /// In a row, by signer.
     failed_canaries: HashMap<u64, u32>,
@@ -218,9 +224,14 @@ impl Supervisor {
                     self.lose(at, LossCause::BadSignature, words);
                 }
             }
+            Order::Ping(reply) => {
+                let _ = reply.send(());
+            }
             Order::Stop(done) => {
                 if let Some(starting) = self.starting.take() {
-                    let _ = starting.signer.end(Duration::ZERO, &self.config.name);
+                    // In its login, a module may be writing.
+                    let grace = Duration::from_millis(END_GRACE_MS);
+                    let _ = starting.signer.end(grace, &self.config.name);
                 }
                 self.stopping = Some(done);
             }

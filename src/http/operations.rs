@@ -13,9 +13,18 @@ use crate::{hsm::TokenState, service::Services};
 
 /// 200 while the process works; touches neither HSM nor ledger.
 pub(super) fn health(services: &Services, compat_login: bool) -> HttpResponse {
-    let dev = services.keyring.is_dev();
+    HttpResponse::Ok().json_body(&Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+        dev: services.keyring.is_dev(),
+        warnings: warnings(services, compat_login),
+    })
+}
+
+/// What has no place in production: settings that are on, and tokens that are none.
+pub(super) fn warnings(services: &Services, compat_login: bool) -> Vec<Cow<'static, str>> {
     let mut warnings: Vec<Cow<'static, str>> = Vec::new();
-    if dev {
+    if services.keyring.is_dev() {
         warnings.push("--dev: private JWKs are accepted as signing keys".into());
     }
     if services.import_keys {
@@ -31,12 +40,7 @@ pub(super) fn health(services: &Services, compat_login: bool) -> HttpResponse {
             warnings.push(format!("token {name} {words}").into());
         }
     }
-    HttpResponse::Ok().json_body(&Health {
-        status: "ok",
-        version: env!("CARGO_PKG_VERSION"),
-        dev,
-        warnings,
-    })
+    warnings
 }
 
 #[derive(Serialize)]

@@ -212,6 +212,42 @@ async fn an_hsm_that_hangs_misses_the_deadline_and_serves_again_after() {
     println!("HSM thawed: signed after {took:?}");
 }
 
+/// A crash in the middle of C_GenerateKeyPair leaves a private key that is listed like any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_whose_only_key_is_half_made_can_be_given_another() {
+    let disturbed = Disturbed::new("half-made");
+    // The first and the second start fail to sign; one of a handle is tried three times each.
+    for (code, calls) in
+        [("CKR_GENERAL_ERROR", 2), ("CKR_KEY_HANDLE_INVALID", 6), ("CKR_FUNCTION_FAILED", 2)]
+    {
+        disturbed.tell(&format!("C_SignInit 1-{calls} fail {code}"));
+        let token = Token::start(disturbed.config(), PROGRAM.into());
+        eventually("a signer is let in", PATIENCE, async || {
+            matches!(token.state(), TokenState::Unproven { .. })
+        })
+        .await;
+        assert!(!token.state().is_ready());
+        let made = token.generate("made", &[7; 20], KeyType::P256).await.unwrap();
+        sign(&token, &made, b"x").await.unwrap();
+        eventually("ready", PATIENCE, async || matches!(token.state(), TokenState::Ready { .. }))
+            .await;
+        token.destroy(&made).await.unwrap();
+        token.stop().await;
+    }
+}
+
+/// One that is gone shows in its information, too: nobody is let in then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_signs_nothing_and_shows_nothing_is_away() {
+    let disturbed = Disturbed::new("away");
+    disturbed.tell("C_SignInit removed CKR_DEVICE_REMOVED");
+    let token = started(disturbed.config()).await;
+    for _ in 0..40 {
+        assert!(!matches!(token.state(), TokenState::Unproven { .. }), "{:?}", token.state());
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stuck_signature_does_not_keep_the_service_from_stopping() {
     let disturbed = Disturbed::new("stuck");

@@ -181,6 +181,8 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_chancery");
 /// A running daemon; killed when dropped.
 pub struct Daemon {
     child: Child,
+    /// Signers that it has when all are up.
+    processes: usize,
     log: PathBuf,
     /// `https://host:port`.
     pub url: String,
@@ -222,8 +224,11 @@ impl Daemon {
         let (api, operations, distribution) = addresses.expect("the daemon did not start in time");
         let url = format!("https://{api}");
         let client = Client::new(&appliance.path("pki"), &appliance.path("pki/client"), &url);
+        let config = fs::read_to_string(appliance.config()).unwrap();
+        let processes = config.lines().filter_map(|line| line.strip_prefix("processes = "));
         Self {
             child,
+            processes: processes.map(|number| number.parse::<usize>().unwrap()).sum(),
             log,
             url,
             api: api.parse().unwrap(),
@@ -273,6 +278,24 @@ impl Daemon {
         children_of(self.pid())
     }
 
+    /// The process ids of its signers when no other is being started. SoftHSM writes its token anew
+    /// at each login, in place: one that is frozen or killed meanwhile leaves a token that is none.
+    pub fn settled_signers(&self) -> Vec<u32> {
+        let is_up = |pid: &u32| {
+            let threads = fs::read_dir(format!("/proc/{pid}/task"));
+            threads.is_ok_and(|threads| {
+                threads.flatten().any(|thread| {
+                    fs::read(thread.path().join("comm")).is_ok_and(|name| name == b"signing\n")
+                })
+            })
+        };
+        let settled = until(SOON, || {
+            let signers = self.signers();
+            (signers.len() == self.processes && signers.iter().all(is_up)).then_some(signers)
+        });
+        settled.unwrap_or_else(|| panic!("not all signers are up:\n{}", self.log()))
+    }
+
     /// Everything that was logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
@@ -306,7 +329,7 @@ pub struct Frozen(Vec<u32>);
 impl Frozen {
     /// Stops them.
     pub fn signers_of(daemon: &Daemon) -> Self {
-        Self::these(daemon.signers())
+        Self::these(daemon.settled_signers())
     }
 
     /// Stops some of them.

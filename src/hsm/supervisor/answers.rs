@@ -84,6 +84,7 @@ impl Supervisor {
                     self.failed_canaries.remove(&id);
                     let now = Instant::now();
                     self.published.send_modify(|published| published.proven_at = Some(now));
+                    self.trust(&canary);
                 } else {
                     self.alarm_bad_signature(&canary.key.label);
                     let words = "its canary signature does not verify";

@@ -66,7 +66,8 @@ impl Supervisor {
         let Some(key) = self.canary_key() else { return };
         let patience = self.patience();
         for at in (0..self.up.len()).rev() {
-            if self.up[at].owes_canary() {
+            // A change may take its time; it is not to be killed for a key that cannot sign.
+            if self.up[at].owes_canary() || self.up[at].is_changing() {
                 continue;
             }
             let (canary, request) = Canary::new(key.clone());
@@ -117,5 +118,14 @@ impl Supervisor {
     /// next canary is made with one of them, so that a broken key cannot pass for a dead token.
     pub(super) fn suspect(&mut self, canary: &Canary) {
         self.suspects.insert(canary.key.public_key.spki_sha256());
+    }
+
+    /// The key has signed since.
+    pub(super) fn clear(&mut self, canary: &Canary) {
+        self.suspects.remove(&canary.key.public_key.spki_sha256());
+    }
+
+    pub(super) fn is_suspect(&self, spki_sha256: &[u8; 32]) -> bool {
+        self.suspects.contains(spki_sha256)
     }
 }

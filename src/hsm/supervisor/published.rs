@@ -45,6 +45,8 @@ pub(super) enum Condition {
     #[default]
     Starting,
     Up,
+    /// Up, and no key has signed.
+    Broken,
     Away(String),
     CredentialFault(String),
 }
@@ -88,11 +90,16 @@ impl Published {
     pub(in crate::hsm) fn state(&self, now: Instant, age_max: Duration) -> TokenState {
         match (&self.condition, self.proven_at) {
             (Condition::Starting, _) => TokenState::Starting,
-            (Condition::Up, Some(at)) => match now.saturating_duration_since(at) {
-                age if age <= age_max => TokenState::Ready { age },
-                age => TokenState::Unproven { age },
-            },
+            (Condition::Up | Condition::Broken, Some(at)) => {
+                match now.saturating_duration_since(at) {
+                    age if age <= age_max => TokenState::Ready { age },
+                    age => TokenState::Unproven { age },
+                }
+            }
             (Condition::Up, None) => TokenState::NoKeys,
+            (Condition::Broken, None) => {
+                TokenState::Unproven { age: now.saturating_duration_since(self.gate.since) }
+            }
             (Condition::Away(reason), _) => TokenState::Away { reason: reason.clone() },
             (Condition::CredentialFault(reason), _) => {
                 TokenState::CredentialFault { reason: reason.clone() }
@@ -105,6 +112,7 @@ impl Supervisor {
     /// Makes a change visible.
     pub(super) fn publish(&self) {
         let condition = match (&self.credential_fault, self.backoff.failure()) {
+            _ if !self.up.is_empty() && self.keys_broken => Condition::Broken,
             _ if !self.up.is_empty() => Condition::Up,
             (Some(reason), _) => Condition::CredentialFault(reason.clone()),
             (None, Some(reason)) => Condition::Away(reason.to_owned()),

@@ -30,6 +30,8 @@ pub(super) struct Starting {
     pub(super) until: Instant,
     hurried: bool,
     greeted: bool,
+    /// Why it may be let in without a proof, once it has listed the token.
+    pub(super) unproven: Option<String>,
 }
 
 impl Starting {
@@ -67,8 +69,14 @@ impl Supervisor {
                 let (until, hurried) = self.start_until(now);
                 tracing::info!(token = self.config.name, pid = signer.pid, "signer started");
                 self.meter.started();
-                self.starting =
-                    Some(Starting { signer, since: now, until, hurried, greeted: false });
+                self.starting = Some(Starting {
+                    signer,
+                    since: now,
+                    until,
+                    hurried,
+                    greeted: false,
+                    unproven: None,
+                });
                 self.publish();
             }
             Err(error) => {
@@ -116,6 +124,9 @@ impl Supervisor {
                 match (starting.signer.owed.remove(&id), answer) {
                     (Some(Owed { errand: Errand::Canary(canary), .. }), answer) => {
                         self.judge(&canary, answer);
+                    }
+                    (Some(Owed { errand: Errand::Catalogue, .. }), answer) => {
+                        self.judge_without_proof(answer);
                     }
                     (Some(_) | None, _) => self.start_failed(UNASKED.to_owned()),
                 }
@@ -195,17 +206,24 @@ impl Supervisor {
     }
 
     fn judge(&mut self, canary: &Canary, answer: Answer) {
+        let hopeless = self.is_every_key_suspect();
         if !matches!(answer, Answer::Signed(_)) {
             self.suspect(canary);
         }
         match answer {
-            Answer::Signed(signature) if canary.is_proven_by(&signature) => self.promote(true),
+            Answer::Signed(signature) if canary.is_proven_by(&signature) => {
+                self.promote(true);
+                self.trust(canary);
+            }
             Answer::Signed(_) => {
                 self.alarm_bad_signature(&canary.key.label);
                 self.start_failed("the canary signature does not verify".to_owned());
             }
             Answer::Missing => {
                 self.start_failed(format!("key '{}' is listed and not found", canary.key.label));
+            }
+            Answer::Failed(fault) if hopeless && self.may_be_the_key(&fault) => {
+                self.ask_for_listing(fault.tamed(), &canary.key.label);
             }
             Answer::Failed(fault) => {
                 let ours = fault.class == Class::Caller;
@@ -218,6 +236,13 @@ impl Supervisor {
     }
 
     fn promote(&mut self, proven: bool) {
+        self.backoff.succeeded();
+        self.trouble = None;
+        self.let_in(proven);
+    }
+
+    /// The signer that is starting is up.
+    pub(super) fn let_in(&mut self, proven: bool) {
         let Some(Starting { mut signer, since, .. }) = self.starting.take() else { return };
         let now = Instant::now();
         self.usual_start = self.usual_start.max(Some(now.saturating_duration_since(since)));
@@ -225,8 +250,6 @@ impl Supervisor {
         signer.up_since = now;
         tracing::info!(token = self.config.name, pid = signer.pid, proven, "signer up");
         self.up.push(signer);
-        self.backoff.succeeded();
-        self.trouble = None;
         if self.up.len() == 1 {
             self.canary_at = now + self.canary_interval();
         }

@@ -25,7 +25,8 @@ use crate::hsm::{
 /// An initialised module and the one token in it that the configuration means.
 pub(super) struct OpenToken {
     pkcs11: Pkcs11,
-    raw: Raw,
+    /// `None` where only cryptoki can sign, by one call more.
+    raw: Option<Raw>,
     slot: Slot,
     pub(super) facts: TokenFacts,
     pub(super) quirks: Quirks,
@@ -45,13 +46,13 @@ impl OpenToken {
     pub(super) fn open(hello: &Hello) -> Result<Self, Fault> {
         let pkcs11 = Pkcs11::new(&hello.module)
             .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
-        let raw = Raw::of(&hello.module)
-            .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
         let one_thread =
             initialize(&pkcs11, hello.module_arguments.as_deref()).map_err(|error| {
                 let words = "check the module's configuration file and its environment";
                 fault(&error).with_detail(words)
             })?;
+        let raw = Raw::of(&hello.module)
+            .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
         let (slot, info) = match resolve(&pkcs11, hello) {
             Ok(found) => found,
             Err(fault) => {
@@ -152,7 +153,10 @@ impl OpenToken {
         key: ObjectHandle,
         data: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        self.raw.sign(session, mechanism, key, data)
+        match &self.raw {
+            Some(raw) => raw.sign(session, mechanism, key, data),
+            None => session.sign(mechanism, key, data),
+        }
     }
 
     /// Asks the token itself. Sessions go on looking alive when it is gone; this call does not.

@@ -22,6 +22,7 @@ pub fn under_load(appliance: &Appliance) -> (Daemon, Load) {
     let daemon = appliance.start();
     for token in [A, B] {
         wait_for_check(&daemon, &format!("token:{token}"), "ok");
+        appliance.open_signers_of(&daemon, token);
     }
     let load = Load::start(appliance, &daemon, CLIENTS, |client, round| {
         ("certificate", leaf("twin", &format!("Leaf {client}-{round}")))
@@ -68,7 +69,7 @@ fn signers_killed_or_frozen_on_one_twin_cost_no_request() {
     let appliance = twins();
     let (daemon, load) = under_load(&appliance);
     for token in [A, B] {
-        kill_all(&appliance.signers_of(&daemon, token));
+        kill_all(&appliance.open_signers_of(&daemon, token));
         load.wait_for(200, 20, SOON);
         wait_for_check(&daemon, &format!("token:{token}"), "ok");
         let frozen = appliance.freeze(&daemon, token);

@@ -1,0 +1,88 @@
+//! A token whose keys do not sign although it answers, such as one on which a crash has left half of
+//! its first key. Signers are let in without a proof then: a key that signs must first be made.
+
+use tokio::time::Instant;
+
+use super::{Canary, Supervisor, starting::UNASKED};
+use crate::hsm::{
+    fault::{Class, Fault},
+    process::Errand,
+    protocol::{Answer, Request},
+};
+
+impl Supervisor {
+    /// Whether each key that could make a canary signature has failed to, and not signed since.
+    pub(super) fn is_every_key_suspect(&self) -> bool {
+        self.canary_key().is_none_or(|key| self.is_suspect(&key.public_key.spki_sha256()))
+    }
+
+    /// Whether a fault may be that of a key alone. While others are up, there is no need to know.
+    pub(super) fn may_be_the_key(&self, fault: &Fault) -> bool {
+        self.up.is_empty()
+            && match fault.class {
+                Class::Caller
+                | Class::Handle
+                | Class::Device
+                | Class::Vendor
+                | Class::Unexpected => true,
+                Class::Session
+                | Class::Login
+                | Class::Credential
+                | Class::Capacity
+                | Class::Configuration
+                | Class::Identity => false,
+            }
+    }
+
+    /// A token that is in trouble is not listed either: its information cannot be had.
+    pub(super) fn ask_for_listing(&mut self, fault: Fault, label: &str) {
+        self.log_fault(&fault, Some(label), "see whether the token is well, but for its keys");
+        let patience = self.patience();
+        let Some(starting) = &mut self.starting else { return };
+        starting.until = Instant::now() + patience;
+        starting.unproven = Some(fault.to_string());
+        if starting.signer.ask(Request::Catalogue, Errand::Catalogue, patience).is_err() {
+            self.start_failed("the signer takes no messages".to_owned());
+        }
+    }
+
+    pub(super) fn judge_without_proof(&mut self, answer: Answer) {
+        let unproven = self.starting.as_mut().and_then(|starting| starting.unproven.take());
+        match (answer, unproven) {
+            (Answer::Listed(keys), Some(reason)) => {
+                tracing::error!(
+                    token = self.config.name,
+                    reason,
+                    "the token is well, but none of its keys signs: keys can be made and deleted"
+                );
+                self.adopt(keys);
+                // The pauses go on to grow: should it be the token after all, it is not worn out.
+                self.backoff.failed(Instant::now(), reason);
+                self.keys_broken = true;
+                self.let_in(false);
+            }
+            (Answer::Failed(fault), Some(reason)) => {
+                self.log_fault(&fault.tamed(), None, "start another signer after a pause");
+                self.start_failed(reason);
+            }
+            (
+                Answer::Listed(_)
+                | Answer::Failed(_)
+                | Answer::Signed(_)
+                | Answer::Missing
+                | Answer::Changed(_),
+                _,
+            ) => self.start_failed(UNASKED.to_owned()),
+        }
+    }
+
+    /// A key has signed.
+    pub(super) fn trust(&mut self, canary: &Canary) {
+        self.clear(canary);
+        if std::mem::take(&mut self.keys_broken) {
+            self.backoff.succeeded();
+            self.trouble = None;
+            self.publish();
+        }
+    }
+}
