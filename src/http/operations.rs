@@ -21,7 +21,7 @@ pub(super) fn health(services: &Services, compat_login: bool) -> HttpResponse {
     })
 }
 
-/// What is switched on, or plugged in, and has no place in production.
+/// What has no place in production: settings that are on, and tokens that are none.
 pub(super) fn warnings(services: &Services, compat_login: bool) -> Vec<Cow<'static, str>> {
     let mut warnings: Vec<Cow<'static, str>> = Vec::new();
     if services.keyring.is_dev() {
