@@ -7,6 +7,7 @@ use crate::appliance::{Appliance, BINARY, SOON, children_of, signal, until};
 #[test]
 fn signers_are_of_the_fronts_own_version_after_an_upgrade_on_disk() {
     let appliance = Appliance::new();
+    appliance.configure_token("processes = 1");
     let program = appliance.path("chancery");
     fs::copy(BINARY, &program).unwrap();
     let daemon = appliance.start_program(&program);
