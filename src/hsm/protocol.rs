@@ -101,8 +101,6 @@ pub(super) enum FromSigner {
     Ready(Ready),
     /// The token cannot be opened: answers [`Hello`]; the signer ends.
     Refused(Fault),
-    /// The token has refused the PIN; said before anything else that follows from it.
-    PinRefused(PinMark),
     /// Answers the request of that id.
     Answer {
         /// Of the request.
@@ -110,6 +108,8 @@ pub(super) enum FromSigner {
         /// What came of it.
         answer: Answer,
     },
+    /// The token has refused the PIN; said before anything else that follows from it.
+    PinRefused(PinMark),
 }
 
 /// An open token.

@@ -14,17 +14,27 @@ use crate::hsm::sandbox::{Cage, SandboxLevel};
 mod calls;
 mod files;
 
-/// What needs no configuration; for the first moments of the process. Frozen, it still dies with the
-/// front. Its name in process lists would be that of the link it was started by.
+/// What needs no configuration; for the first moments of the process. Frozen, it still ends with the
+/// front: that wakes it, to read the end of its socket. Its name in process lists would be that of the
+/// link it was started by.
 pub(super) fn enter() {
     for (what, done) in [
-        ("death with the front", set_parent_process_death_signal(Some(Signal::KILL))),
+        ("end with the front", set_parent_process_death_signal(Some(Signal::CONT))),
         ("no new privileges", set_no_new_privs(true)),
         ("name", set_name(c"chancery-signer")),
     ] {
         if let Err(error) = done {
             tracing::warn!("cage: {what}: {error}");
         }
+    }
+}
+
+/// From now on the death of the front is the death of this process, by its calling thread. Not before
+/// the login is made: SoftHSM 2.6 writes the token's file anew at each, and leaves an empty one, a token
+/// lost, when it is killed in the middle.
+pub(super) fn die_with_front() {
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        tracing::warn!("cage: death with the front: {error}");
     }
 }
 
