@@ -1,12 +1,16 @@
 //! The composition root: the only place that knows every concrete type.
 
+mod board;
 mod housekeeping;
 mod recovery;
+mod reload;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use board::Board;
 pub use recovery::{backup, restore};
-use tokio::task::JoinHandle;
+use reload::Fixed;
+use tokio::task::{JoinHandle, JoinSet};
 
 pub use crate::ledger::Counts;
 use crate::{
@@ -14,11 +18,11 @@ use crate::{
     config::Config,
     domain::time::Timestamp,
     hsm::{Token, TokenConfig},
-    http::{Api, Running},
+    http::{Api, Listeners, Running},
     keys::{DevKeysAllowed, Keyring},
     ledger::Ledger,
     service::{Idempotency, KnownKeys, Services, Tree, journal},
-    systemd,
+    systemd::{self, Sockets},
 };
 
 /// The daemon, serving.
@@ -27,19 +31,35 @@ pub struct App {
     tokens: Vec<Token>,
     ledger: Ledger,
     services: Arc<Services>,
+    /// What a reload must leave as it is.
+    fixed: Fixed,
+    board: Arc<Board>,
+    /// Keep the service manager informed.
+    telling: JoinSet<()>,
+    /// How long work in flight may take at the end.
+    shutdown: Duration,
     housekeeping: JoinHandle<()>,
 }
 
 /// How long the start waits for the first state of the tokens. A token that is away after it does
 /// not keep the daemon from starting.
 const TOKENS_KNOWN_WITHIN: Duration = Duration::from_secs(10);
+/// What the end takes beside work in flight: signers, ledger.
+const ENDING: Duration = Duration::from_secs(15);
 
 impl App {
-    /// Opens the ledger, starts the signers, opens the listeners; in this order.
+    /// Opens the ledger, starts the signers, opens the listeners that were not passed; in this
+    /// order.
     ///
     /// # Errors
     /// In words for the operator: what is in the way of a start.
-    pub async fn start(config: Config, dev: Option<DevKeysAllowed>) -> Result<Self, String> {
+    pub async fn start(
+        config: Config,
+        sockets: Sockets,
+        dev: Option<DevKeysAllowed>,
+    ) -> Result<Self, String> {
+        let fixed = Fixed::of(&config);
+        let shutdown = config.limits.shutdown;
         let now = Timestamp::now();
         let is_dev = dev.is_some();
         if is_dev {
@@ -67,18 +87,18 @@ impl App {
         }
 
         let services = Arc::new(Services {
-            tree,
-            keyring: Keyring::new(
+            tree: Arc::new(tree),
+            keyring: Arc::new(Keyring::new(
                 tokens.clone(),
                 dev,
                 pins.into_iter().map(|pin| (pin.path, pin.spki_sha256)),
-            ),
+            )),
             ledger: ledger.clone(),
             settings: config.issuance,
             vical: config.vical,
             features: config.features,
             import_keys: config.import_keys,
-            known: KnownKeys::default(),
+            known: Arc::new(KnownKeys::default()),
             idempotency: Arc::new(Idempotency::new(config.idempotency_retention_hours)),
         });
         let housekeeping = tokio::spawn(housekeeping::keep(Arc::clone(&services)));
@@ -88,13 +108,27 @@ impl App {
             config.limits,
             Arc::clone(&services),
             Access::new(config.clients),
-        );
-        let running = api.start()?;
+        )?;
+        let Sockets { api: passed, distribution, operations } = sockets;
+        let running = api.start(Listeners { api: passed, distribution, operations })?;
         let operations = running.operations.map(|address| address.to_string());
         let distribution = running.distribution.map(|address| address.to_string());
         tracing::info!(api = %running.address, operations, distribution, "serving");
-        systemd::ready(&format!("serving on {}", running.address));
-        Ok(Self { running, tokens, ledger, services, housekeeping })
+        let board = Board::new(running.address, tokens.clone(), ledger.clone(), running.warnings());
+        let board = Arc::new(board);
+        systemd::ready(&board.line());
+        let telling = board.start();
+        Ok(Self {
+            running,
+            tokens,
+            ledger,
+            services,
+            fixed,
+            board,
+            telling,
+            shutdown,
+            housekeeping,
+        })
     }
 
     /// Where the API and the operations listener are.
@@ -105,7 +139,8 @@ impl App {
     /// Ends in the order of the dependencies: requests, signers, ledger.
     pub async fn stop(self) {
         tracing::info!("stopping");
-        systemd::stopping();
+        systemd::stopping(2 * self.shutdown + ENDING);
+        drop((self.telling, self.board));
         self.running.stop().await;
         self.housekeeping.abort();
         for token in self.tokens {

@@ -17,6 +17,8 @@ pub enum EntryKind {
     Started,
     /// The daemon stopped in an orderly way.
     Stopped,
+    /// The daemon took up a changed configuration; the detail holds its flags.
+    Reloaded,
     /// The ledger was restored from a backup; what was recorded after it is not here.
     Restored,
     /// A certificate, CRL or VICAL is about to be signed.
@@ -67,9 +69,10 @@ pub enum EntryKind {
 
 impl EntryKind {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Started,
         Self::Stopped,
+        Self::Reloaded,
         Self::Restored,
         Self::Intent,
         Self::Issued,
@@ -100,6 +103,7 @@ impl EntryKind {
         match self {
             Self::Started => "started",
             Self::Stopped => "stopped",
+            Self::Reloaded => "reloaded",
             Self::Restored => "restored",
             Self::Intent => "intent",
             Self::Issued => "issued",

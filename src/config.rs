@@ -53,10 +53,21 @@ pub struct Config {
 /// What is logged, and how.
 #[derive(Debug)]
 pub struct LogConfig {
-    /// JSON lines instead of text.
-    pub json: bool,
+    /// The form of what is logged.
+    pub format: LogFormat,
     /// `tracing` filter directives.
     pub filter: String,
+}
+
+/// The form of what is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Fields of the journal where standard error is the journal, text elsewhere.
+    Auto,
+    /// Lines for people.
+    Text,
+    /// JSON lines.
+    Json,
 }
 
 /// Every problem of a configuration, one line each.

@@ -4,6 +4,7 @@
 //! token it starts one or more `chancery signer` processes and asks them over a socket; one that
 //! hangs, leaks or crashes is killed and replaced, and callers see a short delay or
 //! [`HsmError::Unavailable`] at worst.
+//! Before such a process loads its module it locks itself in: see [`Sandbox`].
 //!
 //! ```text
 //! Token (handle) ──orders──► supervisor (one task) ──frames──► signer process ──► module ──► token
@@ -36,13 +37,15 @@ pub use figures::{
     BUCKETS_SECONDS, Breaker, BreakerState, Histogram, LossCause, SignatureOutcome, TokenFigures,
 };
 pub use orders::PrivateParts;
+#[cfg(fuzzing)]
+pub use protocol::read_as_the_front_does;
 pub use sandbox::{MEMORY_MAX_MB_DEFAULT, Network, Sandbox, SandboxLevel};
 pub use token::Token;
 pub use trust::Prospect;
 pub use worker::run_signer;
 
 /// One token and how to serve it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenConfig {
     /// Our name for it, in logs.
     pub name: String,

@@ -2,6 +2,7 @@
 
 mod api;
 mod body;
+mod current;
 mod dispatch;
 pub mod json;
 mod login;
@@ -21,4 +22,4 @@ mod swagger;
 mod tls;
 pub mod wire;
 
-pub use server::{Api, ApiConfig, Limits, PlainListeners, Running, check_tls};
+pub use server::{Api, ApiConfig, Limits, Listeners, NewTls, PlainListeners, Running, check_tls};

@@ -34,11 +34,12 @@ pub use resources::Tree;
 pub use vical::VicalSettings;
 
 /// What the use cases work with.
+#[derive(Clone)]
 pub struct Services {
     /// The resource tree.
-    pub tree: Tree,
+    pub tree: Arc<Tree>,
     /// The keys.
-    pub keyring: Keyring,
+    pub keyring: Arc<Keyring>,
     /// The ledger.
     pub ledger: Ledger,
     /// Rules that can be switched.
@@ -50,7 +51,7 @@ pub struct Services {
     /// Whether private keys may be imported into the HSM.
     pub import_keys: bool,
     /// What the ledger knows of keys.
-    pub known: KnownKeys,
+    pub known: Arc<KnownKeys>,
     /// Requests with an Idempotency-Key.
     pub idempotency: Arc<Idempotency>,
 }

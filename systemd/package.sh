@@ -1,22 +1,24 @@
 #!/usr/bin/env bash
 # Makes the Debian package; its path is the last line of the output. Installs cargo-deb when missing.
 #
-#   systemd/package.sh [--binary FILE] [--version VERSION]
+#   systemd/package.sh [--binary FILE] [--version VERSION] [--fast 1]
 #
 # --binary: a chancery that is built already, instead of a release build.
 # --version: of the package; the crate's, with -1, by default.
+# --fast 1: less compression, for tests.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 STAGE=target/package
 
 main() {
-    local binary="" version=""
+    local binary="" version="" fast=""
     while [ $# -gt 0 ]; do
         case $1 in
             --binary) binary=$2 ;;
             --version) version=$2 ;;
-            *) echo "usage: systemd/package.sh [--binary FILE] [--version VERSION]" >&2; exit 2 ;;
+            --fast) fast=--fast ;;
+            *) sed -n '/^#   /s/^#  */usage: /p' "$0" >&2; exit 2 ;;
         esac
         shift 2
     done
@@ -26,7 +28,7 @@ main() {
         binary=target/release/chancery
     fi
     stage "$binary"
-    cargo deb --no-build --no-strip --locked --quiet --output "$STAGE/" ${version:+--deb-version "$version"}
+    cargo deb --no-build --no-strip --locked --quiet --output "$STAGE/" ${fast:+$fast} ${version:+--deb-version "$version"}
     find "$PWD/$STAGE" -name '*.deb'
 }
 

@@ -24,8 +24,12 @@ mod chaos;
 mod faults;
 #[path = "hsm/figures.rs"]
 mod figures;
+#[path = "hsm/healing.rs"]
+mod healing;
 #[path = "hsm/liars.rs"]
 mod liars;
+#[path = "hsm/memory.rs"]
+mod memory;
 #[path = "hsm/pins.rs"]
 mod pins;
 #[path = "hsm/sessions.rs"]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Chancery on PKCS#11 modules that are not SoftHSM: what tests/it/modules.rs asks of every module, asked
-# of each that can be had on Debian, in the full sandbox. Prints a table: what works, what is missing,
-# what was skipped and why. Can be run again; arguments are names of modules (none: all).
+# of each that can be had on Debian, in the full sandbox. Prints a table: key types that pass everything,
+# those that the module does not make, and why a module was skipped. Can be run again; arguments are names of modules (none: all).
 #
 #   ./tests/modules.sh                     softhsm p11-kit nss tpm opencryptoki, and kryoptic once built
 #   ./tests/modules.sh --kryoptic          builds kryoptic before that (OpenSSL included: 12 minutes)
@@ -57,9 +57,7 @@ stop_started() {
 }
 
 install_all() {
-    install_missing \
-        p11-kit "type -P p11-kit" \
-        p11-kit-modules "test -e '$LIB/pkcs11/p11-kit-client.so'" \
+    install_missing "${P11_KIT[@]}" \
         libnss3-tools "type -P certutil" \
         libnss3 "test -e '$LIB/libsoftokn3.so'" \
         swtpm "type -P swtpm" \
@@ -107,12 +105,22 @@ ask() {
     local name=$1 version=$2 dir=$3 log=$TARGET/modules-$1.log
     if ! CHANCERY_MODULE=$dir/token cargo test --locked --quiet --test it -- --ignored --exact \
         modules::the_module_that_is_named_does_what_is_asked_of_a_module --nocapture >"$log" 2>&1; then
+        local words
+        words=$(grep -oE 'C_GetTokenInfo: [^[]+' "$log" | tail -1)
+        if [ -n "$words" ] && grep -q 'no token is labelled' "$log"; then
+            row "$name" "$version" "not opened" "$words"
+            return
+        fi
         row "$name" "$version" FAILS "$(reason "$log")"
         echo "   the whole log: $log"
         return
     fi
+    if [ "$(jq '.works | length' "$dir/token.outcome")" = 0 ]; then
+        row "$name" "$version" "no key" "$(reason "$log")"
+        return
+    fi
     local refused
-    refused=$(jq -r '[.refused[] | .[0] + " (" + .[1] + ")"] | join(", ")' "$dir/token.outcome")
+    refused=$(jq -r '[.refused[][0]] | join(" ")' "$dir/token.outcome")
     row "$name" "$version" works "$(jq -r '(.works | join(" ")) + "; a certificate in " +
         (.certificate_ms | tostring) + " ms"' "$dir/token.outcome")${refused:+; refused: $refused}"
 }

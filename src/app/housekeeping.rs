@@ -6,8 +6,6 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{domain::time::Timestamp, service::Services};
 
-/// How often the ledger is tried, so that a full disk is seen before somebody needs it.
-const PROBE: Duration = Duration::from_secs(15);
 /// How often answers to old Idempotency-Keys are forgotten.
 const FORGET: Duration = Duration::from_secs(3_600);
 /// Answers forgotten in one transaction: others wait for it.
@@ -15,19 +13,11 @@ const FORGOTTEN_AT_ONCE: usize = 500;
 
 /// Runs until it is dropped.
 pub(super) async fn keep(services: Arc<Services>) {
-    let mut probe = interval(PROBE);
     let mut forget = interval(FORGET);
-    probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
     forget.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            _ = probe.tick() => {
-                if let Err(error) = services.ledger.is_writable().await {
-                    tracing::warn!(%error, "the ledger is not writable");
-                }
-            }
-            _ = forget.tick() => forget_answers(&services).await,
-        }
+        forget.tick().await;
+        forget_answers(&services).await;
     }
 }
 

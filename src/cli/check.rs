@@ -1,6 +1,6 @@
 //! `chancery check`: what would keep the daemon from working, all of it.
 
-use std::{collections::HashMap, path::Path, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, path::Path, process::ExitCode, time::Duration};
 
 use super::{fail, logging};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     domain::{
         key::{Digest, PublicKey},
         path::KeyPath,
-        tree::ResourceTree,
+        tree::{Kms, ResourceTree},
     },
     hsm::{CatalogueEntry, Token, TokenKey, TokenState},
     http,
@@ -26,14 +26,16 @@ pub(super) fn run(file: &Path) -> ExitCode {
         Err(error) => return fail(error),
     };
     config.log.filter = "error".to_owned();
-    logging::start(&config.log);
+    if let Err(error) = logging::start(&config.log) {
+        return fail(error);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(error),
     };
     let mut problems = Vec::new();
-    if let Err(problem) = http::check_tls(&config.api) {
-        problems.push(problem);
+    if let Err(found) = http::check_tls(&config.api) {
+        problems.extend(found);
     }
     match runtime.block_on(check_tokens(config)) {
         Ok(found) => problems.extend(found),
@@ -70,11 +72,17 @@ async fn check_tokens(config: Config) -> Result<Vec<String>, String> {
         }
         token.stop().await;
     }
+    for (key, (_, tokens)) in seen {
+        let missing = |kms: &Kms| tokens.len() < kms.tokens.len();
+        if config.tree.kms(&key.kms()).is_some_and(missing) {
+            println!("key {key}: on {} alone", tokens.join(", "));
+        }
+    }
     Ok(problems)
 }
 
-/// Keys that have signed, and the token that they did so on: others of the KMS must show the same.
-type Seen = HashMap<KeyPath, (PublicKey, String)>;
+/// Keys that have signed, and the tokens that they did so on: all of a KMS must show the same.
+type Seen = BTreeMap<KeyPath, (PublicKey, Vec<String>)>;
 
 /// Signs with each key that a KMS service leads to, and names those of its table that are missing.
 async fn check_keys(token: &Token, tree: &ResourceTree, seen: &mut Seen) -> Vec<String> {
@@ -93,13 +101,13 @@ async fn check_keys(token: &Token, tree: &ResourceTree, seen: &mut Seen) -> Vec<
             match check_key(token, &entries).await {
                 Ok(public_key) => {
                     println!("key {key}: {}, signs{place}", public_key.key_type());
-                    let first = seen
-                        .entry(key.clone())
-                        .or_insert_with(|| (public_key.clone(), name.to_owned()));
-                    if first.0 != public_key {
-                        problems
-                            .push(format!("key {key}: another key on {name} than on {}", first.1));
+                    let (first, tokens) =
+                        seen.entry(key.clone()).or_insert_with(|| (public_key.clone(), Vec::new()));
+                    if *first != public_key {
+                        let other = &tokens[0];
+                        problems.push(format!("key {key}: another key on {name} than on {other}"));
                     }
+                    tokens.push(name.to_owned());
                 }
                 Err(problem) => problems.push(format!("key {key}{place}: {problem}")),
             }

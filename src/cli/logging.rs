@@ -1,17 +1,42 @@
-//! Where log lines go: standard error, as text or JSON.
+//! Where log lines go: standard error, as text or JSON, or the journal with its fields.
 
-use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    Layer, Registry, filter::Targets, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
 
-use crate::config::LogConfig;
+use crate::{
+    config::{LogConfig, LogFormat},
+    systemd,
+};
+
+/// Changes what is logged while the daemon runs.
+pub(super) struct Filter(reload::Handle<Targets, Registry>);
+
+impl Filter {
+    /// From now on. The configuration has checked the filter.
+    pub(super) fn replace(&self, filter: &str) {
+        if let Err(error) = self.0.reload(filter.parse::<Targets>().unwrap_or_default()) {
+            tracing::error!(%error, "log.filter stays as it was");
+        }
+    }
+}
 
 /// Installs the subscriber. The configuration has checked the filter.
-pub(super) fn start(config: &LogConfig) {
-    let filter: Targets = config.filter.parse().unwrap_or_default();
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let lines = if config.json {
-        lines.json().flatten_event(true).boxed()
-    } else {
-        lines.with_ansi(false).boxed()
+///
+/// # Errors
+/// In words for the operator: the journal cannot be written to.
+pub(super) fn start(config: &LogConfig) -> Result<Filter, String> {
+    let (filter, handle) = reload::Layer::new(config.filter.parse::<Targets>().unwrap_or_default());
+    let lines = || tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = match config.format {
+        LogFormat::Json => lines().json().flatten_event(true).boxed(),
+        LogFormat::Auto if systemd::stderr_is_journal() => tracing_journald::layer()
+            .map_err(|error| format!("the journal: {error}"))?
+            .with_field_prefix(None)
+            .with_syslog_identifier("chancery".to_owned())
+            .boxed(),
+        LogFormat::Auto | LogFormat::Text => lines().with_ansi(false).boxed(),
     };
-    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
+    Ok(Filter(handle))
 }

@@ -27,7 +27,9 @@ pub(super) fn restore(from: &Path, config: &Path, without_hsm: bool) -> ExitCode
         Err(error) => return fail(error),
     };
     config.log.filter = "error".to_owned();
-    logging::start(&config.log);
+    if let Err(error) = logging::start(&config.log) {
+        return fail(error);
+    }
     memory::keep_off_disk();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -4,22 +4,29 @@ use std::{path::Path, process::ExitCode};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{fail, logging, memory};
-use crate::{app::App, config::Config, keys::DevKeysAllowed};
+use super::{
+    fail,
+    logging::{self, Filter},
+    memory,
+};
+use crate::{app::App, config::Config, keys::DevKeysAllowed, systemd::Sockets};
 
-/// Serves until SIGTERM or SIGINT, then ends in order.
+/// Serves until SIGTERM or SIGINT, then ends in order. SIGHUP reads the configuration again.
 pub(super) fn run(file: &Path, dev: bool) -> ExitCode {
     let config = match Config::load(file) {
         Ok(config) => config,
         Err(error) => return fail(error),
     };
-    logging::start(&config.log);
+    let filter = match logging::start(&config.log) {
+        Ok(filter) => filter,
+        Err(error) => return fail(error),
+    };
     memory::keep_off_disk();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(error),
     };
-    match runtime.block_on(serve(config, DevKeysAllowed::from_flag(dev))) {
+    match runtime.block_on(serve(file, config, &filter, DevKeysAllowed::from_flag(dev))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error, "not serving");
@@ -28,15 +35,28 @@ pub(super) fn run(file: &Path, dev: bool) -> ExitCode {
     }
 }
 
-async fn serve(config: Config, dev: Option<DevKeysAllowed>) -> Result<(), String> {
+async fn serve(
+    file: &Path,
+    config: Config,
+    filter: &Filter,
+    dev: Option<DevKeysAllowed>,
+) -> Result<(), String> {
     let listen = |kind| signal(kind).map_err(|error| format!("signal handler: {error}"));
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
-    let app = App::start(config, dev).await?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let mut hangup = listen(SignalKind::hangup())?;
+    let mut app = App::start(config, Sockets::take()?, dev).await?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => app.reload(|| load(file), |log| filter.replace(log)).await,
+        }
     }
     app.stop().await;
     Ok(())
+}
+
+fn load(file: &Path) -> Result<Config, Vec<String>> {
+    Config::load(file).map_err(|error| error.0)
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    Config, LogConfig,
+    Config, LogConfig, LogFormat,
     raw::{self, RawClient, RawConfig, RawToken},
 };
 use crate::{
@@ -108,19 +108,20 @@ impl Check<'_> {
     }
 
     fn log(&mut self, raw: raw::RawLog) -> LogConfig {
-        let json = match raw.format.as_deref() {
-            None | Some("text") => false,
-            Some("json") => true,
+        let format = match raw.format.as_deref() {
+            None | Some("auto") => LogFormat::Auto,
+            Some("text") => LogFormat::Text,
+            Some("json") => LogFormat::Json,
             Some(other) => {
-                self.problem(format!("log.format: '{other}' is not one of text, json"));
-                false
+                self.problem(format!("log.format: '{other}' is not one of auto, text, json"));
+                LogFormat::Auto
             }
         };
         let filter = raw.filter.unwrap_or_else(|| "info".to_owned());
         if let Err(error) = filter.parse::<tracing_subscriber::filter::Targets>() {
             self.problem(format!("log.filter: {error}"));
         }
-        LogConfig { json, filter }
+        LogConfig { format, filter }
     }
 
     fn limits(&mut self, raw: raw::RawLimits) -> Limits {

@@ -105,6 +105,13 @@ impl Fault {
         self
     }
 
+    /// Whether the process has no memory left for its module: that is not the token's, and comes back
+    /// with another process.
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        const CKR_HOST_MEMORY: u64 = 0x02;
+        self.code.as_ref().is_some_and(|code| code.number == CKR_HOST_MEMORY)
+    }
+
     /// `CKR_PIN_INCORRECT (0xa0)`, or `none`.
     pub(super) fn code_text(&self) -> String {
         match &self.code {

@@ -62,6 +62,8 @@ pub(super) enum Order {
     Prove,
     /// A signature with the key of this SPKI hash did not verify.
     BadSignature([u8; 32]),
+    /// Nothing but an answer: whether this task still runs.
+    Ping(oneshot::Sender<()>),
     /// The end; answered when all signers are gone.
     Stop(oneshot::Sender<()>),
 }
@@ -102,6 +104,9 @@ pub(super) fn start(
         suspects: HashSet::new(),
         keys_broken: false,
         canary_at: now,
+        failed_canaries: HashMap::new(),
+        usual_start: None,
+        hurried_starts: 0,
         makers: HashMap::new(),
         signers_started: 0,
         stopping: None,
@@ -136,6 +141,12 @@ struct Supervisor {
     /// Whether the signers that are up were let in although no key has signed.
     keys_broken: bool,
     canary_at: Instant,
+    /// In a row, by signer.
+    failed_canaries: HashMap<u64, u32>,
+    /// The longest start of a signer that came up.
+    usual_start: Option<Duration>,
+    /// Starts in a row that were to take no longer.
+    hurried_starts: u32,
     /// Which signer made the last signature with a key, by SPKI hash.
     makers: HashMap<[u8; 32], u64>,
     signers_started: u64,
@@ -208,6 +219,9 @@ impl Supervisor {
                     let words = "it made a signature that does not verify";
                     self.lose(at, LossCause::BadSignature, words);
                 }
+            }
+            Order::Ping(reply) => {
+                let _ = reply.send(());
             }
             Order::Stop(done) => {
                 self.stopping = Some(done);
@@ -284,6 +298,7 @@ impl Supervisor {
         self.meter.lost(cause);
         self.trouble = Some(words.to_owned());
         let id = signer.id;
+        self.failed_canaries.remove(&id);
         let (ending, errands) = signer.end(Duration::ZERO, &self.config.name);
         self.take_back(errands, Some(ending));
         self.refresh.lost(id);

@@ -104,6 +104,16 @@ impl Token {
         let _ = self.order(Order::Wanted);
     }
 
+    /// Returns when the task that looks after the signers has answered, whatever the HSM does; never
+    /// when it does not run any more.
+    pub async fn answers(&self) {
+        let (reply, answer) = oneshot::channel();
+        let asked = self.0.orders.send(Order::Ping(reply)).await.is_ok();
+        if !asked || answer.await.is_err() {
+            std::future::pending().await
+        }
+    }
+
     /// The one private key with this label. A label that does not lead to one is looked for on the
     /// token again, at most every 500 ms.
     ///

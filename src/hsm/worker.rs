@@ -133,7 +133,7 @@ fn keep(hello: &Hello, login: Login, outbox: &Outbox, told: &mpsc::Sender<Route>
         Ok(opened) => opened,
         Err(fault) => return outbox.send(&FromSigner::Refused(fault)),
     };
-    cage::die_with_front();
+    cage::die_with_the_front();
     let ready = FromSigner::Ready(keeper.ready(sessions.len().max(1)));
     if sessions.is_empty() {
         let (requests, queue) = mpsc::sync_channel(JOBS_QUEUED_MAX);

@@ -5,21 +5,25 @@ use std::time::Duration;
 use actix_web::{
     HttpRequest,
     http::{StatusCode, header},
-    web::{Bytes, BytesMut, Payload},
+    web::Payload,
 };
 use futures_util::StreamExt;
+use zeroize::Zeroizing;
 
 use super::problem::Problem;
 
 /// Largest request body, in octets.
 pub(super) const BODY_BYTES_MAX: usize = 65_536;
 
+/// A body; it may hold a private key.
+pub(super) type Octets = Zeroizing<Vec<u8>>;
+
 /// Reads the body: size (413), then media type (415).
 pub(super) async fn read_json(
     request: &HttpRequest,
     payload: Option<Payload>,
     deadline: Duration,
-) -> Result<Bytes, Problem> {
+) -> Result<Octets, Problem> {
     let body = read(request, payload, deadline).await?;
     if has_media_type(request, "application/json") {
         Ok(body)
@@ -42,18 +46,20 @@ async fn read(
     request: &HttpRequest,
     payload: Option<Payload>,
     deadline: Duration,
-) -> Result<Bytes, Problem> {
+) -> Result<Octets, Problem> {
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
+        .and_then(|value| value.parse::<usize>().ok());
+    let length_max = announced.unwrap_or(BODY_BYTES_MAX);
+    if length_max > BODY_BYTES_MAX {
         return Err(too_large());
     }
     let whole = async {
-        let mut body = BytesMut::new();
-        let Some(mut payload) = payload else { return Ok(body.freeze()) };
+        // Room for all of it: what grows leaves copies behind that nobody wipes.
+        let mut body = Zeroizing::new(Vec::with_capacity(length_max));
+        let Some(mut payload) = payload else { return Ok(body) };
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| broken("the body is broken"))?;
             if body.len() + chunk.len() > BODY_BYTES_MAX {
@@ -61,7 +67,7 @@ async fn read(
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(body.freeze())
+        Ok(body)
     };
     tokio::time::timeout(deadline, whole)
         .await

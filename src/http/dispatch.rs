@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{Method, StatusCode, header::HeaderValue},
+    http::{ConnectionType, Method, StatusCode, header::HeaderValue},
     web::Payload,
 };
 use percent_encoding::percent_decode_str;
@@ -23,14 +23,11 @@ use super::{
     rate::Rates,
     room::Room,
     route::{Request, Routes},
+    tls::{Peer, Tls},
 };
 use crate::{
     access::{Access, Client},
-    domain::{
-        client::{ClientIdentity, Permission},
-        path::ResourcePath,
-        time::Timestamp,
-    },
+    domain::{client::Permission, path::ResourcePath, time::Timestamp},
     service::{Call, Services, error::Error, journal},
 };
 
@@ -39,14 +36,16 @@ pub(super) struct Context {
     pub(super) services: Arc<Services>,
     pub(super) access: Access,
     pub(super) limits: Limits,
+    /// Judges the certificates of clients.
+    pub(super) tls: Arc<Tls>,
     /// Requests of each client.
-    pub(super) rates: Rates,
+    pub(super) rates: Arc<Rates>,
     /// Requests of all of them, by what became of them.
-    pub(super) requests: Requests,
+    pub(super) requests: Arc<Requests>,
     /// Whether the login that grants nothing is there.
     pub(super) compat_login: bool,
     /// Requests that are worked on.
-    pub(super) in_flight: Room,
+    pub(super) in_flight: Arc<Room>,
     /// Where issuing runs: a client that hangs up cannot cut it in half.
     pub(super) runtime: Handle,
     pub(super) tasks: TaskTracker,
@@ -86,6 +85,10 @@ pub(super) async fn dispatch(
     .await;
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         answer.headers_mut().insert(X_REQUEST_ID, value);
+    }
+    if answer.status() == StatusCode::UNAUTHORIZED {
+        // Who the client is was settled with the connection.
+        answer.head_mut().set_connection_type(ConnectionType::Close);
     }
     answer
 }
@@ -192,16 +195,18 @@ fn identify(
     request: &HttpRequest,
     refusal: &mut Refused,
 ) -> Result<Arc<Client>, Problem> {
-    let identity = request.conn_data::<Arc<ClientIdentity>>();
-    let subject = identity.map_or("", |identity| identity.subject.as_str());
+    let peer = request.conn_data::<Arc<Peer>>();
+    let subject = peer.map_or("", |peer| peer.subject());
     refusal.client = format!("unknown certificate {subject}");
-    let client =
-        identity.and_then(|identity| context.access.identify(identity)).ok_or_else(|| {
-            Problem::new(
-                StatusCode::UNAUTHORIZED,
-                format!("client certificate '{subject}' is not a known client"),
-            )
-        })?;
+    let unauthorized = |why: String| {
+        Problem::new(StatusCode::UNAUTHORIZED, format!("client certificate '{subject}' {why}"))
+    };
+    let unknown = || unauthorized("is not a known client".to_owned());
+    let identity = peer
+        .ok_or_else(unknown)?
+        .identity(&context.tls)
+        .map_err(|error| unauthorized(format!("is not accepted any more: {error}")))?;
+    let client = context.access.identify(identity).ok_or_else(unknown)?;
     client.name().clone_into(&mut refusal.client);
     Ok(client)
 }

@@ -10,14 +10,15 @@ use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, SeqAccess, Visitor},
 };
+use zeroize::Zeroizing;
 
 use crate::service::error::Invalid;
 
 /// Longest string unless a member has a limit of its own, in characters.
 pub const STRING_CHARACTERS_MAX: usize = 2_048;
 
-/// A JSON value with its members in order and duplicates still visible. No `Debug`: it may hold a
-/// private key.
+/// A JSON value with its members in order and duplicates still visible. It may hold a private key: no
+/// `Debug`, and strings are wiped when it goes.
 pub enum Value {
     /// `null`.
     Null,
@@ -26,7 +27,7 @@ pub enum Value {
     /// Any number.
     Number(serde_json::Number),
     /// A string.
-    String(String),
+    String(Zeroizing<String>),
     /// An array.
     Array(Vec<Value>),
     /// An object.
@@ -389,11 +390,11 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
+        Ok(Value::String(value.to_owned().into()))
     }
 
     fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
+        Ok(Value::String(value.into()))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {

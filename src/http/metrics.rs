@@ -13,7 +13,7 @@ use actix_web::{
 };
 use prometheus::IntCounterVec;
 
-use super::{api, dispatch::Context, plain, public::PublicRoute, route::matches};
+use super::{api, dispatch::Context, operations, plain, public::PublicRoute, route::matches};
 use crate::{
     domain::time::Timestamp,
     metrics::{self, Page, Sample, count, flag},
@@ -127,7 +127,7 @@ fn is_ready(context: &Context) -> bool {
     !context.in_flight.is_full()
         && ledger.writable
         && ledger.under_way.is_none_or(|time| time < STALLED)
-        && services.keyring.tokens().all(|token| token.state().is_ready())
+        && operations::tokens_are_ready(services)
 }
 
 /// A transaction that takes this long keeps callers from their answers.

@@ -13,9 +13,18 @@ use crate::{hsm::TokenState, service::Services};
 
 /// 200 while the process works; touches neither HSM nor ledger.
 pub(super) fn health(services: &Services, compat_login: bool) -> HttpResponse {
-    let dev = services.keyring.is_dev();
+    HttpResponse::Ok().json_body(&Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+        dev: services.keyring.is_dev(),
+        warnings: warnings(services, compat_login),
+    })
+}
+
+/// What is switched on and has no place in production.
+pub(super) fn warnings(services: &Services, compat_login: bool) -> Vec<&'static str> {
     let mut warnings = Vec::new();
-    if dev {
+    if services.keyring.is_dev() {
         warnings.push("--dev: private JWKs are accepted as signing keys");
     }
     if services.import_keys {
@@ -24,12 +33,7 @@ pub(super) fn health(services: &Services, compat_login: bool) -> HttpResponse {
     if compat_login {
         warnings.push("compat.login: there is a login, and it grants nothing");
     }
-    HttpResponse::Ok().json_body(&Health {
-        status: "ok",
-        version: env!("CARGO_PKG_VERSION"),
-        dev,
-        warnings,
-    })
+    warnings
 }
 
 #[derive(Serialize)]
@@ -54,19 +58,17 @@ pub(super) async fn readiness(services: &Services, queue_is_full: bool) -> HttpR
     checks.insert("database".to_owned(), word(ledger.is_ok(), "not writable"));
     checks.insert("audit".to_owned(), word(ledger.is_ok(), "not writable"));
     checks.insert("queue".to_owned(), word(!queue_is_full, "full"));
-    let mut ready = ledger.is_ok() && !queue_is_full;
+    let ready = ledger.is_ok() && !queue_is_full && tokens_are_ready(services);
     let tree = services.tree.snapshot();
     for token in services.keyring.tokens() {
         let state = token.state();
         if !state.is_ready() {
-            ready &= services.keyring.is_stood_in_for(token, &tree);
             // Who balances load by this answer sends no request that would hurry the token.
             token.wanted();
         }
         checks.insert(format!("token:{}", token.name()), token_word(&state).to_owned());
     }
     for (kms, standing) in services.keyring.twins(&tree) {
-        ready &= standing.is_ready();
         checks.insert(format!("kms:{kms}"), standing.word().to_owned());
     }
     let mut response =
@@ -75,6 +77,14 @@ pub(super) async fn readiness(services: &Services, queue_is_full: bool) -> HttpR
         response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
     }
     response.json_body(&Readiness { status: if ready { "ready" } else { "not-ready" }, checks })
+}
+
+/// Each token has just signed, or another that holds the same keys has.
+pub(super) fn tokens_are_ready(services: &Services) -> bool {
+    let keyring = &services.keyring;
+    let tree = services.tree.snapshot();
+    keyring.tokens().all(|token| token.state().is_ready() || keyring.is_stood_in_for(token, &tree))
+        && keyring.twins(&tree).iter().all(|(_, standing)| standing.is_ready())
 }
 
 const RETRY_AFTER_SECONDS: u64 = 5;

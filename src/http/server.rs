@@ -1,6 +1,11 @@
 //! The listeners.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix_web::{
     App, HttpRequest, HttpResponse, HttpServer,
@@ -8,16 +13,20 @@ use actix_web::{
     http::Method,
     web::{self, Payload},
 };
-use tokio::runtime::Handle;
+use tokio::{
+    runtime::Handle,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::task::TaskTracker;
 
 use super::{
+    current::Current,
     dispatch::{self, Context},
     metrics::{self, Requests},
     operations, public,
     rate::Rates,
     room::Room,
-    tls,
+    tls::{self, Tls, TlsFiles},
 };
 use crate::{access::Access, service::Services};
 
@@ -39,12 +48,23 @@ pub struct ApiConfig {
 }
 
 /// The listeners without TLS; each may be absent.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PlainListeners {
     /// Health and readiness, on loopback.
     pub operations: Option<SocketAddr>,
     /// What everyone may fetch.
     pub distribution: Option<SocketAddr>,
+}
+
+/// Sockets that listen already, and then count instead of a configured address.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// For the API.
+    pub api: Option<TcpListener>,
+    /// For what everyone may fetch.
+    pub distribution: Option<TcpListener>,
+    /// For health and readiness.
+    pub operations: Option<TcpListener>,
 }
 
 /// Limits of the listeners.
@@ -69,76 +89,96 @@ pub struct Limits {
 /// Reads the TLS files as the start does.
 ///
 /// # Errors
-/// Names the setting and the file that cannot be used.
-pub fn check_tls(config: &ApiConfig) -> Result<(), String> {
-    tls::server_config(config).map(|_| ())
+/// Names every setting and file that cannot be used.
+pub fn check_tls(config: &ApiConfig) -> Result<(), Vec<String>> {
+    TlsFiles::read(config).map(|_| ())
 }
 
 /// How long an idle connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// The HTTP side of the daemon, bound but not yet serving.
+/// The HTTP side of the daemon, not yet serving.
 pub struct Api {
     config: ApiConfig,
     plain: PlainListeners,
-    context: Arc<Context>,
+    limits: Limits,
+    current: Arc<Current>,
+    tls: Arc<Tls>,
 }
 
 impl Api {
     /// Must be called in the runtime that is to run the use cases.
+    ///
+    /// # Errors
+    /// Names every TLS file that cannot be used.
     pub fn new(
         config: ApiConfig,
         plain: PlainListeners,
         limits: Limits,
         services: Arc<Services>,
         access: Access,
-    ) -> Self {
-        let context = Arc::new(Context {
+    ) -> Result<Self, String> {
+        let files = TlsFiles::read(&config).map_err(|problems| problems.join("\n"))?;
+        let tls = Arc::new(Tls::new(files));
+        let context = Context {
             services,
             access,
             limits,
-            rates: Rates::per_minute(limits.client_requests_per_minute),
-            requests: Requests::new(),
+            tls: Arc::clone(&tls),
+            rates: Arc::new(Rates::per_minute(limits.client_requests_per_minute)),
+            requests: Arc::new(Requests::new()),
             compat_login: config.compat_login,
-            in_flight: Room::new(limits.in_flight_max),
+            in_flight: Arc::new(Room::new(limits.in_flight_max)),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
-        });
-        Self { config, plain, context }
+        };
+        Ok(Self { config, plain, limits, current: Arc::new(Current::new(context)), tls })
     }
 
-    /// Binds the listeners and starts to serve.
+    /// Binds the listeners that are not there yet, and starts to serve.
     ///
     /// # Errors
-    /// Names the setting that cannot be used: an address in use, a TLS file.
-    pub fn start(self) -> Result<Running, String> {
-        let (api, address) = self.api()?;
-        let mut servers = vec![api.handle()];
-        tokio::spawn(api);
-        let mut serve = |(server, address): (Server, SocketAddr)| {
+    /// Names the setting that cannot be used: an address in use.
+    pub fn start(self, listeners: Listeners) -> Result<Running, String> {
+        let mut servers = Vec::new();
+        let mut serve = |server: Server, address: SocketAddr| {
             servers.push(server.handle());
             tokio::spawn(server);
             address
         };
-        let operations = match self.plain.operations {
-            Some(listen) => Some(serve(self.operations(listen)?)),
-            None => None,
-        };
-        let distribution = match self.plain.distribution {
-            Some(listen) => Some(serve(self.distribution(listen)?)),
-            None => None,
-        };
-        Ok(Running { servers, context: self.context, address, operations, distribution })
+        let (listener, address) = bound("api.listen", listeners.api, self.config.listen)?;
+        let address = serve(self.api(listener)?, address);
+        let operations =
+            match optional("operations.listen", listeners.operations, self.plain.operations)? {
+                Some((listener, address)) => Some(serve(self.operations(listener)?, address)),
+                None => None,
+            };
+        let distribution =
+            match optional("distribution.listen", listeners.distribution, self.plain.distribution)?
+            {
+                Some((listener, address)) => Some(serve(self.distribution(listener)?, address)),
+                None => None,
+            };
+        let watching = tokio::spawn(tls::watch(Arc::clone(&self.tls)));
+        Ok(Running {
+            servers,
+            current: self.current,
+            tls: self.tls,
+            watching,
+            address,
+            operations,
+            distribution,
+        })
     }
 
-    fn api(&self) -> Result<(Server, SocketAddr), String> {
-        let context = Arc::clone(&self.context);
-        let limits = context.limits;
+    fn api(&self, listener: TcpListener) -> Result<Server, String> {
+        let current = Arc::clone(&self.current);
+        let limits = self.limits;
         let workers = workers();
         let server = HttpServer::new(move || {
-            let context = Arc::clone(&context);
+            let current = Arc::clone(&current);
             App::new().default_service(web::to(move |request: HttpRequest, payload: Payload| {
-                let context = Arc::clone(&context);
+                let context = current.context();
                 async move { dispatch::dispatch(&context, request, payload).await }
             }))
         })
@@ -151,39 +191,36 @@ impl Api {
         .shutdown_timeout(limits.shutdown.as_secs())
         .disable_signals()
         .on_connect(tls::remember_peer)
-        .bind_rustls_0_23(self.config.listen, tls::server_config(&self.config)?)
-        .map_err(|error| format!("api.listen: {}: {error}", self.config.listen))?;
-        let address = bound(&server.addrs(), self.config.listen);
-        Ok((server.run(), address))
+        .listen_rustls_0_23(listener, self.tls.server_config()?)
+        .map_err(|error| format!("api.listen: {error}"))?;
+        Ok(server.run())
     }
 
-    fn operations(&self, listen: SocketAddr) -> Result<(Server, SocketAddr), String> {
-        let context = Arc::clone(&self.context);
-        let limits = context.limits;
+    fn operations(&self, listener: TcpListener) -> Result<Server, String> {
+        let current = Arc::clone(&self.current);
         let server = HttpServer::new(move || {
-            let context = Arc::clone(&context);
+            let current = Arc::clone(&current);
             App::new().default_service(web::to(move |request: HttpRequest| {
-                let context = Arc::clone(&context);
+                let context = current.context();
                 async move { operations_answer(&context, &request).await }
             }))
         })
         .workers(1)
-        .client_request_timeout(limits.request_head)
-        .shutdown_timeout(limits.shutdown.as_secs())
+        .client_request_timeout(self.limits.request_head)
+        .shutdown_timeout(self.limits.shutdown.as_secs())
         .disable_signals()
-        .bind(listen)
-        .map_err(|error| format!("operations.listen: {listen}: {error}"))?;
-        let address = bound(&server.addrs(), listen);
-        Ok((server.run(), address))
+        .listen(listener)
+        .map_err(|error| format!("operations.listen: {error}"))?;
+        Ok(server.run())
     }
 
-    fn distribution(&self, listen: SocketAddr) -> Result<(Server, SocketAddr), String> {
-        let context = Arc::clone(&self.context);
-        let limits = context.limits;
+    fn distribution(&self, listener: TcpListener) -> Result<Server, String> {
+        let current = Arc::clone(&self.current);
+        let limits = self.limits;
         let server = HttpServer::new(move || {
-            let context = Arc::clone(&context);
+            let current = Arc::clone(&current);
             App::new().default_service(web::to(move |request: HttpRequest| {
-                let context = Arc::clone(&context);
+                let context = current.context();
                 async move { public::dispatch(&context, request).await }
             }))
         })
@@ -194,11 +231,32 @@ impl Api {
         .tcp_nodelay(true)
         .shutdown_timeout(limits.shutdown.as_secs())
         .disable_signals()
-        .bind(listen)
-        .map_err(|error| format!("distribution.listen: {listen}: {error}"))?;
-        let address = bound(&server.addrs(), listen);
-        Ok((server.run(), address))
+        .listen(listener)
+        .map_err(|error| format!("distribution.listen: {error}"))?;
+        Ok(server.run())
     }
+}
+
+/// A listener, and where it is.
+fn bound(
+    setting: &str,
+    passed: Option<TcpListener>,
+    listen: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), String> {
+    passed
+        .map_or_else(|| TcpListener::bind(listen), Ok)
+        .and_then(|listener| listener.local_addr().map(|address| (listener, address)))
+        .map_err(|error| format!("{setting}: {listen}: {error}"))
+}
+
+/// A listener that need not be.
+fn optional(
+    setting: &str,
+    passed: Option<TcpListener>,
+    listen: Option<SocketAddr>,
+) -> Result<Option<(TcpListener, SocketAddr)>, String> {
+    let anywhere = passed.is_some().then_some(SocketAddr::from(([0, 0, 0, 0], 0)));
+    listen.or(anywhere).map(|listen| bound(setting, passed, listen)).transpose()
 }
 
 async fn operations_answer(context: &Context, request: &HttpRequest) -> HttpResponse {
@@ -218,14 +276,12 @@ fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn bound(addresses: &[SocketAddr], asked: SocketAddr) -> SocketAddr {
-    addresses.first().copied().unwrap_or(asked)
-}
-
 /// The HTTP side while it serves.
 pub struct Running {
     servers: Vec<ServerHandle>,
-    context: Arc<Context>,
+    current: Arc<Current>,
+    tls: Arc<Tls>,
+    watching: JoinHandle<()>,
     /// Where the API listens.
     pub address: SocketAddr,
     /// Where health and readiness are.
@@ -234,18 +290,79 @@ pub struct Running {
     pub distribution: Option<SocketAddr>,
 }
 
+/// TLS files that were read and fit together.
+pub struct NewTls(TlsFiles);
+
+impl NewTls {
+    /// Reads the files of a configuration that is to replace the present one.
+    ///
+    /// # Errors
+    /// Names every setting and file that cannot be used.
+    pub fn read(config: &ApiConfig) -> Result<Self, Vec<String>> {
+        TlsFiles::read(config).map(Self)
+    }
+}
+
 impl Running {
+    /// From the next request on, also of open connections, these count. Requests under way end with
+    /// what they began with. Listeners, connections and their times stay as they are.
+    pub fn replace(
+        &self,
+        config: &ApiConfig,
+        limits: Limits,
+        services: Arc<Services>,
+        access: Access,
+        tls: NewTls,
+    ) {
+        self.tls.replace(tls.0);
+        self.current.replace(|now| {
+            let same_rate =
+                limits.client_requests_per_minute == now.limits.client_requests_per_minute;
+            let same_room = limits.in_flight_max == now.limits.in_flight_max;
+            Context {
+                services,
+                access,
+                limits,
+                tls: Arc::clone(&now.tls),
+                rates: if same_rate {
+                    Arc::clone(&now.rates)
+                } else {
+                    Arc::new(Rates::per_minute(limits.client_requests_per_minute))
+                },
+                requests: Arc::clone(&now.requests),
+                compat_login: config.compat_login,
+                in_flight: if same_room {
+                    Arc::clone(&now.in_flight)
+                } else {
+                    Arc::new(Room::new(limits.in_flight_max))
+                },
+                runtime: now.runtime.clone(),
+                tasks: now.tasks.clone(),
+            }
+        });
+    }
+
+    /// Tells what is switched on at a moment and has no place in production.
+    pub fn warnings(&self) -> impl Fn() -> Vec<&'static str> + Send + Sync + 'static {
+        let current = Arc::clone(&self.current);
+        move || {
+            let context = current.context();
+            operations::warnings(&context.services, context.compat_login)
+        }
+    }
+
     /// Takes no new connection, lets requests in flight end, and then the use cases whose clients
     /// are gone.
     pub async fn stop(self) {
-        for server in &self.servers {
-            server.stop(true).await;
+        self.watching.abort();
+        let mut stopping = JoinSet::new();
+        for server in self.servers {
+            stopping.spawn(async move { server.stop(true).await });
         }
-        self.context.tasks.close();
-        if tokio::time::timeout(self.context.limits.shutdown, self.context.tasks.wait())
-            .await
-            .is_err()
-        {
+        stopping.join_all().await;
+        let context = self.current.context();
+        context.tasks.close();
+        if tokio::time::timeout(context.limits.shutdown, context.tasks.wait()).await.is_err() {
             tracing::error!("work in flight did not end in time");
         }
     }

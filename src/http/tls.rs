@@ -1,100 +1,116 @@
-//! Mutual TLS: who we are, whom we let in.
+//! Mutual TLS: who we are, whom we let in; as the files say now.
 
-use std::{any::Any, fs::File, io::Read, path::Path, sync::Arc};
+mod files;
+mod peer;
+mod watch;
 
-use actix_tls::accept::rustls_0_23::TlsStream;
-use actix_web::{dev::Extensions, rt::net::TcpStream};
+use std::sync::{Arc, PoisonError, RwLock};
+
+pub(super) use files::TlsFiles;
+pub(super) use peer::{Peer, remember_peer};
 use rustls::{
-    RootCertStore, ServerConfig,
+    DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject},
-    server::{VerifierBuilderError, WebPkiClientVerifier},
+    pki_types::{CertificateDer, UnixTime},
+    server::{
+        ClientHello, ResolvesServerCert,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+    sign::CertifiedKey,
 };
-use zeroize::Zeroizing;
+pub(super) use watch::watch;
 
-use super::ApiConfig;
-use crate::{
-    domain::{client::ClientIdentity, key::sha256},
-    x509::Certificate,
-};
+/// What every handshake goes by. Replaced as a whole, between two handshakes.
+#[derive(Debug)]
+pub(super) struct Tls(RwLock<Arc<Generation>>);
 
-/// TLS 1.2 and 1.3, a client certificate required, from one of the configured CAs and on none of
-/// the configured CRLs.
-///
-/// # Errors
-/// Names the setting and the file that cannot be used.
-pub(super) fn server_config(config: &ApiConfig) -> Result<ServerConfig, String> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut roots = RootCertStore::empty();
-    for ca in certificates("api.client_ca", &config.client_ca)? {
-        roots
-            .add(ca)
-            .map_err(|error| format!("api.client_ca: {}: {error}", config.client_ca.display()))?;
+/// The files as they were read at one moment.
+#[derive(Debug)]
+struct Generation {
+    /// Counts up; what was judged under another one is judged again.
+    number: u64,
+    files: TlsFiles,
+}
+
+impl Tls {
+    pub(super) fn new(files: TlsFiles) -> Self {
+        Self(RwLock::new(Arc::new(Generation { number: 0, files })))
     }
-    let crls = match &config.client_crl {
-        Some(file) => crls(file)?,
-        None => Vec::new(),
-    };
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .with_crls(crls)
-            .build()
-            .map_err(|error| {
-                let is_crl = matches!(error, VerifierBuilderError::InvalidCrl(_));
-                format!("api.{}: {error}", if is_crl { "client_crl" } else { "client_ca" })
-            })?;
-    ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(
-            certificates("api.certificate", &config.certificate)?,
-            private_key(&config.private_key)?,
-        )
-        .map_err(|error| format!("api.certificate, api.private_key: {error}"))
-}
 
-/// Runs once for each connection, after the handshake: what the client has proved.
-pub(super) fn remember_peer(connection: &dyn Any, extensions: &mut Extensions) {
-    let Some(stream) = connection.downcast_ref::<TlsStream<TcpStream>>() else { return };
-    let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) else {
-        return;
-    };
-    // A certificate that TLS takes and our stricter parser does not has no subject to match; its
-    // fingerprint still counts.
-    let subject = Certificate::from_der(certificate)
-        .map(|certificate| certificate.subject().to_string())
-        .unwrap_or_default();
-    extensions
-        .insert(Arc::new(ClientIdentity { subject, certificate_sha256: sha256(certificate) }));
-}
-
-fn certificates(setting: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found: Vec<_> = CertificateDer::pem_file_iter(file)
-        .and_then(Iterator::collect)
-        .map_err(|error| format!("{setting}: {}: {error}", file.display()))?;
-    if found.is_empty() {
-        return Err(format!("{setting}: {}: no certificate in it", file.display()));
+    fn now(&self) -> Arc<Generation> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
-    Ok(found)
-}
 
-fn crls(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
-    let found: Vec<_> = CertificateRevocationListDer::pem_file_iter(file)
-        .and_then(Iterator::collect)
-        .map_err(|error| format!("api.client_crl: {}: {error}", file.display()))?;
-    if found.is_empty() {
-        return Err(format!("api.client_crl: {}: no CRL in it", file.display()));
+    /// From now on, for handshakes and for the clients of open connections.
+    pub(super) fn replace(&self, files: TlsFiles) {
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(Generation { number: current.number + 1, files });
     }
-    Ok(found)
+
+    /// [`Self::replace`], unless somebody else has replaced `seen` before.
+    fn replace_if(&self, seen: u64, files: TlsFiles) {
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if current.number == seen {
+            *current = Arc::new(Generation { number: seen + 1, files });
+        }
+    }
+
+    /// TLS 1.2 and 1.3, a client certificate required.
+    ///
+    /// # Errors
+    /// In words for the operator, when the library refuses its own defaults.
+    pub(super) fn server_config(self: &Arc<Self>) -> Result<ServerConfig, String> {
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_client_cert_verifier(Arc::clone(self) as Arc<dyn ClientCertVerifier>)
+            .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
+        Ok(config)
+    }
 }
 
-fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let named =
-        |error: &dyn std::fmt::Display| format!("api.private_key: {}: {error}", file.display());
-    let mut pem = Zeroizing::new(Vec::new());
-    File::open(file)
-        .and_then(|mut file| file.read_to_end(&mut pem))
-        .map_err(|error| named(&error))?;
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| named(&error))
+impl ResolvesServerCert for Tls {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.now().files.certificate))
+    }
+}
+
+impl ClientCertVerifier for Tls {
+    /// None: names of CAs that a reload takes away would outlive it, and a client that goes by them
+    /// would not offer its new certificate.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.now().files.clients.verify_client_cert(end_entity, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.now().files.clients.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.now().files.clients.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.now().files.clients.supported_verify_schemes()
+    }
 }

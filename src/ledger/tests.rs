@@ -27,6 +27,7 @@ use crate::{
 };
 
 mod faults;
+mod figures;
 
 const KEY: [u8; 32] = [7; 32];
 

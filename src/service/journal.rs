@@ -89,6 +89,20 @@ pub async fn started(
     Ok(())
 }
 
+/// Records that a changed configuration is about to be taken up, and its flags.
+///
+/// # Errors
+/// [`LedgerError`] when the ledger does not take it; the old configuration must stay then.
+pub async fn reloaded(
+    ledger: &Ledger,
+    import_keys: bool,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let detail = json!({ "importKeys": import_keys });
+    ledger.append(AuditRecord::new(EntryKind::Reloaded, now, None, None, None, detail)).await?;
+    Ok(())
+}
+
 /// Records an orderly stop.
 ///
 /// # Errors

@@ -23,7 +23,7 @@ use crate::{
             Unattachable, Vical,
         },
     },
-    ledger::{CreateError, StoredResource},
+    ledger::{CreateError, Ledger, StoredResource},
 };
 
 /// The tree, whole at every moment. One change at a time.
@@ -39,44 +39,29 @@ impl Tree {
     /// In words for the operator: a stored resource that no longer fits the declared ones, a token
     /// that is no longer there. Issuing without a store that went away would be worse.
     pub fn new(
-        mut declared: ResourceTree,
+        declared: ResourceTree,
         stored: Vec<StoredResource>,
         tokens: &[&str],
     ) -> Result<Self, String> {
-        // Parents come first: a path is shorter than those below it.
-        let mut stored = stored;
-        stored.sort_by_key(|resource| resource.path.elements().count());
-        let misfit = |path: &ResourcePath, error: &dyn std::fmt::Display| {
-            format!("{path} in the ledger does not fit the configuration: {error}")
-        };
-        let mut attached = Vec::new();
-        for StoredResource { path, definition } in stored {
-            let node = serde_json::from_str::<Definition>(&definition)
-                .map_err(|error| format!("{path} in the ledger: {error}"))?
-                .into_node()
-                .map_err(|error| format!("{path} in the ledger: {error}"))?;
-            if let Node::Service(Service::Kms(kms)) = &node
-                && let Some(gone) = kms.tokens.iter().find(|name| !tokens.contains(&name.as_str()))
-            {
-                let error = format!("token '{gone}' is not configured");
-                return Err(misfit(&path, &error));
-            }
-            if let Node::Service(service) = &node {
-                let dependencies = service.dependencies().unwrap_or_default().to_vec();
-                attached.push((path.clone(), service.kind(), dependencies));
-            }
-            declared
-                .insert(path.clone(), Origin::Api, node)
-                .map_err(|error| misfit(&path, &error))?;
-        }
-        for (path, kind, dependencies) in attached {
-            for dependency in dependencies {
-                declared
-                    .check_dependency(&path, kind, &dependency)
-                    .map_err(|error| misfit(&path, &error))?;
-            }
-        }
-        Ok(Self { current: RwLock::new(Arc::new(declared)), changing: tokio::sync::Mutex::new(()) })
+        let tree = merged(declared, stored, tokens)?;
+        Ok(Self { current: RwLock::new(Arc::new(tree)), changing: tokio::sync::Mutex::new(()) })
+    }
+
+    /// Prepares a tree of other declared resources. No client can change the tree until it is taken
+    /// up or dropped.
+    ///
+    /// # Errors
+    /// As for [`Self::new`], or that the ledger cannot be read.
+    pub async fn redeclare(
+        &self,
+        declared: ResourceTree,
+        ledger: &Ledger,
+        tokens: &[&str],
+    ) -> Result<Redeclared<'_>, String> {
+        let alone = self.changing.lock().await;
+        let stored = ledger.resources().await.map_err(|error| format!("ledger: {error}"))?;
+        let next = merged(declared, stored, tokens)?;
+        Ok(Redeclared { tree: self, next, _alone: alone })
     }
 
     /// The tree as it is now.
@@ -87,6 +72,59 @@ impl Tree {
     fn replace(&self, tree: ResourceTree) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tree);
     }
+}
+
+/// A tree that is ready to be taken up.
+pub struct Redeclared<'a> {
+    tree: &'a Tree,
+    next: ResourceTree,
+    _alone: tokio::sync::MutexGuard<'a, ()>,
+}
+
+impl Redeclared<'_> {
+    /// From now on.
+    pub fn take_up(self) {
+        self.tree.replace(self.next);
+    }
+}
+
+fn merged(
+    mut declared: ResourceTree,
+    stored: Vec<StoredResource>,
+    tokens: &[&str],
+) -> Result<ResourceTree, String> {
+    // Parents come first: a path is shorter than those below it.
+    let mut stored = stored;
+    stored.sort_by_key(|resource| resource.path.elements().count());
+    let misfit = |path: &ResourcePath, error: &dyn std::fmt::Display| {
+        format!("{path} in the ledger does not fit the configuration: {error}")
+    };
+    let mut attached = Vec::new();
+    for StoredResource { path, definition } in stored {
+        let node = serde_json::from_str::<Definition>(&definition)
+            .map_err(|error| format!("{path} in the ledger: {error}"))?
+            .into_node()
+            .map_err(|error| format!("{path} in the ledger: {error}"))?;
+        if let Node::Service(Service::Kms(kms)) = &node
+            && let Some(gone) = kms.tokens.iter().find(|name| !tokens.contains(&name.as_str()))
+        {
+            let error = format!("token '{gone}' is not configured");
+            return Err(misfit(&path, &error));
+        }
+        if let Node::Service(service) = &node {
+            let dependencies = service.dependencies().unwrap_or_default().to_vec();
+            attached.push((path.clone(), service.kind(), dependencies));
+        }
+        declared.insert(path.clone(), Origin::Api, node).map_err(|error| misfit(&path, &error))?;
+    }
+    for (path, kind, dependencies) in attached {
+        for dependency in dependencies {
+            declared
+                .check_dependency(&path, kind, &dependency)
+                .map_err(|error| misfit(&path, &error))?;
+        }
+    }
+    Ok(declared)
 }
 
 /// Creates a tenant at the target of the call.

@@ -124,6 +124,10 @@ async fn a_token_that_is_away_opens_the_breaker_and_its_return_closes_it() {
     let took = eventually("service returns", Duration::from_secs(5), async || asking.is_finished());
     println!("token back: signed after {:?}", took.await);
     asking.await.unwrap();
+    eventually("the breaker is closed", PATIENCE, async || {
+        token.figures().breaker.state == BreakerState::Closed
+    })
+    .await;
     let breaker = token.figures().breaker;
     assert!(
         matches!(

@@ -1,6 +1,8 @@
 //! Who may do what: a generated matrix of clients, targets and routes, held against an oracle that
 //! knows nothing of the program.
 
+mod routes;
+
 use std::collections::BTreeMap;
 
 use crate::appliance::{Appliance, Client};

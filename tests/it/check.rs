@@ -169,7 +169,7 @@ color = 1
         "api.private_key: 'credential:server-key', but CREDENTIALS_DIRECTORY is not set",
         "api.client_crl: ",
         "operations.listen: 192.0.2.1:9443 is not a loopback address",
-        "log.format: 'xml' is not one of text, json",
+        "log.format: 'xml' is not one of auto, text, json",
         "log.filter: ",
         "limits: connections_max and in_flight_max are at least 1",
         "issuance.described_iaca: 'guess' is not one of pin, registered-only",

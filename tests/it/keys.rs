@@ -607,8 +607,13 @@ fn a_change_that_a_crash_cut_short_is_recorded_as_unresolved() {
     let unresolved = "select count(*) from audit_entries
         where entry like '%\"key-unresolved\"%' and entry like '%kms1.cut%'";
     assert_eq!(appliance.count(unresolved), 1);
-    // Whatever became of it, there is one key in the end.
-    let answer = generate(&daemon.client, "cut", "secp256r1");
+    // Whatever became of it, there is one key in the end. A token that another signer has just left
+    // may fail once, and says so.
+    let answer = until(SOON, || {
+        let answer = generate(&daemon.client, "cut", "secp256r1");
+        (answer.status != 503).then_some(answer)
+    });
+    let answer = answer.unwrap_or_else(|| panic!("{}", daemon.log()));
     assert!(matches!(answer.status, 201 | 409), "{}", answer.json);
     let objects = appliance.pkcs11_tool("--list-objects --type privkey");
     assert_eq!(objects.matches(&format!("{KMS}.cut\n")).count(), 1);

@@ -21,7 +21,7 @@ fn allowed() -> BTreeMap<&'static str, &'static [&'static str]> {
         ("config", &["access", "hsm", "http", "service"]),
         ("systemd", &[]),
         ("app", &["config", "access", "hsm", "http", "keys", "ledger", "service", "systemd"]),
-        ("cli", &["app", "config", "hsm", "http", "keys"]),
+        ("cli", &["app", "config", "hsm", "http", "keys", "systemd"]),
         ("main", &["cli"]),
     ])
 }

@@ -26,7 +26,7 @@ const ROUNDS: u32 = 20;
 
 /// What came out.
 struct Outcome {
-    /// Key types that passed everything.
+    /// Key types that passed everything; none when the module made no key that is fit for use.
     works: Vec<&'static str>,
     /// Key types that the module refused to make, with the answer.
     refused: Vec<(&'static str, String)>,
@@ -70,7 +70,7 @@ fn conforms(appliance: &Appliance) -> Outcome {
         }
     }
     println!("{}", daemon.log());
-    let first = *outcome.works.first().unwrap_or_else(|| panic!("{:?}", outcome.refused));
+    let Some(&first) = outcome.works.first() else { return outcome };
     let listed = daemon.client.get(&keys_route(KMS)).ok().json.to_string();
     for key_type in &outcome.works {
         assert!(listed.contains(&key_label(&name(key_type))), "{key_type}: {listed}");

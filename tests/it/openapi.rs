@@ -31,7 +31,7 @@ fn appliance() -> Appliance {
     appliance
 }
 
-const PERMISSIONS: [&str; 17] = [
+const PERMISSIONS: [&str; 18] = [
     "resource:write",
     "resource:read",
     "kms:generate",
@@ -49,6 +49,7 @@ const PERMISSIONS: [&str; 17] = [
     "store:write",
     "vical:publish",
     "vical:read",
+    "ops:read",
 ];
 
 /// The document, and the daemon that it comes from.

@@ -10,7 +10,7 @@ use std::{
 use crate::appliance::{Appliance, Daemon, SOON, until};
 
 /// An `openssl ca` on the provisioned client CA: the only tool that sets both ends of a validity.
-const CA: &str = r#"
+pub const CA: &str = r#"
 cd pki
 cat >ca.conf <<'CONF'
 [ca]

@@ -4,11 +4,12 @@ mod disagreeing;
 mod network;
 mod outages;
 mod queue;
+mod spread;
 mod strangers;
 
 use std::fs;
 
-use crate::appliance::{Appliance, Daemon, Frozen, key_label, signal, until};
+use crate::appliance::{Appliance, Daemon, Frozen, SOON, key_label, signal, until};
 
 /// The token of the examples, in readiness.
 const A: &str = "softhsm";
@@ -81,18 +82,34 @@ impl Appliance {
 
     /// The signers of one token.
     fn signers_of(&self, daemon: &Daemon, token: &str) -> Vec<u32> {
-        let conf = self.path(if token == A { "softhsm2.conf" } else { "softhsm2-b.conf" });
-        let marker = format!("SOFTHSM2_CONF={}\0", conf.display());
+        let marker = format!("SOFTHSM2_CONF={}\0", self.path("softhsm2.conf").display());
         let is_its = |pid: &u32| {
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            String::from_utf8_lossy(&environment).contains(&marker)
+            String::from_utf8_lossy(&environment).contains(&marker) == (token == A)
         };
         daemon.signers().into_iter().filter(is_its).collect()
     }
 
+    /// The same once both are open. One that is killed while it logs in may leave half a token behind:
+    /// SoftHSM writes to it then, and not atomically.
+    fn open_signers_of(&self, daemon: &Daemon, token: &str) -> Vec<u32> {
+        let is_open = |pid: &u32| {
+            fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| {
+                threads.flatten().any(|thread| {
+                    fs::read(thread.path().join("comm")).is_ok_and(|name| name == b"signing\n")
+                })
+            })
+        };
+        let open = until(SOON, || {
+            let signers = self.signers_of(daemon, token);
+            (signers.len() == 2 && signers.iter().all(is_open)).then_some(signers)
+        });
+        open.unwrap_or_else(|| panic!("two signers of {token} are not open:\n{}", daemon.log()))
+    }
+
     /// Stops them where they stand.
     fn freeze(&self, daemon: &Daemon, token: &str) -> Frozen {
-        Frozen::these(self.signers_of(daemon, token))
+        Frozen::these(self.open_signers_of(daemon, token))
     }
 }
 
@@ -103,7 +120,7 @@ fn tokens_of(token: &str) -> &'static str {
 /// Waits until readiness says so of a check; status and checks then.
 #[track_caller]
 fn wait_for_check(daemon: &Daemon, check: &str, word: &str) -> (u16, serde_json::Value) {
-    let said = until(crate::appliance::SOON, || {
+    let said = until(SOON, || {
         let (status, checks) = daemon.readiness();
         (checks[check] == word).then_some((status, checks))
     });

@@ -89,7 +89,13 @@ impl Outage {
         let mut scene = Scene::set(self.bed);
         let end = (self.act)(&mut scene);
         if let End::Mended(back) = end {
-            scene.load().recovery(back, BACK_AT_LAST);
+            let served = || (scene.load().count_since(back, 200) > 0).then_some(());
+            let served = until(BACK_AT_LAST, served);
+            assert!(
+                served.is_some(),
+                "no service after {BACK_AT_LAST:?}\n{}",
+                scene.daemon().log()
+            );
         }
         scene.load().wait_for(200, 20, BACK_AT_LAST);
         wait_for_signers(scene.daemon(), &[]);

@@ -51,6 +51,25 @@ pub fn outages() -> Vec<Outage> {
             scene.load().wait_for(200, 60, SOON);
             End::Healed { since }
         }),
+        outage("listings without any object", Somebody, |scene| {
+            scene.chaos.order("C_FindObjects batch 0");
+            scene.wait_for_log("it lists no private key");
+            scene.wait_until_refused();
+            scene.mend()
+        }),
+        outage("a login that is none", Somebody, |scene| {
+            scene.chaos.order("C_Login fail CKR_USER_ALREADY_LOGGED_IN");
+            scene.kill_signers();
+            scene.wait_for_log("it lists no private key");
+            scene.wait_until_refused();
+            scene.mend()
+        }),
+        outage("CKM_ECDSA not offered for a while", Somebody, |scene| {
+            scene.chaos.order("C_GetMechanismList hide CKM_ECDSA");
+            scene.kill_signers();
+            scene.wait_until_refused();
+            scene.mend()
+        }),
         outage("attributes that the token hides", Anybody, |scene| {
             scene.chaos.order(
                 "C_GetAttributeValue hide CKA_ALWAYS_AUTHENTICATE\n\

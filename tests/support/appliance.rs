@@ -116,6 +116,11 @@ impl Appliance {
 
     /// Runs a command in the appliance's directory, with its token; it must succeed.
     pub fn shell(&self, script: &str) -> String {
+        self.try_shell(script).unwrap_or_else(|said| panic!("{said}"))
+    }
+
+    /// The same; the script and all that it said when it has failed.
+    fn try_shell(&self, script: &str) -> Result<String, String> {
         let output = Command::new("bash")
             .args(["-euo", "pipefail", "-c", script])
             .current_dir(self.directory.path())
@@ -124,8 +129,7 @@ impl Appliance {
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{script}\n{text}{errors}");
-        text
+        if output.status.success() { Ok(text) } else { Err(format!("{script}\n{text}{errors}")) }
     }
 
     /// Makes a key pair on the token with another tool than ours.
@@ -135,12 +139,18 @@ impl Appliance {
         ));
     }
 
-    /// Runs `pkcs11-tool` on the token, logged in.
+    /// Runs `pkcs11-tool` on the token, logged in. SoftHSM has moments without any token while
+    /// another process logs in; nothing was done then, and it is run again.
     pub fn pkcs11_tool(&self, arguments: &str) -> String {
-        self.shell(&format!(
+        let script = format!(
             "PIN=$(cat pin) pkcs11-tool --module /usr/lib/softhsm/libsofthsm2.so \
              --token-label chancery-dev --login --pin env:PIN {arguments}"
-        ))
+        );
+        let ran = until(SOON, || match self.try_shell(&script) {
+            Err(said) if said.contains("No slot with token") => None,
+            ran => Some(ran),
+        });
+        ran.expect("SoftHSM has no token").unwrap_or_else(|said| panic!("{said}"))
     }
 
     /// Makes a client certificate and returns the paths of certificate and key, without suffix.
@@ -178,6 +188,8 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_chancery");
 /// A running daemon; killed when dropped.
 pub struct Daemon {
     child: Child,
+    /// Signers that it has when all are up.
+    processes: usize,
     log: PathBuf,
     /// `https://host:port`.
     pub url: String,
@@ -219,8 +231,11 @@ impl Daemon {
         let (api, operations, distribution) = addresses.expect("the daemon did not start in time");
         let url = format!("https://{api}");
         let client = Client::new(&appliance.path("pki"), &appliance.path("pki/client"), &url);
+        let config = fs::read_to_string(appliance.config()).unwrap();
+        let processes = config.lines().filter_map(|line| line.strip_prefix("processes = "));
         Self {
             child,
+            processes: processes.map(|number| number.parse::<usize>().unwrap()).sum(),
             log,
             url,
             api: api.parse().unwrap(),
@@ -270,6 +285,24 @@ impl Daemon {
         children_of(self.pid())
     }
 
+    /// The process ids of its signers when no other is being started. SoftHSM writes its token anew
+    /// at each login, in place: one that is frozen or killed meanwhile leaves a token that is none.
+    pub fn settled_signers(&self) -> Vec<u32> {
+        let is_up = |pid: &u32| {
+            let threads = fs::read_dir(format!("/proc/{pid}/task"));
+            threads.is_ok_and(|threads| {
+                threads.flatten().any(|thread| {
+                    fs::read(thread.path().join("comm")).is_ok_and(|name| name == b"signing\n")
+                })
+            })
+        };
+        let settled = until(SOON, || {
+            let signers = self.signers();
+            (signers.len() == self.processes && signers.iter().all(is_up)).then_some(signers)
+        });
+        settled.unwrap_or_else(|| panic!("not all signers are up:\n{}", self.log()))
+    }
+
     /// Everything that was logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
@@ -303,7 +336,7 @@ pub struct Frozen(Vec<u32>);
 impl Frozen {
     /// Stops them.
     pub fn signers_of(daemon: &Daemon) -> Self {
-        Self::these(daemon.signers())
+        Self::these(daemon.settled_signers())
     }
 
     /// Stops some of them.

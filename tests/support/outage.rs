@@ -23,22 +23,23 @@ pub fn appliance() -> Appliance {
     appliance
 }
 
+/// The signers that are up.
+pub fn signers_up(daemon: &Daemon) -> Vec<u32> {
+    let log = daemon.log();
+    let is_up = |pid: &u32| {
+        let pid = format!(" pid={pid} ");
+        log.lines().any(|line| line.contains("signer up ") && line.contains(&pid))
+    };
+    daemon.signers().into_iter().filter(is_up).collect()
+}
+
 /// Waits until two signers are up, none of them of `gone`.
 pub fn wait_for_signers(daemon: &Daemon, gone: &[u32]) -> Vec<u32> {
-    let sign = |pid: &u32| {
-        let threads = fs::read_dir(format!("/proc/{pid}/task"));
-        threads.is_ok_and(|threads| {
-            threads.flatten().any(|thread| {
-                fs::read(thread.path().join("comm")).is_ok_and(|name| name == b"signing\n")
-            })
-        })
-    };
     let up = until(SOON, || {
-        let signers = daemon.signers();
-        let fresh = signers.iter().all(|pid| sign(pid) && !gone.contains(pid));
-        (signers.len() == 2 && fresh).then_some(signers)
+        let up = signers_up(daemon);
+        (up.len() == 2 && up.iter().all(|pid| !gone.contains(pid))).then_some(up)
     });
-    up.unwrap_or_else(|| panic!("two signers are not up:\n{}", daemon.log()))
+    up.unwrap_or_else(|| panic!("no two new signers are up:\n{}", daemon.log()))
 }
 
 /// Without a restart, no intent stays open; there is no certificate that no client got.

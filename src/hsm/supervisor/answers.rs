@@ -15,6 +15,10 @@ use crate::hsm::{
     protocol::{Answer, FromSigner, ListedKey},
 };
 
+/// Of a signer whose listing cannot be believed.
+pub(super) const HIDDEN: &str =
+    "it lists no private key, and there were several; if they were deleted, restart the service";
+
 impl Supervisor {
     /// Signers that were ended are not listened to any more.
     pub(super) fn hear(&mut self, id: u64, event: Event) {
@@ -56,6 +60,7 @@ impl Supervisor {
             (Errand::Job(job), Answer::Failed(fault)) => self.job_failed(at, job, fault.tamed()),
             (Errand::Canary(canary), Answer::Signed(signature)) => {
                 if canary.is_proven_by(&signature) {
+                    self.failed_canaries.remove(&id);
                     let now = Instant::now();
                     self.published.send_modify(|published| published.proven_at = Some(now));
                     self.trust(&canary);
@@ -67,8 +72,15 @@ impl Supervisor {
             }
             (Errand::Canary(canary), Answer::Missing) => self.canary_is_gone(&canary),
             (Errand::Canary(canary), Answer::Failed(fault)) => {
-                self.suspect(&canary);
-                self.errand_failed(at, &fault.tamed(), Some(&canary.key.label));
+                self.canary_failed(at, &canary, &fault.tamed());
+            }
+            (Errand::Catalogue, Answer::Listed(keys)) if self.hides_all(&keys) => {
+                self.refresh.settle(&Err(HsmError::Unavailable { retry_after_seconds: 1 }));
+                self.lose(at, LossCause::Fault, HIDDEN);
+            }
+            (Errand::Relist, Answer::Listed(keys)) if self.hides_all(&keys) => {
+                self.relists.done(id, false);
+                self.lose(at, LossCause::Fault, HIDDEN);
             }
             (Errand::Catalogue, Answer::Listed(keys)) => {
                 self.listed(keys);
@@ -114,6 +126,12 @@ impl Supervisor {
             Some(_) if !proven => self.canary_at = Instant::now(),
             Some(_) => {}
         }
+    }
+
+    /// Whether a listing has no key of a token that had several. They were not deleted all at once: a
+    /// token without a login shows none, whatever its session says of itself.
+    pub(super) fn hides_all(&self, keys: &[ListedKey]) -> bool {
+        keys.is_empty() && self.published.borrow().catalogue.entries().len() > 1
     }
 
     /// The canary key was deleted since the last listing; the next one finds another.

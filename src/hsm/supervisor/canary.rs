@@ -9,6 +9,7 @@ use crate::{
     domain::key::{Digest, Signature},
     hsm::{
         TokenKey,
+        fault::{Class, Fault},
         figures::LossCause,
         process::Errand,
         protocol::{Request, SignOrder},
@@ -18,6 +19,9 @@ use crate::{
 /// What every canary message begins with. Nothing that is signed in earnest, all of it DER or CBOR,
 /// begins so: a canary signature can never pass for one.
 const PREFIX: &[u8; 16] = b"chancery canary ";
+
+/// Canary signatures of one signer that may fail in a row, for whatever reason.
+const FAILED_CANARIES_MAX: u32 = 3;
 
 /// A signature over something that nobody could have signed before.
 pub(in crate::hsm) struct Canary {
@@ -80,6 +84,32 @@ impl Supervisor {
     pub(super) fn canary_key(&self) -> Option<TokenKey> {
         let preferred = self.config.canary_label.as_deref();
         self.published.borrow().catalogue.canary(preferred, &self.suspects)
+    }
+
+    /// A fault that says nothing of the module fails one request, and so one canary. A signer of which
+    /// nothing else comes is not sound, whatever the module calls it.
+    pub(super) fn canary_failed(&mut self, at: usize, canary: &Canary, fault: &Fault) {
+        self.suspect(canary);
+        let id = self.up[at].id;
+        let failed = self.failed_canaries.entry(id).or_default();
+        *failed += 1;
+        let in_a_row = *failed >= FAILED_CANARIES_MAX;
+        match fault.class {
+            Class::Capacity | Class::Unexpected if in_a_row || fault.is_out_of_memory() => {
+                self.log_fault(fault, Some(&canary.key.label), "kill and respawn the signer");
+                self.lose(at, LossCause::Fault, &format!("its canary signatures fail: {fault}"));
+            }
+            Class::Caller
+            | Class::Session
+            | Class::Handle
+            | Class::Login
+            | Class::Credential
+            | Class::Capacity
+            | Class::Device
+            | Class::Vendor
+            | Class::Configuration
+            | Class::Unexpected => self.errand_failed(at, fault, Some(&canary.key.label)),
+        }
     }
 
     /// A signature failed: the token is in trouble, or this one key is. Where there are others, the

@@ -119,11 +119,21 @@ impl Supervisor {
         };
         let reason = (state != BreakerState::Closed).then(|| self.trouble.clone()).flatten();
         let pids: Vec<_> = self.up.iter().map(|signer| signer.pid).collect();
+        let now = Instant::now();
+        let changed = self.published.borrow().gate.state != state;
+        if changed {
+            let (token, reason) = (&self.config.name, reason.as_deref().unwrap_or("none"));
+            let next_try_ms = next_try.map(|at| at.saturating_duration_since(now).as_millis());
+            match state {
+                BreakerState::Open => tracing::warn!(token, reason, next_try_ms, "breaker open"),
+                BreakerState::HalfOpen => tracing::info!(token, reason, "breaker half-open"),
+                BreakerState::Closed => tracing::info!(token, "breaker closed"),
+            }
+        }
         self.published.send_modify(|published| {
             published.condition = condition;
             published.signer_pids = pids.into();
-            let changed = published.gate.state != state;
-            let since = if changed { Instant::now() } else { published.gate.since };
+            let since = if changed { now } else { published.gate.since };
             published.gate = Gate { state, since, reason, next_try };
         });
     }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Canary, Supervisor};
+use super::{Canary, Supervisor, answers::HIDDEN};
 use crate::hsm::{
     catalogue::Catalogue,
     fault::{Class, Fault, tame},
@@ -14,11 +14,20 @@ use crate::hsm::{
     refusals::{self, PinMark},
 };
 
+/// How much longer than a good start one may take that is not to hang.
+const USUAL_STARTS: u32 = 4;
+/// But at least this long, in milliseconds: service is to return within 5 s of the HSM.
+const HURRIED_START_MS_MIN: u64 = 2_000;
+/// After so many in a row that were given up early, one has all the time that is configured.
+const HURRIED_STARTS_MAX: u32 = 3;
+
 /// A signer that is not up yet.
 pub(super) struct Starting {
     pub(super) signer: Signer,
+    since: Instant,
     /// When it is given up.
     pub(super) until: Instant,
+    hurried: bool,
     greeted: bool,
     /// Why it may be let in without a proof, once it has listed the token.
     pub(super) unproven: Option<String>,
@@ -27,10 +36,10 @@ pub(super) struct Starting {
 impl Starting {
     /// What it did not do in time.
     pub(super) fn overdue(&self) -> &'static str {
-        if self.greeted {
-            "the signer opened the token and owes its first signature"
-        } else {
-            "the signer was not ready within start_deadline_ms"
+        match (self.greeted, self.hurried) {
+            (true, _) => "the signer opened the token and owes its first signature",
+            (false, false) => "the signer was not ready within start_deadline_ms",
+            (false, true) => "the signer was not ready when those before it were",
         }
     }
 }
@@ -55,16 +64,35 @@ impl Supervisor {
         );
         match spawned {
             Ok(signer) => {
-                let until = now + Duration::from_millis(self.config.start_deadline_ms.max(1));
+                let (until, hurried) = self.start_until(now);
                 tracing::info!(token = self.config.name, pid = signer.pid, "signer started");
                 self.meter.started();
-                self.starting = Some(Starting { signer, until, greeted: false, unproven: None });
+                self.starting = Some(Starting {
+                    signer,
+                    since: now,
+                    until,
+                    hurried,
+                    greeted: false,
+                    unproven: None,
+                });
                 self.publish();
             }
             Err(error) => {
                 self.start_failed(format!("{}: {error}", self.program.display()));
             }
         }
+    }
+
+    /// When a signer that starts now is given up. A start may hang for good in a call that began before
+    /// the HSM came back; so most need not take much longer than those that succeeded, and some may.
+    fn start_until(&mut self, now: Instant) -> (Instant, bool) {
+        let full = Duration::from_millis(self.config.start_deadline_ms.max(1));
+        let usual = self.usual_start.map_or(full, |usual| {
+            (USUAL_STARTS * usual).max(Duration::from_millis(HURRIED_START_MS_MIN))
+        });
+        let hurried = usual < full && self.hurried_starts < HURRIED_STARTS_MAX;
+        self.hurried_starts = if hurried { self.hurried_starts + 1 } else { 0 };
+        (now + if hurried { usual } else { full }, hurried)
     }
 
     pub(super) fn hear_starting(&mut self, event: Event) {
@@ -102,6 +130,9 @@ impl Supervisor {
         }
         if self.serial.as_ref().is_some_and(|serial| *serial != ready.serial) {
             return self.start_failed(format!("the token has another serial: {:?}", ready.serial));
+        }
+        if self.hides_all(&ready.keys) {
+            return self.start_failed(HIDDEN.to_owned());
         }
         tracing::info!(
             token,
@@ -178,8 +209,10 @@ impl Supervisor {
 
     /// The signer that is starting is up.
     pub(super) fn let_in(&mut self, proven: bool) {
-        let Some(Starting { mut signer, .. }) = self.starting.take() else { return };
+        let Some(Starting { mut signer, since, .. }) = self.starting.take() else { return };
         let now = Instant::now();
+        self.usual_start = self.usual_start.max(Some(now.saturating_duration_since(since)));
+        self.hurried_starts = 0;
         signer.up_since = now;
         tracing::info!(token = self.config.name, pid = signer.pid, proven, "signer up");
         self.up.push(signer);

@@ -14,9 +14,9 @@ use crate::hsm::sandbox::{Cage, SandboxLevel};
 mod calls;
 mod files;
 
-/// What needs no configuration; for the first moments of the process. Frozen, it still ends with the
-/// front: that wakes it, to read the end of its socket. Its name in process lists would be that of the
-/// link it was started by.
+/// What needs no configuration; for the first moments of the process. Frozen before its login, it still
+/// ends with the front: that wakes it, to read the end of its socket. Its name in process lists would be
+/// that of the link it was started by.
 pub(super) fn enter() {
     for (what, done) in [
         ("end with the front", set_parent_process_death_signal(Some(Signal::CONT))),
@@ -29,10 +29,9 @@ pub(super) fn enter() {
     }
 }
 
-/// From now on the death of the front is the death of this process, by its calling thread. Not before
-/// the login is made: SoftHSM 2.6 writes the token's file anew at each, and leaves an empty one, a token
-/// lost, when it is killed in the middle.
-pub(super) fn die_with_front() {
+/// Dies with the front from now on, also when it is frozen. Not before the login: SoftHSM writes its
+/// token anew at each, in place, and a process that is killed meanwhile leaves a token that is none.
+pub(super) fn die_with_the_front() {
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
         tracing::warn!("cage: death with the front: {error}");
     }

@@ -228,6 +228,7 @@ impl Keeper {
 
     fn list(&mut self) -> Result<(), Fault> {
         self.still_there()?;
+        self.token.offers_the_same()?;
         let listing = match self.read() {
             Err(fault) if fault.class == Class::Session => {
                 self.renew_session()?;

@@ -23,7 +23,8 @@ use crate::hsm::{
 /// An initialised module and the one token in it that the configuration means.
 pub(super) struct OpenToken {
     pkcs11: Pkcs11,
-    raw: Raw,
+    /// `None` where only cryptoki can sign, by one call more.
+    raw: Option<Raw>,
     slot: Slot,
     pub(super) serial: String,
     pub(super) model: String,
@@ -44,13 +45,13 @@ impl OpenToken {
     pub(super) fn open(hello: &Hello) -> Result<Self, Fault> {
         let pkcs11 = Pkcs11::new(&hello.module)
             .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
-        let raw = Raw::of(&hello.module)
-            .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
         let one_thread =
             initialize(&pkcs11, hello.module_arguments.as_deref()).map_err(|error| {
                 let words = "check the module's configuration file and its environment";
                 fault(&error).with_detail(words)
             })?;
+        let raw = Raw::of(&hello.module)
+            .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
         let (slot, info) = match resolve(&pkcs11, hello) {
             Ok(found) => found,
             Err(fault) => {
@@ -148,7 +149,10 @@ impl OpenToken {
         key: ObjectHandle,
         data: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        self.raw.sign(session, mechanism, key, data)
+        match &self.raw {
+            Some(raw) => raw.sign(session, mechanism, key, data),
+            None => session.sign(mechanism, key, data),
+        }
     }
 
     /// Asks the token itself. Sessions go on looking alive when it is gone; this call does not.
@@ -162,6 +166,25 @@ impl OpenToken {
             return Err(Fault::ours(Class::Device, "C_GetTokenInfo", words));
         }
         Ok(info)
+    }
+
+    /// Asks what the token offers, which decides which keys can be used. One that is not all there yet
+    /// offers less.
+    ///
+    /// # Errors
+    /// [`Fault`] of device class when that has changed: the next signer judges the keys anew.
+    pub(super) fn offers_the_same(&self) -> Result<(), Fault> {
+        let offered = self.pkcs11.get_mechanism_list(self.slot).map_err(|error| fault(&error))?;
+        let sorted = |mechanisms: &[MechanismType]| {
+            let mut numbers: Vec<u64> = mechanisms.iter().map(|mechanism| **mechanism).collect();
+            numbers.sort_unstable();
+            numbers
+        };
+        if sorted(&offered) == sorted(&self.mechanisms) {
+            return Ok(());
+        }
+        let words = "the token offers other mechanisms than before";
+        Err(Fault::ours(Class::Device, "C_GetMechanismList", words))
     }
 
     /// `C_Finalize`. All sessions must be gone.

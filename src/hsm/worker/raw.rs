@@ -18,7 +18,10 @@ use cryptoki::{
     object::ObjectHandle,
     session::Session,
 };
-use cryptoki_sys::{CK_BYTE, CK_FUNCTION_LIST, CK_RV, CK_SESSION_HANDLE, CK_ULONG};
+use cryptoki_sys::{
+    CK_BYTE, CK_FUNCTION_LIST, CK_INFO, CK_RV, CK_SESSION_HANDLE, CK_ULONG,
+    CKR_CRYPTOKI_NOT_INITIALIZED,
+};
 
 /// Room for a signature, in octets: one of RSA with 8192 bits. ECDSA needs 132.
 const SIGNATURE_BYTES_MAX: usize = 1024;
@@ -59,12 +62,13 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    /// Of a module that is loaded already, from the same path: a second dlopen(3) of it is another
-    /// reference to the first.
+    /// Of a module that is loaded already, from the same path, and initialised: a second dlopen(3) of
+    /// it is another reference to the first. `None` when the module is a new one for each that asks
+    /// for its list, as that of p11-kit is: sessions of the first mean nothing to the second.
     ///
     /// # Errors
     /// [`Error`] of a module without a list of functions, or without `C_Sign`.
-    pub(super) fn of(module: &Path) -> Result<Self, Error> {
+    pub(super) fn of(module: &Path) -> Result<Option<Self>, Error> {
         // SAFETY: the module is loaded, so none of its code runs here.
         let library =
             unsafe { cryptoki_sys::Pkcs11::new(module) }.map_err(Error::LibraryLoading)?;
@@ -77,8 +81,15 @@ impl Raw {
             .into_result(Function::GetFunctionList)?;
         // SAFETY: the same section: on CKR_OK it points to a list that lives as long as the module,
         // which `library` keeps; the case of null is seen to.
-        let sign = unsafe { list.as_ref() }.and_then(|list| list.C_Sign);
-        Ok(Self { sign: sign.ok_or(Error::NullFunctionPointer)?, _library: library })
+        let list = unsafe { list.as_ref() }.ok_or(Error::NullFunctionPointer)?;
+        let sign = list.C_Sign.ok_or(Error::NullFunctionPointer)?;
+        let get_info = list.C_GetInfo.ok_or(Error::NullFunctionPointer)?;
+        let mut info = CK_INFO::default();
+        // SAFETY: PKCS#11 v2.40, 5.4: writes one CK_INFO to where it is told, or refuses.
+        match unsafe { get_info(&raw mut info) } {
+            CKR_CRYPTOKI_NOT_INITIALIZED => Ok(None),
+            _ => Ok(Some(Self { sign, _library: library })),
+        }
     }
 
     /// A signature by two calls: `C_SignInit` and `C_Sign`. After an error, and unless it is one of

@@ -55,6 +55,7 @@ pub(super) fn is_unsupported(error: &Error) -> bool {
         Error::Pkcs11(
             RvError::MechanismInvalid
                 | RvError::MechanismParamInvalid
+                | RvError::AttributeValueInvalid
                 | RvError::CurveNotSupported
                 | RvError::DomainParamsInvalid
                 | RvError::KeySizeRange

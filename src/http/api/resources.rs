@@ -154,7 +154,7 @@ async fn services(request: Request) -> Result<HttpResponse, Problem> {
 async fn attach(mut request: Request) -> Result<HttpResponse, Problem> {
     let (dependency, field) = match request.text().await? {
         Some(text) => {
-            let body = Value::String(text);
+            let body = Value::String(text.into());
             (resource::dependency(Node::body(&body)).map_err(Error::from)?, None)
         }
         None => {

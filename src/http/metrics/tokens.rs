@@ -21,6 +21,16 @@ pub(super) fn show(page: &mut Page, services: &Services) {
         "Signatures that no signer has taken yet, of all tokens.",
         size(queued),
     );
+    let tree = services.tree.snapshot();
+    page.gauges(
+        "chancery_kms_up",
+        "Of each KMS with several tokens: whether one of them signs, and none holds other keys.",
+        services
+            .keyring
+            .twins(&tree)
+            .iter()
+            .map(|(kms, standing)| Sample::new([("kms", kms.as_str())], flag(standing.is_ready()))),
+    );
     conditions(page, &tokens);
     signatures(page, &tokens);
     signers(page, &tokens);

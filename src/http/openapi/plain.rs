@@ -166,7 +166,9 @@ static READINESS: Named = Named {
             )
             .required(
                 "checks",
-                "`database`, `audit`, `queue`, and `token:` with the name of each token.",
+                "`database`, `audit`, `queue`, `token:` with the name of each token, and `kms:` with the \
+                 path of each KMS that has several. While one of its tokens is ready, the others \
+                 need not be.",
                 words.example(readiness_example()["checks"].clone()),
             )
             .describe("What a signature needs.")

@@ -30,7 +30,7 @@ fn check(schema: &Schema, node: &Node<'_>) -> Result<(), Invalid> {
         let members = node.as_members()?;
         let tag = members.iter().find(|(name, _)| name == "type").map(|(_, value)| value);
         let Some(Value::String(tag)) = tag else { return Ok(()) };
-        let reference = variants.get(tag).and_then(Schema::as_str);
+        let reference = variants.get(tag.as_str()).and_then(Schema::as_str);
         return reference.and_then(named).map_or(Ok(()), |schema| check(&schema, node));
     }
     match schema["type"].as_str() {

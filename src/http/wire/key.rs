@@ -1,7 +1,5 @@
 //! Key descriptors and public key sources.
 
-use zeroize::Zeroizing;
-
 use crate::{
     domain::{
         jwk::{self, JwkMembers, PrivateJwk},
@@ -84,7 +82,7 @@ pub(super) fn jwk_members(
     node: &Node<'_>,
     members: &[(String, Value)],
 ) -> Result<JwkMembers, Invalid> {
-    let text = |name: &str| {
+    let secret = |name: &str| {
         members
             .iter()
             .find(|(member, value)| member == name && !matches!(value, Value::Null))
@@ -96,7 +94,7 @@ pub(super) fn jwk_members(
             })
             .transpose()
     };
-    let secret = |name: &str| text(name).map(|value| value.map(Zeroizing::new));
+    let text = |name: &str| secret(name).map(|value| value.map(|text| text.to_string()));
     let crt = match (secret("p")?, secret("q")?, secret("dp")?, secret("dq")?, secret("qi")?) {
         (Some(p), Some(q), Some(dp), Some(dq), Some(qi)) => Some([p, q, dp, dq, qi]),
         _ => None,

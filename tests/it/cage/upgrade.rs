@@ -1,8 +1,8 @@
 //! The program on disk is replaced while the daemon runs, and a front dies with its signers frozen.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
-use crate::appliance::{Appliance, BINARY, Frozen, SOON, signal, until};
+use crate::appliance::{Appliance, BINARY, SOON, children_of, signal, until};
 
 #[test]
 fn signers_are_of_the_fronts_own_version_after_an_upgrade_on_disk() {
@@ -27,24 +27,37 @@ fn signers_are_of_the_fronts_own_version_after_an_upgrade_on_disk() {
     daemon.stop();
 }
 
+/// Runs the daemon, and inherits its signers within the session. Otherwise the kernel would wake what is
+/// stopped with SIGHUP when its front dies (POSIX, orphaned process groups); not everybody's would.
+const HEIR: &str = r#"#!/usr/bin/env python3
+import ctypes, subprocess, sys, time
+PR_SET_CHILD_SUBREAPER = 36
+assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+subprocess.Popen(["BINARY"] + sys.argv[1:])
+time.sleep(3600)
+"#;
+
 #[test]
 fn frozen_signers_die_with_a_front_that_is_killed() {
     let appliance = Appliance::new();
-    let daemon = appliance.start();
+    let heir = appliance.path("heir");
+    fs::write(&heir, HEIR.replace("BINARY", BINARY)).unwrap();
+    fs::set_permissions(&heir, fs::Permissions::from_mode(0o755)).unwrap();
+    let daemon = appliance.start_program(&heir);
     daemon.wait_until_ready();
-    let frozen = Frozen::signers_of(&daemon);
+    let [front] = children_of(daemon.pid())[..] else { panic!("one front") };
+    let signers = children_of(front);
     let named = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    assert!(frozen.pids().iter().all(|pid| named(pid) == "chancery-signer\n"));
-    daemon.kill();
-    let gone = until(SOON, || {
-        let alive = |pid: &u32| named(pid) == "chancery-signer\n" && !is_zombie(*pid);
-        (!frozen.pids().iter().any(alive)).then_some(())
-    });
+    assert!(!signers.is_empty() && signers.iter().all(|pid| named(pid) == "chancery-signer\n"));
+    signers.iter().for_each(|pid| signal(*pid, "STOP"));
+    signal(front, "KILL");
+    let gone = until(SOON, || signers.iter().all(|pid| is_dead(*pid)).then_some(()));
+    signers.iter().for_each(|pid| signal(*pid, "KILL"));
     assert!(gone.is_some(), "frozen signers outlived their front");
 }
 
-/// Dead, and not waited for by whoever inherited it.
-fn is_zombie(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.contains(") Z ")
+/// Gone, or not yet waited for by whoever inherited it.
+fn is_dead(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.map_or(true, |stat| stat.contains(") Z "))
 }

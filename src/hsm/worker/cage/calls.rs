@@ -185,22 +185,20 @@ fn denied(network: Network) -> Result<Rules, BackendError> {
     ] {
         when(call, argument, SeccompCmpOp::Ne, 0)?;
     }
-    for option in [libc::PR_SET_DUMPABLE as u64, libc::PR_SET_MM as u64] {
+    for option in [libc::PR_SET_DUMPABLE as u64, libc::PR_SET_MM as u64, PR_SET_PTRACER] {
         when(libc::SYS_prctl, 0, SeccompCmpOp::Eq, option)?;
     }
-    when(libc::SYS_prctl, 0, SeccompCmpOp::Eq, PR_SET_PTRACER)?;
     for command in [libc::F_SETOWN as u64, F_SETOWN_EX, F_SETSIG] {
         when(libc::SYS_fcntl, 1, SeccompCmpOp::Eq, command)?;
     }
     for request in [FIOSETOWN, SIOCSPGRP, libc::TIOCSTI, libc::TIOCLINUX] {
         when(libc::SYS_ioctl, 1, SeccompCmpOp::Eq, request)?;
     }
-    // To die with the front may be asked for, as the signer does after its login; nothing less.
-    let outlive = vec![
+    // The keeper sets this after the login, and nobody unsets it.
+    rules.entry(libc::SYS_prctl).or_default().push(SeccompRule::new(vec![
         is(0, SeccompCmpOp::Eq, libc::PR_SET_PDEATHSIG as u64)?,
         is(1, SeccompCmpOp::Ne, libc::SIGKILL.unsigned_abs().into())?,
-    ];
-    rules.entry(libc::SYS_prctl).or_default().push(SeccompRule::new(outlive)?);
+    ])?);
     // Times by path; by descriptor, the path is null. This one is a pointer.
     let path = SeccompCondition::new(1, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)?;
     rules.insert(libc::SYS_utimensat, vec![SeccompRule::new(vec![path])?]);

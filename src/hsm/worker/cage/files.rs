@@ -80,7 +80,8 @@ fn build(cage: &Cage) -> Result<RulesetCreated, RulesetError> {
     }
     // Landlock knows no right to map a file for execution; this is about execve, which nobody needs.
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    let write = AccessFs::from_all(LANDLOCK) & !AccessFs::Execute;
+    let never = AccessFs::Execute | AccessFs::MakeChar | AccessFs::MakeBlock;
+    let write = AccessFs::from_all(LANDLOCK) & !never;
     let system = SYSTEM.iter().map(|path| (PathFd::new(path), read));
     let sink = [(PathFd::new(SINK), read | AccessFs::WriteFile)];
     let theirs = cage.read.iter().map(|path| (PathFd::new(path), read));

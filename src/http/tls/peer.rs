@@ -1,0 +1,78 @@
+//! The client of a connection.
+
+use std::{
+    any::Any,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use actix_tls::accept::rustls_0_23::TlsStream;
+use actix_web::{dev::Extensions, rt::net::TcpStream};
+use rustls::pki_types::{CertificateDer, UnixTime};
+
+use super::Tls;
+use crate::{
+    domain::{client::ClientIdentity, key::sha256},
+    x509::Certificate,
+};
+
+/// A certificate that expires ends the use of open connections after this time at most.
+const JUDGED_FOR: Duration = Duration::from_secs(30);
+
+/// What the client of a connection has proved, and whether that still counts.
+pub(in crate::http) struct Peer {
+    identity: ClientIdentity,
+    /// Its own certificate first.
+    chain: Vec<CertificateDer<'static>>,
+    judged: Mutex<Option<Judged>>,
+}
+
+/// The last time that the certificate was found good.
+struct Judged {
+    generation: u64,
+    at: Instant,
+}
+
+impl Peer {
+    /// Who it is, as the files of `tls` have it now: a connection outlives the handshake, and a
+    /// resumed session had none, while CAs go and certificates are revoked and expire.
+    ///
+    /// # Errors
+    /// What is wrong with the certificate.
+    pub(in crate::http) fn identity(&self, tls: &Tls) -> Result<&ClientIdentity, rustls::Error> {
+        let generation = tls.now();
+        let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_fresh = judged.as_ref().is_some_and(|judged| {
+            judged.generation == generation.number && judged.at.elapsed() < JUDGED_FOR
+        });
+        if !is_fresh {
+            let (own, above) =
+                self.chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+            generation.files.clients.verify_client_cert(own, above, UnixTime::now())?;
+            *judged = Some(Judged { generation: generation.number, at: Instant::now() });
+        }
+        Ok(&self.identity)
+    }
+
+    /// The subject, as the certificate has it.
+    pub(in crate::http) fn subject(&self) -> &str {
+        &self.identity.subject
+    }
+}
+
+/// Runs once for each connection, after the handshake: what the client has proved.
+pub(in crate::http) fn remember_peer(connection: &dyn Any, extensions: &mut Extensions) {
+    let Some(stream) = connection.downcast_ref::<TlsStream<TcpStream>>() else { return };
+    let Some(chain) = stream.get_ref().1.peer_certificates() else { return };
+    let Some(own) = chain.first() else { return };
+    // A certificate that TLS takes and our stricter parser does not has no subject to match; its
+    // fingerprint still counts.
+    let subject = Certificate::from_der(own)
+        .map(|certificate| certificate.subject().to_string())
+        .unwrap_or_default();
+    extensions.insert(Arc::new(Peer {
+        identity: ClientIdentity { subject, certificate_sha256: sha256(own) },
+        chain: chain.iter().map(|certificate| certificate.clone().into_owned()).collect(),
+        judged: Mutex::new(None),
+    }));
+}

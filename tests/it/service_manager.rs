@@ -1,0 +1,115 @@
+//! What the service manager hears over its socket, without one.
+
+use std::{
+    fs,
+    os::unix::net::UnixDatagram,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::appliance::{Appliance, BINARY, SOON, children_of, signal};
+
+/// A daemon under a service manager that is this test.
+struct Managed {
+    socket: UnixDatagram,
+    child: Child,
+}
+
+impl Managed {
+    fn start(appliance: &Appliance) -> Self {
+        let path = appliance.path("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let child = Command::new(BINARY)
+            .args(["serve", "--config"])
+            .arg(appliance.config())
+            .env("NOTIFY_SOCKET", &path)
+            .env("WATCHDOG_USEC", "3000000")
+            .stderr(fs::File::create(appliance.path("log")).unwrap())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { socket, child }
+    }
+
+    /// The next message that has all these words; others are passed over.
+    #[track_caller]
+    fn hear(&self, words: &[&str]) -> String {
+        let deadline = Instant::now() + SOON;
+        let mut heard = Vec::new();
+        let mut buffer = [0; 8_192];
+        while Instant::now() < deadline {
+            let Ok(length) = self.socket.recv(&mut buffer) else { continue };
+            let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if words.iter().all(|word| message.contains(word)) {
+                return message;
+            }
+            heard.push(message);
+        }
+        panic!("nothing with {words:?} in {heard:?}");
+    }
+}
+
+impl Drop for Managed {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn it_hears_of_readiness_state_progress_reload_and_end() {
+    let appliance = Appliance::new();
+    appliance.configure_token("sign_deadline_ms = 2000\ncanary_seconds = 2");
+    let mut managed = Managed::start(&appliance);
+    let pid = managed.child.id();
+    managed.hear(&["READY=1", "STATUS=serving on ", "token softhsm: ready", "ledger: ok"]);
+    managed.hear(&["WATCHDOG=1"]);
+
+    // An HSM that hangs is told, and does not keep the watchdog hungry.
+    for signer in children_of(pid) {
+        signal(signer, "STOP");
+    }
+    managed.hear(&["STATUS=degraded on "]);
+    managed.hear(&["WATCHDOG=1"]);
+    managed.hear(&["STATUS=serving on "]);
+
+    signal(pid, "HUP");
+    managed.hear(&["RELOADING=1", "MONOTONIC_USEC="]);
+    managed.hear(&["READY=1"]);
+    appliance.declare("[[organisations]]\npath = \"no space\"");
+    signal(pid, "HUP");
+    managed.hear(&["RELOADING=1"]);
+    managed.hear(&["READY=1", "last reload refused, 1 problems"]);
+
+    signal(pid, "TERM");
+    managed.hear(&["STOPPING=1", "EXTEND_TIMEOUT_USEC="]);
+    assert!(managed.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_token_that_is_away_is_told_with_its_reason_and_without_its_pin() {
+    let appliance = Appliance::new();
+    appliance.configure(|text| text.replace("label = \"chancery-dev\"", "label = \"elsewhere\""));
+    let pin = fs::read_to_string(appliance.path("pin")).unwrap();
+    let managed = Managed::start(&appliance);
+    let message = managed.hear(&["READY=1", "STATUS=degraded on ", "token softhsm: away ("]);
+    assert!(message.contains("elsewhere") && !message.contains(pin.trim()), "{message}");
+}
+
+#[test]
+fn a_socket_with_a_foreign_name_keeps_the_daemon_from_starting() {
+    let appliance = Appliance::new();
+    let output = Command::new("bash")
+        .arg("-c")
+        .arg(
+            "exec 3<&-; exec 3<>/dev/null; export LISTEN_FDS=1 LISTEN_FDNAMES=strange LISTEN_PID=$$
+             exec \"$0\" serve --config \"$1\"",
+        )
+        .arg(BINARY)
+        .arg(appliance.config())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.contains("'strange'"), "{text}");
+}

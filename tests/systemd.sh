@@ -1,0 +1,315 @@
+#!/usr/bin/env bash
+# Installs the package into a Debian with a real systemd, follows its own first page to a certificate,
+# and then crashes, freezes, reloads, restarts, upgrades and removes it.
+#
+# Needs root and what systemd-nspawn needs; where that is not to be had it says SKIPPED, exit code 77.
+# The first run makes a Debian tree in target/systemd, some minutes; later ones use it.
+#
+#   tests/systemd.sh [--binary FILE]     of a chancery that is built already; else the debug build
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=softhsm/provision.sh
+source softhsm/provision.sh
+# shellcheck source=tests/systemd/machine.sh
+source tests/systemd/machine.sh
+
+UNIT=chancery.service
+DROP_INS=$ROOT/etc/systemd/system/$UNIT.d
+LOAD=/run/load
+
+main() {
+    [ "$(id -u)" = 0 ] || skip "not root"
+    install_missing systemd-container "type -P systemd-nspawn" mmdebstrap "type -P mmdebstrap"
+    local binary=${2:-}
+    if [ -z "$binary" ]; then
+        cargo build --locked --bin chancery
+        binary=${CARGO_TARGET_DIR:-target}/debug/chancery
+    fi
+    step "packages" make_packages "$binary"
+    step "Debian tree" make_tree
+    trap shut_down EXIT
+    step "systemd boots" boot
+    step "installing starts nothing and leaves nothing to complain of" installed
+    step "the first page leads to a certificate" first_page
+    step "ready, with a status" ready
+    step "a crash is followed by a restart" crash
+    step "a frozen HSM costs its signers, not the service" frozen_hsm
+    step "a frozen front is restarted by the watchdog" frozen_front
+    step "reloads under load fail no request" reloads
+    step "restarts behind systemd's sockets refuse no connection" socket_activation
+    step "without a network it signs and makes keys" no_network
+    step "PIN and TLS key from encrypted credentials" encrypted
+    step "a PIN that is wrong is not tried by every start" wrong_pin
+    step "an upgrade keeps data and settings" upgrade
+    step "removal and purge leave the ledger" removal
+    echo "all passed in $SECONDS s"
+}
+
+step() {
+    local start=$SECONDS
+    echo "== $1"
+    shift
+    "$@"
+    echo "   $((SECONDS - start)) s"
+}
+
+make_packages() {
+    local version
+    version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+    OLD=$CACHE/old.deb NEW=$CACHE/new.deb
+    mkdir -p "$CACHE"
+    cp "$(./systemd/package.sh --binary "$1" --version "$version-1" --fast 1 | tail -1)" "$OLD"
+    cp "$(./systemd/package.sh --binary "$1" --version "$version-2" --fast 1 | tail -1)" "$NEW"
+}
+
+# journal_has WORDS [OPTION...]: reads all of it, since a reader that stops early fails the writer.
+journal_has() {
+    local words=$1
+    shift
+    [ "$(inside journalctl -u "$UNIT" --no-pager "$@" | grep -c -- "$words")" -gt 0 ]
+}
+
+property() { inside systemctl show --property="$1" --value "$UNIT"; }
+client() { inside /opt/client.sh "$@"; }
+is_serving() { [ "$(property ActiveState)" = active ] && [[ $(property StatusText) == "serving on "*"token chancery-1: ready"*"ledger: ok"* ]]; }
+serves() { is_serving && client issue; }
+main_pid_is_not() { is_serving && [ "$(property MainPID)" != "$1" ]; }
+signers() { inside pgrep -P "$(property MainPID)" | tr '\n' ' '; }
+certificates() { inside chancery cert list acme.dmv.x509 --limit 100000 "${ME[@]}" | wc -l; }
+ME=(--url https://localhost:8443 --cacert /etc/chancery/tls/ca.pem
+    --cert /etc/chancery/tls/client.pem --key /etc/chancery/tls/client.key)
+
+# drop_in NAME [CONTENT]: of the package, or one that says CONTENT.
+drop_in() {
+    mkdir -p "$DROP_INS"
+    if [ $# = 2 ]; then
+        printf '%s\n' "$2" >"$DROP_INS/$1.conf"
+    else
+        cp "$ROOT/usr/share/doc/chancery/drop-ins/$1.conf" "$DROP_INS"
+    fi
+    inside systemctl daemon-reload
+}
+
+# under_load COMMAND...: four clients, each request on a new connection; every one must be answered 200.
+under_load() {
+    local clients=() number
+    rm -f "$ROOT$LOAD"* && inside sh -c "rm -f $LOAD*"
+    for number in 1 2 3 4; do
+        client load "$LOAD.$number" &
+        clients+=($!)
+        inside ln -sf "$LOAD.stop" "$LOAD.$number.stop"
+    done
+    "$@"
+    inside touch "$LOAD.stop"
+    wait "${clients[@]}"
+    local told
+    told=$(inside sh -c "cat $LOAD.[1-4]" | sort | uniq -c | sort -rn)
+    echo "  $told" | head -5
+    if [ "$(wc -l <<<"$told")" != 1 ] || [[ $told != *" 200" ]]; then fail "a request failed"; fi
+}
+
+answered() { [ "$(inside sh -c "cat $LOAD.[1-4] | wc -l")" -ge "$1" ]; }
+# more_answers COUNT: waits for that many further ones.
+more_answers() {
+    local now
+    now=$(inside sh -c "cat $LOAD.[1-4] | wc -l")
+    wait_for 60 "$1 answers" answered $((now + $1))
+}
+
+installed() {
+    cp "$OLD" "$ROOT/var/old.deb"
+    cp tests/systemd/client.sh "$ROOT/opt/client.sh"
+    inside dpkg -i /var/old.deb >/dev/null
+    [ "$(property ActiveState)" = inactive ] || fail "it is started without a PIN"
+    inside id chancery >/dev/null
+    inside systemd-analyze verify --man=no /lib/systemd/system/chancery.service \
+        /lib/systemd/system/chancery-{api,operations,distribution}.socket
+    inside systemd-analyze security --no-pager --threshold=10 "$UNIT" | tail -1
+    inside man -w chancery >/dev/null
+}
+
+# The indented lines of the page are its commands; the packages of the first are in the tree.
+first_page() {
+    sed -n 's/^    //p' "$ROOT/usr/share/doc/chancery/getting-started.txt" | grep -v '^apt-get' \
+        >"$ROOT/opt/first-page.sh"
+    grep -q 'systemctl enable' "$ROOT/opt/first-page.sh"
+    # The service is slower to be ready than a person is to read on.
+    sed -i 's/^systemctl status.*/timeout 60 sh -c "until curl -sf localhost:9443\/readyz; do sleep 1; done"/' \
+        "$ROOT/opt/first-page.sh"
+    inside bash -eu /opt/first-page.sh >"$CACHE/first-page.log" 2>&1 ||
+        { tail -30 "$CACHE/first-page.log"; fail "the first page"; }
+    grep -q '"certificatePEM":"-----BEGIN CERTIFICATE-----' "$CACHE/first-page.log" || fail "no certificate"
+    inside chancery key generate acme.dmv.kms.leaf-1 --type secp256r1 "${ME[@]}" >/dev/null
+    client issue >/dev/null || fail "issuing"
+}
+
+ready() {
+    wait_for 30 "the status" is_serving
+    echo "   status: $(property StatusText)"
+    [ "$(inside curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9443/readyz)" = 200 ] || fail "/readyz"
+    # Fields, not only lines: the journal is asked for one of them.
+    journal_has '"STATUS":"200"' -o json || fail "no fields in the journal"
+    check_cage
+}
+
+# What the unit takes away is nothing that the cage of the signers needs.
+check_cage() {
+    if journal_has 'cage: missing: system calls'; then
+        fail "the unit keeps signers from caging themselves"
+    fi
+}
+
+crash() {
+    local pid
+    pid=$(property MainPID)
+    inside systemctl kill -s KILL --kill-who=main "$UNIT"
+    wait_for 60 "a new process" main_pid_is_not "$pid"
+    [ "$(property NRestarts)" = 1 ] || fail "NRestarts=$(property NRestarts)"
+    wait_for 30 "service" serves
+}
+
+other_signers() { [ "$(signers)" != "$1" ] && serves; }
+frozen_hsm() {
+    local pid before restarts
+    pid=$(property MainPID) before=$(signers) restarts=$(property NRestarts)
+    # shellcheck disable=SC2086
+    inside kill -STOP $before
+    wait_for 90 "new signers" other_signers "$before"
+    [ "$(property MainPID)" = "$pid" ] || fail "another process"
+    [ "$(property NRestarts)" = "$restarts" ] || fail "the service was restarted"
+}
+
+frozen_front() {
+    drop_in short-watchdog $'[Service]\nWatchdogSec=5'
+    inside systemctl restart "$UNIT"
+    local pid
+    pid=$(property MainPID)
+    inside kill -STOP "$pid"
+    wait_for 60 "a new process" main_pid_is_not "$pid"
+    journal_has 'Watchdog timeout' || fail "no watchdog timeout"
+    rm "$DROP_INS/short-watchdog.conf"
+    inside systemctl daemon-reload
+    inside systemctl restart "$UNIT"
+    wait_for 30 "service" serves
+}
+
+# A certificate for the same key, and a configuration that has more in it each time.
+renew() {
+    inside sh -c "cd /etc/chancery/tls && openssl req -new -key ../credentials/tls-key -subj /CN=renewed-$1 |
+        openssl x509 -req -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile server.ext -out new.pem &&
+        mv new.pem server.pem" 2>/dev/null
+    printf '\n[[tenants]]\npath = "acme.round%s"\n' "$1" >>"$ROOT/etc/chancery/chancery.toml"
+}
+
+reload_again_and_again() {
+    local round before
+    for round in 1 2 3 4 5; do
+        renew "$round"
+        before=$(reloads_taken_up)
+        inside systemctl reload "$UNIT"
+        wait_for 30 "reload $round" reloads_are_more_than "$before"
+        more_answers 10
+    done
+}
+reloads_taken_up() { inside journalctl -u "$UNIT" --no-pager | grep -c 'is in force' || true; }
+reloads_are_more_than() { [ "$(reloads_taken_up)" -gt "$1" ]; }
+
+reloads() {
+    local pid
+    pid=$(property MainPID)
+    under_load reload_again_and_again
+    [ "$(property MainPID)" = "$pid" ] || fail "another process"
+    inside sh -c 'openssl s_client -connect localhost:8443 </dev/null 2>/dev/null | openssl x509 -noout -subject' |
+        grep renewed-5 >/dev/null || fail "the old certificate"
+    # One that is wrong is refused, and told.
+    cp "$ROOT/etc/chancery/chancery.toml" "$CACHE/good.toml"
+    printf '\nnonsense = 1\n[[organisations]]\npath = "a b"\n' >>"$ROOT/etc/chancery/chancery.toml"
+    inside systemctl reload "$UNIT"
+    wait_for 30 "a refusal in the status" status_has 'last reload refused'
+    serves >/dev/null || fail "no service after a refused reload"
+    cp "$CACHE/good.toml" "$ROOT/etc/chancery/chancery.toml"
+    inside systemctl reload "$UNIT"
+    wait_for 30 "service" is_well
+}
+status_has() { [[ $(property StatusText) == *"$1"* ]]; }
+is_well() { is_serving && ! status_has 'refused'; }
+
+restart_again_and_again() {
+    for _ in 1 2 3; do
+        more_answers 5
+        inside systemctl restart "$UNIT"
+    done
+    more_answers 10
+}
+
+socket_activation() {
+    inside systemctl stop "$UNIT"
+    inside systemctl enable --quiet --now chancery-{api,operations,distribution}.socket
+    # The first connection starts the service.
+    [ "$(property ActiveState)" = inactive ] || fail "started before anybody came"
+    client issue >/dev/null || fail "the first request"
+    under_load restart_again_and_again
+}
+
+no_network() {
+    drop_in no-network
+    inside systemctl restart "$UNIT"
+    wait_for 30 "service" serves
+    [ "$(inside sh -c "nsenter -t $(property MainPID) -n ip -brief link" | grep -vc '^lo ')" = 0 ] || fail "a network"
+    inside chancery key generate acme.dmv.kms.leaf-2 --type secp384r1 "${ME[@]}" >/dev/null
+    inside systemd-analyze security --no-pager --threshold=3 "$UNIT" | tail -1
+}
+
+encrypted() {
+    inside sh -ec 'systemd-creds setup >/dev/null; mkdir -p /etc/credstore.encrypted; cd /etc/chancery/credentials
+        systemd-creds encrypt --with-key=host --name=pin pin /etc/credstore.encrypted/chancery.pin
+        systemd-creds encrypt --with-key=host --name=tls-key tls-key /etc/credstore.encrypted/chancery.tls-key
+        mkdir /root/plain; mv pin tls-key /root/plain/'
+    drop_in encrypted-credentials
+    inside systemctl restart "$UNIT"
+    wait_for 30 "service" serves
+    inside mv /root/plain/pin /root/plain/tls-key /etc/chancery/credentials/
+    rm "$DROP_INS/encrypted-credentials.conf"
+    inside systemctl daemon-reload
+}
+
+wrong_pin() {
+    cp "$ROOT/etc/chancery/credentials/pin" "$CACHE/pin"
+    printf 000000000000 >"$ROOT/etc/chancery/credentials/pin"
+    for _ in 1 2 3 4; do
+        inside systemctl reset-failed "$UNIT" 2>/dev/null || true
+        inside systemctl restart "$UNIT"
+        wait_for 30 "the refused PIN in the status" status_has 'PIN refused'
+    done
+    cp "$CACHE/pin" "$ROOT/etc/chancery/credentials/pin"
+    rm "$CACHE/pin"
+    local tries
+    tries=$(inside journalctl -u "$UNIT" --no-pager | grep -c 'C_Login' || true)
+    echo "   lines of the journal about C_Login in four starts: $tries"
+    inside systemctl restart "$UNIT"
+    wait_for 30 "service with the right PIN" serves
+}
+
+upgrade() {
+    local pid before config
+    pid=$(property MainPID) before=$(certificates)
+    config=$(sha256sum <"$ROOT/etc/chancery/chancery.toml")
+    cp "$NEW" "$ROOT/var/new.deb"
+    inside dpkg -i /var/new.deb >/dev/null
+    wait_for 60 "the new version" main_pid_is_not "$pid"
+    wait_for 30 "service" serves
+    [ "$(certificates)" -gt "$before" ] || fail "certificates are missing: $before before"
+    [ "$(sha256sum <"$ROOT/etc/chancery/chancery.toml")" = "$config" ] || fail "the configuration was changed"
+}
+
+removal() {
+    inside dpkg -r chancery >/dev/null
+    [ "$(property ActiveState)" = inactive ] || fail "it still runs"
+    [ -e "$ROOT/etc/chancery/chancery.toml" ] || fail "the configuration is gone"
+    inside dpkg -P chancery >/dev/null
+    [ ! -e "$ROOT/etc/chancery/chancery.toml" ] || fail "the configuration stays after a purge"
+    [ -e "$ROOT/var/lib/chancery/ledger.sqlite" ] || fail "the ledger is gone"
+}
+
+main "$@"

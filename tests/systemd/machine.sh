@@ -1,0 +1,100 @@
+# shellcheck shell=bash
+# Sourced by tests/systemd.sh: a Debian with its own systemd as process 1, in a container with a network
+# of its own, on hosts with and without systemd.
+#
+#   CACHE     holds the tree of Debian packages between runs
+#   ROOT      the tree of this run
+
+CACHE=$PWD/target/systemd
+ROOT=$CACHE/root
+NAME=chancery-$$
+TREE=$CACHE/bookworm-1.tar
+TREE_PACKAGES=systemd,systemd-sysv,dbus,libpam-systemd,softhsm2,opensc,openssl,procps,iproute2,curl,ca-certificates,man-db
+
+# skip REASON: exit code 77 is neither passed nor failed.
+skip() {
+    echo "SKIPPED: $1"
+    exit 77
+}
+
+fail() {
+    echo "FAILED: $1" >&2
+    inside journalctl --no-pager -u 'chancery*' -n 60 >&2 || true
+    exit 1
+}
+
+make_tree() {
+    mkdir -p "$CACHE"
+    if [ ! -e "$TREE" ]; then
+        echo "   making the tree of Debian packages"
+        mmdebstrap --quiet --variant=minbase --include="$TREE_PACKAGES" bookworm "$TREE.new" ||
+            skip "mmdebstrap cannot make a Debian tree here"
+        mv "$TREE.new" "$TREE"
+    fi
+    rm -rf "$ROOT"
+    mkdir "$ROOT"
+    tar -xf "$TREE" -C "$ROOT"
+    printf '127.0.0.1 localhost\n' >"$ROOT/etc/hosts"
+}
+
+# The control groups of the container: named hierarchies beside each other, or one.
+groups() {
+    local at
+    for at in /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
+        [ -d "$at" ] && echo "$at/$NAME"
+    done
+    [ -e /sys/fs/cgroup/cgroup.controllers ] && echo "/sys/fs/cgroup/$NAME"
+    return 0
+}
+
+boot() {
+    local group state
+    for group in $(groups); do mkdir -p "$group" || skip "no control group can be made here"; done
+    # The function's text is for the new shell.
+    # shellcheck disable=SC2016
+    setsid bash -c 'for group in $1; do echo $$ >"$group/cgroup.procs"; done
+        exec systemd-nspawn --quiet --register=no --keep-unit --machine="$2" --directory="$3" --boot \
+            --console=passive --private-network systemd.log_target=journal' \
+        - "$(groups)" "$NAME" "$ROOT" </dev/null >"$CACHE/console.log" 2>&1 &
+    NSPAWN=$!
+    for _ in $(seq 600); do
+        LEADER=$(pgrep -P "$NSPAWN" 2>/dev/null || true)
+        if [ -n "$LEADER" ]; then
+            state=$(inside systemctl is-system-running 2>/dev/null || true)
+            case $state in running | degraded) return ;; esac
+        fi
+        kill -0 "$NSPAWN" 2>/dev/null || break
+        sleep 0.1
+    done
+    tail -5 "$CACHE/console.log"
+    skip "a container with systemd does not boot here"
+}
+
+# inside COMMAND...: in all namespaces of the container.
+inside() {
+    nsenter -t "$LEADER" -a -- env -i HOME=/root LANG=C.UTF-8 \
+        PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
+}
+
+shut_down() {
+    local group
+    if [ -n "${NSPAWN:-}" ] && kill -0 "$NSPAWN" 2>/dev/null; then
+        inside systemctl poweroff --no-block >/dev/null 2>&1 || true
+        for _ in $(seq 100); do kill -0 "$NSPAWN" 2>/dev/null || break; sleep 0.1; done
+        kill -9 "${LEADER:-$NSPAWN}" "$NSPAWN" 2>/dev/null || true
+        wait "$NSPAWN" 2>/dev/null || true
+    fi
+    for group in $(groups); do
+        find "$group" -depth -type d -exec rmdir {} \; 2>/dev/null || true
+    done
+}
+
+# wait_for SECONDS WHAT COMMAND...: until the command succeeds.
+wait_for() {
+    local until=$((SECONDS + $1)) what=$2
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$until" ] || fail "not in time: $what"
+        sleep 0.2
+    done
+}
