@@ -228,11 +228,6 @@ impl Supervisor {
                 let _ = reply.send(());
             }
             Order::Stop(done) => {
-                if let Some(starting) = self.starting.take() {
-                    // In its login, a module may be writing.
-                    let grace = Duration::from_millis(END_GRACE_MS);
-                    let _ = starting.signer.end(grace, &self.config.name);
-                }
                 self.stopping = Some(done);
             }
         }
@@ -378,8 +373,10 @@ impl Supervisor {
 
     async fn stop(mut self) {
         let grace = Duration::from_millis(END_GRACE_MS);
-        let endings: Vec<_> =
-            self.up.drain(..).map(|signer| signer.end(grace, &self.config.name).0).collect();
+        // One that is starting may be in the middle of its login, which is not to be cut short.
+        let starting = self.starting.take().map(|starting| starting.signer);
+        let all = self.up.drain(..).chain(starting);
+        let endings: Vec<_> = all.map(|signer| signer.end(grace, &self.config.name).0).collect();
         for ending in endings {
             let _ = ending.await;
         }

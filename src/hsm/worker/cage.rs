@@ -14,23 +14,26 @@ use crate::hsm::sandbox::{Cage, SandboxLevel};
 mod calls;
 mod files;
 
+/// What needs no configuration; for the first moments of the process. Frozen before its login, it still
+/// ends with the front: that wakes it, to read the end of its socket. Its name in process lists would be
+/// that of the link it was started by.
+pub(super) fn enter() {
+    for (what, done) in [
+        ("end with the front", set_parent_process_death_signal(Some(Signal::CONT))),
+        ("no new privileges", set_no_new_privs(true)),
+        ("name", set_name(c"chancery-signer")),
+    ] {
+        if let Err(error) = done {
+            tracing::warn!("cage: {what}: {error}");
+        }
+    }
+}
+
 /// Dies with the front from now on, also when it is frozen. Not before the login: SoftHSM writes its
 /// token anew at each, in place, and a process that is killed meanwhile leaves a token that is none.
 pub(super) fn die_with_the_front() {
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
         tracing::warn!("cage: death with the front: {error}");
-    }
-}
-
-/// What needs no configuration; for the first moments of the process. Its name in process lists would
-/// be that of the link it was started by.
-pub(super) fn enter() {
-    for (what, done) in
-        [("no new privileges", set_no_new_privs(true)), ("name", set_name(c"chancery-signer"))]
-    {
-        if let Err(error) = done {
-            tracing::warn!("cage: {what}: {error}");
-        }
     }
 }
 
