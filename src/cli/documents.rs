@@ -20,10 +20,15 @@ pub(super) fn completions(mut command: Command, shell: Shell) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Writes one man page for each subcommand into a directory, and one for all.
+/// The reference that explains every setting.
+const CONFIGURATION: &str = include_str!("../../config/chancery.toml");
+
+/// Writes one man page for each subcommand into a directory, one for all, and one for the
+/// configuration.
 pub(super) fn man(command: Command, directory: &Path) -> ExitCode {
     let pages = clap_mangen::generate_to(command.clone(), directory)
-        .and_then(|()| fs::write(directory.join("chancery.1"), first_page(command)?));
+        .and_then(|()| fs::write(directory.join("chancery.1"), first_page(command)?))
+        .and_then(|()| fs::write(directory.join("chancery.toml.5"), configuration_page()));
     match pages {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(format!("{}: {error}", directory.display())),
@@ -44,6 +49,23 @@ fn first_page(mut command: Command) -> io::Result<Vec<u8>> {
     man.render_subcommands_section(&mut page)?;
     man.render_version_section(&mut page)?;
     Ok(page)
+}
+
+/// The reference itself, as it is: its comments are the text.
+fn configuration_page() -> String {
+    let mut roff = Roff::new();
+    roff.control("TH", ["chancery.toml", "5", env!("CARGO_PKG_VERSION"), "chancery"])
+        .control("SH", ["NAME"])
+        .text([roman("chancery.toml - configuration of chancery(1)")])
+        .control("SH", ["SETTINGS"])
+        .control("EX", []);
+    for line in CONFIGURATION.lines() {
+        roff.text([roman(line)]);
+    }
+    roff.control("EE", [])
+        .control("SH", ["SEE ALSO"])
+        .text([roman("chancery(1), chancery-check(1)")]);
+    roff.render()
 }
 
 fn getting_started() -> Roff {

@@ -170,6 +170,8 @@ fn man_pages_and_completions_name_every_subcommand() {
     for page in ["chancery.1", "chancery-serve.1", "chancery-key-generate.1", "chancery-cert.1"] {
         assert!(pages.join(page).exists(), "{page}");
     }
+    let settings = fs::read_to_string(pages.join("chancery.toml.5")).unwrap();
+    assert!(settings.contains("sign_deadline_ms"), "{settings}");
     let (_, completions, _) = text(&appliance.run(&["completions", "bash"]));
     assert!(completions.contains("generate"));
 }
