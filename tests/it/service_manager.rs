@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::appliance::{Appliance, BINARY, SOON, children_of, signal};
+use crate::appliance::{Appliance, BINARY, SOON, settled_signers, signal, until};
 
 /// A daemon under a service manager that is this test.
 struct Managed {
@@ -67,7 +67,7 @@ fn it_hears_of_readiness_state_progress_reload_and_end() {
     managed.hear(&["WATCHDOG=1"]);
 
     // An HSM that hangs is told, and does not keep the watchdog hungry.
-    for signer in children_of(pid) {
+    for signer in until(SOON, || settled_signers(pid, 2)).unwrap() {
         signal(signer, "STOP");
     }
     managed.hear(&["STATUS=degraded on "]);

@@ -28,6 +28,8 @@ pub const SOFTHSM_WARNING: &str =
     "token softhsm is SoftHSM: keys are files, there is no certified boundary";
 /// How long anything may take that should happen at once.
 pub const SOON: Duration = Duration::from_secs(20);
+/// How long a start is waited for that may never end.
+const SETTLED_WITHIN: Duration = Duration::from_secs(3);
 
 /// A token, TLS files and a configuration in a directory of their own.
 pub struct Appliance {
@@ -236,7 +238,7 @@ impl Daemon {
         let client = Client::new(&appliance.path("pki"), &appliance.path("pki/client"), &url);
         let config = fs::read_to_string(appliance.config()).unwrap();
         let processes = config.lines().filter_map(|line| line.strip_prefix("processes = "));
-        Self {
+        let daemon = Self {
             child,
             processes: processes.map(|number| number.parse::<usize>().unwrap()).sum(),
             log,
@@ -245,7 +247,9 @@ impl Daemon {
             operations: format!("http://{operations}"),
             distribution: format!("http://{distribution}"),
             client,
-        }
+        };
+        daemon.settle();
+        daemon
     }
 
     /// A client with another certificate.
@@ -291,19 +295,17 @@ impl Daemon {
     /// The process ids of its signers when no other is being started. SoftHSM writes its token anew
     /// at each login, in place: one that is frozen or killed meanwhile leaves a token that is none.
     pub fn settled_signers(&self) -> Vec<u32> {
-        let is_up = |pid: &u32| {
-            let threads = fs::read_dir(format!("/proc/{pid}/task"));
-            threads.is_ok_and(|threads| {
-                threads.flatten().any(|thread| {
-                    fs::read(thread.path().join("comm")).is_ok_and(|name| name == b"signing\n")
-                })
-            })
-        };
-        let settled = until(SOON, || {
-            let signers = self.signers();
-            (signers.len() == self.processes && signers.iter().all(is_up)).then_some(signers)
-        });
+        let settled = until(SOON, || settled_signers(self.pid(), self.processes));
         settled.unwrap_or_else(|| panic!("not all signers are up:\n{}", self.log()))
+    }
+
+    /// Waits for its signers, unless there is a token that lets none in: a key that is made, or read,
+    /// while another signer logs in may meet a token of SoftHSM that is just being written.
+    fn settle(&self) {
+        let fails = || self.log().contains(" no signer token=").then_some(());
+        until(SETTLED_WITHIN, || {
+            settled_signers(self.pid(), self.processes).map(|_signers| ()).or_else(fails)
+        });
     }
 
     /// Everything that was logged so far.
@@ -545,7 +547,21 @@ pub fn signal(pid: u32, name: &str) {
     Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
 }
 
-/// The child processes of a process.
+/// The signers of a front when there are as many as it wants and all of them sign.
+pub fn settled_signers(front: u32, wanted: usize) -> Option<Vec<u32>> {
+    let is_up = |pid: &u32| {
+        let threads = fs::read_dir(format!("/proc/{pid}/task"));
+        threads.is_ok_and(|threads| {
+            threads.flatten().any(|thread| {
+                fs::read(thread.path().join("comm")).is_ok_and(|name| name == b"signing\n")
+            })
+        })
+    };
+    let signers = children_of(front);
+    (signers.len() == wanted && signers.iter().all(is_up)).then_some(signers)
+}
+
+/// The processes that a process has started.
 pub fn children_of(pid: u32) -> Vec<u32> {
     fs::read_dir("/proc")
         .unwrap()

@@ -27,7 +27,7 @@ make_tree() {
     mkdir -p "$CACHE"
     if [ ! -e "$TREE" ]; then
         echo "   making the tree of Debian packages"
-        mmdebstrap --quiet --variant=minbase --include="$TREE_PACKAGES" bookworm "$TREE.new" ||
+        mmdebstrap --quiet --format=tar --variant=minbase --include="$TREE_PACKAGES" bookworm "$TREE.new" ||
             skip "mmdebstrap cannot make a Debian tree here"
         mv "$TREE.new" "$TREE"
     fi
