@@ -196,7 +196,7 @@ pub enum TokenState {
         /// Function, code and class for the operator; not for callers.
         reason: String,
     },
-    /// The token refuses the PIN. It is not tried again until the service is restarted.
+    /// The token refuses the PIN. It is not tried again, nor after a restart, until its file changes.
     CredentialFault {
         /// Function, code and class for the operator; not for callers.
         reason: String,
