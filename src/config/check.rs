@@ -134,6 +134,7 @@ impl Check<'_> {
             handshake: milliseconds(raw.handshake_ms, 5_000),
             request_head: milliseconds(raw.request_head_ms, 5_000),
             request_body: milliseconds(raw.request_body_ms, 10_000),
+            idle: milliseconds(raw.idle_ms, 75_000),
             shutdown: Duration::from_secs(raw.shutdown_seconds.unwrap_or(20)),
         };
         if limits.connections_max == 0 || limits.in_flight_max == 0 {
