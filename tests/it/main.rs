@@ -47,6 +47,7 @@ mod monitoring;
 mod openapi;
 mod outages;
 mod pins;
+mod plug;
 mod races;
 mod raw;
 mod refusals;
