@@ -172,7 +172,7 @@ fn two_backups_under_one_name_do_not_meet() {
             said.contains("another process is writing it") || said.contains("there already");
         assert!(is_known, "{said}");
     }
-    assert_eq!(beside(&backup), [backup.clone()]);
+    assert_eq!(beside(&backup), std::slice::from_ref(&backup));
     let elsewhere = Appliance::new();
     done(&elsewhere, "restore", &backup);
 }
@@ -219,7 +219,7 @@ fn what_lies_about_under_the_partial_name_is_taken_over_unless_it_is_no_file() {
     let (backup, partial) = (appliance.path("backup"), appliance.path("backup.partial"));
     fs::write(&partial, "half of a backup").unwrap();
     done(&appliance, "backup", &backup);
-    assert_eq!(beside(&backup), [backup.clone()]);
+    assert_eq!(beside(&backup), std::slice::from_ref(&backup));
     fs::remove_file(&backup).unwrap();
     let precious = appliance.path("precious");
     fs::write(&precious, "somebody's").unwrap();
