@@ -19,8 +19,19 @@ use crate::{
 /// How long a token may take to start.
 const TOKEN_KNOWN_WITHIN: Duration = Duration::from_secs(30);
 
+const NO_PROBLEMS: &str = "no problems";
+
 /// Prints one line for each key and each problem; fails when there is a problem.
-pub(super) fn run(file: &Path) -> ExitCode {
+pub(super) fn run(file: &Path, config_only: bool) -> ExitCode {
+    if config_only {
+        return match Config::load_without_credentials(file) {
+            Ok(_) => {
+                println!("{NO_PROBLEMS}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(error),
+        };
+    }
     let mut config = match Config::load(file) {
         Ok(config) => config,
         Err(error) => return fail(error),
@@ -45,7 +56,7 @@ pub(super) fn run(file: &Path) -> ExitCode {
         eprintln!("problem: {problem}");
     }
     if problems.is_empty() {
-        println!("no problems");
+        println!("{NO_PROBLEMS}");
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -2,14 +2,14 @@
 # Sourced by tests/systemd.sh: a Debian with its own systemd as process 1, in a container with a network
 # of its own, on hosts with and without systemd.
 #
+#   SUITE     of Debian
 #   CACHE     holds the tree of Debian packages between runs
 #   ROOT      the tree of this run
 
 CACHE=$PWD/target/systemd
 ROOT=$CACHE/root
 NAME=chancery-$$
-TREE=$CACHE/bookworm-1.tar
-TREE_PACKAGES=systemd,systemd-sysv,dbus,libpam-systemd,softhsm2,opensc,openssl,procps,iproute2,curl,ca-certificates,man-db
+TREE_PACKAGES=systemd,systemd-sysv,dbus,libpam-systemd,softhsm2,opensc,openssl,procps,iproute2,curl,ca-certificates,man-db,p11-kit,p11-kit-modules
 
 # skip REASON: exit code 77 is neither passed nor failed.
 skip() {
@@ -24,16 +24,17 @@ fail() {
 }
 
 make_tree() {
+    local tree=$CACHE/$SUITE-2.tar
     mkdir -p "$CACHE"
-    if [ ! -e "$TREE" ]; then
+    if [ ! -e "$tree" ]; then
         echo "   making the tree of Debian packages"
-        mmdebstrap --quiet --format=tar --variant=minbase --include="$TREE_PACKAGES" bookworm "$TREE.new" ||
+        mmdebstrap --quiet --format=tar --variant=minbase --include="$TREE_PACKAGES" "$SUITE" "$tree.new" ||
             skip "mmdebstrap cannot make a Debian tree here"
-        mv "$TREE.new" "$TREE"
+        mv "$tree.new" "$tree"
     fi
     rm -rf "$ROOT"
     mkdir "$ROOT"
-    tar -xf "$TREE" -C "$ROOT"
+    tar -xf "$tree" -C "$ROOT"
     printf '127.0.0.1 localhost\n' >"$ROOT/etc/hosts"
 }
 
@@ -74,6 +75,12 @@ boot() {
 inside() {
     nsenter -t "$LEADER" -a -- env -i HOME=/root LANG=C.UTF-8 \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
+}
+
+# Ends all of it at once, as a machine without power does.
+pull_the_plug() {
+    kill -9 "$LEADER"
+    wait "$NSPAWN" 2>/dev/null || true
 }
 
 shut_down() {
