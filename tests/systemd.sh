@@ -177,8 +177,8 @@ ready() {
 
 # What the unit takes away is nothing that the cage of the signers needs.
 check_cage() {
-    if journal_has 'cage: missing: system calls'; then
-        fail "the unit keeps signers from caging themselves"
+    if journal_has 'cage: missing'; then
+        fail "the unit, or this machine, keeps signers from caging themselves"
     fi
 }
 
@@ -396,10 +396,10 @@ upgrade() {
 }
 
 removal() {
-    inside dpkg -r chancery >/dev/null
+    inside dpkg -r chancery >/dev/null || fail "dpkg -r"
     [ "$(property ActiveState)" = inactive ] || fail "it still runs"
     [ -e "$ROOT/etc/chancery/chancery.toml" ] || fail "the configuration is gone"
-    inside dpkg -P chancery >/dev/null
+    inside dpkg -P chancery >/dev/null || fail "dpkg -P"
     [ ! -e "$ROOT/etc/chancery/chancery.toml" ] || fail "the configuration stays after a purge"
     [ -e "$ROOT/var/lib/chancery/ledger.sqlite" ] || fail "the ledger is gone"
 }

@@ -23,18 +23,23 @@ fail() {
     exit 1
 }
 
-make_tree() {
-    local tree=$CACHE/$SUITE-2.tar
+# Makes the tree of Debian packages, as TREE, where it is not there yet.
+make_tar() {
+    TREE=$CACHE/$SUITE-2.tar
     mkdir -p "$CACHE"
-    if [ ! -e "$tree" ]; then
+    if [ ! -e "$TREE" ]; then
         echo "   making the tree of Debian packages"
-        mmdebstrap --quiet --format=tar --variant=minbase --include="$TREE_PACKAGES" "$SUITE" "$tree.new" ||
+        mmdebstrap --quiet --format=tar --variant=minbase --include="$TREE_PACKAGES" "$SUITE" "$TREE.new" ||
             skip "mmdebstrap cannot make a Debian tree here"
-        mv "$tree.new" "$tree"
+        mv "$TREE.new" "$TREE"
     fi
+}
+
+make_tree() {
+    make_tar
     rm -rf "$ROOT"
     mkdir "$ROOT"
-    tar -xf "$tree" -C "$ROOT"
+    tar -xf "$TREE" -C "$ROOT"
     printf '127.0.0.1 localhost\n' >"$ROOT/etc/hosts"
 }
 
@@ -55,7 +60,8 @@ boot() {
     # shellcheck disable=SC2016
     setsid bash -c 'for group in $1; do echo $$ >"$group/cgroup.procs"; done
         exec systemd-nspawn --quiet --register=no --keep-unit --machine="$2" --directory="$3" --boot \
-            --console=passive --private-network systemd.log_target=journal' \
+            --console=passive --private-network \
+            --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self" systemd.log_target=journal' \
         - "$(groups)" "$NAME" "$ROOT" </dev/null >"$CACHE/console.log" 2>&1 &
     NSPAWN=$!
     for _ in $(seq 600); do
