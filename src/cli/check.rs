@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, process::ExitCode, time::Duration};
 
-use super::{fail, logging};
+use super::{fail, logging, memory};
 use crate::{
     app,
     config::Config,
@@ -40,6 +40,7 @@ pub(super) fn run(file: &Path, config_only: bool) -> ExitCode {
     if let Err(error) = logging::start(&config.log) {
         return fail(error);
     }
+    memory::keep_off_disk();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(error),

@@ -10,10 +10,11 @@ use std::{
 };
 
 use actix_http::{HttpService, Protocol};
-use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, apply_fn_factory, map_config};
 use actix_web::{
     App, HttpRequest, HttpResponse,
-    dev::{AppConfig, Server, Service, ServiceFactory, fn_factory, fn_service},
+    dev::{AppConfig, RequestHead, Server, Service, ServiceFactory, fn_factory, fn_service},
+    http::header::HeaderValue,
     rt::net::TcpStream,
     web::{self, Payload},
 };
@@ -98,9 +99,16 @@ impl Entrance {
                         extensions.insert(Arc::clone(peer));
                     }
                 })
-                .finish(map_config(
-                    app.into_factory().map_err(|error: actix_web::Error| error.error_response()),
-                    |()| AppConfig::default(),
+                .finish(apply_fn_factory(
+                    map_config(
+                        app.into_factory()
+                            .map_err(|error: actix_web::Error| error.error_response()),
+                        |()| AppConfig::default(),
+                    ),
+                    |mut request: actix_http::Request, app| {
+                        own(request.head_mut());
+                        app.call(request)
+                    },
                 ));
             let entrance = Rc::new(self.clone());
             fn_factory(move || {
@@ -191,4 +199,18 @@ impl Entrance {
             place,
         ))
     }
+}
+
+/// Has a request's head stand on its own. As it comes it is a part of what was read from the connection,
+/// bodies included, and actix keeps it, with all of that, until it needs it for another request.
+fn own(head: &mut RequestHead) {
+    if let Ok(own) = head.uri.to_string().parse() {
+        head.uri = own;
+    }
+    head.headers.retain(|_, value| {
+        if let Ok(own) = HeaderValue::from_bytes(value.as_bytes()) {
+            *value = own;
+        }
+        true
+    });
 }
