@@ -33,6 +33,7 @@ mod sandbox;
 mod supervisor;
 mod token;
 mod trust;
+mod wear;
 mod worker;
 
 pub use changes::{ChangeError, KeyMaterial};
@@ -45,6 +46,7 @@ pub use protocol::read_as_the_front_does;
 pub use sandbox::{MEMORY_MAX_MB_DEFAULT, Network, Sandbox, SandboxLevel};
 pub use token::Token;
 pub use trust::Prospect;
+pub use wear::{Recycling, Usage, WearCause};
 pub use worker::run_signer;
 
 /// One token and how to serve it.
@@ -91,6 +93,8 @@ pub struct TokenConfig {
     pub environment: BTreeMap<String, String>,
     /// What the signer processes may do beside signing.
     pub sandbox: Sandbox,
+    /// When a signer process is replaced that is well otherwise.
+    pub recycling: Recycling,
 }
 
 /// A public key on record, for a token that shows none for its private key.

@@ -11,7 +11,7 @@ use std::{
 
 use chancery::{
     domain::key::KeyType,
-    hsm::{HsmError, Sandbox, Token, TokenConfig, TokenKey, TokenState, TokenUser},
+    hsm::{HsmError, Recycling, Sandbox, Token, TokenConfig, TokenKey, TokenState, TokenUser},
 };
 use faults::Disturbed;
 use tokio::time::sleep;
@@ -42,6 +42,8 @@ mod memory;
 mod messages;
 #[path = "hsm/pins.rs"]
 mod pins;
+#[path = "hsm/recycling.rs"]
+mod recycling;
 #[path = "hsm/sessions.rs"]
 mod sessions;
 
@@ -154,6 +156,7 @@ impl SoftHsm {
                 self.conf().to_str().unwrap().to_owned(),
             )]),
             sandbox: Sandbox { write: vec![self.directory.clone()], ..Sandbox::default() },
+            recycling: Recycling::default(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! From TOML values to domain values, collecting every problem on the way.
 
+mod recycling;
 mod sandbox;
 mod token;
 mod tree;
@@ -181,6 +182,7 @@ impl Check<'_> {
 
     fn token(&mut self, place: &str, raw: RawToken, refused_pins: &Path) -> TokenConfig {
         let sandbox = self.sandbox(place, &raw);
+        let recycling = self.recycling(place, &raw.recycling, sandbox.memory_max_mb);
         let mut environment = raw.environment;
         for (name, value) in raw.environment_paths {
             let path = self.file(&format!("{place}: environment_paths.{name}"), &value);
@@ -205,6 +207,7 @@ impl Check<'_> {
             canary_label: raw.canary_label,
             environment,
             sandbox,
+            recycling,
         };
         for (name, value, range) in [
             ("processes", config.processes as u64, 1..=64),

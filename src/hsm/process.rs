@@ -23,7 +23,7 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::{
-    StoredKey, TokenConfig, TokenUser,
+    StoredKey, TokenConfig, TokenUser, Usage,
     jobs::Job,
     protocol::{
         self, FROM_SIGNER_BYTES_MAX, FromSigner, HELLO_BYTES_MAX, Hello, PROTOCOL_VERSION, Request,
@@ -32,6 +32,7 @@ use super::{
     refusals::PinMark,
     sandbox::Cage,
     supervisor::{Canary, ChangeReply},
+    wear::WearCause,
 };
 
 mod words;
@@ -77,6 +78,19 @@ pub(super) enum Errand {
     Change(ChangeReply),
 }
 
+/// What is to become of a signer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Service {
+    /// It serves.
+    Serves,
+    /// It serves until it is replaced.
+    Worn(WearCause),
+    /// The same, and is given nothing more to do while a replacement can be expected.
+    Exhausted(WearCause),
+    /// It does what it owes, and then goes.
+    Retires(WearCause),
+}
+
 /// See the module. Dropping it kills the process.
 pub(super) struct Signer {
     /// Ours, never used twice.
@@ -85,15 +99,26 @@ pub(super) struct Signer {
     pub(super) pid: u32,
     /// Sessions that sign.
     pub(super) sessions: usize,
+    /// Whether one session does everything.
+    pub(super) alone: bool,
     /// Since when it is up.
     pub(super) up_since: Instant,
+    /// When it was asked for a listing last.
+    pub(super) listed_at: Instant,
+    /// Signatures that it has made.
+    pub(super) signatures: u64,
+    /// What it has, and had when it said so first.
+    pub(super) usage: Option<(Usage, Usage)>,
+    /// What is to become of it.
+    pub(super) service: Service,
     /// By message id.
     pub(super) owed: BTreeMap<u64, Owed>,
     /// Faults of its own that it may still tell of; see [`NOTES_PER_REQUEST`].
     notes_left: u32,
     child: Child,
     listening: AbortHandle,
-    outbox: mpsc::Sender<Zeroizing<Vec<u8>>>,
+    /// `None` once it was dismissed.
+    outbox: Option<mpsc::Sender<Zeroizing<Vec<u8>>>>,
     next_message: u64,
 }
 
@@ -160,12 +185,17 @@ impl Signer {
             id,
             pid,
             sessions: 1,
+            alone: false,
             up_since: Instant::now(),
+            listed_at: Instant::now(),
+            signatures: 0,
+            usage: None,
+            service: Service::Serves,
             owed: BTreeMap::new(),
             notes_left: 0,
             child,
             listening,
-            outbox,
+            outbox: Some(outbox),
             next_message: 0,
         })
     }
@@ -187,7 +217,8 @@ impl Signer {
             true => protocol::encode_secret(&message, TO_SIGNER_BYTES_MAX),
             false => protocol::encode(&message, TO_SIGNER_BYTES_MAX).map(Zeroizing::new),
         };
-        let sent = frame.is_ok_and(|frame| self.outbox.try_send(frame).is_ok());
+        let outbox = self.outbox.as_ref();
+        let sent = frame.is_ok_and(|frame| outbox.is_some_and(|to| to.try_send(frame).is_ok()));
         if !sent {
             return Err(Box::new(errand));
         }
@@ -202,6 +233,25 @@ impl Signer {
         let left = self.notes_left.checked_sub(1);
         self.notes_left = left.unwrap_or(0);
         left.is_some()
+    }
+
+    /// What it has now.
+    pub(super) fn used(&mut self, usage: Usage) {
+        let (mut at_first, _) = self.usage.unwrap_or((usage, usage));
+        // A token may say later what it did not say at first.
+        at_first.sessions = at_first.sessions.or(usage.sessions);
+        self.usage = Some((at_first, usage));
+    }
+
+    /// Whether it is to be given more to do.
+    pub(super) fn serves(&self) -> bool {
+        !matches!(self.service, Service::Retires(_))
+    }
+
+    /// Closes the socket on this side: the signer takes its leave of the token and ends.
+    pub(super) fn dismiss(&mut self) {
+        // The writing task ends with this.
+        self.outbox = None;
     }
 
     /// Signatures of callers that it owes.

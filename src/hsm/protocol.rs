@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
 use super::{
-    StoredKey, TokenFacts, fault::Fault, orders::KeyOrder, refusals::PinMark, sandbox::Cage,
+    StoredKey, TokenFacts, Usage, fault::Fault, orders::KeyOrder, refusals::PinMark, sandbox::Cage,
 };
 use crate::domain::key::{Signature, SignatureAlgorithm};
 
@@ -117,6 +117,8 @@ pub(super) enum FromSigner {
         id: u64,
         /// What came of it.
         answer: Answer,
+        /// What the signer has, after it.
+        usage: Usage,
     },
     /// The token has refused the PIN; said before anything else that follows from it.
     PinRefused(PinMark),
@@ -136,7 +138,7 @@ pub(super) enum FromSigner {
 pub(super) struct Ready {
     /// What the token says it is.
     pub(super) facts: TokenFacts,
-    /// Sessions that could be opened for signing.
+    /// Sessions that could be opened for signing; 0 when one does everything.
     pub(super) sessions: usize,
     /// `CKM_…` numbers that the token offers.
     #[serde(deserialize_with = "bounded::list::<_, _, MECHANISMS_MAX>")]

@@ -13,6 +13,9 @@ use super::TokenConfig;
 /// Private memory of a signer process unless configured, in MiB.
 pub const MEMORY_MAX_MB_DEFAULT: u64 = 1_024;
 
+/// Descriptors that a signer process may have open.
+pub(super) const DESCRIPTORS_MAX: u64 = 1_024;
+
 /// How far the signer processes of a token are fenced in. Whatever is set here, a signer has no way
 /// to more privileges, leaves no core dump, cannot be traced, and dies with the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]

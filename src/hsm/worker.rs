@@ -45,6 +45,7 @@ mod signing;
 mod smith;
 mod solo;
 mod templates;
+mod usage;
 
 /// Signatures that may wait for a session here; the front sends far fewer.
 const JOBS_QUEUED_MAX: usize = 1024;
@@ -137,7 +138,7 @@ fn keep(hello: &Hello, login: Login, outbox: &Outbox, told: &mpsc::Sender<Route>
         Err(fault) => return outbox.send(&FromSigner::Refused(fault)),
     };
     cage::die_with_the_front();
-    let ready = FromSigner::Ready(keeper.ready(sessions.len().max(1)));
+    let ready = FromSigner::Ready(keeper.ready(sessions.len()));
     if sessions.is_empty() {
         let (requests, queue) = mpsc::sync_channel(JOBS_QUEUED_MAX);
         // When the front is gone already, nobody takes the route, and the queue has ended.
@@ -191,7 +192,7 @@ struct Outbox(Arc<Mutex<UnixStream>>);
 
 impl Outbox {
     fn answer(&self, id: u64, answer: Answer) {
-        self.send(&FromSigner::Answer { id, answer });
+        self.send(&FromSigner::Answer { id, answer, usage: usage::measure() });
     }
 
     /// Tells the front of a fault that is being got over here; it writes the log.

@@ -47,6 +47,11 @@ impl Disturbed {
         self.chaos.calls(function)
     }
 
+    /// The calls that have returned: process, function and code.
+    pub(super) fn returned(&self) -> Vec<(u32, String, String)> {
+        self.chaos.returned()
+    }
+
     pub(super) fn forget(&self) {
         self.chaos.forget();
     }

@@ -120,7 +120,8 @@ impl Supervisor {
                 starting.greeted = true;
                 self.greet(ready);
             }
-            Event::Said(FromSigner::Answer { id, answer }) => {
+            Event::Said(FromSigner::Answer { id, answer, usage }) => {
+                starting.signer.used(usage);
                 match (starting.signer.owed.remove(&id), answer) {
                     (Some(Owed { errand: Errand::Canary(canary), .. }), answer) => {
                         self.judge(&canary, answer);
@@ -194,6 +195,7 @@ impl Supervisor {
         // Logging in may take long; from here on only a signature is owed.
         starting.until = starting.until.min(Instant::now() + patience);
         starting.signer.sessions = ready.sessions.clamp(1, self.config.sessions);
+        starting.signer.alone = ready.sessions == 0;
         match key {
             None => self.promote(false),
             Some(key) => {
@@ -261,6 +263,9 @@ impl Supervisor {
     }
 
     fn start_refused(&mut self, fault: &Fault, key: Option<&str>) {
+        if self.has_no_room_for_two(fault) {
+            return self.begin_to_replace_one_at_a_time(fault);
+        }
         if fault.class == Class::Credential {
             self.refuse_credentials(fault, key);
         } else {

@@ -9,7 +9,7 @@ use rustix::{
     thread::{set_name, set_no_new_privs},
 };
 
-use crate::hsm::sandbox::{Cage, SandboxLevel};
+use crate::hsm::sandbox::{Cage, DESCRIPTORS_MAX, SandboxLevel};
 
 mod calls;
 mod files;
@@ -46,6 +46,7 @@ pub(super) fn close(cage: &Cage) {
         Err(words) => missing.push(words),
     };
     layer(limit_memory(cage.memory_max_mb));
+    layer(limit_descriptors());
     match cage.level {
         SandboxLevel::Off => {}
         SandboxLevel::Basic => layer(calls::filter(cage.network)),
@@ -79,15 +80,26 @@ fn limit_memory(mb: u64) -> Result<String, String> {
     let octets = Some(mb.saturating_mul(1 << 20));
     match setrlimit(Resource::Data, Rlimit { current: octets, maximum: octets }) {
         Ok(()) => Ok(format!("memory {mb} MiB")),
-        Err(error) => given_memory_limit().ok_or_else(|| format!("memory limit: {error}")),
+        Err(error) => given_limit("Max data size")
+            .map(|octets| format!("memory {} MiB, as the service has it", octets >> 20))
+            .ok_or_else(|| format!("memory limit: {error}")),
+    }
+}
+
+/// More than this one has would be refused; it has less then.
+fn limit_descriptors() -> Result<String, String> {
+    let number = Some(DESCRIPTORS_MAX);
+    match setrlimit(Resource::Nofile, Rlimit { current: number, maximum: number }) {
+        Ok(()) => Ok(format!("{DESCRIPTORS_MAX} descriptors")),
+        Err(error) => given_limit("Max open files")
+            .map(|number| format!("{number} descriptors, as the service has it"))
+            .ok_or_else(|| format!("descriptor limit: {error}")),
     }
 }
 
 /// getrlimit(2) is the same system call as setrlimit(2), and as forbidden.
-fn given_memory_limit() -> Option<String> {
+fn given_limit(name: &str) -> Option<u64> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
-    let octets = limits.lines().find_map(|line| {
-        line.strip_prefix("Max data size")?.split_whitespace().next()?.parse::<u64>().ok()
-    })?;
-    Some(format!("memory {} MiB, as the service has it", octets >> 20))
+    let soft = |line: &str| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok();
+    limits.lines().find_map(soft)
 }

@@ -15,6 +15,7 @@ use super::{
     classify::fault,
     quirks::Quirks,
     raw::{self, Raw},
+    usage,
 };
 use crate::hsm::{
     TokenFacts,
@@ -169,6 +170,7 @@ impl OpenToken {
             let words = format!("the slot now holds serial {}", info.serial_number());
             return Err(Fault::ours(Class::Identity, "C_GetTokenInfo", words));
         }
+        usage::note(&info);
         Ok(info)
     }
 

@@ -84,6 +84,9 @@ pub(crate) unsafe fn token_info(call: &Call, slot: CK_SLOT_ID, info: *mut CK_TOK
     for most in told!(call, Action::MaxSessions(most) => *most) {
         (info.ulMaxSessionCount, info.ulMaxRwSessionCount) = (most, most);
     }
+    if call.is_told(&Action::CountSessions) {
+        info.ulSessionCount = state::sessions() as CK_ULONG;
+    }
     let texts = told!(call, Action::Text(field, text) => (*field, text.clone()));
     for (field, text) in texts {
         match field {
@@ -115,6 +118,9 @@ pub(crate) unsafe fn open_session(
     if limits.into_iter().any(|most| state::sessions() >= most) {
         return CKR_SESSION_COUNT;
     }
+    if call.is_told(&Action::ExclusiveSessions) && !state::has_token_alone() {
+        return CKR_SESSION_COUNT;
+    }
     let code = real!(call.C_OpenSession(slot, flags, application, notify, session));
     if code == CKR_OK && !session.is_null() {
         // SAFETY: the real function has put a handle there.
@@ -124,6 +130,9 @@ pub(crate) unsafe fn open_session(
 }
 
 pub(crate) unsafe fn close_session(call: &Call, session: CK_SESSION_HANDLE) -> CK_RV {
+    if call.is_told(&Action::LeakSession) {
+        return CKR_OK;
+    }
     let code = real!(call.C_CloseSession(session));
     // One that the token does not know is not open either.
     if matches!(code, CKR_OK | CKR_SESSION_HANDLE_INVALID) {
