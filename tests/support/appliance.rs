@@ -257,6 +257,17 @@ impl Daemon {
         Client::new(&appliance.path("pki"), certificate, &self.url)
     }
 
+    /// Makes such clients one after the other, wherever it is taken.
+    pub fn connector(
+        &self,
+        appliance: &Appliance,
+        certificate: &Path,
+    ) -> impl Fn() -> Client + use<> {
+        let (pki, certificate) = (appliance.path("pki"), certificate.to_owned());
+        let url = self.url.clone();
+        move || Client::new(&pki, &certificate, &url)
+    }
+
     /// Waits until `/readyz` says so.
     pub fn wait_until_ready(&self) {
         let ready = until(SOON, || {
