@@ -28,10 +28,10 @@ mod jobs;
 mod orders;
 mod process;
 mod protocol;
-mod refusals;
 mod sandbox;
 mod supervisor;
 mod token;
+mod tries;
 mod trust;
 mod wear;
 mod worker;
@@ -67,9 +67,9 @@ pub struct TokenConfig {
     pub pin_file: PathBuf,
     /// As whom signers log in.
     pub user: TokenUser,
-    /// Where PINs that the token refused are remembered, as slow digests: no PIN is tried twice,
-    /// whatever is restarted. Several tokens may share the file.
-    pub refused_pins: PathBuf,
+    /// Where it is noted which PINs were tried: none that is wrong is tried twice, whatever is
+    /// restarted. Several tokens may share the file.
+    pub tried_pins: PathBuf,
     /// Signer processes, at least 1.
     pub processes: usize,
     /// Sessions that sign, per process, at least 1; one more holds the login.

@@ -34,6 +34,8 @@ mod healing;
 mod liars;
 #[path = "hsm/logbook.rs"]
 mod logbook;
+#[path = "hsm/logins.rs"]
+mod logins;
 #[path = "hsm/mechanisms.rs"]
 mod mechanisms;
 #[path = "hsm/memory.rs"]
@@ -142,7 +144,7 @@ impl SoftHsm {
             serial: None,
             pin_file: self.directory.join("pin"),
             user: TokenUser::Normal,
-            refused_pins: self.directory.join("refused-pins"),
+            tried_pins: self.directory.join("tried-pins"),
             processes: 1,
             sessions: 2,
             queue_max: 10_000,
@@ -589,15 +591,20 @@ async fn front_to_be_killed() {
     sleep(PATIENCE).await;
 }
 
+/// A front in a process of its own.
+fn front(disturbed: &Disturbed) -> std::process::Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "front_to_be_killed"])
+        .env("CHANCERY_TEST_FRONT", &disturbed.hsm.directory)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
 /// Starts a front of its own, kills it, and returns how long its signers outlived it.
 async fn kill_a_front(disturbed: &Disturbed, signers: usize) -> Duration {
     let hsm = &disturbed.hsm;
-    let mut front = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "front_to_be_killed"])
-        .env("CHANCERY_TEST_FRONT", &hsm.directory)
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut front = front(disturbed);
     eventually("signers are started", PATIENCE, async || hsm.signers().len() == signers).await;
     front.kill().unwrap();
     front.wait().unwrap();

@@ -29,9 +29,9 @@ use super::{
         self, FROM_SIGNER_BYTES_MAX, FromSigner, HELLO_BYTES_MAX, Hello, PROTOCOL_VERSION, Request,
         TO_SIGNER_BYTES_MAX, ToSigner,
     },
-    refusals::PinMark,
     sandbox::Cage,
     supervisor::{Canary, ChangeReply},
+    tries::{Leave, PinMark, Try, WrongPins},
     wear::WearCause,
 };
 
@@ -78,6 +78,18 @@ pub(super) enum Errand {
     Change(ChangeReply),
 }
 
+/// How far a signer is with a login.
+pub(super) enum LoginStage {
+    /// None is under way.
+    None,
+    /// It waits for leave.
+    Asks(PinMark, WrongPins),
+    /// It has leave, and the token may be looking at the PIN.
+    Tries(PinMark),
+    /// The token has refused the PIN.
+    Refused(PinMark),
+}
+
 /// What is to become of a signer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Service {
@@ -113,6 +125,10 @@ pub(super) struct Signer {
     pub(super) service: Service,
     /// By message id.
     pub(super) owed: BTreeMap<u64, Owed>,
+    /// How far it is with a login.
+    pub(super) login: LoginStage,
+    /// Logins that it may still begin: one at its start, and one for each request.
+    logins_left: u32,
     /// Faults of its own that it may still tell of; see [`NOTES_PER_REQUEST`].
     notes_left: u32,
     child: Child,
@@ -133,7 +149,7 @@ impl Signer {
         config: &TokenConfig,
         serial: Option<&str>,
         stored: Vec<StoredKey>,
-        refused_pins: Vec<PinMark>,
+        tried_pins: Vec<Try>,
         events: mpsc::Sender<(u64, Event)>,
     ) -> io::Result<Self> {
         let (ours, theirs) = StdUnixStream::pair()?;
@@ -173,8 +189,8 @@ impl Signer {
                 TokenUser::Normal => None,
                 TokenUser::Vendor(number) => Some(number),
             },
-            refused_pins,
-            refused_pins_file: config.refused_pins.clone(),
+            tried_pins,
+            tried_pins_file: config.tried_pins.clone(),
             sessions: config.sessions,
             cage: Cage::around(config),
             stored,
@@ -192,6 +208,8 @@ impl Signer {
             usage: None,
             service: Service::Serves,
             owed: BTreeMap::new(),
+            login: LoginStage::None,
+            logins_left: 1,
             notes_left: 0,
             child,
             listening,
@@ -224,8 +242,24 @@ impl Signer {
         }
         self.next_message += 1;
         self.notes_left = self.notes_left.saturating_add(NOTES_PER_REQUEST);
+        self.logins_left = self.logins_left.saturating_add(1);
         self.owed.insert(id, Owed { patience_until: Instant::now() + patience, errand });
         Ok(())
+    }
+
+    /// Whether it may begin a login: each costs two writes to the disk.
+    pub(super) fn may_log_in(&mut self) -> bool {
+        let left = self.logins_left.checked_sub(1);
+        self.logins_left = left.unwrap_or(0);
+        left.is_some() && matches!(self.login, LoginStage::None | LoginStage::Refused(_))
+    }
+
+    /// Answers it that begins one. One that takes no message has other troubles, which show.
+    pub(super) fn answer_login(&mut self, leave: Leave) {
+        let frame = protocol::encode(&ToSigner::Leave(leave), TO_SIGNER_BYTES_MAX);
+        if let (Ok(frame), Some(outbox)) = (frame, &self.outbox) {
+            let _ = outbox.try_send(Zeroizing::new(frame));
+        }
     }
 
     /// Whether it may tell of a fault that it gets over by itself: each takes one line of our log.

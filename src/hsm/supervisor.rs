@@ -23,11 +23,12 @@ use super::{
     figures::{LossCause, Meter},
     jobs::{Job, Queue},
     orders::KeyName,
-    process::{Ending, Errand, Event, Signer},
+    process::{Ending, Errand, Event, LoginStage, Signer},
     protocol::Request,
 };
 
 mod answers;
+mod attempts;
 mod backoff;
 mod broken;
 mod canary;
@@ -174,6 +175,7 @@ impl Supervisor {
         loop {
             let now = Instant::now();
             self.end_the_frozen(now);
+            self.grant_a_login();
             self.part_with_the_worn(now);
             self.start_if_due(now);
             self.refuse_if_hopeless(now);
@@ -313,6 +315,7 @@ impl Supervisor {
         self.trouble = Some(words.to_owned());
         let id = signer.id;
         self.failed_canaries.remove(&id);
+        self.login_is_cut(&signer);
         let (ending, errands) = signer.end(Duration::ZERO, &self.config.name);
         self.take_back(errands, Some(ending));
         self.refresh.lost(id);
@@ -394,9 +397,14 @@ impl Supervisor {
         let grace = Duration::from_millis(END_GRACE_MS);
         // One that is starting may be in the middle of its login, which is not to be cut short.
         let starting = self.starting.take().map(|starting| starting.signer);
-        let all = self.up.drain(..).chain(starting);
-        let all = all.chain(self.leaving.drain(..).map(|leaving| leaving.signer));
-        let endings: Vec<_> = all.map(|signer| signer.end(grace, &self.config.name).0).collect();
+        let leaving = self.leaving.drain(..).map(|leaving| leaving.signer);
+        let all: Vec<_> = self.up.drain(..).chain(starting).chain(leaving).collect();
+        let ends = all.into_iter().map(|signer| {
+            let in_login = matches!(signer.login, LoginStage::Tries(_));
+            let grace = if in_login { attempts::LOGIN_GRACE } else { grace };
+            signer.end(grace, &self.config.name).0
+        });
+        let endings: Vec<_> = ends.collect();
         for ending in endings {
             let _ = ending.await;
         }

@@ -51,6 +51,8 @@ mod usage;
 const JOBS_QUEUED_MAX: usize = 1024;
 /// Time for an orderly shutdown after the socket has closed.
 const SHUTDOWN_MS: u64 = 2_000;
+/// The same in the middle of a login, which is not to be cut short.
+const SHUTDOWN_IN_LOGIN_MS: u64 = 10_000;
 
 /// A signature that was asked for, with the id of the message.
 type Job = (u64, SignOrder);
@@ -97,7 +99,8 @@ fn serve(socket: UnixStream) -> io::Result<()> {
         }
     };
     // The PIN file lies outside.
-    let login = match Login::prepare(&hello, outbox.clone()) {
+    let (leave, leaves) = mpsc::channel();
+    let login = match Login::prepare(&hello, outbox.clone(), leaves) {
         Ok(login) => login,
         Err(fault) => {
             outbox.send(&FromSigner::Refused(fault));
@@ -113,21 +116,28 @@ fn serve(socket: UnixStream) -> io::Result<()> {
         drop(ending);
     })?;
     let mut route = None;
-    while let Ok(Some(ToSigner::Request { id, request })) =
-        protocol::read(&mut socket, TO_SIGNER_BYTES_MAX)
-    {
-        // The front asks for nothing before it was told that the token is open.
-        route = route.or_else(|| routes.try_recv().ok());
-        let taken = route.as_ref().is_some_and(|route: &Route| route(id, request));
+    while let Ok(Some(message)) = protocol::read(&mut socket, TO_SIGNER_BYTES_MAX) {
+        let taken = match message {
+            ToSigner::Hello(_) => false,
+            ToSigner::Leave(granted) => leave.send(granted).is_ok(),
+            ToSigner::Request { id, request } => {
+                // The front asks for nothing before it was told that the token is open.
+                route = route.or_else(|| routes.try_recv().ok());
+                route.as_ref().is_some_and(|route: &Route| route(id, request))
+            }
+        };
         if !taken {
             break;
         }
     }
-    drop((route, routes));
-    match ended.recv_timeout(Duration::from_millis(SHUTDOWN_MS)) {
-        Err(RecvTimeoutError::Timeout) => die(),
-        Ok(()) | Err(RecvTimeoutError::Disconnected) => Ok(()),
+    drop((route, routes, leave));
+    let over = |ms| {
+        !matches!(ended.recv_timeout(Duration::from_millis(ms)), Err(RecvTimeoutError::Timeout))
+    };
+    if over(SHUTDOWN_MS) || login::is_under_way() && over(SHUTDOWN_IN_LOGIN_MS) {
+        return Ok(());
     }
+    die()
 }
 
 /// The keeper's life: open the token, serve it by as many threads as there may be, and take all down

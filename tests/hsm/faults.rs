@@ -52,6 +52,11 @@ impl Disturbed {
         self.chaos.returned()
     }
 
+    /// The process that has called first.
+    pub(super) fn first_caller(&self) -> u32 {
+        self.returned()[0].0
+    }
+
     pub(super) fn forget(&self) {
         self.chaos.forget();
     }

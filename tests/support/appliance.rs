@@ -254,7 +254,7 @@ impl Daemon {
 
     /// A client with another certificate.
     pub fn client_with(&self, appliance: &Appliance, certificate: &Path) -> Client {
-        Client::new(&appliance.path("pki"), certificate, &self.url)
+        self.connector(appliance, certificate)()
     }
 
     /// Makes such clients one after the other, wherever it is taken.

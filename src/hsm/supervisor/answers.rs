@@ -42,7 +42,7 @@ impl Supervisor {
             return self.hear_starting(event);
         }
         let Some(at) = self.up.iter().position(|signer| signer.id == id) else {
-            return self.hear_leaving(id, &event);
+            return self.hear_leaving(id, event);
         };
         match event {
             Event::Gone(reason) => {
@@ -52,7 +52,11 @@ impl Supervisor {
                 self.heed_usage(at, usage);
                 self.hear_answer(at, id, answer);
             }
-            Event::Said(FromSigner::PinRefused(mark)) => self.remember_refused(mark),
+            Event::Said(FromSigner::Login(word)) => {
+                if self.hear_of_login(id, word).is_err() {
+                    self.lose(at, LossCause::Protocol, UNASKED);
+                }
+            }
             Event::Said(FromSigner::Noted { fault, key, next }) if self.up[at].may_note() => {
                 self.note(fault, &key, &next);
             }

@@ -11,6 +11,7 @@ use crate::hsm::{
     Usage,
     fault::{Class, Fault},
     process::{Event, Service, Signer},
+    protocol::{FromSigner, LoginWord},
     wear::{Wear, WearCause},
 };
 
@@ -136,9 +137,18 @@ impl Supervisor {
         self.leaving.push(Leaving { signer, until });
     }
 
-    /// Nothing that it says counts any more; but its end does.
-    pub(super) fn hear_leaving(&mut self, id: u64, event: &Event) {
-        let Event::Gone(_) = event else { return };
+    /// Nothing that it says counts any more, but what came of its login, and its end.
+    pub(super) fn hear_leaving(&mut self, id: u64, event: Event) {
+        match event {
+            Event::Said(FromSigner::Login(
+                word @ (LoginWord::Ended(_) | LoginWord::Refused(_)),
+            )) => {
+                let _ = self.hear_of_login(id, word);
+                return;
+            }
+            Event::Said(_) => return,
+            Event::Gone(_) => {}
+        }
         let gone = self.leaving.extract_if(.., |leaving| leaving.signer.id == id);
         for Leaving { signer, .. } in gone.collect::<Vec<_>>() {
             let _ = signer.end(Duration::from_millis(END_GRACE_MS), &self.config.name);
