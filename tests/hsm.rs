@@ -28,10 +28,14 @@ mod codes;
 mod faults;
 #[path = "hsm/figures.rs"]
 mod figures;
+#[path = "hsm/handles.rs"]
+mod handles;
 #[path = "hsm/healing.rs"]
 mod healing;
 #[path = "hsm/liars.rs"]
 mod liars;
+#[path = "hsm/lifecycle.rs"]
+mod lifecycle;
 #[path = "hsm/logbook.rs"]
 mod logbook;
 #[path = "hsm/logins.rs"]

@@ -172,7 +172,15 @@ pub(crate) unsafe fn find_objects(
 ) -> CK_RV {
     let batches = told!(call, Action::Batch(most) => *most);
     let most = batches.into_iter().fold(most, CK_ULONG::min);
-    real!(call.C_FindObjects(session, objects, most, count))
+    let code = real!(call.C_FindObjects(session, objects, most, count));
+    if code == CKR_OK && call.is_told(&Action::Record) && !objects.is_null() {
+        // SAFETY: the real function has put as many handles there as it says.
+        let found = unsafe { std::slice::from_raw_parts(objects, *count as usize) };
+        for handle in found {
+            trace::record("C_FindObjects", &format!("handle {handle}"));
+        }
+    }
+    code
 }
 
 #[expect(clippy::too_many_arguments, reason = "the standard gives it nine")]
@@ -191,9 +199,14 @@ pub(crate) unsafe fn generate_key_pair(
     if unsafe { is_hidden(call, mechanism) } {
         return CKR_MECHANISM_INVALID;
     }
-    real!(call.C_GenerateKeyPair(
+    let code = real!(call.C_GenerateKeyPair(
         session, mechanism, public, publics, private, privates, to_public, to_private
-    ))
+    ));
+    if code == CKR_OK && call.is_told(&Action::Record) && !to_private.is_null() {
+        // SAFETY: the real function has put a handle there.
+        trace::record("C_GenerateKeyPair", &format!("handle {}", unsafe { *to_private }));
+    }
+    code
 }
 
 pub(crate) unsafe fn sign_init(
@@ -208,6 +221,10 @@ pub(crate) unsafe fn sign_init(
     }
     if call.is_told(&Action::Logout) {
         let _ = real!(call.C_Logout(session));
+        trace::record("C_SignInit", "logout");
+    }
+    if call.is_told(&Action::Record) {
+        trace::record("C_SignInit", &format!("handle {key}"));
     }
     let label = LazyCell::new(|| label_of(call, session, key));
     let instead = call.told(|action| {

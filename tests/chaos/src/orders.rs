@@ -214,7 +214,11 @@ fn action(function: Option<&str>, name: &str, arguments: &[&str]) -> Result<Acti
         (_, "late", ["abort"]) => Action::Last(Last::Abort),
         (_, "late", [word]) => Action::Last(Last::Fail(code(word)?)),
         (_, "trace", []) => Action::Trace,
-        (Some("C_Initialize" | "C_Login"), "record", []) => Action::Record,
+        (
+            Some("C_Initialize" | "C_Login" | "C_FindObjects" | "C_GenerateKeyPair" | "C_SignInit"),
+            "record",
+            [],
+        ) => Action::Record,
         (Some("C_Initialize"), "cant-lock", []) => Action::CantLock,
         (Some("C_GetTokenInfo"), "set", [word]) => Action::SetFlags(flag(word)?),
         (Some("C_GetTokenInfo"), "clear", [word]) => Action::ClearFlags(flag(word)?),
