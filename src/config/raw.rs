@@ -162,6 +162,7 @@ pub(super) enum RawUserType {
 #[derive(Deserialize, Default)]
 pub(super) struct RawSandbox {
     pub(super) level: Option<String>,
+    pub(super) required: Option<bool>,
     pub(super) network: Option<String>,
     #[serde(default)]
     pub(super) read: Vec<String>,

@@ -107,7 +107,10 @@ fn serve(socket: UnixStream) -> io::Result<()> {
             return Ok(());
         }
     };
-    cage::close(&hello.cage);
+    if let Err(fault) = cage::close(&hello.cage) {
+        outbox.send(&FromSigner::Refused(fault));
+        return Ok(());
+    }
     let (told, routes) = mpsc::channel();
     let (ending, ended) = mpsc::channel::<()>();
     // Loading a module may hang; this thread must go on reading to see the end of the socket.

@@ -175,7 +175,8 @@ pub(crate) unsafe fn find_objects(
     let code = real!(call.C_FindObjects(session, objects, most, count));
     if code == CKR_OK && call.is_told(&Action::Record) && !objects.is_null() {
         // SAFETY: the real function has put as many handles there as it says.
-        let found = unsafe { std::slice::from_raw_parts(objects, *count as usize) };
+        let found =
+            unsafe { std::slice::from_raw_parts(objects, usize::try_from(*count).unwrap_or(0)) };
         for handle in found {
             trace::record("C_FindObjects", &format!("handle {handle}"));
         }
