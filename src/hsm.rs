@@ -28,11 +28,12 @@ mod jobs;
 mod orders;
 mod process;
 mod protocol;
-mod refusals;
 mod sandbox;
 mod supervisor;
 mod token;
+mod tries;
 mod trust;
+mod wear;
 mod worker;
 
 pub use changes::{ChangeError, KeyMaterial};
@@ -45,6 +46,7 @@ pub use protocol::read_as_the_front_does;
 pub use sandbox::{MEMORY_MAX_MB_DEFAULT, Network, Sandbox, SandboxLevel};
 pub use token::Token;
 pub use trust::Prospect;
+pub use wear::{Recycling, Usage, WearCause};
 pub use worker::run_signer;
 
 /// One token and how to serve it.
@@ -65,9 +67,9 @@ pub struct TokenConfig {
     pub pin_file: PathBuf,
     /// As whom signers log in.
     pub user: TokenUser,
-    /// Where PINs that the token refused are remembered, as slow digests: no PIN is tried twice,
-    /// whatever is restarted. Several tokens may share the file.
-    pub refused_pins: PathBuf,
+    /// Where it is noted which PINs were tried: none that is wrong is tried twice, whatever is
+    /// restarted. Several tokens may share the file.
+    pub tried_pins: PathBuf,
     /// Signer processes, at least 1.
     pub processes: usize,
     /// Sessions that sign, per process, at least 1; one more holds the login.
@@ -91,6 +93,8 @@ pub struct TokenConfig {
     pub environment: BTreeMap<String, String>,
     /// What the signer processes may do beside signing.
     pub sandbox: Sandbox,
+    /// When a signer process is replaced that is well otherwise.
+    pub recycling: Recycling,
 }
 
 /// A public key on record, for a token that shows none for its private key.

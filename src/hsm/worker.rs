@@ -9,23 +9,25 @@ use std::{
     os::{fd::AsFd, unix::net::UnixStream},
     process::ExitCode,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{self, RecvTimeoutError},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cryptoki::session::Session;
+use inbox::Inbox;
 use keeper::Keeper;
 use login::Login;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{
+    Usage,
     fault::{Class, Fault},
     protocol::{
         self, Answer, FROM_SIGNER_BYTES_MAX, FromSigner, HELLO_BYTES_MAX, Hello, PROTOCOL_VERSION,
-        Request, TO_SIGNER_BYTES_MAX, ToSigner,
+        ToSigner,
     },
 };
 
@@ -33,6 +35,7 @@ mod attributes;
 mod cage;
 mod classify;
 mod convert;
+mod inbox;
 mod keeper;
 mod known;
 mod listing;
@@ -47,9 +50,14 @@ mod signing;
 mod smith;
 mod solo;
 mod templates;
+mod usage;
 
 /// Time for an orderly shutdown after the socket has closed.
 const SHUTDOWN_MS: u64 = 2_000;
+/// The same in the middle of a login, which is not to be cut short.
+const SHUTDOWN_IN_LOGIN_MS: u64 = 10_000;
+/// How long the front is told the same of what this process uses.
+const USAGE_FOR: Duration = Duration::from_millis(20);
 
 /// Serves the socket on standard input until it closes: the life of a signer process.
 ///
@@ -77,7 +85,7 @@ fn socket() -> io::Result<UnixStream> {
 }
 
 fn serve(socket: UnixStream) -> io::Result<()> {
-    let outbox = Outbox(Arc::new(Mutex::new(socket.try_clone()?)));
+    let outbox = Outbox::new(socket.try_clone()?);
     let end = socket.try_clone()?;
     let mut socket = BufReader::new(socket);
     let hello = match protocol::read(&mut socket, HELLO_BYTES_MAX) {
@@ -91,15 +99,18 @@ fn serve(socket: UnixStream) -> io::Result<()> {
         }
     };
     // The PIN file lies outside.
-    let login = match Login::prepare(&hello, outbox.clone()) {
+    let inbox = Inbox::new(socket);
+    let login = match Login::prepare(&hello, outbox.clone(), inbox.clone()) {
         Ok(login) => login,
         Err(fault) => {
             outbox.send(&FromSigner::Refused(fault));
             return Ok(());
         }
     };
-    cage::close(&hello.cage);
-    let inbox = Inbox(Arc::new(Mutex::new(Some(socket))));
+    if let Err(fault) = cage::close(&hello.cage) {
+        outbox.send(&FromSigner::Refused(fault));
+        return Ok(());
+    }
     let (ending, ended) = mpsc::channel::<()>();
     // Loading a module may hang; this thread must go on, to see the end of the socket.
     thread::Builder::new().name("keeper".to_owned()).spawn(move || {
@@ -107,10 +118,13 @@ fn serve(socket: UnixStream) -> io::Result<()> {
         drop(ending);
     })?;
     wait_for_the_end(&end);
-    match ended.recv_timeout(Duration::from_millis(SHUTDOWN_MS)) {
-        Err(RecvTimeoutError::Timeout) => die(),
-        Ok(()) | Err(RecvTimeoutError::Disconnected) => Ok(()),
+    let over = |ms| {
+        !matches!(ended.recv_timeout(Duration::from_millis(ms)), Err(RecvTimeoutError::Timeout))
+    };
+    if over(SHUTDOWN_MS) || login::is_under_way() && over(SHUTDOWN_IN_LOGIN_MS) {
+        return Ok(());
     }
+    die()
 }
 
 /// Returns when the other side has closed the socket, or this one has shut it down.
@@ -133,7 +147,7 @@ fn keep(hello: &Hello, login: Login, inbox: &Inbox, outbox: &Outbox) {
         Err(fault) => return outbox.send(&FromSigner::Refused(fault)),
     };
     cage::die_with_the_front();
-    outbox.send(&FromSigner::Ready(keeper.ready(sessions.len().max(1))));
+    outbox.send(&FromSigner::Ready(keeper.ready(sessions.len())));
     if sessions.is_empty() {
         solo::work(&mut keeper, inbox, outbox);
     } else {
@@ -163,34 +177,25 @@ fn keep_with_others(keeper: &mut Keeper, sessions: Vec<Session>, inbox: &Inbox, 
     }
 }
 
-/// What the front asks for, shared by all threads that may read it. `None` after its end.
-#[derive(Clone)]
-struct Inbox(Arc<Mutex<Option<BufReader<UnixStream>>>>);
-
-impl Inbox {
-    /// The next request; `None` when there will be no more. One thread at a time waits here for the
-    /// front, the others for that thread.
-    fn next(&self) -> Option<(u64, Request)> {
-        let mut socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match protocol::read(socket.as_mut()?, TO_SIGNER_BYTES_MAX) {
-            Ok(Some(ToSigner::Request { id, request })) => Some((id, request)),
-            // The end, or what is no request: nothing after it would be understood.
-            Ok(Some(ToSigner::Hello(_)) | None) | Err(_) => {
-                let ended = socket.take()?.into_inner();
-                let _ = ended.shutdown(std::net::Shutdown::Both);
-                None
-            }
-        }
-    }
-}
-
 /// The way back to the front, shared by all threads.
 #[derive(Clone)]
-struct Outbox(Arc<Mutex<UnixStream>>);
+struct Outbox(Arc<Mutex<Out>>);
+
+struct Out {
+    socket: UnixStream,
+    /// As measured last, and when.
+    usage: Option<(Usage, Instant)>,
+}
 
 impl Outbox {
+    fn new(socket: UnixStream) -> Self {
+        Self(Arc::new(Mutex::new(Out { socket, usage: None })))
+    }
+
     fn answer(&self, id: u64, answer: Answer) {
-        self.send(&FromSigner::Answer { id, answer });
+        let mut out = self.lock();
+        let usage = out.usage();
+        out.send(&FromSigner::Answer { id, answer, usage });
     }
 
     /// Tells the front of a fault that is being got over here; it writes the log.
@@ -199,12 +204,33 @@ impl Outbox {
         self.send(&FromSigner::Noted { fault, key, next });
     }
 
-    /// Without a front there is nobody to work for: the main thread sees the same end.
     fn send(&self, message: &FromSigner) {
-        let mut socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = protocol::write(&mut *socket, message, FROM_SIGNER_BYTES_MAX) {
+        self.lock().send(message);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Out> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Out {
+    /// Measured now and then: a signature takes not much longer.
+    fn usage(&mut self) -> Usage {
+        match self.usage {
+            Some((usage, at)) if at.elapsed() < USAGE_FOR => usage,
+            _ => {
+                let usage = usage::measure();
+                self.usage = Some((usage, Instant::now()));
+                usage
+            }
+        }
+    }
+
+    /// Without a front there is nobody to work for: the main thread sees the same end.
+    fn send(&mut self, message: &FromSigner) {
+        if let Err(error) = protocol::write(&mut self.socket, message, FROM_SIGNER_BYTES_MAX) {
             tracing::warn!("the front does not listen: {error}");
-            let _ = socket.shutdown(std::net::Shutdown::Both);
+            let _ = self.socket.shutdown(std::net::Shutdown::Both);
         }
     }
 }

@@ -254,7 +254,18 @@ impl Daemon {
 
     /// A client with another certificate.
     pub fn client_with(&self, appliance: &Appliance, certificate: &Path) -> Client {
-        Client::new(&appliance.path("pki"), certificate, &self.url)
+        self.connector(appliance, certificate)()
+    }
+
+    /// Makes such clients one after the other, wherever it is taken.
+    pub fn connector(
+        &self,
+        appliance: &Appliance,
+        certificate: &Path,
+    ) -> impl Fn() -> Client + use<> {
+        let (pki, certificate) = (appliance.path("pki"), certificate.to_owned());
+        let url = self.url.clone();
+        move || Client::new(&pki, &certificate, &url)
     }
 
     /// Waits until `/readyz` says so.

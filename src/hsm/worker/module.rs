@@ -15,6 +15,7 @@ use super::{
     classify::fault,
     quirks::Quirks,
     raw::{self, Raw},
+    usage,
 };
 use crate::hsm::{
     TokenFacts,
@@ -35,6 +36,9 @@ pub(super) struct OpenToken {
     sessions_max: Option<u64>,
     /// Whether the module refuses to be used by several threads.
     one_thread: bool,
+    /// Whether it was initialised before us, as by a library that it brings along; it is not ours to
+    /// finalise then.
+    adopted: bool,
 }
 
 impl OpenToken {
@@ -46,8 +50,8 @@ impl OpenToken {
     pub(super) fn open(hello: &Hello) -> Result<Self, Fault> {
         let pkcs11 = Pkcs11::new(&hello.module)
             .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
-        let one_thread =
-            initialize(&pkcs11, hello.module_arguments.as_deref()).map_err(|error| {
+        let Begun { one_thread, adopted } = initialize(&pkcs11, hello.module_arguments.as_deref())
+            .map_err(|error| {
                 let words = "check the module's configuration file and its environment";
                 fault(&error).with_detail(words)
             })?;
@@ -57,7 +61,9 @@ impl OpenToken {
             Ok(found) => found,
             Err(fault) => {
                 // Nothing is open yet; a failure to finalise says no more than the fault does.
-                let _ = pkcs11.finalize();
+                if !adopted {
+                    let _ = pkcs11.finalize();
+                }
                 return Err(fault);
             }
         };
@@ -77,7 +83,7 @@ impl OpenToken {
             Limit::Max(_) | Limit::Unavailable | Limit::Infinite => None,
         };
         let sessions_max = told.into_iter().chain(quirks.sessions_max).min();
-        Ok(Self { slot, facts, quirks, mechanisms, sessions_max, one_thread, raw, pkcs11 })
+        Ok(Self { slot, facts, quirks, mechanisms, sessions_max, one_thread, adopted, raw, pkcs11 })
     }
 
     /// How many sessions may sign, beside the keeper's and one for changes of the token. None when the
@@ -169,6 +175,7 @@ impl OpenToken {
             let words = format!("the slot now holds serial {}", info.serial_number());
             return Err(Fault::ours(Class::Identity, "C_GetTokenInfo", words));
         }
+        usage::note(&info);
         Ok(info)
     }
 
@@ -191,22 +198,35 @@ impl OpenToken {
         Err(Fault::ours(Class::Device, "C_GetMechanismList", words))
     }
 
-    /// `C_Finalize`. All sessions must be gone.
+    /// `C_Finalize`, if the module is ours. All sessions must be gone.
     pub(super) fn finalize(self) {
+        if self.adopted {
+            return;
+        }
         if let Err(error) = self.pkcs11.finalize() {
             tracing::warn!("{}: the process ends all the same", fault(&error));
         }
     }
 }
 
-/// Returns whether the module must not be used by several threads.
-fn initialize(pkcs11: &Pkcs11, arguments: Option<&str>) -> Result<bool, Error> {
+/// How a module was initialised; see [`OpenToken`].
+struct Begun {
+    one_thread: bool,
+    adopted: bool,
+}
+
+fn initialize(pkcs11: &Pkcs11, arguments: Option<&str>) -> Result<Begun, Error> {
     // PKCS#11 v2.40, C_Initialize: without CKF_OS_LOCKING_OK, use by several threads is undefined.
     match raw::initialize(pkcs11, CInitializeFlags::OS_LOCKING_OK, arguments) {
-        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(false),
+        Ok(()) => Ok(Begun { one_thread: false, adopted: false }),
+        Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {
+            tracing::warn!("the module was initialised already: it is used as it is");
+            Ok(Begun { one_thread: false, adopted: true })
+        }
         Err(Error::Pkcs11(RvError::CantLock, _)) => {
             tracing::warn!("the module cannot be used by several threads: one does everything");
-            raw::initialize(pkcs11, CInitializeFlags::empty(), arguments).map(|()| true)
+            raw::initialize(pkcs11, CInitializeFlags::empty(), arguments)
+                .map(|()| Begun { one_thread: true, adopted: false })
         }
         Err(error) => Err(error),
     }

@@ -22,6 +22,9 @@ pub(super) struct Quirks {
     /// Sessions that there are.
     #[serde(default)]
     pub(super) sessions_max: Option<u64>,
+    /// Whether `CKF_USER_PIN_COUNT_LOW` is set whenever it should be.
+    #[serde(default)]
+    pub(super) tells_wrong_pins: bool,
     #[serde(default)]
     busy: Vec<Busy>,
 }
@@ -115,7 +118,8 @@ mod tests {
     fn a_token_has_the_quirks_of_its_vendor_and_of_no_other() {
         assert_eq!(of("Yubico (www.yubico.com)", "YubiHSM").sessions_max, Some(16));
         assert_eq!(of("Yubico (www.yubico.com)", "YubiKey YK5"), Quirks::default());
-        assert_eq!(of("SoftHSM project", "SoftHSM v2"), Quirks::default());
+        assert_eq!(of("opencryptoki", "Soft"), Quirks::default());
+        assert!(of("SoftHSM project", "SoftHSM v2").tells_wrong_pins);
         assert!(
             of("SAFENET", "LunaSA 7.7.0").askable(&[AttributeType::AlwaysAuthenticate]).is_empty()
         );
@@ -128,7 +132,8 @@ mod tests {
             let Quirks { manufacturer, model, .. } = &quirk;
             assert_eq!(of(manufacturer, model), quirk, "an earlier entry hides it");
             let nothing = quirk.leave_out.is_empty() && quirk.busy.is_empty();
-            assert!(!nothing || quirk.sessions_max.is_some(), "{quirk:?}");
+            let more = quirk.sessions_max.is_some() || quirk.tells_wrong_pins;
+            assert!(!nothing || more, "{quirk:?}");
             // Else it is never met.
             for busy in &quirk.busy {
                 assert!(busy.function.starts_with("C_") && busy.code.starts_with("CKR_"));

@@ -1,12 +1,13 @@
-//! The calls of a module that cryptoki 0.12 has no safe or no cheap way to make. All code of ours
-//! that the compiler does not check is in this file.
+//! The calls of a module that cryptoki 0.12 has no safe or no cheap way to make, and one of the system.
+//! All code of ours that the compiler does not check is in this file.
 #![expect(
     unsafe_code,
-    reason = "cryptoki asks for the length of a signature before each: twice the calls; pReserved is any pointer"
+    reason = "cryptoki asks for the length of a signature before each: twice the calls; pReserved is any pointer; descriptors that nobody owns can be closed by number alone"
 )]
 
 use std::{
     ffi::{CString, c_void},
+    io,
     path::Path,
     ptr::{self, NonNull},
 };
@@ -33,6 +34,18 @@ type CSign = unsafe extern "C" fn(
     *mut CK_BYTE,
     *mut CK_ULONG,
 ) -> CK_RV;
+
+/// Closes every descriptor but standard input, output and error; for the first moments of the process.
+///
+/// # Errors
+/// Of close_range(2), which is there since Linux 5.9.
+pub(super) fn close_inherited() -> io::Result<()> {
+    // SAFETY: nothing of this process has opened a descriptor yet, so nobody's is closed here.
+    match unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
 
 /// `C_Initialize` with arguments as the vendor has them, in `pReserved`. They are never freed: a module
 /// may go on reading them.

@@ -6,7 +6,7 @@ use crate::hsm::protocol::Request;
 
 /// Works until there is nobody left to ask.
 pub(super) fn work(keeper: &mut Keeper, inbox: &Inbox, outbox: &Outbox) {
-    while let Some((id, request)) = inbox.next() {
+    while let Some((id, request)) = inbox.request() {
         let answer = match request {
             Request::Sign(order) => signing::sign(keeper, outbox, &order),
             Request::Catalogue => keeper.catalogue(),

@@ -2,7 +2,7 @@
 
 use super::{Page, Sample, count, flag, size};
 use crate::{
-    hsm::{BUCKETS_SECONDS, BreakerState, Histogram, TokenFigures, TokenState},
+    hsm::{BUCKETS_SECONDS, BreakerState, Histogram, TokenFigures, TokenState, Usage},
     metrics::Durations,
     service::Services,
 };
@@ -115,6 +115,15 @@ fn signers(page: &mut Page, tokens: &[Figures<'_>]) {
             })
         }),
     );
+    page.counters(
+        "chancery_signers_recycled_total",
+        "Signers that were replaced in good order before they met a limit, by cause.",
+        tokens.iter().flat_map(|(token, figures)| {
+            figures.signers_recycled.iter().map(|(cause, number)| {
+                Sample::new([("token", *token), ("cause", cause.name())], count(*number))
+            })
+        }),
+    );
     counters(
         page,
         "chancery_signers_started_total",
@@ -162,6 +171,30 @@ fn sizes(page: &mut Page, tokens: &[Figures<'_>]) {
     ];
     for (name, help, value) in sizes {
         gauges(page, name, help, tokens, |figures| size(value(figures)));
+    }
+    type Use = fn(&Usage) -> Option<u64>;
+    let uses: [(&str, &str, Use); 3] = [
+        (
+            "chancery_signer_memory_bytes",
+            "Private memory of the largest signer, as of its last answer.",
+            |usage| Some(usage.memory),
+        ),
+        (
+            "chancery_signer_descriptors",
+            "Open descriptors of the signer that has most, as of its last answer.",
+            |usage| Some(usage.descriptors.into()),
+        ),
+        (
+            "chancery_signer_sessions",
+            "Sessions that the token has open for the signer that has most, where it says so.",
+            |usage| usage.sessions,
+        ),
+    ];
+    for (name, help, value) in uses {
+        let samples = tokens.iter().filter_map(|(token, figures)| {
+            Some(Sample::new([("token", *token)], count(value(figures.usage.as_ref()?)?)))
+        });
+        page.gauges(name, help, samples);
     }
 }
 
