@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Canary, Supervisor, answers::HIDDEN};
 use crate::hsm::{
-    StoredKey,
+    Offer, StoredKey,
     catalogue::Catalogue,
     fault::{Class, Fault},
     orders::KeyName,
@@ -163,7 +163,7 @@ impl Supervisor {
             is_hardware = facts.is_hardware,
             sessions = ready.sessions,
             keys = ready.keys.len(),
-            mechanisms = ready.mechanisms.len(),
+            offers = facts.offers.iter().map(Offer::to_string).collect::<Vec<_>>().join(", "),
             "token open"
         );
         let is_new = self.published.borrow().facts.is_none();
@@ -172,6 +172,14 @@ impl Supervisor {
                 alarm = "softhsm",
                 token,
                 "this token is SoftHSM: keys are files, there is no certified boundary"
+            );
+        }
+        if is_new && facts.local_says_nothing {
+            tracing::warn!(
+                alarm = "local_says_nothing",
+                token,
+                "the CKA_LOCAL of this token says nothing: that keys are made inside is told by \
+                 CKA_NEVER_EXTRACTABLE and CKA_ALWAYS_SENSITIVE alone"
             );
         }
         if let Err(error) = refusals::forget(&self.config.refused_pins, &facts.serial) {
