@@ -198,6 +198,8 @@ pub(super) enum KeyAnswer {
     Taken,
     /// The token cannot do it, in words that fit behind "does not support"; nothing was changed.
     Unsupported(String),
+    /// The token does not keep a label of so many octets as it is; nothing was changed.
+    LabelTooLong(usize),
     /// The token made something else.
     Rejected {
         /// What, in words for the operator.

@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn where_local_says_nothing_a_brought_key_is_unfit_all_the_same() {
-        let quirks = Quirks { local_says_nothing: true, ..Quirks::default() };
+        let quirks = Quirks::of("Mozilla Foundation", "NSS 3").unwrap();
         let generated = Wanted::Generated(KeyType::P256);
         let made = |never_extractable, always_sensitive, local| {
             let mut made = good();
