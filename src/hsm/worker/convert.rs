@@ -57,14 +57,8 @@ pub(super) fn ec_public_key(params: &[u8], point: &[u8]) -> Result<PublicKey, St
     let key_type =
         KeyType::of_curve(curve).ok_or_else(|| format!("curve {curve} is not supported"))?;
     let expected = key_type.coordinate_octets().map_or(0, |octets| 1 + 2 * octets);
-    let bare = match (<&OctetStringRef>::from_der(point), point) {
-        (Ok(inner), _) if inner.as_bytes().len() == expected => inner.as_bytes(),
-        // tpm2-pkcs11 1.9 writes 133, the length of a point of P-521, in one octet.
-        (_, [0x04, length, inner @ ..])
-            if usize::from(*length) == expected && inner.len() == expected =>
-        {
-            inner
-        }
+    let bare = match <&OctetStringRef>::from_der(point) {
+        Ok(inner) if inner.as_bytes().len() == expected => inner.as_bytes(),
         _ if point.len() == expected => point,
         _ => return Err(format!("CKA_EC_POINT of {} octets is no point", point.len())),
     };
@@ -186,9 +180,7 @@ mod tests {
         ] {
             let params = key_type.curve().unwrap().to_der().unwrap();
             let wrapped = OctetStringRef::new(&point).unwrap().to_der().unwrap();
-            let length = u8::try_from(point.len()).unwrap();
-            let badly_wrapped = [&[4, length][..], &point].concat();
-            for form in [&point, &wrapped, &badly_wrapped] {
+            for form in [&point, &wrapped] {
                 let key = ec_public_key(&params, form).unwrap();
                 assert_eq!((key.key_type(), key.content()), (key_type, point.as_slice()));
                 for broken in [&form[1..], &form[..form.len() - 1], &[form, &[0][..]].concat()] {
