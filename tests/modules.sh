@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Chancery on PKCS#11 modules that are not SoftHSM: what tests/it/modules.rs asks of every module, asked
 # of each that can be had on Debian, in the full sandbox. Prints a table: key types that pass everything,
-# those that the module does not make, and why a module was skipped. Can be run again; arguments are names of modules (none: all).
+# those that the module does not make, and why a module was SKIPPED. Can be run again; arguments are names
+# of modules (none: all). opencryptoki is the system's own: its daemon is started, its token made anew.
 #
 #   ./tests/modules.sh                     softhsm p11-kit nss tpm opencryptoki, and kryoptic once built
 #   ./tests/modules.sh --kryoptic          builds kryoptic before that (OpenSSL included: 12 minutes)
@@ -13,6 +14,16 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$ROOT/softhsm/provision.sh"
 
 ALL=(softhsm p11-kit nss tpm opencryptoki kryoptic)
+# Key types that each must at least make.
+EC_AND_RSA="secp256r1 secp384r1 secp521r1 RSA RSA3072 RSA4096"
+declare -A MAKES=(
+    [softhsm]=$EC_AND_RSA
+    [p11-kit]=$EC_AND_RSA
+    [nss]=$EC_AND_RSA
+    [tpm]="secp256r1 secp384r1 RSA RSA3072"
+    [opencryptoki]="RSA RSA3072 RSA4096"
+    [kryoptic]=$EC_AND_RSA
+)
 LIB=/usr/lib/$(uname -m)-linux-gnu
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 KRYOPTIC=$TARGET/kryoptic/release/libkryoptic_module.so
@@ -31,7 +42,7 @@ main() {
     [ ${#names[@]} -gt 0 ] || names=("${ALL[@]}")
     WORK=$(mktemp -d)
     trap clean_up EXIT
-    install_all
+    install_missing jq "type -P jq"
     "$build" && build_kryoptic
     cd "$ROOT"
     echo "building the tests"
@@ -43,6 +54,7 @@ main() {
     echo
     printf '%-13s %-9s %-13s %s\n' MODULE VERSION RESULT DETAIL
     cat "$WORK/table"
+    echo "$(grep -c ' SKIPPED ' "$WORK/table") skipped"
     ! grep -q ' FAILS ' "$WORK/table"
 }
 
@@ -56,18 +68,24 @@ stop_started() {
     STARTED=()
 }
 
-install_all() {
-    install_missing "${P11_KIT[@]}" \
-        libnss3-tools "type -P certutil" \
-        libnss3 "test -e '$LIB/libsoftokn3.so'" \
-        swtpm "type -P swtpm" \
-        tpm2-abrmd "type -P tpm2-abrmd" \
-        libtss2-tcti-tabrmd0 "test -e '$LIB/libtss2-tcti-tabrmd.so.0'" \
-        libtpm2-pkcs11-1 "test -e '$LIB/pkcs11/libtpm2_pkcs11.so'" \
-        libtpm2-pkcs11-tools "type -P tpm2_ptool" \
-        dbus "type -P dbus-daemon" \
-        jq "type -P jq" \
-        opencryptoki "type -P pkcsslotd"
+# install_for MODULE: what it consists of.
+install_for() {
+    case $1 in
+    p11-kit) install_missing "${P11_KIT[@]}" ;;
+    nss)
+        install_missing libnss3-tools "type -P certutil" libnss3 "test -e '$LIB/libsoftokn3.so'"
+        ;;
+    tpm)
+        install_missing \
+            swtpm "type -P swtpm" \
+            tpm2-abrmd "type -P tpm2-abrmd" \
+            libtss2-tcti-tabrmd0 "test -e '$LIB/libtss2-tcti-tabrmd.so.0'" \
+            libtpm2-pkcs11-1 "test -e '$LIB/pkcs11/libtpm2_pkcs11.so'" \
+            libtpm2-pkcs11-tools "type -P tpm2_ptool" \
+            dbus "type -P dbus-daemon"
+        ;;
+    opencryptoki) install_missing opencryptoki "type -P pkcsslotd" ;;
+    esac
 }
 
 build_kryoptic() {
@@ -92,8 +110,10 @@ try() {
     # The PIN of throwaway tokens.
     (umask 077 && echo 12345678 >"$dir/pin")
     local version=- why=
-    if ! "bring_${name//-/_}" "$dir"; then
-        row "$name" "$version" skipped "${why:-it could not be set up}"
+    if ! install_for "$name"; then
+        row "$name" "$version" SKIPPED "it cannot be installed"
+    elif ! "bring_${name//-/_}" "$dir"; then
+        row "$name" "$version" SKIPPED "${why:-it could not be set up}"
     else
         ask "$name" "$version" "$dir"
     fi
@@ -109,12 +129,14 @@ ask() {
         echo "   the whole log: $log"
         return
     fi
-    if [ "$(jq '.works | length' "$dir/token.outcome")" = 0 ]; then
-        row "$name" "$version" "no key" "$(reason "$log")"
-        return
-    fi
-    local refused
+    local refused wanted
     refused=$(jq -r '[.refused[][0]] | join(" ")' "$dir/token.outcome")
+    for wanted in ${MAKES[$name]}; do
+        if [[ " $refused " == *" $wanted "* ]]; then
+            row "$name" "$version" FAILS "$wanted: $(reason "$log")"
+            return
+        fi
+    done
     row "$name" "$version" works "$(jq -r '(.works | join(" ")) + "; a certificate in " +
         (.certificate_ms | tostring) + " ms"' "$dir/token.outcome")${refused:+; refused: $refused}"
 }
