@@ -7,8 +7,8 @@ use aws_lc_rs::{
     rsa::{KeyPair, KeySize},
     signature::{
         ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING,
-        ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256,
-        RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaEncoding,
+        ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
+        RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaEncoding,
     },
 };
 
@@ -34,6 +34,7 @@ pub(crate) struct SoftwareKey {
 enum Pair {
     Ec(EcdsaKeyPair),
     Rsa(KeyPair, &'static dyn RsaEncoding),
+    Edwards(Ed25519KeyPair),
 }
 
 impl SoftwareKey {
@@ -56,6 +57,11 @@ impl SoftwareKey {
             KeyType::Rsa2048 => rsa(KeySize::Rsa2048, &RSA_PKCS1_SHA256),
             KeyType::Rsa3072 => rsa(KeySize::Rsa3072, &RSA_PKCS1_SHA384),
             KeyType::Rsa4096 => rsa(KeySize::Rsa4096, &RSA_PKCS1_SHA512),
+            KeyType::Ed25519 => {
+                let pair = Ed25519KeyPair::generate().unwrap();
+                let public = PublicKey::from_ed25519(pair.public_key().as_ref()).unwrap();
+                Self { public, pair: Pair::Edwards(pair) }
+            }
         }
     }
 
@@ -68,6 +74,7 @@ impl SoftwareKey {
                 pair.sign(*padding, &random, message, &mut signature).unwrap();
                 signature
             }
+            Pair::Edwards(pair) => pair.sign(message).as_ref().to_vec(),
         })
     }
 }

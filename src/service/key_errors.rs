@@ -26,7 +26,7 @@ pub(super) fn refused(descriptor: &KeyDescriptor, refusal: KeyRefusal) -> Error 
         KeyRefusal::Jwk(error) => {
             let field = match &descriptor.source {
                 KeySource::PrivateJwk { field, .. } => field.clone(),
-                KeySource::PublicJwk(_) | KeySource::Kms(_) => field,
+                KeySource::PublicJwk { .. } | KeySource::Kms(_) => field,
             };
             Error::Invalid(Invalid::at(
                 field,
@@ -106,7 +106,7 @@ pub(super) fn key_field(descriptor: &KeyDescriptor) -> String {
     let field = &descriptor.field;
     match &descriptor.source {
         KeySource::Kms(_) => format!("{field}/keyIdPath"),
-        KeySource::PublicJwk(_) | KeySource::PrivateJwk { .. } => field.clone(),
+        KeySource::PublicJwk { .. } | KeySource::PrivateJwk { .. } => field.clone(),
     }
 }
 
