@@ -95,6 +95,14 @@ pub(crate) fn second_key() -> PublicKey {
     )
 }
 
+/// RFC 8032, 7.1, test 1: the public half of a published key.
+pub(crate) fn ed25519() -> PublicKey {
+    PublicKey::from_ed25519(&octets(
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+    ))
+    .unwrap()
+}
+
 /// A modulus of 2048 bits that nobody knows the factors of, for it has small ones.
 pub(crate) fn rsa_2048() -> PublicKey {
     PublicKey::from_rsa(&[0xB5; 256], &[1, 0, 1]).unwrap()
@@ -103,13 +111,14 @@ pub(crate) fn rsa_2048() -> PublicKey {
 fn point(x: &str, y: &str) -> PublicKey {
     let mut point = vec![0x04];
     for coordinate in [x, y] {
-        point.extend(
-            (0..coordinate.len())
-                .step_by(2)
-                .map(|at| u8::from_str_radix(&coordinate[at..at + 2], 16).unwrap()),
-        );
+        point.extend(octets(coordinate));
     }
     PublicKey::from_ec_point(KeyType::P256, &point).unwrap()
+}
+
+fn octets(hex: &str) -> Vec<u8> {
+    let octet = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    (0..hex.len()).step_by(2).map(octet).collect()
 }
 
 pub(crate) fn serial() -> SerialNumber {

@@ -304,6 +304,31 @@ mod tests {
     }
 
     #[test]
+    fn ed25519_is_certified_to_sign_and_certifies_nothing() {
+        let validity = fixtures::document_signer_validity();
+        let (key, options) = (fixtures::ed25519(), Options::default());
+        let ecdsa = fixtures::second_key();
+        let certified = |data: &_, key: &_| {
+            ca_signed(fixtures::serial(), data, validity, &issuer(None), key, options)
+        };
+        let mut leaf = fixtures::generic_leaf();
+        leaf.key_usage = vec![KeyUsage::DigitalSignature, KeyUsage::NonRepudiation];
+        assert!(certified(&leaf, &key).is_ok());
+        for usage in [KeyUsage::KeyEncipherment, KeyUsage::DataEncipherment, KeyUsage::KeyAgreement]
+        {
+            leaf.key_usage = vec![KeyUsage::DigitalSignature, usage];
+            assert_eq!(field(certified(&leaf, &key)), Some("/certificateData/keyUsage"));
+            assert!(certified(&leaf, &ecdsa).is_ok());
+        }
+        assert_eq!(field(certified(&fixtures::generic_ca(), &key)), Some(SUBJECT_KEY));
+        let leaf = fixtures::generic_leaf();
+        let own = self_signed(fixtures::serial(), &leaf, validity, &key, options);
+        assert_eq!(field(own), Some(SUBJECT_KEY));
+        let edwards = Issuer { key, ..issuer(None) };
+        assert_eq!(field(under(&edwards, &leaf)), Some("/issuer/issuerKeyDescriptor"));
+    }
+
+    #[test]
     fn key_cert_sign_and_ca_go_together() {
         let mut leaf = fixtures::generic_leaf();
         leaf.key_usage = vec![KeyUsage::KeyCertSign];
