@@ -29,6 +29,7 @@ fn conforms(appliance: Appliance) -> Outcome {
 fn softhsm_does_all_that_is_asked_of_a_module() {
     let outcome = conforms(Appliance::new());
     assert_eq!(outcome.works, KEY_TYPES, "{:?}", outcome.refused);
+    assert!(outcome.edwards, "{:?}", outcome.refused);
 }
 
 /// A token in another process, which is ended with all its children when dropped.
@@ -89,7 +90,11 @@ fn the_module_that_is_named_does_what_is_asked_of_a_module() {
     let pin_file = PathBuf::from(pin_file.unwrap().trim_matches('"'));
     let appliance = Appliance::new();
     appliance.configure_token(settings.trim_end());
-    let Outcome { works, refused, certificate_ms } = Trial::new(appliance, pin_file).run();
+    let Outcome { mut works, edwards, refused, certificate_ms } =
+        Trial::new(appliance, pin_file).run();
+    if edwards {
+        works.push("Ed25519");
+    }
     let refused: Vec<Value> =
         refused.into_iter().map(|(key_type, answer)| json!([key_type, answer])).collect();
     let outcome = json!({ "works": works, "refused": refused, "certificate_ms": certificate_ms });

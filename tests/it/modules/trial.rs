@@ -26,6 +26,8 @@ const WRONG_PIN: &str = "00000000\n";
 pub struct Outcome {
     /// Key types that passed everything; none when the module made no key that is fit for use.
     pub works: Vec<&'static str>,
+    /// Whether a key of Ed25519 was certified.
+    pub edwards: bool,
     /// Key types that the module refused to make, with the answer.
     pub refused: Vec<(&'static str, String)>,
     /// For a certificate over the API with the first type that works (milliseconds).
@@ -40,6 +42,7 @@ pub struct Trial {
 
 impl Trial {
     pub fn new(appliance: Appliance, pin_file: PathBuf) -> Self {
+        appliance.declare("[issuance]\ned25519_subjects = true");
         Self { appliance, pin_file }
     }
 
@@ -55,6 +58,7 @@ impl Trial {
             self.certifies(&daemon, key_type);
         }
         self.issues_chains(&daemon, &outcome.works);
+        self.certifies_edwards(&daemon, &mut outcome);
         let begin = Instant::now();
         for _ in 0..ROUNDS {
             daemon.client.issue("certificate", &leaf(&name(first), "Module")).ok();
@@ -96,7 +100,8 @@ impl Trial {
     }
 
     fn generate(&self, daemon: &Daemon) -> Outcome {
-        let mut outcome = Outcome { works: Vec::new(), refused: Vec::new(), certificate_ms: 0 };
+        let mut outcome =
+            Outcome { works: Vec::new(), edwards: false, refused: Vec::new(), certificate_ms: 0 };
         for key_type in KEY_TYPES {
             let answer = make(daemon, &name(key_type), key_type);
             match answer.status {
@@ -126,8 +131,7 @@ impl Trial {
     /// A root, an intermediate and a leaf under it, whose request another key of the token has signed;
     /// where the module has the curve, an IACA and its document signer, too. openssl judges.
     fn issues_chains(&self, daemon: &Daemon, works: &[&str]) {
-        let fit = |key_type: &&&str| **key_type != "RSA";
-        let Some(ca_type) = works.iter().find(fit) else { return };
+        let Some(ca_type) = works.iter().find(is_fit_for_a_ca) else { return };
         for key_name in HIERARCHY {
             let made = make(daemon, key_name, ca_type);
             assert_eq!(made.status, 201, "{}\n{}", made.json, daemon.log());
@@ -140,7 +144,7 @@ impl Trial {
         self.keep("intermediate", &issue("certificate", &intermediate));
         let mut subject = leaf("module-subject", "Module Leaf");
         subject["issuer"] = signed_by("module-intermediate");
-        subject["subjectPublicKeySource"] = self.request(daemon, "generic");
+        subject["subjectPublicKeySource"] = self.request(daemon, "generic", "module-subject");
         self.keep("leaf", &issue("certificate", &subject));
         self.appliance.shell(
             "openssl verify -x509_strict -CAfile root.pem -untrusted intermediate.pem leaf.pem",
@@ -159,7 +163,7 @@ impl Trial {
                     "commonName": "Module DS",
                     "crlDistributionPointUri": "https://crl.example.com",
                 },
-                "dsPublicKeySource": self.request(daemon, "iso-document-signer"),
+                "dsPublicKeySource": self.request(daemon, "iso-document-signer", "module-subject"),
             });
             self.keep("signer", &issue("iso/document-signers", &signer));
             self.appliance.shell("openssl verify -x509_strict -CAfile iaca.pem signer.pem");
@@ -169,11 +173,29 @@ impl Trial {
         }
     }
 
-    /// A CSR that the token signs with `module-subject`, as a public key source.
-    fn request(&self, daemon: &Daemon, kind: &str) -> Value {
+    /// A key of Ed25519 requests a certificate, and gets it.
+    fn certifies_edwards(&self, daemon: &Daemon, outcome: &mut Outcome) {
+        let answer = make(daemon, "module-edwards", "Ed25519");
+        if answer.status != 201 {
+            return outcome.refused.push(("Ed25519", answer.json["message"].to_string()));
+        }
+        let Some(ca_type) = outcome.works.iter().find(is_fit_for_a_ca) else { return };
+        let root = daemon.client.issue("certificate", &generic_ca(&name(ca_type), "Root")).ok();
+        self.keep("root", &root);
+        let mut body = leaf("module-edwards", "Module Edwards");
+        body["issuer"] = signed_by(&name(ca_type));
+        body["subjectPublicKeySource"] = self.request(daemon, "generic", "module-edwards");
+        self.keep("leaf", &daemon.client.issue("certificate", &body).ok());
+        self.appliance.shell("openssl verify -x509_strict -CAfile root.pem leaf.pem");
+        assert_eq!(delete_key(daemon, "module-edwards"), 200);
+        outcome.edwards = true;
+    }
+
+    /// A CSR that the token signs, as a public key source.
+    fn request(&self, daemon: &Daemon, kind: &str, key_name: &str) -> Value {
         let body = json!({
             "type": kind,
-            "subjectKeyDescriptor": key("module-subject"),
+            "subjectKeyDescriptor": key(key_name),
             "subjectName": { "commonName": "Module CSR", "country": "NL" },
         });
         let answer = daemon.client.issue("csrs", &body).ok();
@@ -203,6 +225,11 @@ impl Trial {
     fn keep(&self, file: &str, answer: &Answer) {
         fs::write(self.appliance.path(&format!("{file}.pem")), answer.certificate()).unwrap();
     }
+}
+
+/// 2048 bits are too few for one.
+fn is_fit_for_a_ca(key_type: &&&str) -> bool {
+    **key_type != "RSA"
 }
 
 fn keys_route(path: &str) -> String {
