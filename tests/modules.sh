@@ -17,12 +17,12 @@ ALL=(softhsm p11-kit nss tpm opencryptoki kryoptic)
 # Key types that each must at least make.
 EC_AND_RSA="secp256r1 secp384r1 secp521r1 RSA RSA3072 RSA4096"
 declare -A MAKES=(
-    [softhsm]=$EC_AND_RSA
+    [softhsm]="$EC_AND_RSA Ed25519"
     [p11-kit]=$EC_AND_RSA
     [nss]=$EC_AND_RSA
     [tpm]="secp256r1 secp384r1 RSA RSA3072"
     [opencryptoki]="RSA RSA3072 RSA4096"
-    [kryoptic]=$EC_AND_RSA
+    [kryoptic]="$EC_AND_RSA Ed25519"
 )
 LIB=/usr/lib/$(uname -m)-linux-gnu
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
