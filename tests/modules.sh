@@ -65,6 +65,14 @@ clean_up() {
 
 stop_started() {
     for pid in "${STARTED[@]}"; do kill "$pid" 2>/dev/null || true; done
+    # pkcsslotd, which is no child of this shell, takes its time.
+    for pid in "${STARTED[@]}"; do
+        wait "$pid" 2>/dev/null || true
+        for _ in {1..100}; do
+            kill -0 "$pid" 2>/dev/null || break
+            sleep 0.1
+        done
+    done
     STARTED=()
 }
 
