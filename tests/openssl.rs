@@ -104,9 +104,9 @@ fn openssl_accepts_generic_chains_of_three_on_every_key_type() {
 }
 
 #[test]
-fn openssl_accepts_a_self_signed_leaf_on_every_key_type() {
+fn openssl_accepts_a_self_signed_leaf_on_every_key_type_that_signs_certificates() {
     let desk = Desk::open("leaf");
-    for key_type in KeyType::ALL {
+    for key_type in KeyType::ALL.into_iter().filter(|key_type| *key_type != KeyType::Ed25519) {
         let key = SoftwareKey::generate(key_type);
         let data = fixtures::generic_leaf();
         let options = generic::Options::default();
