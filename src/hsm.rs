@@ -16,6 +16,8 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use fault::tame;
+use offers::OFFERS_MAX;
+use protocol::bounded;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::key::PublicKey;
@@ -25,6 +27,7 @@ mod changes;
 mod fault;
 mod figures;
 mod jobs;
+mod offers;
 mod orders;
 mod process;
 mod protocol;
@@ -40,6 +43,7 @@ pub use changes::{ChangeError, KeyMaterial};
 pub use figures::{
     BUCKETS_SECONDS, Breaker, BreakerState, Histogram, LossCause, SignatureOutcome, TokenFigures,
 };
+pub use offers::Offer;
 pub use orders::PrivateParts;
 #[cfg(fuzzing)]
 pub use protocol::read_as_the_front_does;
@@ -156,6 +160,12 @@ pub struct TokenFacts {
     pub firmware_version: String,
     /// `CKF_HW_SLOT`: the slot is a device, not a program.
     pub is_hardware: bool,
+    /// What it offers to sign with.
+    #[serde(deserialize_with = "bounded::list::<_, _, OFFERS_MAX>")]
+    pub offers: Vec<Offer>,
+    /// Whether its `CKA_LOCAL` says nothing of where a key was made, so that other attributes are
+    /// believed instead.
+    pub local_says_nothing: bool,
 }
 
 impl TokenFacts {
@@ -173,6 +183,8 @@ impl TokenFacts {
             hardware_version: tame(&self.hardware_version),
             firmware_version: tame(&self.firmware_version),
             is_hardware: self.is_hardware,
+            offers: offers::tamed(&self.offers),
+            local_says_nothing: self.local_says_nothing,
         }
     }
 }
