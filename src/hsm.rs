@@ -16,6 +16,8 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use fault::tame;
+use offers::OFFERS_MAX;
+use protocol::bounded;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::key::PublicKey;
@@ -25,26 +27,30 @@ mod changes;
 mod fault;
 mod figures;
 mod jobs;
+mod offers;
 mod orders;
 mod process;
 mod protocol;
-mod refusals;
 mod sandbox;
 mod supervisor;
 mod token;
+mod tries;
 mod trust;
+mod wear;
 mod worker;
 
 pub use changes::{ChangeError, KeyMaterial};
 pub use figures::{
     BUCKETS_SECONDS, Breaker, BreakerState, Histogram, LossCause, SignatureOutcome, TokenFigures,
 };
+pub use offers::Offer;
 pub use orders::PrivateParts;
 #[cfg(fuzzing)]
 pub use protocol::read_as_the_front_does;
 pub use sandbox::{MEMORY_MAX_MB_DEFAULT, Network, Sandbox, SandboxLevel};
 pub use token::Token;
 pub use trust::Prospect;
+pub use wear::{Recycling, Usage, WearCause};
 pub use worker::run_signer;
 
 /// One token and how to serve it.
@@ -65,9 +71,9 @@ pub struct TokenConfig {
     pub pin_file: PathBuf,
     /// As whom signers log in.
     pub user: TokenUser,
-    /// Where PINs that the token refused are remembered, as slow digests: no PIN is tried twice,
-    /// whatever is restarted. Several tokens may share the file.
-    pub refused_pins: PathBuf,
+    /// Where it is noted which PINs were tried: none that is wrong is tried twice, whatever is
+    /// restarted. Several tokens may share the file.
+    pub tried_pins: PathBuf,
     /// Signer processes, at least 1.
     pub processes: usize,
     /// Sessions that sign, per process, at least 1; one more holds the login.
@@ -91,6 +97,8 @@ pub struct TokenConfig {
     pub environment: BTreeMap<String, String>,
     /// What the signer processes may do beside signing.
     pub sandbox: Sandbox,
+    /// When a signer process is replaced that is well otherwise.
+    pub recycling: Recycling,
 }
 
 /// A public key on record, for a token that shows none for its private key.
@@ -152,6 +160,12 @@ pub struct TokenFacts {
     pub firmware_version: String,
     /// `CKF_HW_SLOT`: the slot is a device, not a program.
     pub is_hardware: bool,
+    /// What it offers to sign with.
+    #[serde(deserialize_with = "bounded::list::<_, _, OFFERS_MAX>")]
+    pub offers: Vec<Offer>,
+    /// Whether its `CKA_LOCAL` says nothing of where a key was made, so that other attributes are
+    /// believed instead.
+    pub local_says_nothing: bool,
 }
 
 impl TokenFacts {
@@ -169,6 +183,8 @@ impl TokenFacts {
             hardware_version: tame(&self.hardware_version),
             firmware_version: tame(&self.firmware_version),
             is_hardware: self.is_hardware,
+            offers: offers::tamed(&self.offers),
+            local_says_nothing: self.local_says_nothing,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The `chancery` program.
 
-use std::{alloc::System, process::ExitCode};
+use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
 use zeroizing_alloc::ZeroAlloc;
 
 /// Wipes what is freed: libraries make copies of keys and PINs, too.
 #[global_allocator]
-static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
+static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
 
 fn main() -> ExitCode {
     chancery::cli::run()

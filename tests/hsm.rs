@@ -11,7 +11,7 @@ use std::{
 
 use chancery::{
     domain::key::KeyType,
-    hsm::{HsmError, Sandbox, Token, TokenConfig, TokenKey, TokenState, TokenUser},
+    hsm::{HsmError, Recycling, Sandbox, Token, TokenConfig, TokenKey, TokenState, TokenUser},
 };
 use faults::Disturbed;
 use tokio::time::sleep;
@@ -28,12 +28,18 @@ mod codes;
 mod faults;
 #[path = "hsm/figures.rs"]
 mod figures;
+#[path = "hsm/handles.rs"]
+mod handles;
 #[path = "hsm/healing.rs"]
 mod healing;
 #[path = "hsm/liars.rs"]
 mod liars;
+#[path = "hsm/lifecycle.rs"]
+mod lifecycle;
 #[path = "hsm/logbook.rs"]
 mod logbook;
+#[path = "hsm/logins.rs"]
+mod logins;
 #[path = "hsm/mechanisms.rs"]
 mod mechanisms;
 #[path = "hsm/memory.rs"]
@@ -42,6 +48,8 @@ mod memory;
 mod messages;
 #[path = "hsm/pins.rs"]
 mod pins;
+#[path = "hsm/recycling.rs"]
+mod recycling;
 #[path = "hsm/sessions.rs"]
 mod sessions;
 
@@ -140,7 +148,7 @@ impl SoftHsm {
             serial: None,
             pin_file: self.directory.join("pin"),
             user: TokenUser::Normal,
-            refused_pins: self.directory.join("refused-pins"),
+            tried_pins: self.directory.join("tried-pins"),
             processes: 1,
             sessions: 2,
             queue_max: 10_000,
@@ -154,6 +162,7 @@ impl SoftHsm {
                 self.conf().to_str().unwrap().to_owned(),
             )]),
             sandbox: Sandbox { write: vec![self.directory.clone()], ..Sandbox::default() },
+            recycling: Recycling::default(),
         }
     }
 
@@ -586,15 +595,20 @@ async fn front_to_be_killed() {
     sleep(PATIENCE).await;
 }
 
+/// A front in a process of its own.
+fn front(disturbed: &Disturbed) -> std::process::Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "front_to_be_killed"])
+        .env("CHANCERY_TEST_FRONT", &disturbed.hsm.directory)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
 /// Starts a front of its own, kills it, and returns how long its signers outlived it.
 async fn kill_a_front(disturbed: &Disturbed, signers: usize) -> Duration {
     let hsm = &disturbed.hsm;
-    let mut front = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "front_to_be_killed"])
-        .env("CHANCERY_TEST_FRONT", &hsm.directory)
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut front = front(disturbed);
     eventually("signers are started", PATIENCE, async || hsm.signers().len() == signers).await;
     front.kill().unwrap();
     front.wait().unwrap();

@@ -1,5 +1,6 @@
 //! From TOML values to domain values, collecting every problem on the way.
 
+mod recycling;
 mod sandbox;
 mod token;
 mod tree;
@@ -37,7 +38,7 @@ pub(super) struct Check<'a> {
 impl Check<'_> {
     pub(super) fn config(&mut self, raw: RawConfig) -> Config {
         let ledger = self.directory.join(&raw.ledger.path);
-        let tokens = self.tokens(raw.tokens, &refused_pins(&ledger));
+        let tokens = self.tokens(raw.tokens, &tried_pins(&ledger));
         let names: BTreeSet<String> = tokens.iter().map(|token| token.name.clone()).collect();
         let config = Config {
             api: ApiConfig {
@@ -154,11 +155,12 @@ impl Check<'_> {
             pin_described_iaca,
             allow_ca_without_key_cert_sign: raw.allow_ca_without_key_cert_sign.unwrap_or(false),
             iaca_aki: raw.iaca_aki.unwrap_or(false),
+            ed25519_subjects: raw.ed25519_subjects.unwrap_or(false),
             check_vical_entries: store.check_vical_entries.unwrap_or(true),
         }
     }
 
-    fn tokens(&mut self, raw: Vec<RawToken>, refused_pins: &Path) -> Vec<TokenConfig> {
+    fn tokens(&mut self, raw: Vec<RawToken>, tried_pins: &Path) -> Vec<TokenConfig> {
         if raw.is_empty() {
             self.problem("tokens: at least one is needed");
         }
@@ -171,13 +173,14 @@ impl Check<'_> {
             if tokens.iter().any(|other| other.name == token.name) {
                 self.problem(format!("{place}: declared twice"));
             }
-            tokens.push(self.token(&place, token, refused_pins));
+            tokens.push(self.token(&place, token, tried_pins));
         }
         tokens
     }
 
-    fn token(&mut self, place: &str, raw: RawToken, refused_pins: &Path) -> TokenConfig {
+    fn token(&mut self, place: &str, raw: RawToken, tried_pins: &Path) -> TokenConfig {
         let sandbox = self.sandbox(place, &raw);
+        let recycling = self.recycling(place, &raw.recycling, sandbox.memory_max_mb);
         let mut environment = raw.environment;
         for (name, value) in raw.environment_paths {
             let path = self.file(&format!("{place}: environment_paths.{name}"), &value);
@@ -188,7 +191,7 @@ impl Check<'_> {
             pin_file: self.file(&format!("{place}: pin_file"), &raw.pin_file),
             module_arguments: self.module_arguments(place, raw.module_arguments),
             user: self.user(place, raw.user_type),
-            refused_pins: refused_pins.to_owned(),
+            tried_pins: tried_pins.to_owned(),
             name: raw.name,
             label: raw.label,
             serial: raw.serial,
@@ -202,6 +205,7 @@ impl Check<'_> {
             canary_label: raw.canary_label,
             environment,
             sandbox,
+            recycling,
         };
         for (name, value, range) in [
             ("processes", config.processes as u64, 1..=64),
@@ -289,9 +293,9 @@ impl Check<'_> {
 }
 
 /// Beside the ledger: where the service may write, and what is backed up.
-fn refused_pins(ledger: &Path) -> PathBuf {
+fn tried_pins(ledger: &Path) -> PathBuf {
     let mut name = ledger.as_os_str().to_owned();
-    name.push(".refused-pins");
+    name.push(".tried-pins");
     name.into()
 }
 

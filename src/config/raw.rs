@@ -89,6 +89,7 @@ pub(super) struct RawIssuance {
     pub(super) described_iaca: Option<String>,
     pub(super) allow_ca_without_key_cert_sign: Option<bool>,
     pub(super) iaca_aki: Option<bool>,
+    pub(super) ed25519_subjects: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]
@@ -149,6 +150,8 @@ pub(super) struct RawToken {
     pub(super) environment_paths: BTreeMap<String, String>,
     #[serde(default)]
     pub(super) sandbox: RawSandbox,
+    #[serde(default)]
+    pub(super) recycling: RawRecycling,
 }
 
 #[derive(Deserialize)]
@@ -161,12 +164,21 @@ pub(super) enum RawUserType {
 #[derive(Deserialize, Default)]
 pub(super) struct RawSandbox {
     pub(super) level: Option<String>,
+    pub(super) required: Option<bool>,
     pub(super) network: Option<String>,
     #[serde(default)]
     pub(super) read: Vec<String>,
     #[serde(default)]
     pub(super) write: Vec<String>,
     pub(super) memory_max_mb: Option<u64>,
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct RawRecycling {
+    pub(super) memory_mb: Option<u64>,
+    pub(super) descriptors: Option<u32>,
+    pub(super) signatures: Option<u64>,
+    pub(super) one_at_a_time: Option<bool>,
 }
 
 #[derive(Deserialize)]

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{HsmError, Token, TokenState, fault::Class};
+use super::{HsmError, Token, TokenState, Usage, WearCause, fault::Class};
 
 /// Upper bounds of the histograms' buckets, in seconds; one more bucket has no bound.
 pub const BUCKETS_SECONDS: [f64; 14] =
@@ -25,6 +25,10 @@ pub struct TokenFigures {
     pub signatures: Vec<(SignatureOutcome, u64)>,
     /// Signers that were up and had to be replaced, by cause.
     pub signers_lost: Vec<(LossCause, u64)>,
+    /// Signers that were replaced in good order before they met a limit, by cause.
+    pub signers_recycled: Vec<(WearCause, u64)>,
+    /// The most that a signer has of each, as of its last answer; `None` while none is up.
+    pub usage: Option<Usage>,
     /// Signer processes that were started, the first ones among them.
     pub signers_started: u64,
     /// Signers that did not come up.
@@ -194,6 +198,7 @@ pub struct Histogram {
 pub(super) struct Meter {
     signatures: [AtomicU64; SignatureOutcome::ALL.len()],
     signers_lost: [AtomicU64; LossCause::ALL.len()],
+    signers_recycled: [AtomicU64; WearCause::ALL.len()],
     signers_started: AtomicU64,
     starts_failed: AtomicU64,
     faults: [AtomicU64; Class::ALL.len()],
@@ -210,6 +215,10 @@ impl Meter {
 
     pub(super) fn lost(&self, cause: LossCause) {
         self.signers_lost[cause as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn recycled(&self, cause: WearCause) {
+        self.signers_recycled[cause as usize].fetch_add(1, Relaxed);
     }
 
     pub(super) fn started(&self) {
@@ -246,12 +255,16 @@ impl Token {
             names.into_iter().zip(counts).map(|(name, count)| (name, count.load(Relaxed))).collect()
         }
         let (meter, limits) = self.meter();
+        // Before the next line: who looks twice at once may wait for a writer that waits for him.
+        let state = self.state();
         let published = self.published();
         TokenFigures {
-            state: self.state(),
+            state,
             breaker: published.breaker(Instant::now()),
             signatures: named(SignatureOutcome::ALL, &meter.signatures),
             signers_lost: named(LossCause::ALL, &meter.signers_lost),
+            signers_recycled: named(WearCause::ALL, &meter.signers_recycled),
+            usage: published.usage,
             signers_started: meter.signers_started.load(Relaxed),
             starts_failed: meter.starts_failed.load(Relaxed),
             faults: named(Class::ALL.map(Class::name), &meter.faults),

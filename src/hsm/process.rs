@@ -23,15 +23,16 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::{
-    StoredKey, TokenConfig, TokenUser,
+    StoredKey, TokenConfig, TokenUser, Usage,
     jobs::Job,
     protocol::{
         self, FROM_SIGNER_BYTES_MAX, FromSigner, HELLO_BYTES_MAX, Hello, PROTOCOL_VERSION, Request,
         TO_SIGNER_BYTES_MAX, ToSigner,
     },
-    refusals::PinMark,
     sandbox::Cage,
     supervisor::{Canary, ChangeReply},
+    tries::{Leave, PinMark, Try, WrongPins},
+    wear::WearCause,
 };
 
 mod words;
@@ -39,6 +40,9 @@ mod words;
 /// What a signer has of our own environment. The rest says where other secrets lie, or speaks to the
 /// front alone (sd_notify(3), sd_listen_fds(3)).
 const FOR_SIGNERS: [&str; 5] = ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ"];
+
+/// The allocator would map a gigabyte at once, as memory that counts against the limit of the cage.
+const ALLOCATOR_THRIFT: (&str, &str) = ("MIMALLOC_ARENA_EAGER_COMMIT", "0");
 
 /// A signature takes no more steps of recovery than three.
 const NOTES_PER_REQUEST: u32 = 3;
@@ -77,6 +81,31 @@ pub(super) enum Errand {
     Change(ChangeReply),
 }
 
+/// How far a signer is with a login.
+pub(super) enum LoginStage {
+    /// None is under way.
+    None,
+    /// It waits for leave.
+    Asks(PinMark, WrongPins),
+    /// It has leave, and the token may be looking at the PIN.
+    Tries(PinMark),
+    /// The token has refused the PIN.
+    Refused(PinMark),
+}
+
+/// What is to become of a signer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Service {
+    /// It serves.
+    Serves,
+    /// It serves until it is replaced.
+    Worn(WearCause),
+    /// The same, and is given nothing more to do while a replacement can be expected.
+    Exhausted(WearCause),
+    /// It does what it owes, and then goes.
+    Retires(WearCause),
+}
+
 /// See the module. Dropping it kills the process.
 pub(super) struct Signer {
     /// Ours, never used twice.
@@ -85,15 +114,30 @@ pub(super) struct Signer {
     pub(super) pid: u32,
     /// Sessions that sign.
     pub(super) sessions: usize,
+    /// Whether one session does everything.
+    pub(super) alone: bool,
     /// Since when it is up.
     pub(super) up_since: Instant,
+    /// When it was asked for a listing last.
+    pub(super) listed_at: Instant,
+    /// Signatures that it has made.
+    pub(super) signatures: u64,
+    /// What it has, and had when it said so first.
+    pub(super) usage: Option<(Usage, Usage)>,
+    /// What is to become of it.
+    pub(super) service: Service,
     /// By message id.
     pub(super) owed: BTreeMap<u64, Owed>,
+    /// How far it is with a login.
+    pub(super) login: LoginStage,
+    /// Logins that it may still begin: one at its start, and one for each request.
+    logins_left: u32,
     /// Faults of its own that it may still tell of; see [`NOTES_PER_REQUEST`].
     notes_left: u32,
     child: Child,
     listening: AbortHandle,
-    outbox: mpsc::Sender<Zeroizing<Vec<u8>>>,
+    /// `None` once it was dismissed.
+    outbox: Option<mpsc::Sender<Zeroizing<Vec<u8>>>>,
     next_message: u64,
 }
 
@@ -108,7 +152,7 @@ impl Signer {
         config: &TokenConfig,
         serial: Option<&str>,
         stored: Vec<StoredKey>,
-        refused_pins: Vec<PinMark>,
+        tried_pins: Vec<Try>,
         events: mpsc::Sender<(u64, Event)>,
     ) -> io::Result<Self> {
         let (ours, theirs) = StdUnixStream::pair()?;
@@ -119,6 +163,7 @@ impl Signer {
             .arg("signer")
             .env_clear()
             .envs(FOR_SIGNERS.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+            .env(ALLOCATOR_THRIFT.0, ALLOCATOR_THRIFT.1)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -148,8 +193,8 @@ impl Signer {
                 TokenUser::Normal => None,
                 TokenUser::Vendor(number) => Some(number),
             },
-            refused_pins,
-            refused_pins_file: config.refused_pins.clone(),
+            tried_pins,
+            tried_pins_file: config.tried_pins.clone(),
             sessions: config.sessions,
             cage: Cage::around(config),
             stored,
@@ -160,12 +205,19 @@ impl Signer {
             id,
             pid,
             sessions: 1,
+            alone: false,
             up_since: Instant::now(),
+            listed_at: Instant::now(),
+            signatures: 0,
+            usage: None,
+            service: Service::Serves,
             owed: BTreeMap::new(),
+            login: LoginStage::None,
+            logins_left: 1,
             notes_left: 0,
             child,
             listening,
-            outbox,
+            outbox: Some(outbox),
             next_message: 0,
         })
     }
@@ -187,14 +239,31 @@ impl Signer {
             true => protocol::encode_secret(&message, TO_SIGNER_BYTES_MAX),
             false => protocol::encode(&message, TO_SIGNER_BYTES_MAX).map(Zeroizing::new),
         };
-        let sent = frame.is_ok_and(|frame| self.outbox.try_send(frame).is_ok());
+        let outbox = self.outbox.as_ref();
+        let sent = frame.is_ok_and(|frame| outbox.is_some_and(|to| to.try_send(frame).is_ok()));
         if !sent {
             return Err(Box::new(errand));
         }
         self.next_message += 1;
         self.notes_left = self.notes_left.saturating_add(NOTES_PER_REQUEST);
+        self.logins_left = self.logins_left.saturating_add(1);
         self.owed.insert(id, Owed { patience_until: Instant::now() + patience, errand });
         Ok(())
+    }
+
+    /// Whether it may begin a login: each costs two writes to the disk.
+    pub(super) fn may_log_in(&mut self) -> bool {
+        let left = self.logins_left.checked_sub(1);
+        self.logins_left = left.unwrap_or(0);
+        left.is_some() && matches!(self.login, LoginStage::None | LoginStage::Refused(_))
+    }
+
+    /// Answers it that begins one. One that takes no message has other troubles, which show.
+    pub(super) fn answer_login(&mut self, leave: Leave) {
+        let frame = protocol::encode(&ToSigner::Leave(leave), TO_SIGNER_BYTES_MAX);
+        if let (Ok(frame), Some(outbox)) = (frame, &self.outbox) {
+            let _ = outbox.try_send(Zeroizing::new(frame));
+        }
     }
 
     /// Whether it may tell of a fault that it gets over by itself: each takes one line of our log.
@@ -202,6 +271,25 @@ impl Signer {
         let left = self.notes_left.checked_sub(1);
         self.notes_left = left.unwrap_or(0);
         left.is_some()
+    }
+
+    /// What it has now.
+    pub(super) fn used(&mut self, usage: Usage) {
+        let (mut at_first, _) = self.usage.unwrap_or((usage, usage));
+        // A token may say later what it did not say at first.
+        at_first.sessions = at_first.sessions.or(usage.sessions);
+        self.usage = Some((at_first, usage));
+    }
+
+    /// Whether it is to be given more to do.
+    pub(super) fn serves(&self) -> bool {
+        !matches!(self.service, Service::Retires(_))
+    }
+
+    /// Closes the socket on this side: the signer takes its leave of the token and ends.
+    pub(super) fn dismiss(&mut self) {
+        // The writing task ends with this.
+        self.outbox = None;
     }
 
     /// Signatures of callers that it owes.

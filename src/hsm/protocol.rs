@@ -10,14 +10,18 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
 use super::{
-    StoredKey, TokenFacts, fault::Fault, orders::KeyOrder, refusals::PinMark, sandbox::Cage,
+    StoredKey, TokenFacts, Usage,
+    fault::Fault,
+    orders::KeyOrder,
+    sandbox::Cage,
+    tries::{End, Leave, PinMark, Try, WrongPins},
 };
 use crate::domain::key::{Signature, SignatureAlgorithm};
 
-mod bounded;
+pub(super) mod bounded;
 
 /// Raised whenever a message changes: after an upgrade on disk, an old front meets a new signer.
-pub(super) const PROTOCOL_VERSION: u32 = 5;
+pub(super) const PROTOCOL_VERSION: u32 = 6;
 /// Largest message to a signer, in octets.
 pub(super) const TO_SIGNER_BYTES_MAX: usize = 16 * 1024;
 /// Largest greeting, in octets: the public keys of a full token.
@@ -28,8 +32,8 @@ pub(super) const FROM_SIGNER_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(super) const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 /// Most private keys that a token may list.
 pub(super) const KEYS_MAX: usize = 10_000;
-/// Most mechanisms that a token may offer.
-const MECHANISMS_MAX: usize = 1_000;
+/// Most algorithms that a token may have to be given messages for; there are fewer.
+const HASHING_MAX: usize = 100;
 /// Longest text in `CK_TOKEN_INFO`, in octets; the standard has 32.
 const TOKEN_TEXT_BYTES_MAX: usize = 64;
 
@@ -45,6 +49,8 @@ pub(super) enum ToSigner {
         /// What is asked.
         request: Request,
     },
+    /// Answers [`LoginWord::Begins`].
+    Leave(Leave),
 }
 
 /// Which token to open. The PIN itself never travels, only where it lies.
@@ -64,10 +70,10 @@ pub(super) struct Hello {
     pub(super) pin_file: PathBuf,
     /// `CKU_…` of a vendor's user type; `None`: `CKU_USER`.
     pub(super) vendor_user: Option<u32>,
-    /// PINs that were refused and are not tried again.
-    pub(super) refused_pins: Vec<PinMark>,
+    /// PINs that were tried.
+    pub(super) tried_pins: Vec<Try>,
     /// Where they are kept, for words to the operator.
-    pub(super) refused_pins_file: PathBuf,
+    pub(super) tried_pins_file: PathBuf,
     /// Sessions that sign.
     pub(super) sessions: usize,
     /// What the module may do.
@@ -117,9 +123,11 @@ pub(super) enum FromSigner {
         id: u64,
         /// What came of it.
         answer: Answer,
+        /// What the signer has, after it.
+        usage: Usage,
     },
-    /// The token has refused the PIN; said before anything else that follows from it.
-    PinRefused(PinMark),
+    /// Of a login.
+    Login(LoginWord),
     /// A fault that the signer gets over by itself, for the log.
     Noted {
         /// What went wrong.
@@ -131,18 +139,31 @@ pub(super) enum FromSigner {
     },
 }
 
+/// What a signer says of a login, before anything else that follows from it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum LoginWord {
+    /// It wants to try the PIN, and waits for [`ToSigner::Leave`].
+    Begins {
+        /// The mark of the PIN.
+        mark: PinMark,
+        /// What the token says.
+        wrong: WrongPins,
+    },
+    /// The token has answered.
+    Ended(End),
+    /// The mark of a PIN that was refused after all, complete.
+    Refused(PinMark),
+}
+
 /// An open token.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Ready {
     /// What the token says it is.
     pub(super) facts: TokenFacts,
-    /// Sessions that could be opened for signing.
+    /// Sessions that could be opened for signing; 0 when one does everything.
     pub(super) sessions: usize,
-    /// `CKM_…` numbers that the token offers.
-    #[serde(deserialize_with = "bounded::list::<_, _, MECHANISMS_MAX>")]
-    pub(super) mechanisms: Vec<u64>,
     /// The algorithms for which the token has to be given messages, since it hashes itself.
-    #[serde(deserialize_with = "bounded::list::<_, _, MECHANISMS_MAX>")]
+    #[serde(deserialize_with = "bounded::list::<_, _, HASHING_MAX>")]
     pub(super) hashing: Vec<SignatureAlgorithm>,
     /// The private keys.
     #[serde(deserialize_with = "bounded::list::<_, _, KEYS_MAX>")]
@@ -201,6 +222,8 @@ pub(super) enum KeyAnswer {
     Taken,
     /// The token cannot do it, in words that fit behind "does not support"; nothing was changed.
     Unsupported(String),
+    /// The token does not keep a label of so many octets as it is; nothing was changed.
+    LabelTooLong(usize),
     /// The token made something else.
     Rejected {
         /// What, in words for the operator.

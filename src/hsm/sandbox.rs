@@ -13,12 +13,18 @@ use super::TokenConfig;
 /// Private memory of a signer process unless configured, in MiB.
 pub const MEMORY_MAX_MB_DEFAULT: u64 = 1_024;
 
+/// Descriptors that a signer process may have open.
+pub(super) const DESCRIPTORS_MAX: u64 = 1_024;
+
 /// How far the signer processes of a token are fenced in. Whatever is set here, a signer has no way
 /// to more privileges, leaves no core dump, cannot be traced, and dies with the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sandbox {
     /// Which fences.
     pub level: SandboxLevel,
+    /// Whether all of them must stand: where the kernel or the service manager denies one, the module is
+    /// not loaded. Else the log says what is missing.
+    pub required: bool,
     /// What the module may connect to; `None`: [`Network::Local`] when its environment names a socket
     /// of this machine, else [`Network::None`].
     pub network: Option<Network>,
@@ -36,6 +42,7 @@ impl Default for Sandbox {
     fn default() -> Self {
         Self {
             level: SandboxLevel::Full,
+            required: true,
             network: None,
             read: Vec::new(),
             write: Vec::new(),
@@ -60,7 +67,8 @@ pub enum SandboxLevel {
 pub enum Network {
     /// Nothing.
     None,
-    /// Sockets of this machine (`AF_UNIX`): p11-kit, D-Bus.
+    /// Sockets of this machine (`AF_UNIX`): p11-kit, D-Bus. Every one that the service's user may
+    /// connect to: neither seccomp nor Landlock tells one path from another there.
     Local,
     /// These, and IP: network HSMs.
     Any,
@@ -70,6 +78,7 @@ pub enum Network {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Cage {
     pub(super) level: SandboxLevel,
+    pub(super) required: bool,
     pub(super) network: Network,
     pub(super) read: Vec<PathBuf>,
     pub(super) write: Vec<PathBuf>,
@@ -101,14 +110,15 @@ impl Sandbox {
 impl Cage {
     /// Around the signers of a token, as its paths are now.
     pub(super) fn around(config: &TokenConfig) -> Self {
-        let Sandbox { level, network, memory_max_mb, .. } = config.sandbox;
+        let Sandbox { level, required, network, memory_max_mb, .. } = config.sandbox;
         let environment = || config.environment.values().map(String::as_str);
         let (read, write) = config.sandbox.paths(&config.module, environment());
         let derived = || match environment().any(names_a_socket) {
             true => Network::Local,
             false => Network::None,
         };
-        Self { level, network: network.unwrap_or_else(derived), read, write, memory_max_mb }
+        let network = network.unwrap_or_else(derived);
+        Self { level, required, network, read, write, memory_max_mb }
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 use backoff::Backoff;
 use changes::{Changes, Relists};
 use refresh::Refresh;
+use retiring::Leaving;
 use starting::Starting;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -22,17 +23,19 @@ use super::{
     figures::{LossCause, Meter},
     jobs::{Job, Queue},
     orders::KeyName,
-    process::{Ending, Errand, Event, Signer},
+    process::{Ending, Errand, Event, LoginStage, Signer},
     protocol::Request,
 };
 
 mod answers;
+mod attempts;
 mod backoff;
 mod broken;
 mod canary;
 mod changes;
 mod published;
 mod refresh;
+mod retiring;
 mod starting;
 
 pub(super) use canary::Canary;
@@ -45,6 +48,8 @@ const END_GRACE_MS: u64 = 2_000;
 const CREDENTIAL_RETRY_SECONDS: u64 = 60;
 /// Events of signers that wait for the supervisor; signers wait when there are more.
 const EVENTS_QUEUED_MAX: usize = 256;
+/// Orders, or events, that are taken in before the next look at everything else.
+const TAKEN_AT_ONCE: usize = 32;
 
 /// What the handle asks for.
 pub(super) enum Order {
@@ -87,7 +92,6 @@ pub(super) fn start(
     };
     let supervisor = Supervisor {
         serial: config.serial.clone(),
-        config,
         program,
         stored,
         events_in,
@@ -96,6 +100,8 @@ pub(super) fn start(
         trouble: None,
         starting: None,
         up: Vec::new(),
+        leaving: Vec::new(),
+        one_at_a_time: config.recycling.one_at_a_time,
         backoff: Backoff::new(now),
         credential_fault: None,
         queue: Queue::default(),
@@ -112,6 +118,7 @@ pub(super) fn start(
         makers: HashMap::new(),
         signers_started: 0,
         stopping: None,
+        config,
     };
     tokio::spawn(supervisor.run(orders, events));
     reader
@@ -132,6 +139,10 @@ struct Supervisor {
     /// One at a time: so a wrong PIN is tried once, however many processes are wanted.
     starting: Option<Starting>,
     up: Vec<Signer>,
+    /// Dismissed, and not gone yet.
+    leaving: Vec<Leaving>,
+    /// Whether the token lets one process in at a time.
+    one_at_a_time: bool,
     backoff: Backoff,
     credential_fault: Option<String>,
     queue: Queue,
@@ -163,9 +174,12 @@ impl Supervisor {
         mut orders: mpsc::Receiver<Order>,
         mut events: mpsc::Receiver<(u64, Event)>,
     ) {
+        let (mut asked, mut heard) = (Vec::new(), Vec::new());
         loop {
             let now = Instant::now();
             self.end_the_frozen(now);
+            self.grant_a_login();
+            self.part_with_the_worn(now);
             self.start_if_due(now);
             self.refuse_if_hopeless(now);
             self.refresh_if_due(now);
@@ -179,12 +193,14 @@ impl Supervisor {
             }
             let wake = self.next_wake(now);
             tokio::select! {
-                order = orders.recv() => match order {
-                    Some(order) => self.take(order),
+                count = orders.recv_many(&mut asked, TAKEN_AT_ONCE) => match count {
                     // All handles are gone. Dropping the signers kills them.
-                    None => return,
+                    0 => return,
+                    _ => asked.drain(..).for_each(|order| self.take(order)),
                 },
-                Some((id, event)) = events.recv() => self.hear(id, event),
+                _ = events.recv_many(&mut heard, TAKEN_AT_ONCE) => {
+                    heard.drain(..).for_each(|(id, event)| self.hear(id, event));
+                }
                 () = sleep_until(wake) => {}
             }
         }
@@ -253,6 +269,7 @@ impl Supervisor {
                 .up
                 .iter()
                 .enumerate()
+                .filter(|(_, signer)| self.may_be_given_more(signer))
                 .filter(|(_, signer)| signer.patience_until().is_none_or(|until| until > hopeful))
                 .map(|(at, signer)| (at, signer.jobs(), 2 * signer.sessions))
                 .filter(|(_, owed, most)| owed < most)
@@ -303,6 +320,7 @@ impl Supervisor {
         self.trouble = Some(words.to_owned());
         let id = signer.id;
         self.failed_canaries.remove(&id);
+        self.login_is_cut(&signer);
         let (ending, errands) = signer.end(Duration::ZERO, &self.config.name);
         self.take_back(errands, Some(ending));
         self.refresh.lost(id);
@@ -325,8 +343,7 @@ impl Supervisor {
 
     /// Without a signer, and without one that is about to come, waiting is no use.
     fn refuse_if_hopeless(&mut self, now: Instant) {
-        let may_come = self.starting.is_some() || !self.backoff.last_failed();
-        let hopeless = self.credential_fault.is_some() || self.stopping.is_some() || !may_come;
+        let hopeless = self.stopping.is_some() || !self.may_come();
         if !self.up.is_empty() || !hopeless {
             return;
         }
@@ -344,6 +361,12 @@ impl Supervisor {
         self.relists.refuse_all(retry_after);
     }
 
+    /// Whether a signer is about to come up.
+    fn may_come(&self) -> bool {
+        let due = self.starting.is_some() || !self.backoff.last_failed();
+        due && self.credential_fault.is_none()
+    }
+
     fn next_wake(&self, now: Instant) -> Instant {
         let start =
             (self.starting.is_none() && self.wants_another()).then(|| self.backoff.next_at());
@@ -354,6 +377,7 @@ impl Supervisor {
         self.up
             .iter()
             .filter_map(Signer::patience_until)
+            .chain(self.leaving.iter().map(|leaving| leaving.until))
             .chain([start, refresh, canary, starting, change].into_iter().flatten())
             .min()
             .unwrap_or(now + Duration::from_secs(3_600))
@@ -362,7 +386,10 @@ impl Supervisor {
     fn wants_another(&self) -> bool {
         self.credential_fault.is_none()
             && self.stopping.is_none()
-            && self.up.len() < self.config.processes
+            && match self.up.len() < self.config.processes {
+                true => !self.one_at_a_time || self.leaving.is_empty(),
+                false => self.wants_a_replacement(),
+            }
     }
 
     fn is_idle(&self) -> bool {
@@ -375,8 +402,14 @@ impl Supervisor {
         let grace = Duration::from_millis(END_GRACE_MS);
         // One that is starting may be in the middle of its login, which is not to be cut short.
         let starting = self.starting.take().map(|starting| starting.signer);
-        let all = self.up.drain(..).chain(starting);
-        let endings: Vec<_> = all.map(|signer| signer.end(grace, &self.config.name).0).collect();
+        let leaving = self.leaving.drain(..).map(|leaving| leaving.signer);
+        let all: Vec<_> = self.up.drain(..).chain(starting).chain(leaving).collect();
+        let ends = all.into_iter().map(|signer| {
+            let in_login = matches!(signer.login, LoginStage::Tries(_));
+            let grace = if in_login { attempts::LOGIN_GRACE } else { grace };
+            signer.end(grace, &self.config.name).0
+        });
+        let endings: Vec<_> = ends.collect();
         for ending in endings {
             let _ = ending.await;
         }

@@ -4,7 +4,7 @@
 LIAR_SIGNER is the program of the honest signer, LIAR_MODE names the lie; once the file LIAR_HONEST is
 there, new processes tell the truth. Frames are four octets of length, most significant first, and a
 message of postcard: Ready is 0, Answer is 2 and then the id of the request,
-Noted is 4.
+Login is 3, Noted is 4.
 """
 
 import os

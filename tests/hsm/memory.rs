@@ -5,7 +5,7 @@ use std::fs;
 use super::{faults::Disturbed, *};
 
 /// Resident memory of a process (KiB).
-fn resident_kb(pid: u32) -> u64 {
+pub(super) fn resident_kb(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse().unwrap())

@@ -22,7 +22,7 @@ async fn a_refused_pin_is_not_tried_by_any_later_start() {
         token.stop().await;
     }
     assert_eq!(disturbed.calls("C_Login"), 1);
-    let kept = std::fs::read_to_string(disturbed.config().refused_pins).unwrap();
+    let kept = std::fs::read_to_string(disturbed.config().tried_pins).unwrap();
     assert!(kept.contains("digest") && !kept.contains("0000\""), "{kept}");
 
     // Another wrong one is tried, and the first is still known after it.
@@ -31,7 +31,7 @@ async fn a_refused_pin_is_not_tried_by_any_later_start() {
     disturbed.hsm.write_pin("0000");
     let token = started(disturbed.config()).await;
     let reason = reason(&token);
-    assert!(reason.contains("has refused the PIN in ") && reason.contains("refused-pins"));
+    assert!(reason.contains("has refused the PIN in ") && reason.contains("tried-pins"));
     assert_eq!(disturbed.calls("C_Login"), 2);
 
     // The right one works, and is the end of the matter.
@@ -39,7 +39,8 @@ async fn a_refused_pin_is_not_tried_by_any_later_start() {
     let token = started(disturbed.config()).await;
     assert!(token.state().is_ready(), "{:?}", token.state());
     assert_eq!(disturbed.calls("C_Login"), 3);
-    assert!(!disturbed.config().refused_pins.exists());
+    let kept = std::fs::read_to_string(disturbed.config().tried_pins).unwrap();
+    assert!(kept.contains("taken") && !kept.contains("refused"), "{kept}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,9 +122,9 @@ async fn user_type_and_module_arguments_arrive_unchanged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_pin_is_tried_when_nobody_knows_which_were_refused() {
     let disturbed = Disturbed::new("unknown-refusals");
-    std::fs::write(disturbed.config().refused_pins, "not ours").unwrap();
+    std::fs::write(disturbed.config().tried_pins, "not ours").unwrap();
     let token = started(disturbed.config()).await;
     let TokenState::Away { reason } = token.state() else { panic!("{:?}", token.state()) };
-    assert!(reason.contains("refused-pins"), "{reason}");
+    assert!(reason.contains("tried-pins"), "{reason}");
     assert_eq!(disturbed.calls("C_Login"), 0);
 }

@@ -1,8 +1,8 @@
 //! The cage of the signer, tried from inside by a module that wants out.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
-use crate::appliance::{Appliance, Daemon, SOON, until};
+use crate::appliance::{Appliance, BINARY, Daemon, SOON, until};
 
 mod upgrade;
 
@@ -46,6 +46,14 @@ fn hostile(sandbox: &str) -> Appliance {
     appliance
 }
 
+/// A program of the shell.
+fn script(appliance: &Appliance, words: &str) -> PathBuf {
+    let path = appliance.path("program");
+    fs::write(&path, format!("#!/bin/sh\n{words}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
 /// What the module said of a moment: name and outcome.
 fn probes(daemon: &Daemon, when: &str) -> Vec<(String, String)> {
     let done = format!("probe {when} done");
@@ -71,7 +79,12 @@ fn succeeded(probes: &[(String, String)]) -> BTreeSet<&str> {
 #[test]
 fn a_hostile_module_can_sign_and_nothing_else() {
     let appliance = hostile("{ memory_max_mb = 64 }");
-    let daemon = appliance.start();
+    // The daemon is started with more than it opens: a file to read, one to write, a pipe.
+    let (file, pipe) = (appliance.path("another-ledger"), appliance.path("another-pipe"));
+    appliance.shell(&format!("touch {0}; mkfifo {1}", file.display(), pipe.display()));
+    let (file, pipe) = (file.display(), pipe.display());
+    let words = format!("exec 7<{file} 8>>{file} 9<>{pipe}\nexec {BINARY} \"$@\"");
+    let daemon = appliance.start_program(&script(&appliance, &words));
     daemon.wait_until_ready();
     let log = daemon.log();
     let layers = log.lines().find(|line| line.contains("cage: ")).unwrap_or_default();
@@ -94,19 +107,43 @@ fn a_hostile_module_can_sign_and_nothing_else() {
             variables.contains("HOSTILE") && variables.is_subset(&known.into()),
             "{variables:?}"
         );
-        // Pipes may come from whoever runs the tests.
         let tokens = appliance.path("tokens").display().to_string();
         let descriptors: Vec<_> = all("descriptor")
             .into_iter()
-            .filter(|target| {
-                ![&*tokens, "/dev/null", "pipe:"].iter().any(|o| target.starts_with(o))
-            })
+            .filter(|target| ![&*tokens, "/dev/null"].iter().any(|known| target.starts_with(known)))
             .collect();
-        let [socket] = descriptors[..] else { panic!("{descriptors:?}") };
-        assert!(socket.starts_with("socket:"), "{socket}");
+        // Standard error, and the way to the front.
+        let [pipe, socket] = descriptors[..] else { panic!("{descriptors:?}") };
+        assert!(pipe.starts_with("pipe:") && socket.starts_with("socket:"), "{descriptors:?}");
     }
     assert!(!appliance.path("made").exists());
     daemon.stop();
+}
+
+#[test]
+fn a_module_is_not_loaded_without_its_cage_unless_that_is_allowed() {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/cage/without_landlock.py");
+    let appliance = Appliance::new();
+    let program = script(&appliance, &format!("exec python3 {source} {BINARY} \"$@\""));
+    for (sandbox, state) in [
+        ("{}", "away"),
+        ("{ required = true }", "away"),
+        ("{ required = false }", "ok"),
+        ("{ level = \"basic\" }", "ok"),
+    ] {
+        appliance.configure_token(&format!("sandbox = {sandbox}"));
+        let daemon = appliance.start_program(&program);
+        daemon.wait_for_token(state);
+        let log = daemon.log();
+        let is_refused =
+            log.contains("the module is not loaded, its cage is not whole: this kernel has no");
+        assert_eq!(is_refused, state == "away", "{sandbox}: {log}");
+        assert_eq!(
+            log.contains("cage: missing: this kernel has no Landlock"),
+            sandbox != "{ level = \"basic\" }"
+        );
+        daemon.stop();
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn a_restart_loop_with_a_wrong_pin_costs_one_try_and_the_right_pin_ends_it() {
     let output = appliance.run(&["check", "--config", appliance.config().to_str().unwrap()]);
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success());
-    for part in ["has refused the PIN in", "pin before", "ledger.sqlite.refused-pins"] {
+    for part in ["has refused the PIN in", "pin before", "ledger.sqlite.tried-pins"] {
         assert!(words.contains(part), "{part}: {words}");
     }
     assert_eq!(chaos.calls("C_Login"), 1, "tries of the PIN");
@@ -35,5 +35,6 @@ fn a_restart_loop_with_a_wrong_pin_costs_one_try_and_the_right_pin_ends_it() {
     daemon.wait_until_ready();
     daemon.client.issue("certificate", &leaf("leaf-secp256r1", "Example Leaf")).ok();
     assert!(chaos.calls("C_Login") > 1);
-    assert!(!appliance.path("ledger.sqlite.refused-pins").exists());
+    let kept = fs::read_to_string(appliance.path("ledger.sqlite.tried-pins")).unwrap();
+    assert!(kept.contains("taken") && !kept.contains("refused"), "{kept}");
 }

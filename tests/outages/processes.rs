@@ -79,6 +79,19 @@ pub fn outages() -> Vec<Outage> {
             wait_for_signers(scene.daemon(), &before);
             end
         }),
+        outage("module leaks memory", Nobody, |scene| is_recycled(scene, "C_Sign leak 2000000"))
+            .with("recycling = { memory_mb = 256 }"),
+        outage("module leaks descriptors", Nobody, |scene| {
+            is_recycled(scene, "C_Sign leak-descriptor")
+        })
+        .with("recycling = { descriptors = 64 }"),
+        outage("module leaks sessions", Nobody, |scene| {
+            is_recycled(
+                scene,
+                "C_GetTokenInfo count-sessions\nC_OpenSession limit 100\nC_CloseSession leak\n\
+                 C_Sign /10 fail CKR_SESSION_HANDLE_INVALID",
+            )
+        }),
         outage("module leaks memory until there is none", Anybody, |scene| {
             let leaky = scene.daemon().signers();
             for pid in &leaky {
@@ -114,6 +127,18 @@ fn one_by(scene: &Scene, order: &str) -> End {
     wait_for_lost(scene, 1);
     let stays = || scene.daemon().signers().iter().filter(|pid| before.contains(pid)).count();
     assert_eq!(stays(), 1, "one signer is lost by {order}");
+    End::Healed { since }
+}
+
+/// Signers are replaced before they meet a limit, one after the other, and none is lost.
+fn is_recycled(scene: &Scene, orders: &str) -> End {
+    scene.chaos.order(orders);
+    let since = Instant::now();
+    let said = |words: &str| scene.daemon().log().matches(words).count();
+    until(2 * SOON, || (said("signer recycled") >= 4).then_some(()))
+        .expect("no signer is replaced");
+    scene.mend();
+    assert_eq!(said("signer lost"), 0, "signers met a limit:\n{}", scene.daemon().log());
     End::Healed { since }
 }
 

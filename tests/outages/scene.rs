@@ -49,6 +49,8 @@ pub struct Outage {
     pub name: &'static str,
     refused: Refused,
     bed: fn(&Appliance) -> Bed,
+    /// Of the token, beside the usual.
+    settings: &'static str,
     /// Brings it about, waits until it is felt, and ends it.
     act: Box<dyn Fn(&mut Scene) -> End + Send + Sync>,
 }
@@ -75,7 +77,7 @@ pub fn outage(
     act: impl Fn(&mut Scene) -> End + Send + Sync + 'static,
 ) -> Outage {
     let bed = |_: &Appliance| Bed { module: SOFTHSM, environment: Vec::new(), server: None };
-    Outage { name, refused, bed, act: Box::new(act) }
+    Outage { name, refused, bed, settings: "", act: Box::new(act) }
 }
 
 impl Outage {
@@ -84,9 +86,14 @@ impl Outage {
         Self { bed, ..self }
     }
 
+    /// The same of a token with more settings, each on its line.
+    pub fn with(self, settings: &'static str) -> Self {
+        Self { settings, ..self }
+    }
+
     /// The outage from begin to end.
     pub fn run(&self) -> Seen {
-        let mut scene = Scene::set(self.bed);
+        let mut scene = Scene::set(self.bed, self.settings);
         let end = (self.act)(&mut scene);
         if let End::Mended(back) = end {
             let served = || (scene.load().count_since(back, 200) > 0).then_some(());
@@ -149,7 +156,7 @@ fn descriptors(pid: u32) -> usize {
 }
 
 impl Scene {
-    fn set(bed: fn(&Appliance) -> Bed) -> Self {
+    fn set(bed: fn(&Appliance) -> Bed, settings: &str) -> Self {
         let appliance = appliance();
         let chaos = Chaos::new(appliance.path("chaos"));
         let Bed { module, environment, server } = bed(&appliance);
@@ -168,7 +175,8 @@ impl Scene {
              environment = {{ {} }}\n\
              canary_label = {:?}\n\
              start_deadline_ms = 4000\n\
-             generate_deadline_ms = 6000",
+             generate_deadline_ms = 6000\n\
+             {settings}",
             link.display().to_string(),
             environment.join(", "),
             key_label("iaca-secp384r1"),

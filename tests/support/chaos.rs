@@ -52,6 +52,16 @@ impl Chaos {
         begun.filter(|words| words.len() == 4).map(|words| words[3].to_owned()).collect()
     }
 
+    /// The calls that have returned since then, in order: process, function and code.
+    pub fn returned(&self) -> Vec<(u32, String, String)> {
+        let trace = fs::read_to_string(self.directory.join("trace")).unwrap_or_default();
+        let lines = trace.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let returned = lines.filter(|words| words.len() == 6);
+        returned
+            .map(|words| (words[1].parse().unwrap(), words[3].to_owned(), words[4].to_owned()))
+            .collect()
+    }
+
     /// How often a function was called since then.
     pub fn calls(&self, function: &str) -> usize {
         self.trace().iter().filter(|called| *called == function).count()

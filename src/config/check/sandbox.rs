@@ -11,7 +11,7 @@ const SOFTHSM_CONF: (&str, &str) = ("SOFTHSM2_CONF", "directories.tokendir");
 impl Check<'_> {
     /// `raw` has its environment still.
     pub(super) fn sandbox(&mut self, place: &str, raw: &RawToken) -> Sandbox {
-        let RawSandbox { level, network, read, write, memory_max_mb } = &raw.sandbox;
+        let RawSandbox { level, required, network, read, write, memory_max_mb } = &raw.sandbox;
         let level = match level.as_deref() {
             None | Some("full") => SandboxLevel::Full,
             Some("basic") => SandboxLevel::Basic,
@@ -46,7 +46,8 @@ impl Check<'_> {
         };
         let mut write = absolute(write);
         write.extend(self.softhsm_tokens(raw));
-        Sandbox { level, network, read: absolute(read), write, memory_max_mb }
+        let required = required.unwrap_or(true);
+        Sandbox { level, required, network, read: absolute(read), write, memory_max_mb }
     }
 
     fn softhsm_tokens(&self, raw: &RawToken) -> Option<PathBuf> {

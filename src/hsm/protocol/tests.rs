@@ -1,5 +1,5 @@
 use super::*;
-use crate::hsm::fault::Class;
+use crate::hsm::{Offer, fault::Class};
 
 fn request() -> ToSigner {
     ToSigner::Request { id: 7, request: Request::Catalogue }
@@ -57,6 +57,8 @@ fn facts() -> TokenFacts {
         hardware_version: "2.6".to_owned(),
         firmware_version: "2.6".to_owned(),
         is_hardware: false,
+        offers: Offer::new(0x1041, 112, 521).into_iter().collect(),
+        local_says_nothing: false,
     }
 }
 
@@ -64,7 +66,6 @@ fn ready() -> Ready {
     Ready {
         facts: facts(),
         sessions: 2,
-        mechanisms: vec![0x1041, 0x1044],
         hashing: vec![SignatureAlgorithm::EcdsaSha384],
         keys: vec![key("acme.kms.iaca"), key("")],
     }
@@ -79,7 +80,11 @@ fn honest() -> Vec<Vec<u8>> {
         Answer::Changed(KeyAnswer::Rejected { reason: "no".to_owned(), destroyed: true }),
         Answer::Failed(Fault::ours(Class::Device, "C_Sign", "gone")),
     ];
-    let answers = answers.into_iter().map(|answer| FromSigner::Answer { id: 300, answer });
+    let answers = answers.into_iter().map(|answer| FromSigner::Answer {
+        id: 300,
+        answer,
+        usage: Usage { memory: 1 << 26, descriptors: 9, sessions: Some(4) },
+    });
     [FromSigner::Ready(ready())]
         .into_iter()
         .chain(answers)
@@ -133,7 +138,8 @@ fn a_hundred_thousand_damaged_messages_are_read_without_a_panic() {
 fn a_list_of_more_than_a_token_may_hold_is_refused_before_it_takes_memory() {
     let listing = |count: usize| -> io::Result<FromSigner> {
         let keys = vec![key("x"); count];
-        let message = FromSigner::Answer { id: 0, answer: Answer::Listed(keys) };
+        let message =
+            FromSigner::Answer { id: 0, answer: Answer::Listed(keys), usage: Usage::default() };
         decode(&postcard::to_stdvec(&message).unwrap())
     };
     assert!(listing(KEYS_MAX).is_ok());

@@ -41,13 +41,22 @@ impl Supervisor {
         if self.starting.as_ref().is_some_and(|starting| starting.signer.id == id) {
             return self.hear_starting(event);
         }
-        let Some(at) = self.up.iter().position(|signer| signer.id == id) else { return };
+        let Some(at) = self.up.iter().position(|signer| signer.id == id) else {
+            return self.hear_leaving(id, event);
+        };
         match event {
             Event::Gone(reason) => {
                 self.lose(at, LossCause::Ended, &format!("its socket has ended: {reason}"));
             }
-            Event::Said(FromSigner::Answer { id, answer }) => self.hear_answer(at, id, answer),
-            Event::Said(FromSigner::PinRefused(mark)) => self.remember_refused(mark),
+            Event::Said(FromSigner::Answer { id, answer, usage }) => {
+                self.heed_usage(at, usage);
+                self.hear_answer(at, id, answer);
+            }
+            Event::Said(FromSigner::Login(word)) => {
+                if self.hear_of_login(id, word).is_err() {
+                    self.lose(at, LossCause::Protocol, UNASKED);
+                }
+            }
             Event::Said(FromSigner::Noted { fault, key, next }) if self.up[at].may_note() => {
                 self.note(fault, &key, &next);
             }
@@ -67,6 +76,7 @@ impl Supervisor {
         };
         match (owed.errand, answer) {
             (Errand::Job(job), Answer::Signed(signature)) => {
+                signer.signatures += 1;
                 self.makers.insert(job.order.spki_sha256, id);
                 if let Some(given_at) = job.given_at {
                     self.meter.signed_within(given_at.elapsed());

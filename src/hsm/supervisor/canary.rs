@@ -67,7 +67,8 @@ impl Supervisor {
         let patience = self.patience();
         for at in (0..self.up.len()).rev() {
             // A change may take its time; it is not to be killed for a key that cannot sign.
-            if self.up[at].owes_canary() || self.up[at].is_changing() {
+            let signer = &self.up[at];
+            if !signer.serves() || signer.owes_canary() || signer.is_changing() {
                 continue;
             }
             let (canary, request) = Canary::new(key.clone());

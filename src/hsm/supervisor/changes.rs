@@ -164,7 +164,7 @@ impl Supervisor {
         if self.up.iter().any(|signer| signer.is_changing()) {
             return;
         }
-        let Some(at) = (0..self.up.len()).min_by_key(|at| self.up[*at].owed.len()) else { return };
+        let Some(at) = self.least_busy() else { return };
         let Some(Change { order, reply, .. }) = self.changes.pop(now) else { return };
         let name = order.name().clone();
         // Until the signer says that it is good, nobody is to sign with what comes to lie there: a
@@ -190,6 +190,9 @@ impl Supervisor {
         let patience = Duration::from_millis(self.config.start_deadline_ms.max(1));
         let mut owing = HashSet::new();
         for at in (0..self.up.len()).rev() {
+            if !self.up[at].serves() {
+                continue;
+            }
             match self.up[at].ask(Request::Catalogue, Errand::Relist, patience) {
                 Ok(()) => drop(owing.insert(self.up[at].id)),
                 Err(_) => self.lose(at, LossCause::Protocol, "it takes no more messages"),

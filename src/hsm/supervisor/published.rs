@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::Supervisor;
 use crate::domain::key::SignatureAlgorithm;
 use crate::hsm::{
-    TokenFacts, TokenState,
+    TokenFacts, TokenState, Usage,
     catalogue::Catalogue,
     figures::{Breaker, BreakerState},
 };
@@ -21,6 +21,8 @@ pub(in crate::hsm) struct Published {
     pub(in crate::hsm) catalogue: Arc<Catalogue>,
     /// The processes that are up.
     pub(in crate::hsm) signer_pids: Arc<[u32]>,
+    /// The most that a signer has of each.
+    pub(in crate::hsm) usage: Option<Usage>,
     /// What the token says it is; `None` before it was open.
     pub(in crate::hsm) facts: Option<Arc<TokenFacts>>,
     /// The algorithms for which the token has to be given messages.
@@ -57,6 +59,7 @@ impl Published {
             known: false,
             catalogue: Arc::default(),
             signer_pids: Arc::default(),
+            usage: None,
             facts: None,
             hashing: Arc::default(),
             condition: Condition::default(),
@@ -122,6 +125,8 @@ impl Supervisor {
         let (state, next_try) = match (&self.up[..], &self.starting) {
             ([_, ..], _) => (BreakerState::Closed, None),
             ([], Some(_)) => (BreakerState::HalfOpen, None),
+            // The next one waits for it to be gone, and is started then.
+            ([], None) if !self.leaving.is_empty() => (BreakerState::HalfOpen, None),
             ([], None) => (BreakerState::Open, waits.then(|| self.backoff.next_at())),
         };
         let reason = (state != BreakerState::Closed).then(|| self.trouble.clone()).flatten();

@@ -84,8 +84,9 @@ impl Supervisor {
             return;
         }
         let patience = Duration::from_millis(self.config.start_deadline_ms.max(1));
-        let Some(at) = (0..self.up.len()).min_by_key(|at| self.up[*at].owed.len()) else { return };
+        let Some(at) = self.least_busy() else { return };
         let signer = &mut self.up[at];
+        signer.listed_at = now;
         let id = signer.id;
         match signer.ask(Request::Catalogue, Errand::Catalogue, patience) {
             Ok(()) => self.refresh.begin(id, now),

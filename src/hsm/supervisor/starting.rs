@@ -4,15 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Canary, Supervisor, answers::HIDDEN};
+use super::{Canary, Supervisor, answers::HIDDEN, attempts::LOGIN_GRACE};
 use crate::hsm::{
-    StoredKey,
+    Offer, StoredKey,
     catalogue::Catalogue,
     fault::{Class, Fault},
     orders::KeyName,
-    process::{Errand, Event, Owed, Signer},
+    process::{Errand, Event, LoginStage, Owed, Signer},
     protocol::{Answer, FromSigner, ListedKey, Ready},
-    refusals::{self, PinMark},
+    tries,
 };
 
 /// How much longer than a good start one may take that is not to hang.
@@ -50,7 +50,7 @@ impl Supervisor {
         if self.starting.is_some() || !self.wants_another() || self.backoff.next_at() > now {
             return;
         }
-        let refused_pins = match refusals::load(&self.config.refused_pins) {
+        let tried_pins = match tries::load(&self.config.tried_pins) {
             Ok(marks) => marks,
             Err(reason) => return self.start_failed(reason),
         };
@@ -61,7 +61,7 @@ impl Supervisor {
             &self.config,
             self.serial.as_deref(),
             self.stored_keys(),
-            refused_pins,
+            tried_pins,
             self.events_in.clone(),
         );
         match spawned {
@@ -114,13 +114,19 @@ impl Supervisor {
             Event::Gone(reason) => {
                 self.start_failed(format!("the signer ended while it was starting: {reason}"));
             }
-            Event::Said(FromSigner::PinRefused(mark)) => self.remember_refused(mark),
+            Event::Said(FromSigner::Login(word)) => {
+                let id = starting.signer.id;
+                if self.hear_of_login(id, word).is_err() {
+                    self.start_failed(UNASKED.to_owned());
+                }
+            }
             Event::Said(FromSigner::Refused(fault)) => self.start_refused(&fault.tamed(), None),
             Event::Said(FromSigner::Ready(ready)) if !starting.greeted => {
                 starting.greeted = true;
                 self.greet(ready);
             }
-            Event::Said(FromSigner::Answer { id, answer }) => {
+            Event::Said(FromSigner::Answer { id, answer, usage }) => {
+                starting.signer.used(usage);
                 match (starting.signer.owed.remove(&id), answer) {
                     (Some(Owed { errand: Errand::Canary(canary), .. }), answer) => {
                         self.judge(&canary, answer);
@@ -163,7 +169,7 @@ impl Supervisor {
             is_hardware = facts.is_hardware,
             sessions = ready.sessions,
             keys = ready.keys.len(),
-            mechanisms = ready.mechanisms.len(),
+            offers = facts.offers.iter().map(Offer::to_string).collect::<Vec<_>>().join(", "),
             "token open"
         );
         let is_new = self.published.borrow().facts.is_none();
@@ -174,8 +180,13 @@ impl Supervisor {
                 "this token is SoftHSM: keys are files, there is no certified boundary"
             );
         }
-        if let Err(error) = refusals::forget(&self.config.refused_pins, &facts.serial) {
-            tracing::warn!(token, error, "refused PINs cannot be forgotten");
+        if is_new && facts.local_says_nothing {
+            tracing::warn!(
+                alarm = "local_says_nothing",
+                token,
+                "the CKA_LOCAL of this token says nothing: that keys are made inside is told by \
+                 CKA_NEVER_EXTRACTABLE and CKA_ALWAYS_SENSITIVE alone"
+            );
         }
         self.serial = Some(facts.serial.clone());
         self.published.send_modify(|published| {
@@ -194,6 +205,7 @@ impl Supervisor {
         // Logging in may take long; from here on only a signature is owed.
         starting.until = starting.until.min(Instant::now() + patience);
         starting.signer.sessions = ready.sessions.clamp(1, self.config.sessions);
+        starting.signer.alone = ready.sessions == 0;
         match key {
             None => self.promote(false),
             Some(key) => {
@@ -261,25 +273,15 @@ impl Supervisor {
     }
 
     fn start_refused(&mut self, fault: &Fault, key: Option<&str>) {
+        if self.has_no_room_for_two(fault) {
+            return self.begin_to_replace_one_at_a_time(fault);
+        }
         if fault.class == Class::Credential {
             self.refuse_credentials(fault, key);
         } else {
             self.log_fault(fault, key, "start another signer after a pause");
         }
         self.start_failed(fault.to_string());
-    }
-
-    /// The mark is on disk before anything else is started: this waits for the disk, once for each
-    /// wrong PIN.
-    pub(super) fn remember_refused(&mut self, mark: PinMark) {
-        if let Err(error) = refusals::remember(&self.config.refused_pins, mark) {
-            let token = &self.config.name;
-            tracing::error!(
-                token,
-                error,
-                "a refused PIN is not noted: a restart would try it again"
-            );
-        }
     }
 
     /// The PIN is wrong: nothing starts any more until an operator has acted.
@@ -308,8 +310,15 @@ impl Supervisor {
             Some(_) => tracing::error!(token, reason, "no signer"),
         }
         if let Some(Starting { signer, .. }) = self.starting.take() {
-            // A signer that has explained itself is ending; one that has not is stuck.
-            let _ = signer.end(Duration::ZERO, token);
+            self.login_is_cut(&signer);
+            match signer.login {
+                // To be killed in the middle of it may cost the token: it has time to come to its end.
+                LoginStage::Tries(_) => self.let_go(signer, now + LOGIN_GRACE),
+                // A signer that has explained itself is ending; one that has not is stuck.
+                LoginStage::None | LoginStage::Asks(..) | LoginStage::Refused(_) => {
+                    let _ = signer.end(Duration::ZERO, &self.config.name);
+                }
+            }
         }
         self.publish();
         self.published.send_modify(|published| published.known = true);

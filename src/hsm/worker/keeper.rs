@@ -158,7 +158,6 @@ impl Keeper {
             facts: self.token.facts.clone(),
             sessions,
             hashing: scheme::hashing(&self.token.mechanisms),
-            mechanisms: self.token.mechanisms.iter().map(|mechanism| **mechanism).collect(),
             keys: self.current.epoch().listing.to_wire(),
         }
     }
@@ -168,9 +167,10 @@ impl Keeper {
         &self,
         session: Session,
         keeper: mpsc::Sender<Errand>,
+        smith: mpsc::Sender<(u64, KeyOrder)>,
         outbox: Outbox,
     ) -> Bench {
-        Bench::new(Arc::clone(&self.token), session, self.current.clone(), keeper, outbox)
+        Bench::new(Arc::clone(&self.token), session, self.current.clone(), keeper, smith, outbox)
     }
 
     /// What changes the token.

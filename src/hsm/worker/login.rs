@@ -1,6 +1,9 @@
 //! Logging in, with a PIN that is tried once: tokens lock after a few wrong ones, some for good.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use cryptoki::{
     error::{Error, RvError},
@@ -9,27 +12,39 @@ use cryptoki::{
     types::RawAuthPin,
 };
 
-use super::{Outbox, classify::fault, module::OpenToken, pin};
+use super::{Inbox, Outbox, classify::fault, module::OpenToken, pin};
 use crate::hsm::{
     fault::{Class, Fault},
-    protocol::{FromSigner, Hello},
-    refusals::PinMark,
+    protocol::{FromSigner, Hello, LoginWord},
+    tries::{End, Leave, PinMark, Try, WrongPins},
 };
 
 /// `CKU_USER`.
 const NORMAL_USER: u64 = 1;
+
+/// Whether `C_Login` is under way.
+static AT_IT: AtomicBool = AtomicBool::new(false);
+
+/// Whether `C_Login` is under way: a process that ends in it may leave a token that is none. SoftHSM
+/// writes its token anew at each login, in place.
+pub(super) fn is_under_way() -> bool {
+    AT_IT.load(Relaxed)
+}
 
 /// See the module.
 pub(super) struct Login {
     pin: RawAuthPin,
     pin_file: PathBuf,
     vendor_user: Option<u32>,
-    /// Refused before this process was.
-    marks: Vec<PinMark>,
-    marks_file: PathBuf,
+    /// What was tried before this process was.
+    tries: Vec<Try>,
+    tries_file: PathBuf,
+    /// Of the PIN, once it was needed.
+    mark: Option<PinMark>,
     /// Set once the PIN was refused here.
     refused: Option<Fault>,
     outbox: Outbox,
+    inbox: Inbox,
 }
 
 impl Login {
@@ -37,20 +52,21 @@ impl Login {
     ///
     /// # Errors
     /// [`Fault`] of configuration class that names the file.
-    pub(super) fn prepare(hello: &Hello, outbox: Outbox) -> Result<Self, Fault> {
+    pub(super) fn prepare(hello: &Hello, outbox: Outbox, inbox: Inbox) -> Result<Self, Fault> {
         Ok(Self {
             pin: pin::read(&hello.pin_file)?,
             pin_file: hello.pin_file.clone(),
             vendor_user: hello.vendor_user,
-            marks: hello.refused_pins.clone(),
-            marks_file: hello.refused_pins_file.clone(),
+            tries: hello.tried_pins.clone(),
+            tries_file: hello.tried_pins_file.clone(),
+            mark: None,
             refused: None,
             outbox,
+            inbox,
         })
     }
 
-    /// Logs in, unless the PIN was refused before. A refusal is told to the front, which remembers it
-    /// for those who come after this process.
+    /// Logs in, when the front has noted that it is tried and grants it.
     ///
     /// # Errors
     /// [`Fault`], of credential class when the PIN is, or was, refused.
@@ -67,45 +83,77 @@ impl Login {
         result
     }
 
-    fn attempt(&self, token: &OpenToken, session: &Session) -> Result<(), Fault> {
+    fn attempt(&mut self, token: &OpenToken, session: &Session) -> Result<(), Fault> {
         let serial = &token.facts.serial;
-        heed(&token.still_there()?)?;
+        let wrong = heed(&token.still_there()?, token.quirks.tells_wrong_pins)?;
         let (user, number) = match self.vendor_user {
             None => (UserType::User, NORMAL_USER),
             Some(number) => (UserType::VendorExtension(number), u64::from(number)),
         };
-        if pin::is_marked(&self.pin, serial, number, &self.marks) {
-            return Err(self.refused_before(serial));
+        let mut mark = match &self.mark {
+            Some(mark) => mark.clone(),
+            None => pin::mark(&self.pin, serial, number, &self.tries)?,
+        };
+        self.mark = Some(mark.clone());
+        self.outbox.send(&FromSigner::Login(LoginWord::Begins { mark: mark.clone(), wrong }));
+        match self.inbox.leave() {
+            Some(Leave::Granted) => {}
+            Some(leave) => return Err(self.denied(leave, serial)),
+            None => return Err(Fault::ours(Class::Device, "C_Login", "the front is gone")),
         }
-        match session.login_with_raw(user, &self.pin) {
-            // Login belongs to process and token, not to the session.
-            Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-            Err(error) => {
-                let fault = fault(&error);
-                if fault.class == Class::Credential {
-                    match pin::mark(&self.pin, serial, number) {
-                        Ok(mark) => self.outbox.send(&FromSigner::PinRefused(mark)),
-                        Err(error) => tracing::error!("{error}"),
-                    }
-                }
-                Err(fault)
-            }
+        AT_IT.store(true, Relaxed);
+        let answer = session.login_with_raw(user, &self.pin);
+        AT_IT.store(false, Relaxed);
+        let (end, result) = match answer {
+            Ok(()) => (End::Taken, Ok(())),
+            // Login belongs to process and token, not to the session. No PIN was looked at.
+            Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => (End::Unanswered, Ok(())),
+            Err(error) => match fault(&error) {
+                fault if fault.class == Class::Credential => (End::Refused, Err(fault)),
+                fault => (End::Unanswered, Err(fault)),
+            },
+        };
+        self.outbox.send(&FromSigner::Login(LoginWord::Ended(end)));
+        if end == End::Refused && mark.digest.is_none() {
+            pin::complete(&mut mark, &self.pin, number);
+            self.outbox.send(&FromSigner::Login(LoginWord::Refused(mark)));
         }
+        result
     }
 
-    fn refused_before(&self, serial: &str) -> Fault {
-        let (pin, marks) = (self.pin_file.display(), self.marks_file.display());
-        let words = format!(
-            "not called: the token (serial {serial}) has refused the PIN in {pin} before, and would \
-             lock after a few more. Correct the file; if the token has been unlocked or given this \
-             PIN since then, remove {marks}"
-        );
-        Fault::ours(Class::Credential, "C_Login", words)
+    fn denied(&self, leave: Leave, serial: &str) -> Fault {
+        let (pin, tries) = (self.pin_file.display(), self.tries_file.display());
+        let (class, words) = match leave {
+            Leave::Granted | Leave::RefusedBefore => (
+                Class::Credential,
+                format!(
+                    "not called: the token (serial {serial}) has refused the PIN in {pin} before, and \
+                     would lock after a few more. Correct the file; if the token has been unlocked or \
+                     given this PIN since then, remove {tries}"
+                ),
+            ),
+            Leave::Unsettled => (
+                Class::Credential,
+                format!(
+                    "not called: the PIN in {pin} was tried on the token (serial {serial}) before, and \
+                     what came of that is not known: service or signer ended in the middle of it. See \
+                     to it that the PIN is right, then remove {tries}"
+                ),
+            ),
+            Leave::NotNoted => (
+                Class::Configuration,
+                format!("not called: that the PIN is tried cannot be noted in {tries}"),
+            ),
+            Leave::NotNow => {
+                (Class::Device, "not called: another signer's came to no end".to_owned())
+            }
+        };
+        Fault::ours(class, "C_Login", words)
     }
 }
 
 /// The token's own warnings: its last try is never ours.
-fn heed(info: &TokenInfo) -> Result<(), Fault> {
+fn heed(info: &TokenInfo, tells: bool) -> Result<WrongPins, Fault> {
     let refuse = |words: &str| Err(Fault::ours(Class::Credential, "C_GetTokenInfo", words));
     if info.user_pin_locked() {
         return refuse("the token reports its user PIN as locked: unlock it with its own tools");
@@ -118,6 +166,7 @@ fn heed(info: &TokenInfo) -> Result<(), Fault> {
     }
     if info.user_pin_count_low() {
         tracing::warn!("the token reports that a wrong user PIN was given since the last login");
+        return Ok(WrongPins::Some);
     }
-    Ok(())
+    Ok(if tells { WrongPins::None } else { WrongPins::Untold })
 }

@@ -15,9 +15,10 @@ use super::{
     classify::fault,
     quirks::Quirks,
     raw::{self, Raw},
+    usage,
 };
 use crate::hsm::{
-    TokenFacts,
+    Offer, TokenFacts,
     fault::{Class, Fault},
     protocol::Hello,
 };
@@ -25,7 +26,7 @@ use crate::hsm::{
 /// An initialised module and the one token in it that the configuration means.
 pub(super) struct OpenToken {
     pkcs11: Pkcs11,
-    /// `None` where only cryptoki can sign, by one call more.
+    /// `None` where only cryptoki can be used, which signs by one call more.
     raw: Option<Raw>,
     slot: Slot,
     pub(super) facts: TokenFacts,
@@ -35,6 +36,9 @@ pub(super) struct OpenToken {
     sessions_max: Option<u64>,
     /// Whether the module refuses to be used by several threads.
     one_thread: bool,
+    /// Whether it was initialised before us, as by a library that it brings along; it is not ours to
+    /// finalise then.
+    adopted: bool,
 }
 
 impl OpenToken {
@@ -46,23 +50,26 @@ impl OpenToken {
     pub(super) fn open(hello: &Hello) -> Result<Self, Fault> {
         let pkcs11 = Pkcs11::new(&hello.module)
             .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
-        let one_thread =
-            initialize(&pkcs11, hello.module_arguments.as_deref()).map_err(|error| {
+        let Begun { one_thread, adopted } = initialize(&pkcs11, hello.module_arguments.as_deref())
+            .map_err(|error| {
                 let words = "check the module's configuration file and its environment";
                 fault(&error).with_detail(words)
             })?;
         let raw = Raw::of(&hello.module)
             .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
-        let (slot, info) = match resolve(&pkcs11, hello) {
+        let (slot, info) = match resolve(&pkcs11, raw.as_ref(), hello) {
             Ok(found) => found,
             Err(fault) => {
                 // Nothing is open yet; a failure to finalise says no more than the fault does.
-                let _ = pkcs11.finalize();
+                if !adopted {
+                    let _ = pkcs11.finalize();
+                }
                 return Err(fault);
             }
         };
         let mechanisms = pkcs11.get_mechanism_list(slot).map_err(|error| fault(&error))?;
         let slot_info = pkcs11.get_slot_info(slot).map_err(|error| fault(&error))?;
+        let quirks = Quirks::of(info.manufacturer_id(), info.model())?;
         let facts = TokenFacts {
             serial: info.serial_number().to_owned(),
             manufacturer: info.manufacturer_id().to_owned(),
@@ -70,14 +77,15 @@ impl OpenToken {
             hardware_version: info.hardware_version().to_string(),
             firmware_version: info.firmware_version().to_string(),
             is_hardware: slot_info.hardware_slot(),
+            offers: offers(&pkcs11, slot, &mechanisms),
+            local_says_nothing: quirks.local_says_nothing,
         };
-        let quirks = Quirks::of(&facts)?;
         let told = match info.max_session_count() {
             Limit::Max(count) if count > 0 => Some(count),
             Limit::Max(_) | Limit::Unavailable | Limit::Infinite => None,
         };
         let sessions_max = told.into_iter().chain(quirks.sessions_max).min();
-        Ok(Self { slot, facts, quirks, mechanisms, sessions_max, one_thread, raw, pkcs11 })
+        Ok(Self { slot, facts, quirks, mechanisms, sessions_max, one_thread, adopted, raw, pkcs11 })
     }
 
     /// How many sessions may sign, beside the keeper's and one for changes of the token. None when the
@@ -164,11 +172,13 @@ impl OpenToken {
     /// # Errors
     /// [`Fault`] of identity class when another token is in its place, of device class when none is.
     pub(super) fn still_there(&self) -> Result<TokenInfo, Fault> {
-        let info = self.pkcs11.get_token_info(self.slot).map_err(|error| fault(&error))?;
+        let info = token_info(&self.pkcs11, self.raw.as_ref(), self.slot);
+        let info = info.map_err(|error| fault(&error))?;
         if info.serial_number() != self.facts.serial {
             let words = format!("the slot now holds serial {}", info.serial_number());
             return Err(Fault::ours(Class::Identity, "C_GetTokenInfo", words));
         }
+        usage::note(&info);
         Ok(info)
     }
 
@@ -191,33 +201,70 @@ impl OpenToken {
         Err(Fault::ours(Class::Device, "C_GetMechanismList", words))
     }
 
-    /// `C_Finalize`. All sessions must be gone.
+    /// `C_Finalize`, if the module is ours. All sessions must be gone.
     pub(super) fn finalize(self) {
+        if self.adopted {
+            return;
+        }
         if let Err(error) = self.pkcs11.finalize() {
             tracing::warn!("{}: the process ends all the same", fault(&error));
         }
     }
 }
 
-/// Returns whether the module must not be used by several threads.
-fn initialize(pkcs11: &Pkcs11, arguments: Option<&str>) -> Result<bool, Error> {
+/// What can sign, and with keys of which sizes. It is for people; a refusal is no reason not to start.
+fn offers(pkcs11: &Pkcs11, slot: Slot, mechanisms: &[MechanismType]) -> Vec<Offer> {
+    let mut offers = Vec::new();
+    for mechanism in mechanisms.iter().filter(|mechanism| Offer::new(***mechanism, 0, 0).is_some())
+    {
+        match pkcs11.get_mechanism_info(slot, *mechanism) {
+            Ok(info) if info.sign() => {
+                let sizes = (info.min_key_size() as u64, info.max_key_size() as u64);
+                offers.extend(Offer::new(**mechanism, sizes.0, sizes.1));
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!("{}: {mechanism} is not told of", fault(&error)),
+        }
+    }
+    offers
+}
+
+/// How a module was initialised; see [`OpenToken`].
+struct Begun {
+    one_thread: bool,
+    adopted: bool,
+}
+
+fn initialize(pkcs11: &Pkcs11, arguments: Option<&str>) -> Result<Begun, Error> {
     // PKCS#11 v2.40, C_Initialize: without CKF_OS_LOCKING_OK, use by several threads is undefined.
     match raw::initialize(pkcs11, CInitializeFlags::OS_LOCKING_OK, arguments) {
-        Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => Ok(false),
+        Ok(()) => Ok(Begun { one_thread: false, adopted: false }),
+        Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {
+            tracing::warn!("the module was initialised already: it is used as it is");
+            Ok(Begun { one_thread: false, adopted: true })
+        }
         Err(Error::Pkcs11(RvError::CantLock, _)) => {
             tracing::warn!("the module cannot be used by several threads: one does everything");
-            raw::initialize(pkcs11, CInitializeFlags::empty(), arguments).map(|()| true)
+            raw::initialize(pkcs11, CInitializeFlags::empty(), arguments)
+                .map(|()| Begun { one_thread: true, adopted: false })
         }
         Err(error) => Err(error),
     }
 }
 
-fn resolve(pkcs11: &Pkcs11, hello: &Hello) -> Result<(Slot, TokenInfo), Fault> {
+fn token_info(pkcs11: &Pkcs11, raw: Option<&Raw>, slot: Slot) -> Result<TokenInfo, Error> {
+    match raw {
+        Some(raw) => raw.token_info(slot),
+        None => pkcs11.get_token_info(slot),
+    }
+}
+
+fn resolve(pkcs11: &Pkcs11, raw: Option<&Raw>, hello: &Hello) -> Result<(Slot, TokenInfo), Fault> {
     let refuse = |words: String| Fault::ours(Class::Configuration, "find token", words);
     let slots = pkcs11.get_slots_with_token().map_err(|error| fault(&error))?;
     let mut labelled = Vec::new();
     for slot in slots {
-        match pkcs11.get_token_info(slot) {
+        match token_info(pkcs11, raw, slot) {
             Ok(info) if info.label() == hello.label => labelled.push((slot, info)),
             Ok(_) => {}
             // Another reader's trouble is not ours; if it is ours, the token is not found.

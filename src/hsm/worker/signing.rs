@@ -1,13 +1,15 @@
 //! A signing thread: one session, one signature at a time, and the way back from each class of error.
+//! It reads what the front asks for itself: another thread that did would cost each signature two
+//! switches between threads.
 
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 
 use cryptoki::{context::Function, error::Error, session::Session};
 
 use super::{
-    Job, Outbox,
+    Inbox, Outbox,
     classify::fault,
-    convert::{ecdsa_signature, rsa_signature},
+    convert::{ecdsa_signature, eddsa_signature, rsa_signature},
     keeper::{Current, Epoch, Errand},
     module::OpenToken,
     scheme::Scheme,
@@ -16,7 +18,8 @@ use crate::{
     domain::key::{Digest, KeyType, Signature},
     hsm::{
         fault::{Class, Fault},
-        protocol::{Answer, SignOrder},
+        orders::KeyOrder,
+        protocol::{Answer, Request, SignOrder},
     },
 };
 
@@ -26,6 +29,7 @@ pub(super) struct Bench {
     session: Option<Session>,
     current: Current,
     keeper: mpsc::Sender<Errand>,
+    smith: mpsc::Sender<(u64, KeyOrder)>,
     outbox: Outbox,
 }
 
@@ -63,19 +67,29 @@ impl Bench {
         session: Session,
         current: Current,
         keeper: mpsc::Sender<Errand>,
+        smith: mpsc::Sender<(u64, KeyOrder)>,
         outbox: Outbox,
     ) -> Self {
-        Self { token, session: Some(session), current, keeper, outbox }
+        Self { token, session: Some(session), current, keeper, smith, outbox }
     }
 
-    /// Signs until there is nobody left to send a job.
-    pub(super) fn work(mut self, jobs: &Mutex<mpsc::Receiver<Job>>) {
-        loop {
-            let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok((id, order)) = next else { return };
-            let outbox = self.outbox.clone();
-            let answer = sign(&mut self, &outbox, &order);
-            self.outbox.answer(id, answer);
+    /// Signs until there is nobody left to ask, and hands on what is for others.
+    pub(super) fn work(mut self, inbox: &Inbox) {
+        let outbox = self.outbox.clone();
+        while let Some((id, request)) = inbox.request() {
+            match request {
+                Request::Sign(order) => {
+                    let answer = sign(&mut self, &outbox, &order);
+                    outbox.answer(id, answer);
+                }
+                // Where one of these has ended, its answer is overdue, and the front acts on that.
+                Request::Catalogue => {
+                    let _ = self.keeper.send(Errand::Catalogue { id });
+                }
+                Request::Change(order) => {
+                    let _ = self.smith.send((id, order));
+                }
+            }
         }
     }
 }
@@ -249,9 +263,10 @@ fn next_step(trouble: &Trouble, taken: Option<Step>) -> Option<Step> {
 /// # Errors
 /// Words for the log when it is no signature.
 pub(super) fn x509_form(key_type: KeyType, output: Vec<u8>) -> Result<Signature, String> {
-    match key_type.is_ec() {
-        true => ecdsa_signature(key_type, &output),
-        false => rsa_signature(key_type, output),
+    match key_type {
+        KeyType::P256 | KeyType::P384 | KeyType::P521 => ecdsa_signature(key_type, &output),
+        KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => rsa_signature(key_type, output),
+        KeyType::Ed25519 => eddsa_signature(output),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Page, Sample, count, flag, size};
 use crate::{
-    hsm::{BUCKETS_SECONDS, BreakerState, Histogram, TokenFigures, TokenState},
+    hsm::{BUCKETS_SECONDS, BreakerState, Histogram, TokenFigures, TokenState, Usage},
     metrics::Durations,
     service::Services,
 };
@@ -32,6 +32,7 @@ pub(super) fn show(page: &mut Page, services: &Services) {
             .map(|(kms, standing)| Sample::new([("kms", kms.as_str())], flag(standing.is_ready()))),
     );
     conditions(page, &tokens);
+    mechanisms(page, services);
     signatures(page, &tokens);
     signers(page, &tokens);
     sizes(page, &tokens);
@@ -79,6 +80,27 @@ fn conditions(page: &mut Page, tokens: &[Figures<'_>]) {
     );
 }
 
+fn mechanisms(page: &mut Page, services: &Services) {
+    let facts: Vec<_> = services
+        .keyring
+        .tokens()
+        .filter_map(|token| Some((token.name(), token.facts()?)))
+        .collect();
+    page.gauges(
+        "chancery_token_mechanism_key_size",
+        "Keys that a mechanism of the token signs with, by its own word. RSA-PSS is told, not used.",
+        facts.iter().flat_map(|(token, facts)| {
+            facts.offers.iter().flat_map(|offer| {
+                [("min", offer.key_size_min), ("max", offer.key_size_max)].map(|(limit, bits)| {
+                    let labels =
+                        [("token", *token), ("mechanism", offer.name()), ("limit", limit)];
+                    Sample::new(labels, count(bits))
+                })
+            })
+        }),
+    );
+}
+
 fn signatures(page: &mut Page, tokens: &[Figures<'_>]) {
     page.counters(
         "chancery_signatures_total",
@@ -111,6 +133,15 @@ fn signers(page: &mut Page, tokens: &[Figures<'_>]) {
         "Signers that were up and had to be replaced, by cause.",
         tokens.iter().flat_map(|(token, figures)| {
             figures.signers_lost.iter().map(|(cause, number)| {
+                Sample::new([("token", *token), ("cause", cause.name())], count(*number))
+            })
+        }),
+    );
+    page.counters(
+        "chancery_signers_recycled_total",
+        "Signers that were replaced in good order before they met a limit, by cause.",
+        tokens.iter().flat_map(|(token, figures)| {
+            figures.signers_recycled.iter().map(|(cause, number)| {
                 Sample::new([("token", *token), ("cause", cause.name())], count(*number))
             })
         }),
@@ -162,6 +193,30 @@ fn sizes(page: &mut Page, tokens: &[Figures<'_>]) {
     ];
     for (name, help, value) in sizes {
         gauges(page, name, help, tokens, |figures| size(value(figures)));
+    }
+    type Use = fn(&Usage) -> Option<u64>;
+    let uses: [(&str, &str, Use); 3] = [
+        (
+            "chancery_signer_memory_bytes",
+            "Private memory of the largest signer, as of its last answer.",
+            |usage| Some(usage.memory),
+        ),
+        (
+            "chancery_signer_descriptors",
+            "Open descriptors of the signer that has most, as of its last answer.",
+            |usage| Some(usage.descriptors.into()),
+        ),
+        (
+            "chancery_signer_sessions",
+            "Sessions that the token has open for the signer that has most, where it says so.",
+            |usage| usage.sessions,
+        ),
+    ];
+    for (name, help, value) in uses {
+        let samples = tokens.iter().filter_map(|(token, figures)| {
+            Some(Sample::new([("token", *token)], count(value(figures.usage.as_ref()?)?)))
+        });
+        page.gauges(name, help, samples);
     }
 }
 

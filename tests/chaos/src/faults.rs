@@ -84,6 +84,9 @@ pub(crate) unsafe fn token_info(call: &Call, slot: CK_SLOT_ID, info: *mut CK_TOK
     for most in told!(call, Action::MaxSessions(most) => *most) {
         (info.ulMaxSessionCount, info.ulMaxRwSessionCount) = (most, most);
     }
+    if call.is_told(&Action::CountSessions) {
+        info.ulSessionCount = state::sessions() as CK_ULONG;
+    }
     let texts = told!(call, Action::Text(field, text) => (*field, text.clone()));
     for (field, text) in texts {
         match field {
@@ -115,6 +118,9 @@ pub(crate) unsafe fn open_session(
     if limits.into_iter().any(|most| state::sessions() >= most) {
         return CKR_SESSION_COUNT;
     }
+    if call.is_told(&Action::ExclusiveSessions) && !state::has_token_alone() {
+        return CKR_SESSION_COUNT;
+    }
     let code = real!(call.C_OpenSession(slot, flags, application, notify, session));
     if code == CKR_OK && !session.is_null() {
         // SAFETY: the real function has put a handle there.
@@ -124,6 +130,9 @@ pub(crate) unsafe fn open_session(
 }
 
 pub(crate) unsafe fn close_session(call: &Call, session: CK_SESSION_HANDLE) -> CK_RV {
+    if call.is_told(&Action::LeakSession) {
+        return CKR_OK;
+    }
     let code = real!(call.C_CloseSession(session));
     // One that the token does not know is not open either.
     if matches!(code, CKR_OK | CKR_SESSION_HANDLE_INVALID) {
@@ -163,7 +172,16 @@ pub(crate) unsafe fn find_objects(
 ) -> CK_RV {
     let batches = told!(call, Action::Batch(most) => *most);
     let most = batches.into_iter().fold(most, CK_ULONG::min);
-    real!(call.C_FindObjects(session, objects, most, count))
+    let code = real!(call.C_FindObjects(session, objects, most, count));
+    if code == CKR_OK && call.is_told(&Action::Record) && !objects.is_null() {
+        // SAFETY: the real function has put as many handles there as it says.
+        let found =
+            unsafe { std::slice::from_raw_parts(objects, usize::try_from(*count).unwrap_or(0)) };
+        for handle in found {
+            trace::record("C_FindObjects", &format!("handle {handle}"));
+        }
+    }
+    code
 }
 
 #[expect(clippy::too_many_arguments, reason = "the standard gives it nine")]
@@ -182,9 +200,14 @@ pub(crate) unsafe fn generate_key_pair(
     if unsafe { is_hidden(call, mechanism) } {
         return CKR_MECHANISM_INVALID;
     }
-    real!(call.C_GenerateKeyPair(
+    let code = real!(call.C_GenerateKeyPair(
         session, mechanism, public, publics, private, privates, to_public, to_private
-    ))
+    ));
+    if code == CKR_OK && call.is_told(&Action::Record) && !to_private.is_null() {
+        // SAFETY: the real function has put a handle there.
+        trace::record("C_GenerateKeyPair", &format!("handle {}", unsafe { *to_private }));
+    }
+    code
 }
 
 pub(crate) unsafe fn sign_init(
@@ -199,6 +222,10 @@ pub(crate) unsafe fn sign_init(
     }
     if call.is_told(&Action::Logout) {
         let _ = real!(call.C_Logout(session));
+        trace::record("C_SignInit", "logout");
+    }
+    if call.is_told(&Action::Record) {
+        trace::record("C_SignInit", &format!("handle {key}"));
     }
     let label = LazyCell::new(|| label_of(call, session, key));
     let instead = call.told(|action| {

@@ -64,6 +64,10 @@ pub(crate) enum Action {
     HideMechanism(CK_MECHANISM_TYPE),
     OfferMechanism(CK_MECHANISM_TYPE),
     LimitSessions(usize),
+    /// None while another process has the token.
+    ExclusiveSessions,
+    CountSessions,
+    LeakSession,
     Batch(CK_ULONG),
     HideAttribute(CK_ATTRIBUTE_TYPE),
     /// Without a value, the lowest bit of the first octet is another one.
@@ -210,7 +214,11 @@ fn action(function: Option<&str>, name: &str, arguments: &[&str]) -> Result<Acti
         (_, "late", ["abort"]) => Action::Last(Last::Abort),
         (_, "late", [word]) => Action::Last(Last::Fail(code(word)?)),
         (_, "trace", []) => Action::Trace,
-        (Some("C_Initialize" | "C_Login"), "record", []) => Action::Record,
+        (
+            Some("C_Initialize" | "C_Login" | "C_FindObjects" | "C_GenerateKeyPair" | "C_SignInit"),
+            "record",
+            [],
+        ) => Action::Record,
         (Some("C_Initialize"), "cant-lock", []) => Action::CantLock,
         (Some("C_GetTokenInfo"), "set", [word]) => Action::SetFlags(flag(word)?),
         (Some("C_GetTokenInfo"), "clear", [word]) => Action::ClearFlags(flag(word)?),
@@ -228,6 +236,9 @@ fn action(function: Option<&str>, name: &str, arguments: &[&str]) -> Result<Acti
             value(MECHANISMS, word).ok_or(format!("{word} is no mechanism"))?,
         ),
         (Some("C_OpenSession"), "limit", [word]) => Action::LimitSessions(size(word)?),
+        (Some("C_OpenSession"), "exclusive", []) => Action::ExclusiveSessions,
+        (Some("C_GetTokenInfo"), "count-sessions", []) => Action::CountSessions,
+        (Some("C_CloseSession"), "leak", []) => Action::LeakSession,
         (Some("C_FindObjects"), "batch", [word]) => Action::Batch(number(word)?),
         (Some("C_GetAttributeValue"), "hide", [word]) => Action::HideAttribute(attribute(word)?),
         (Some("C_GetAttributeValue"), "lie", [word]) => Action::Lie(attribute(word)?, None),

@@ -1,17 +1,24 @@
 //! What this process remembers: whether its token is gone, and its open sessions.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    fs::File,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use cryptoki_sys::*;
 
+use crate::orders::directory;
+
 static STATE: Mutex<State> =
-    Mutex::new(State { removed: None, sessions: Vec::new(), hashing: Vec::new() });
+    Mutex::new(State { removed: None, sessions: Vec::new(), hashing: Vec::new(), alone: None });
 
 struct State {
     removed: Option<CK_RV>,
     sessions: Vec<(CK_SLOT_ID, CK_SESSION_HANDLE)>,
     /// The sessions that hash what they sign, and with what.
     hashing: Vec<(CK_SESSION_HANDLE, CK_MECHANISM_TYPE)>,
+    /// Locked for as long as this process has the token for itself.
+    alone: Option<File>,
 }
 
 fn state() -> MutexGuard<'static, State> {
@@ -34,6 +41,18 @@ pub(crate) fn finalized() {
     state.removed = None;
     state.sessions.clear();
     state.hashing.clear();
+    state.alone = None;
+}
+
+/// Whether no other process has the token: from now on, none gets it before this one has finalised.
+pub(crate) fn has_token_alone() -> bool {
+    let mut state = state();
+    if state.alone.is_none() {
+        let path = directory().map(|directory| directory.join("alone"));
+        let file = path.and_then(|path| File::create(path).ok());
+        state.alone = file.filter(|file| file.try_lock().is_ok());
+    }
+    state.alone.is_some()
 }
 
 /// How many sessions are open.

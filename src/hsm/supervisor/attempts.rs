@@ -1,0 +1,115 @@
+//! Logins, one at a time over all signers of the token: each is noted before it is begun and when it has
+//! ended, so that a wrong PIN is tried once whoever dies in between. See [`tries`].
+//!
+//! Writing the note waits for the disk, twice for each login.
+
+use std::time::Duration;
+
+use super::Supervisor;
+use crate::hsm::{
+    process::{LoginStage, Signer},
+    protocol::LoginWord,
+    tries::{self, End, Leave, PinMark},
+};
+
+/// For a signer that is given up in the middle of `C_Login`. SoftHSM has its token's file empty for a
+/// moment then, and a signer that is killed in it leaves it so: it is not heard any more, and killed
+/// later. Nothing waits for it; where the call hangs, it does so beside the next signer.
+pub(super) const LOGIN_GRACE: Duration = Duration::from_secs(5);
+
+/// A signer has said what it may not say.
+pub(super) struct OutOfTurn;
+
+impl Supervisor {
+    /// A signer begins a login, or has ended it.
+    pub(super) fn hear_of_login(&mut self, id: u64, word: LoginWord) -> Result<(), OutOfTurn> {
+        let serial = self.serial.clone();
+        let signer = self.all_signers().find(|signer| signer.id == id).ok_or(OutOfTurn)?;
+        match word {
+            LoginWord::Begins { mark, wrong } => {
+                let is_ours = serial.is_none_or(|serial| serial == mark.serial);
+                if !is_ours || !signer.may_log_in() {
+                    return Err(OutOfTurn);
+                }
+                signer.login = LoginStage::Asks(mark, wrong);
+            }
+            LoginWord::Ended(end) => {
+                let stage = std::mem::replace(&mut signer.login, LoginStage::None);
+                let LoginStage::Tries(mark) = stage else { return Err(OutOfTurn) };
+                if end == End::Refused {
+                    signer.login = LoginStage::Refused(mark.clone());
+                }
+                self.note_end(&mark, end);
+            }
+            LoginWord::Refused(mark) => {
+                let stage = std::mem::replace(&mut signer.login, LoginStage::None);
+                let LoginStage::Refused(kept) = stage else { return Err(OutOfTurn) };
+                if !mark.fits(&kept) {
+                    return Err(OutOfTurn);
+                }
+                self.note_end(&mark, End::Refused);
+            }
+        }
+        Ok(())
+    }
+
+    fn note_end(&self, mark: &PinMark, end: End) {
+        if let Err(error) = tries::end(&self.config.tried_pins, mark, end) {
+            let token = &self.config.name;
+            tracing::warn!(token, error, ?end, "what came of a login is not noted");
+        }
+    }
+
+    /// Gives leave to one that waits for it, when no other login is under way.
+    pub(super) fn grant_a_login(&mut self) {
+        let tried_pins = self.config.tried_pins.clone();
+        let token = self.config.name.clone();
+        let refused = self.credential_fault.is_some();
+        let mut serving = self.up.iter_mut().chain(self.starting.as_mut().map(|s| &mut s.signer));
+        if serving.any(|signer| matches!(signer.login, LoginStage::Tries(_))) {
+            return;
+        }
+        let serving = self.up.iter_mut().chain(self.starting.as_mut().map(|s| &mut s.signer));
+        for signer in serving {
+            let LoginStage::Asks(mark, wrong) = &signer.login else { continue };
+            let leave = match refused {
+                true => Leave::RefusedBefore,
+                false => tries::begin(&tried_pins, mark, *wrong).unwrap_or_else(|error| {
+                    tracing::error!(token, error, "a login cannot be noted");
+                    Leave::NotNoted
+                }),
+            };
+            let mark = mark.clone();
+            signer.answer_login(leave);
+            match leave {
+                Leave::Granted => {
+                    signer.login = LoginStage::Tries(mark);
+                    return;
+                }
+                Leave::RefusedBefore | Leave::Unsettled | Leave::NotNoted | Leave::NotNow => {
+                    signer.login = LoginStage::None;
+                }
+            }
+        }
+    }
+
+    /// A signer is given up. When it was at a login, those who waited for its end know less of the token
+    /// than they would need to.
+    pub(super) fn login_is_cut(&mut self, given_up: &Signer) {
+        if !matches!(given_up.login, LoginStage::Tries(_)) {
+            return;
+        }
+        for signer in self.all_signers() {
+            if matches!(signer.login, LoginStage::Asks(..)) {
+                signer.login = LoginStage::None;
+                signer.answer_login(Leave::NotNow);
+            }
+        }
+    }
+
+    fn all_signers(&mut self) -> impl Iterator<Item = &mut Signer> {
+        let starting = self.starting.as_mut().map(|starting| &mut starting.signer);
+        let leaving = self.leaving.iter_mut().map(|leaving| &mut leaving.signer);
+        self.up.iter_mut().chain(starting).chain(leaving)
+    }
+}

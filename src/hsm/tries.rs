@@ -1,0 +1,241 @@
+//! PINs that were tried, kept in a file: a token locks after a few wrong ones, whatever was restarted
+//! between them.
+//!
+//! A try is on disk before the token hears of it. What it came to is written when that is known; where
+//! the daemon, the signer or the machine ends in between, the next start finds an open try and has to
+//! decide without knowing:
+//!
+//! * The token says that a wrong PIN was given since the last login (`CKF_USER_PIN_COUNT_LOW`): that was
+//!   this one. It is not tried again.
+//! * The token says that none was, and is known to say so when there is one (`quirks.toml`; PKCS#11 lets a
+//!   token hide it): the try did not reach it, or was good. It is tried again.
+//! * Else it is tried again if the token has taken this PIN before, since then it was right: a crash in the
+//!   middle of a login costs no operator his night. Should somebody have changed the PIN on the token just
+//!   then, the old one is tried twice, and no third time once the token has refused it.
+//! * A PIN that the token was never seen to take is not tried again: somebody has just set it, and is there
+//!   to see that.
+//!
+//! The file has no PIN. Of each it has one octet of a digest with salt of its own, which tells it from
+//! most others at once and is of little use to who wants to guess it; that is all, of one that was taken.
+//! Of one that was not, there is a slow digest besides, which tells it from all others. Only signers,
+//! which read the PIN, can tell whether one is meant; the front only keeps the file.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, chown},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// PINs that are remembered of one serial; the oldest is forgotten first.
+const MARKS_MAX: usize = 8;
+/// Longest text in a mark, in octets; a signer is not trusted with our files.
+const TEXT_BYTES_MAX: usize = 256;
+
+/// One PIN.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PinMark {
+    /// `CK_TOKEN_INFO.serialNumber` of the token that it was given to.
+    pub(super) serial: String,
+    /// Of both digests, in hexadecimal.
+    pub(super) salt: String,
+    /// The octet; see `worker::pin`.
+    pub(super) check: u8,
+    /// The slow one, in hexadecimal; see `worker::pin`.
+    pub(super) digest: Option<String>,
+}
+
+impl PinMark {
+    /// Whether `kept` can be of the same PIN.
+    pub(super) fn fits(&self, kept: &Self) -> bool {
+        (&self.serial, &self.salt, self.check) == (&kept.serial, &kept.salt, kept.check)
+            && self
+                .digest
+                .iter()
+                .all(|digest| kept.digest.as_ref().is_none_or(|kept| kept == digest))
+    }
+}
+
+/// A PIN and what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Try {
+    pub(super) mark: PinMark,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Outcome {
+    /// The token did not take it.
+    Refused,
+    /// The token took it.
+    Taken,
+    /// It was tried, and the outcome is not known.
+    Open,
+    /// The same of one that was taken before.
+    OpenAfterTaken,
+}
+
+/// What a token says of wrong PINs since the last login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum WrongPins {
+    /// There was one.
+    Some,
+    /// There was none.
+    None,
+    /// Nothing that can be relied on.
+    Untold,
+}
+
+/// Whether a PIN may be tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Leave {
+    /// It may.
+    Granted,
+    /// The token has refused it.
+    RefusedBefore,
+    /// It was tried, nobody knows to what end, and it was never taken.
+    Unsettled,
+    /// The try cannot be noted.
+    NotNoted,
+    /// Another signer's try has come to no end.
+    NotNow,
+}
+
+/// What a try came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum End {
+    /// The token took the PIN.
+    Taken,
+    /// The token refused it.
+    Refused,
+    /// The token did not look at it.
+    Unanswered,
+}
+
+/// The tries in a file; none when there is no file.
+///
+/// # Errors
+/// In words for the operator. Then no PIN may be tried: it may be one of those.
+pub(super) fn load(file: &Path) -> Result<Vec<Try>, String> {
+    let words = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
+    match fs::read(file) {
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| words(&error)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(words(&error)),
+    }
+}
+
+/// A PIN is about to be tried; when that is granted, it is on disk.
+///
+/// # Errors
+/// In words for the operator: the file cannot be read or written, or the mark is no mark.
+pub(super) fn begin(file: &Path, mark: &PinMark, wrong: WrongPins) -> Result<Leave, String> {
+    change(file, mark, |tries| {
+        let Some(at) = tries.iter().rposition(|kept| mark.fits(&kept.mark)) else {
+            tries.push(Try { mark: mark.clone(), outcome: Outcome::Open });
+            return Leave::Granted;
+        };
+        let outcome = match (tries[at].outcome, wrong) {
+            (Outcome::Refused, _) => Outcome::Refused,
+            (Outcome::Open | Outcome::OpenAfterTaken, WrongPins::Some) => Outcome::Refused,
+            (Outcome::Open, WrongPins::Untold) => return Leave::Unsettled,
+            (Outcome::Open, WrongPins::None) => Outcome::Open,
+            (Outcome::Taken | Outcome::OpenAfterTaken, _) => Outcome::OpenAfterTaken,
+        };
+        tries[at] = Try { mark: kept_of(mark, outcome), outcome };
+        if outcome == Outcome::Refused { Leave::RefusedBefore } else { Leave::Granted }
+    })
+}
+
+/// A try has come to its end. That is on disk when this returns.
+///
+/// # Errors
+/// In words for the operator.
+pub(super) fn end(file: &Path, mark: &PinMark, end: End) -> Result<(), String> {
+    change(file, mark, |tries| {
+        let before = tries.extract_if(.., |kept| mark.fits(&kept.mark)).last();
+        let outcome = match (end, before.map(|before| before.outcome)) {
+            (End::Refused, _) | (_, Some(Outcome::Refused)) => Outcome::Refused,
+            (End::Taken, _) => {
+                // All that was wrong before is forgotten by the token, too.
+                tries.retain(|kept| kept.mark.serial != mark.serial);
+                Outcome::Taken
+            }
+            (End::Unanswered, Some(Outcome::OpenAfterTaken | Outcome::Taken)) => Outcome::Taken,
+            (End::Unanswered, Some(Outcome::Open) | None) => return,
+        };
+        tries.push(Try { mark: kept_of(mark, outcome), outcome });
+    })
+}
+
+/// What is kept of a mark.
+fn kept_of(mark: &PinMark, outcome: Outcome) -> PinMark {
+    let mut mark = mark.clone();
+    match outcome {
+        Outcome::Refused | Outcome::Open => {}
+        Outcome::Taken | Outcome::OpenAfterTaken => mark.digest = None,
+    }
+    mark
+}
+
+/// Alone among threads and processes: an operator's check may run beside the daemon.
+fn change<T>(
+    file: &Path,
+    mark: &PinMark,
+    change: impl FnOnce(&mut Vec<Try>) -> T,
+) -> Result<T, String> {
+    let texts = [&mark.serial, &mark.salt].into_iter().chain(&mark.digest);
+    if texts.into_iter().any(|text| text.len() > TEXT_BYTES_MAX) {
+        return Err("this is no mark of a PIN".to_owned());
+    }
+    let words = |error: io::Error| format!("{}: {error}", file.display());
+    let directory = File::open(directory_of(file)).map_err(words)?;
+    directory.lock().map_err(words)?;
+    let before = load(file)?;
+    let mut tries = before.clone();
+    let told = change(&mut tries);
+    let mut surplus = tries
+        .iter()
+        .filter(|kept| kept.mark.serial == mark.serial)
+        .count()
+        .saturating_sub(MARKS_MAX);
+    tries.retain(|kept| {
+        let goes = surplus > 0 && kept.mark.serial == mark.serial;
+        surplus -= usize::from(goes);
+        !goes
+    });
+    if tries != before {
+        write(file, &directory, &tries).map_err(words)?;
+    }
+    Ok(told)
+}
+
+fn directory_of(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Beside it, then in its place: a crash leaves the old file or the new one.
+fn write(file: &Path, directory: &File, tries: &[Try]) -> io::Result<()> {
+    if tries.is_empty() {
+        fs::remove_file(file)?;
+        return directory.sync_all();
+    }
+    let mut name = file.as_os_str().to_owned();
+    name.push(".new");
+    let draft = PathBuf::from(name);
+    let mut options = OpenOptions::new();
+    let mut new = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    // An operator's check, run as root, must not leave what the service cannot read.
+    let owner = directory.metadata()?;
+    let _ = chown(&draft, Some(owner.uid()), Some(owner.gid()));
+    new.write_all(&serde_json::to_vec_pretty(tries)?)?;
+    new.sync_all()?;
+    fs::rename(&draft, file)?;
+    directory.sync_all()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! What a module takes for good: the memory, descriptors and sessions that a signer has, and when they
+//! are so many that another process had better take its place. A module that leaks shows nothing of it
+//! until there is no more to have, and fails requests then.
+
+use serde::{Deserialize, Serialize};
+
+use super::sandbox::{DESCRIPTORS_MAX, MEMORY_MAX_MB_DEFAULT};
+
+/// Sessions beside twice those of the beginning: changes of the token have their own for a moment.
+const SESSIONS_MORE: u64 = 2;
+
+/// When a signer is replaced that is well otherwise: the next one is up before it goes, so that no
+/// request waits. None of these counts before it is twice what the signer had when it came up, lest a
+/// large module be replaced without end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recycling {
+    /// Private memory, in MiB; what [`Sandbox::memory_max_mb`](super::Sandbox::memory_max_mb) limits.
+    pub memory_mb: u64,
+    /// Open descriptors.
+    pub descriptors: u32,
+    /// Signatures; 0: however many.
+    pub signatures: u64,
+    /// Whether it must be gone before the next one starts, since the token lets one process in at a
+    /// time. Requests wait meanwhile. A token that says so by `CKR_SESSION_COUNT` is believed.
+    pub one_at_a_time: bool,
+}
+
+impl Default for Recycling {
+    fn default() -> Self {
+        Self {
+            memory_mb: MEMORY_MAX_MB_DEFAULT / 2,
+            descriptors: 256,
+            signatures: 0,
+            one_at_a_time: false,
+        }
+    }
+}
+
+/// What a signer has at a moment, by its own word: it could lie, and would meet its limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Private memory that counts for its limit, in octets; 0 when it cannot be told.
+    pub memory: u64,
+    /// At least so many descriptors are open.
+    pub descriptors: u32,
+    /// Sessions that the token has open for it (`CK_TOKEN_INFO.ulSessionCount`), as of its last listing;
+    /// `None` when the token does not say.
+    pub sessions: Option<u64>,
+}
+
+/// Why a signer was replaced in good order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WearCause {
+    /// It had too much memory.
+    Memory,
+    /// It had too many descriptors open.
+    Descriptors,
+    /// The token had too many sessions open for it.
+    Sessions,
+    /// It had made as many signatures as it was to make.
+    Signatures,
+}
+
+impl WearCause {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Memory, Self::Descriptors, Self::Sessions, Self::Signatures];
+
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Descriptors => "descriptors",
+            Self::Sessions => "sessions",
+            Self::Signatures => "signatures",
+        }
+    }
+}
+
+/// How far gone a signer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wear {
+    /// It is as good as new.
+    None,
+    /// It is to be replaced, and serves until it is.
+    Worn(WearCause),
+    /// It is half way from there to its limit, and should be given nothing more to do.
+    Exhausted(WearCause),
+}
+
+impl Recycling {
+    /// Judges a signer by what it had when it came up, what it has, and what it did. `memory_max_mb` is
+    /// its limit.
+    pub(super) fn judge(
+        &self,
+        at_first: Usage,
+        now: Usage,
+        signatures: u64,
+        memory_max_mb: u64,
+    ) -> Wear {
+        let memory = (self.memory_mb << 20).max(at_first.memory.saturating_mul(2));
+        let descriptors = self.descriptors.max(at_first.descriptors.saturating_mul(2));
+        let between = |worn: u64, most: u64| worn + most.saturating_sub(worn) / 2;
+        let memory_exhausted = between(memory, memory_max_mb << 20);
+        let descriptors_exhausted = between(descriptors.into(), DESCRIPTORS_MAX);
+        let sessions = at_first
+            .sessions
+            .map(|sessions| sessions.saturating_mul(2).saturating_add(SESSIONS_MORE));
+        if now.memory > memory_exhausted {
+            Wear::Exhausted(WearCause::Memory)
+        } else if u64::from(now.descriptors) > descriptors_exhausted {
+            Wear::Exhausted(WearCause::Descriptors)
+        } else if now.memory > memory {
+            Wear::Worn(WearCause::Memory)
+        } else if now.descriptors > descriptors {
+            Wear::Worn(WearCause::Descriptors)
+        } else if sessions.is_some() && now.sessions > sessions {
+            Wear::Worn(WearCause::Sessions)
+        } else if self.signatures > 0 && signatures >= self.signatures {
+            Wear::Worn(WearCause::Signatures)
+        } else {
+            Wear::None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MB: u64 = 1 << 20;
+
+    fn usage(memory_mb: u64, descriptors: u32, sessions: Option<u64>) -> Usage {
+        Usage { memory: memory_mb * MB, descriptors, sessions }
+    }
+
+    fn judged(at_first: Usage, now: Usage, signatures: u64) -> Wear {
+        let recycling = Recycling { signatures: 1_000, ..Recycling::default() };
+        recycling.judge(at_first, now, signatures, 1_024)
+    }
+
+    #[test]
+    fn a_signer_is_worn_before_it_meets_its_limit() {
+        let new = usage(60, 8, Some(3));
+        for (now, signatures, wear) in [
+            (usage(512, 256, Some(8)), 999, Wear::None),
+            (usage(513, 8, Some(3)), 0, Wear::Worn(WearCause::Memory)),
+            (usage(769, 8, Some(3)), 0, Wear::Exhausted(WearCause::Memory)),
+            (usage(60, 257, Some(3)), 0, Wear::Worn(WearCause::Descriptors)),
+            (usage(60, 641, Some(3)), 0, Wear::Exhausted(WearCause::Descriptors)),
+            (usage(60, 8, Some(9)), 0, Wear::Worn(WearCause::Sessions)),
+            (usage(60, 8, None), 1_000, Wear::Worn(WearCause::Signatures)),
+        ] {
+            assert_eq!(judged(new, now, signatures), wear, "{now:?}");
+        }
+    }
+
+    #[test]
+    fn a_module_that_is_large_from_the_first_is_not_worn() {
+        let large = usage(600, 300, None);
+        assert_eq!(judged(large, large, 0), Wear::None);
+        assert_eq!(judged(large, usage(1_200, 600, Some(40)), 0), Wear::None);
+        assert_eq!(judged(large, usage(1_201, 600, None), 0), Wear::Exhausted(WearCause::Memory));
+    }
+
+    #[test]
+    fn numbers_that_are_lies_do_no_harm() {
+        let lie = Usage { memory: u64::MAX, descriptors: u32::MAX, sessions: Some(u64::MAX) };
+        assert_eq!(judged(lie, lie, 0), Wear::None);
+        assert_eq!(judged(Usage::default(), lie, 0), Wear::Exhausted(WearCause::Memory));
+    }
+}
