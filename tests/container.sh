@@ -51,7 +51,10 @@ fail() {
     exit 1
 }
 
-clean_up() { "${PODMAN[@]}" rm --force --ignore "$NAME" >/dev/null 2>&1 || true; }
+clean_up() {
+    "${PODMAN[@]}" rm --force --ignore "$NAME" >/dev/null 2>&1 || true
+    podman rmi --force "$NAME" >/dev/null 2>&1 || true
+}
 
 build() {
     mkdir -p target/package

@@ -59,13 +59,16 @@ pub(super) async fn dispatch(context: &Arc<Context>, request: HttpRequest) -> Ht
         };
         let answer = answered.unwrap_or_else(|problem| problem.into_response(&request_id));
         context.requests.count(request.method(), request.path(), answer.status());
-        tracing::info!(
-            method = %request.method(),
-            path = request.path(),
-            status = answer.status().as_u16(),
-            milliseconds = started.elapsed().as_millis(),
-            "answered to the public"
-        );
+        // What is asked for and not there is counted: who tries names all day fills no log.
+        if !answer.status().is_client_error() {
+            tracing::info!(
+                method = %request.method(),
+                path = request.path(),
+                status = answer.status().as_u16(),
+                milliseconds = started.elapsed().as_millis(),
+                "answered to the public"
+            );
+        }
         answer
     }
     .instrument(span)

@@ -371,6 +371,10 @@ fn a_scanner_fills_no_log_and_reads_nothing_in_it() {
     let refused =
         read(&scrape(&daemon)).0["chancery_connections_refused_total{cause=\"handshake\"}"];
     assert_eq!(refused, 1_020.0);
+    for number in 0..200 {
+        let answer = ureq::get(format!("{}/v1/{number}", daemon.distribution)).call();
+        assert!(matches!(answer, Err(ureq::Error::StatusCode(404))), "{answer:?}");
+    }
     let log = daemon.log();
     let more: Vec<_> = log.lines().skip(before).filter(|line| line.contains("refused")).collect();
     assert!((1..=3).contains(&more.len()), "{more:#?}");
