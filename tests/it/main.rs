@@ -32,6 +32,7 @@ mod cli;
 mod contract;
 mod corpus;
 mod crash;
+mod fuzz;
 mod idempotency;
 mod inventory;
 mod judges;
