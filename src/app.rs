@@ -120,8 +120,13 @@ impl App {
         let operations = running.operations.map(|address| address.to_string());
         let distribution = running.distribution.map(|address| address.to_string());
         tracing::info!(api = %running.address, operations, distribution, "serving");
-        let board = Board::new(running.address, tokens.clone(), ledger.clone(), running.warnings());
-        let board = Arc::new(board);
+        let board = Arc::new(Board::new(
+            running.address,
+            running.pulse(),
+            tokens.clone(),
+            ledger.clone(),
+            running.warnings(),
+        ));
         systemd::ready(&board.line());
         let telling = board.start();
         Ok(Self {

@@ -3,6 +3,7 @@
 //! Storing them is the ledger's work. Nothing here decides what is worth an entry.
 
 use aws_lc_rs::digest::{Context, SHA256};
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::domain::time::Timestamp;
@@ -131,6 +132,22 @@ impl EntryKind {
     }
 }
 
+/// The members in their order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a str>,
+    detail: Value,
+}
+
 /// One entry, `{"type","time","requestId","client","target","detail"}`, and the hash of its leaf.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRecord {
@@ -148,20 +165,10 @@ impl AuditRecord {
         target: Option<&str>,
         detail: Value,
     ) -> Self {
-        let text = |value: &str| Some(Value::from(value));
-        let members = [
-            ("type", text(kind.name())),
-            ("time", text(&time.to_string())),
-            ("requestId", request_id.and_then(text)),
-            ("client", client.and_then(text)),
-            ("target", target.and_then(text)),
-            ("detail", Some(detail)),
-        ];
-        let members: Vec<String> = members
-            .into_iter()
-            .filter_map(|(name, value)| value.map(|value| format!("\"{name}\":{value}")))
-            .collect();
-        let entry = format!("{{{}}}", members.join(",")).into_bytes();
+        let entry =
+            Entry { kind: kind.name(), time: time.to_string(), request_id, client, target, detail };
+        #[expect(clippy::expect_used, reason = "neither texts nor values fail, nor does a vector")]
+        let entry = serde_json::to_vec(&entry).expect("JSON");
         let leaf_hash = leaf_hash(&entry);
         Self { entry, leaf_hash }
     }

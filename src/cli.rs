@@ -40,6 +40,9 @@ enum Command {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Only read the configuration file: no credential and no token.
+        #[arg(long)]
+        config_only: bool,
     },
     /// Write a backup of the ledger, beside a daemon that may be running, and read it back.
     Backup {
@@ -83,7 +86,7 @@ enum Command {
 pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve { config, dev } => serve::run(&config, dev),
-        Command::Check { config } => check::run(&config),
+        Command::Check { config, config_only } => check::run(&config, config_only),
         Command::Backup { file, config } => recovery::backup(&file, &config),
         Command::Restore { file, config, without_hsm } => {
             recovery::restore(&file, &config, without_hsm)

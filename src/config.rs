@@ -75,34 +75,41 @@ pub enum LogFormat {
 #[error("{}", .0.join("\n"))]
 pub struct ConfigError(pub Vec<String>);
 
+/// Where credentials are.
+enum Credentials {
+    /// In this directory.
+    In(PathBuf),
+    /// Nobody looks.
+    NotNeeded,
+}
+
 impl Config {
-    /// Reads and checks a file. Relative paths in it start from its own directory; a secret may
-    /// be named `credential:NAME` and then lies in `$CREDENTIALS_DIRECTORY` (systemd.exec(5)).
+    /// Reads and checks a file. Relative paths in it start from its own directory. A secret may be
+    /// named `credential:NAME` and then lies in `$CREDENTIALS_DIRECTORY` (systemd.exec(5)), or,
+    /// without that, in `credentials` beside the file.
     ///
     /// # Errors
     /// [`ConfigError`] lists every problem.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| ConfigError(vec![format!("{}: {error}", file.display())]))?;
-        let directory = file
-            .canonicalize()
-            .ok()
-            .and_then(|file| file.parent().map(Path::to_owned))
-            .unwrap_or_default();
-        Self::parse(&text, &directory, std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from))
+        let directory = std::env::var_os("CREDENTIALS_DIRECTORY")
+            .map_or_else(|| directory_of(file).join("credentials"), PathBuf::from);
+        Self::read(file, Credentials::In(directory))
     }
 
-    /// Checks the text of a file that lies in `directory`.
+    /// The same for those who need no credential, and may not read any.
     ///
     /// # Errors
     /// [`ConfigError`] lists every problem.
-    pub fn parse(
-        text: &str,
-        directory: &Path,
-        credentials: Option<PathBuf>,
-    ) -> Result<Self, ConfigError> {
-        let mut check = Check { directory, credentials, problems: Vec::new() };
-        let raw: RawConfig = match toml::Deserializer::parse(text) {
+    pub fn load_without_credentials(file: &Path) -> Result<Self, ConfigError> {
+        Self::read(file, Credentials::NotNeeded)
+    }
+
+    fn read(file: &Path, credentials: Credentials) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| ConfigError(vec![format!("{}: {error}", file.display())]))?;
+        let directory = directory_of(file);
+        let mut check = Check { directory: &directory, credentials, problems: Vec::new() };
+        let raw: RawConfig = match toml::Deserializer::parse(&text) {
             Ok(deserializer) => serde_ignored::deserialize(deserializer, |path| {
                 check.problems.push(format!("unknown setting: {path}"));
             }),
@@ -115,4 +122,9 @@ impl Config {
         let config = check.config(raw);
         if check.problems.is_empty() { Ok(config) } else { Err(ConfigError(check.problems)) }
     }
+}
+
+fn directory_of(file: &Path) -> PathBuf {
+    let file = file.canonicalize().ok();
+    file.and_then(|file| file.parent().map(Path::to_owned)).unwrap_or_default()
 }

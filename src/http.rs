@@ -2,9 +2,12 @@
 
 mod api;
 mod body;
+mod connection;
 mod current;
 mod dispatch;
+mod door;
 pub mod json;
+mod listen;
 mod login;
 mod metrics;
 mod once;
@@ -13,13 +16,17 @@ mod operations;
 mod plain;
 mod problem;
 mod public;
+mod pulse;
 mod query;
 mod rate;
+mod refusals;
 mod room;
 mod route;
 mod server;
+mod shares;
 mod swagger;
 mod tls;
 pub mod wire;
 
+pub use pulse::Pulse;
 pub use server::{Api, ApiConfig, Limits, Listeners, NewTls, PlainListeners, Running, check_tls};

@@ -15,6 +15,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     hsm::{Token, TokenState},
+    http::Pulse,
     ledger::{Ledger, LedgerError},
     systemd,
 };
@@ -22,6 +23,7 @@ use crate::{
 /// The state of the daemon, in words without secrets.
 pub(super) struct Board {
     address: SocketAddr,
+    pulse: Arc<Pulse>,
     tokens: Vec<Token>,
     ledger: Ledger,
     warnings: Box<dyn Fn() -> Vec<Cow<'static, str>> + Send + Sync>,
@@ -40,12 +42,14 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 impl Board {
     pub(super) fn new(
         address: SocketAddr,
+        pulse: Arc<Pulse>,
         tokens: Vec<Token>,
         ledger: Ledger,
         warnings: impl Fn() -> Vec<Cow<'static, str>> + Send + Sync + 'static,
     ) -> Self {
         Self {
             address,
+            pulse,
             tokens,
             ledger,
             warnings: Box::new(warnings),
@@ -91,8 +95,9 @@ impl Board {
         }
     }
 
-    /// Feeds the watchdog as long as what moves the daemon answers: the ledger's writer, the
-    /// supervisors of the tokens, and the runtime that this is part of. Until aborted. An HSM that is
+    /// Feeds the watchdog as long as what moves the daemon answers: the event loops of the listeners,
+    /// the ledger's writer, the supervisors of the tokens, and the runtime that this is part of. Until
+    /// aborted. An HSM that is
     /// away or silent has no say in it: a restart does not help there.
     async fn feed(self: Arc<Self>) {
         let every = systemd::watchdog().map_or(ASK_EVERY, |limit| limit / 3);
@@ -100,7 +105,9 @@ impl Board {
             if timeout(every, self.progress()).await.is_ok() {
                 systemd::alive();
             } else {
-                tracing::error!("the ledger's writer or a supervisor does not answer");
+                tracing::error!(
+                    "an event loop, the ledger's writer or a supervisor does not answer"
+                );
             }
             tokio::time::sleep(every).await;
         }
@@ -108,6 +115,7 @@ impl Board {
 
     /// Returns when each has answered. A ledger that says that it cannot write has answered.
     async fn progress(&self) {
+        self.pulse.answers().await;
         for token in &self.tokens {
             token.answers().await;
         }

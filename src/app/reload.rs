@@ -84,6 +84,7 @@ pub(super) struct Fixed {
     connections_max: usize,
     handshake: Duration,
     request_head: Duration,
+    idle: Duration,
     shutdown: Duration,
     idempotency_retention_hours: u32,
     tokens: Vec<TokenConfig>,
@@ -99,6 +100,7 @@ impl Fixed {
             connections_max: config.limits.connections_max,
             handshake: config.limits.handshake,
             request_head: config.limits.request_head,
+            idle: config.limits.idle,
             shutdown: config.limits.shutdown,
             idempotency_retention_hours: config.idempotency_retention_hours,
             tokens: config.tokens.clone(),
@@ -116,6 +118,7 @@ impl Fixed {
             ("limits.connections_max", self.connections_max != other.connections_max),
             ("limits.handshake_ms", self.handshake != other.handshake),
             ("limits.request_head_ms", self.request_head != other.request_head),
+            ("limits.idle_ms", self.idle != other.idle),
             ("limits.shutdown_seconds", self.shutdown != other.shutdown),
             (
                 "idempotency.retention_hours",

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, process::ExitCode, time::Duration};
 
-use super::{fail, logging};
+use super::{fail, logging, memory};
 use crate::{
     app,
     config::Config,
@@ -19,8 +19,19 @@ use crate::{
 /// How long a token may take to start.
 const TOKEN_KNOWN_WITHIN: Duration = Duration::from_secs(30);
 
+const NO_PROBLEMS: &str = "no problems";
+
 /// Prints one line for each key and each problem; fails when there is a problem.
-pub(super) fn run(file: &Path) -> ExitCode {
+pub(super) fn run(file: &Path, config_only: bool) -> ExitCode {
+    if config_only {
+        return match Config::load_without_credentials(file) {
+            Ok(_) => {
+                println!("{NO_PROBLEMS}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => fail(error),
+        };
+    }
     let mut config = match Config::load(file) {
         Ok(config) => config,
         Err(error) => return fail(error),
@@ -29,6 +40,7 @@ pub(super) fn run(file: &Path) -> ExitCode {
     if let Err(error) = logging::start(&config.log) {
         return fail(error);
     }
+    memory::keep_off_disk();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(error),
@@ -45,7 +57,7 @@ pub(super) fn run(file: &Path) -> ExitCode {
         eprintln!("problem: {problem}");
     }
     if problems.is_empty() {
-        println!("no problems");
+        println!("{NO_PROBLEMS}");
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -7,7 +7,7 @@ use crate::{app, config::Config};
 
 /// Writes a backup and says what is in it.
 pub(super) fn backup(to: &Path, config: &Path) -> ExitCode {
-    let config = match Config::load(config) {
+    let config = match Config::load_without_credentials(config) {
         Ok(config) => config,
         Err(error) => return fail(error),
     };
@@ -22,7 +22,8 @@ pub(super) fn backup(to: &Path, config: &Path) -> ExitCode {
 
 /// Makes the ledger out of a backup.
 pub(super) fn restore(from: &Path, config: &Path, without_hsm: bool) -> ExitCode {
-    let mut config = match Config::load(config) {
+    let read = if without_hsm { Config::load_without_credentials } else { Config::load };
+    let mut config = match read(config) {
         Ok(config) => config,
         Err(error) => return fail(error),
     };

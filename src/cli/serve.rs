@@ -22,6 +22,7 @@ pub(super) fn run(file: &Path, dev: bool) -> ExitCode {
         Err(error) => return fail(error),
     };
     memory::keep_off_disk();
+    memory::keep_small();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(error),

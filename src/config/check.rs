@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    Config, LogConfig, LogFormat,
+    Config, Credentials, LogConfig, LogFormat,
     raw::{self, RawClient, RawConfig, RawToken},
 };
 use crate::{
@@ -31,8 +31,7 @@ use crate::{
 pub(super) struct Check<'a> {
     /// Relative paths start here.
     pub(super) directory: &'a Path,
-    /// `$CREDENTIALS_DIRECTORY`.
-    pub(super) credentials: Option<PathBuf>,
+    pub(super) credentials: Credentials,
     pub(super) problems: Vec<String>,
 }
 
@@ -84,15 +83,12 @@ impl Check<'_> {
     /// A file that must be readable when the daemon starts.
     fn file(&mut self, setting: &str, value: &str) -> PathBuf {
         let path = match (value.strip_prefix("credential:"), &self.credentials) {
-            (Some(name), Some(directory)) if !name.contains('/') => directory.join(name),
-            (Some(_), Some(_)) => {
+            (Some(name), _) if name.contains('/') => {
                 self.problem(format!("{setting}: a credential's name has no '/'"));
                 return PathBuf::new();
             }
-            (Some(_), None) => {
-                self.problem(format!("{setting}: '{value}', but CREDENTIALS_DIRECTORY is not set"));
-                return PathBuf::new();
-            }
+            (Some(name), Credentials::In(directory)) => directory.join(name),
+            (Some(name), Credentials::NotNeeded) => return PathBuf::from(name),
             (None, _) => self.directory.join(value),
         };
         if let Err(error) = std::fs::File::open(&path) {
@@ -135,6 +131,7 @@ impl Check<'_> {
             handshake: milliseconds(raw.handshake_ms, 5_000),
             request_head: milliseconds(raw.request_head_ms, 5_000),
             request_body: milliseconds(raw.request_body_ms, 10_000),
+            idle: milliseconds(raw.idle_ms, 75_000),
             shutdown: Duration::from_secs(raw.shutdown_seconds.unwrap_or(20)),
         };
         if limits.connections_max == 0 || limits.in_flight_max == 0 {

@@ -80,6 +80,7 @@ pub(super) struct RawLimits {
     pub(super) handshake_ms: Option<u64>,
     pub(super) request_head_ms: Option<u64>,
     pub(super) request_body_ms: Option<u64>,
+    pub(super) idle_ms: Option<u64>,
     pub(super) shutdown_seconds: Option<u64>,
 }
 

@@ -11,7 +11,9 @@ impl Country {
     /// [`NameError::Country`] for everything but the 249 assigned codes.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         match <[u8; 2]>::try_from(text.as_bytes()) {
-            Ok(code) if Self::codes().any(|assigned| assigned == text) => Ok(Self(code)),
+            Ok(code) if ASSIGNED.as_bytes().chunks(3).any(|chunk| chunk.starts_with(&code)) => {
+                Ok(Self(code))
+            }
             _ => Err(NameError::Country(text.chars().take(8).collect())),
         }
     }

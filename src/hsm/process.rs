@@ -41,6 +41,9 @@ mod words;
 /// front alone (sd_notify(3), sd_listen_fds(3)).
 const FOR_SIGNERS: [&str; 5] = ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ"];
 
+/// The allocator would map a gigabyte at once, as memory that counts against the limit of the cage.
+const ALLOCATOR_THRIFT: (&str, &str) = ("MIMALLOC_ARENA_EAGER_COMMIT", "0");
+
 /// A signature takes no more steps of recovery than three.
 const NOTES_PER_REQUEST: u32 = 3;
 /// Messages to a signer that wait to be written, beside two per session.
@@ -160,6 +163,7 @@ impl Signer {
             .arg("signer")
             .env_clear()
             .envs(FOR_SIGNERS.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+            .env(ALLOCATOR_THRIFT.0, ALLOCATOR_THRIFT.1)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -48,6 +48,8 @@ const END_GRACE_MS: u64 = 2_000;
 const CREDENTIAL_RETRY_SECONDS: u64 = 60;
 /// Events of signers that wait for the supervisor; signers wait when there are more.
 const EVENTS_QUEUED_MAX: usize = 256;
+/// Orders, or events, that are taken in before the next look at everything else.
+const TAKEN_AT_ONCE: usize = 32;
 
 /// What the handle asks for.
 pub(super) enum Order {
@@ -172,6 +174,7 @@ impl Supervisor {
         mut orders: mpsc::Receiver<Order>,
         mut events: mpsc::Receiver<(u64, Event)>,
     ) {
+        let (mut asked, mut heard) = (Vec::new(), Vec::new());
         loop {
             let now = Instant::now();
             self.end_the_frozen(now);
@@ -190,12 +193,14 @@ impl Supervisor {
             }
             let wake = self.next_wake(now);
             tokio::select! {
-                order = orders.recv() => match order {
-                    Some(order) => self.take(order),
+                count = orders.recv_many(&mut asked, TAKEN_AT_ONCE) => match count {
                     // All handles are gone. Dropping the signers kills them.
-                    None => return,
+                    0 => return,
+                    _ => asked.drain(..).for_each(|order| self.take(order)),
                 },
-                Some((id, event)) = events.recv() => self.hear(id, event),
+                _ = events.recv_many(&mut heard, TAKEN_AT_ONCE) => {
+                    heard.drain(..).for_each(|(id, event)| self.hear(id, event));
+                }
                 () = sleep_until(wake) => {}
             }
         }

@@ -1,5 +1,6 @@
-//! The signer process: one token's PKCS#11 module, synchronous and boring. The main thread reads
-//! frames, the keeper thread holds the login, signing threads own one session each.
+//! The signer process: one token's PKCS#11 module, synchronous and boring. The main thread waits for
+//! the end, the keeper thread holds the login, signing threads own one session each; whichever of
+//! these is free reads the next frame.
 //!
 //! It does not decide when to die or to be born again: the front does, by closing the socket.
 
@@ -8,22 +9,25 @@ use std::{
     os::{fd::AsFd, unix::net::UnixStream},
     process::ExitCode,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{self, RecvTimeoutError},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cryptoki::session::Session;
-use keeper::{Errand, Keeper};
+use inbox::Inbox;
+use keeper::Keeper;
 use login::Login;
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{
+    Usage,
     fault::{Class, Fault},
     protocol::{
         self, Answer, FROM_SIGNER_BYTES_MAX, FromSigner, HELLO_BYTES_MAX, Hello, PROTOCOL_VERSION,
-        Request, SignOrder, TO_SIGNER_BYTES_MAX, ToSigner,
+        ToSigner,
     },
 };
 
@@ -31,6 +35,7 @@ mod attributes;
 mod cage;
 mod classify;
 mod convert;
+mod inbox;
 mod keeper;
 mod known;
 mod listing;
@@ -47,18 +52,12 @@ mod solo;
 mod templates;
 mod usage;
 
-/// Signatures that may wait for a session here; the front sends far fewer.
-const JOBS_QUEUED_MAX: usize = 1024;
 /// Time for an orderly shutdown after the socket has closed.
 const SHUTDOWN_MS: u64 = 2_000;
 /// The same in the middle of a login, which is not to be cut short.
 const SHUTDOWN_IN_LOGIN_MS: u64 = 10_000;
-
-/// A signature that was asked for, with the id of the message.
-type Job = (u64, SignOrder);
-
-/// Hands a request to the thread that it is for; false when that takes no more.
-type Route = Box<dyn Fn(u64, Request) -> bool + Send>;
+/// How long the front is told the same of what this process uses.
+const USAGE_FOR: Duration = Duration::from_millis(20);
 
 /// Serves the socket on standard input until it closes: the life of a signer process.
 ///
@@ -86,7 +85,8 @@ fn socket() -> io::Result<UnixStream> {
 }
 
 fn serve(socket: UnixStream) -> io::Result<()> {
-    let outbox = Outbox(Arc::new(Mutex::new(socket.try_clone()?)));
+    let outbox = Outbox::new(socket.try_clone()?);
+    let end = socket.try_clone()?;
     let mut socket = BufReader::new(socket);
     let hello = match protocol::read(&mut socket, HELLO_BYTES_MAX) {
         Ok(Some(ToSigner::Hello(hello))) if hello.version == PROTOCOL_VERSION => hello,
@@ -99,8 +99,8 @@ fn serve(socket: UnixStream) -> io::Result<()> {
         }
     };
     // The PIN file lies outside.
-    let (leave, leaves) = mpsc::channel();
-    let login = match Login::prepare(&hello, outbox.clone(), leaves) {
+    let inbox = Inbox::new(socket);
+    let login = match Login::prepare(&hello, outbox.clone(), inbox.clone()) {
         Ok(login) => login,
         Err(fault) => {
             outbox.send(&FromSigner::Refused(fault));
@@ -111,29 +111,13 @@ fn serve(socket: UnixStream) -> io::Result<()> {
         outbox.send(&FromSigner::Refused(fault));
         return Ok(());
     }
-    let (told, routes) = mpsc::channel();
     let (ending, ended) = mpsc::channel::<()>();
-    // Loading a module may hang; this thread must go on reading to see the end of the socket.
+    // Loading a module may hang; this thread must go on, to see the end of the socket.
     thread::Builder::new().name("keeper".to_owned()).spawn(move || {
-        keep(&hello, login, &outbox, &told);
+        keep(&hello, login, &inbox, &outbox);
         drop(ending);
     })?;
-    let mut route = None;
-    while let Ok(Some(message)) = protocol::read(&mut socket, TO_SIGNER_BYTES_MAX) {
-        let taken = match message {
-            ToSigner::Hello(_) => false,
-            ToSigner::Leave(granted) => leave.send(granted).is_ok(),
-            ToSigner::Request { id, request } => {
-                // The front asks for nothing before it was told that the token is open.
-                route = route.or_else(|| routes.try_recv().ok());
-                route.as_ref().is_some_and(|route: &Route| route(id, request))
-            }
-        };
-        if !taken {
-            break;
-        }
-    }
-    drop((route, routes, leave));
+    wait_for_the_end(&end);
     let over = |ms| {
         !matches!(ended.recv_timeout(Duration::from_millis(ms)), Err(RecvTimeoutError::Timeout))
     };
@@ -143,56 +127,50 @@ fn serve(socket: UnixStream) -> io::Result<()> {
     die()
 }
 
+/// Returns when the other side has closed the socket, or this one has shut it down.
+fn wait_for_the_end(socket: &UnixStream) {
+    loop {
+        let mut ends = [PollFd::new(socket, PollFlags::RDHUP)];
+        match poll(&mut ends, None) {
+            // Interrupted by a signal.
+            Err(rustix::io::Errno::INTR) => {}
+            _ => return,
+        }
+    }
+}
+
 /// The keeper's life: open the token, serve it by as many threads as there may be, and take all down
 /// in order.
-fn keep(hello: &Hello, login: Login, outbox: &Outbox, told: &mpsc::Sender<Route>) {
+fn keep(hello: &Hello, login: Login, inbox: &Inbox, outbox: &Outbox) {
     let (mut keeper, sessions) = match Keeper::open(hello, login) {
         Ok(opened) => opened,
         Err(fault) => return outbox.send(&FromSigner::Refused(fault)),
     };
     cage::die_with_the_front();
-    let ready = FromSigner::Ready(keeper.ready(sessions.len()));
+    outbox.send(&FromSigner::Ready(keeper.ready(sessions.len())));
     if sessions.is_empty() {
-        let (requests, queue) = mpsc::sync_channel(JOBS_QUEUED_MAX);
-        // When the front is gone already, nobody takes the route, and the queue has ended.
-        let _ = told.send(Box::new(move |id, request| requests.try_send((id, request)).is_ok()));
-        outbox.send(&ready);
-        solo::work(&mut keeper, &queue, outbox);
+        solo::work(&mut keeper, inbox, outbox);
     } else {
-        keep_with_others(&mut keeper, sessions, outbox, told, &ready);
+        keep_with_others(&mut keeper, sessions, inbox, outbox);
     }
     keeper.close();
 }
 
-fn keep_with_others(
-    keeper: &mut Keeper,
-    sessions: Vec<Session>,
-    outbox: &Outbox,
-    told: &mpsc::Sender<Route>,
-    ready: &FromSigner,
-) {
-    let (jobs, jobs_queue) = mpsc::sync_channel(JOBS_QUEUED_MAX);
+fn keep_with_others(keeper: &mut Keeper, sessions: Vec<Session>, inbox: &Inbox, outbox: &Outbox) {
     let (changes, changes_queue) = mpsc::channel();
     let (errands, errands_queue) = mpsc::channel();
-    let jobs_queue = Arc::new(Mutex::new(jobs_queue));
     let threads: Vec<_> = sessions
         .into_iter()
         .map(|session| {
-            let bench = keeper.bench(session, errands.clone(), outbox.clone());
-            let jobs = Arc::clone(&jobs_queue);
-            thread::Builder::new().name("signing".to_owned()).spawn(move || bench.work(&jobs))
+            let bench = keeper.bench(session, errands.clone(), changes.clone(), outbox.clone());
+            let inbox = inbox.clone();
+            thread::Builder::new().name("signing".to_owned()).spawn(move || bench.work(&inbox))
         })
         .collect();
-    let smith = keeper.smith(errands.clone(), outbox.clone());
+    let smith = keeper.smith(errands, outbox.clone());
     let smith =
         thread::Builder::new().name("smith".to_owned()).spawn(move || smith.work(&changes_queue));
-    drop(jobs_queue);
-    let _ = told.send(Box::new(move |id, request| match request {
-        Request::Sign(order) => jobs.try_send((id, order)).is_ok(),
-        Request::Catalogue => errands.send(Errand::Catalogue { id }).is_ok(),
-        Request::Change(order) => changes.send((id, order)).is_ok(),
-    }));
-    outbox.send(ready);
+    drop(changes);
     keeper.serve(&errands_queue, outbox);
     for thread in threads.into_iter().chain([smith]).flatten() {
         let _ = thread.join();
@@ -201,11 +179,23 @@ fn keep_with_others(
 
 /// The way back to the front, shared by all threads.
 #[derive(Clone)]
-struct Outbox(Arc<Mutex<UnixStream>>);
+struct Outbox(Arc<Mutex<Out>>);
+
+struct Out {
+    socket: UnixStream,
+    /// As measured last, and when.
+    usage: Option<(Usage, Instant)>,
+}
 
 impl Outbox {
+    fn new(socket: UnixStream) -> Self {
+        Self(Arc::new(Mutex::new(Out { socket, usage: None })))
+    }
+
     fn answer(&self, id: u64, answer: Answer) {
-        self.send(&FromSigner::Answer { id, answer, usage: usage::measure() });
+        let mut out = self.lock();
+        let usage = out.usage();
+        out.send(&FromSigner::Answer { id, answer, usage });
     }
 
     /// Tells the front of a fault that is being got over here; it writes the log.
@@ -214,12 +204,33 @@ impl Outbox {
         self.send(&FromSigner::Noted { fault, key, next });
     }
 
-    /// Without a front there is nobody to work for: the main thread sees the same end.
     fn send(&self, message: &FromSigner) {
-        let mut socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = protocol::write(&mut *socket, message, FROM_SIGNER_BYTES_MAX) {
+        self.lock().send(message);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Out> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Out {
+    /// Measured now and then: a signature takes not much longer.
+    fn usage(&mut self) -> Usage {
+        match self.usage {
+            Some((usage, at)) if at.elapsed() < USAGE_FOR => usage,
+            _ => {
+                let usage = usage::measure();
+                self.usage = Some((usage, Instant::now()));
+                usage
+            }
+        }
+    }
+
+    /// Without a front there is nobody to work for: the main thread sees the same end.
+    fn send(&mut self, message: &FromSigner) {
+        if let Err(error) = protocol::write(&mut self.socket, message, FROM_SIGNER_BYTES_MAX) {
             tracing::warn!("the front does not listen: {error}");
-            let _ = socket.shutdown(std::net::Shutdown::Both);
+            let _ = self.socket.shutdown(std::net::Shutdown::Both);
         }
     }
 }

@@ -21,6 +21,7 @@ use super::{
     problem::Problem,
     public::PublicRoute,
     rate::Rates,
+    refusals::Refusals,
     room::Room,
     route::{Request, Routes},
     tls::{Peer, Tls},
@@ -38,6 +39,8 @@ pub(super) struct Context {
     pub(super) limits: Limits,
     /// Judges the certificates of clients.
     pub(super) tls: Arc<Tls>,
+    /// Connections that came to nothing.
+    pub(super) refusals: Arc<Refusals>,
     /// Requests of each client.
     pub(super) rates: Arc<Rates>,
     /// Requests of all of them, by what became of them.

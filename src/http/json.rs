@@ -42,27 +42,28 @@ pub fn parse(body: &[u8]) -> Result<Value, Invalid> {
     let value: Value = serde_json::from_slice(body).map_err(|error| {
         Invalid::body(format!("body is not JSON: line {}, column {}", error.line(), error.column()))
     })?;
-    find_duplicate(&value, "")?;
+    find_duplicate(&value, &String::new)?;
     Ok(value)
 }
 
-fn find_duplicate(value: &Value, pointer: &str) -> Result<(), Invalid> {
+/// The pointer to `value` is made when there is something to complain of.
+fn find_duplicate(value: &Value, pointer: &dyn Fn() -> String) -> Result<(), Invalid> {
     match value {
         Value::Object(members) => {
             for (index, (name, member)) in members.iter().enumerate() {
                 if members[..index].iter().any(|(earlier, _)| earlier == name) {
-                    let at = place(pointer);
+                    let pointer = pointer();
                     return Err(Invalid::at(
-                        child(pointer, name),
-                        format!("{at}: member '{}' occurs twice", shown(name)),
+                        child(&pointer, name),
+                        format!("{}: member '{}' occurs twice", place(&pointer), shown(name)),
                     ));
                 }
-                find_duplicate(member, &child(pointer, name))?;
+                find_duplicate(member, &|| child(&pointer(), name))?;
             }
             Ok(())
         }
         Value::Array(items) => items.iter().enumerate().try_for_each(|(index, item)| {
-            find_duplicate(item, &child(pointer, &index.to_string()))
+            find_duplicate(item, &|| child(&pointer(), &index.to_string()))
         }),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
     }
@@ -328,7 +329,17 @@ fn invalid_at(pointer: &str, what: impl fmt::Display) -> Invalid {
 
 /// RFC 6901, section 3.
 fn child(pointer: &str, name: &str) -> String {
-    format!("{pointer}/{}", shown(name).replace('~', "~0").replace('/', "~1"))
+    let mut child = String::with_capacity(pointer.len() + 1 + name.len());
+    child.push_str(pointer);
+    child.push('/');
+    for character in printable(name) {
+        match character {
+            '~' => child.push_str("~0"),
+            '/' => child.push_str("~1"),
+            _ => child.push(character),
+        }
+    }
+    child
 }
 
 /// The pointer as people write it: `certificateData.keyUsage[0]`.
@@ -351,7 +362,11 @@ fn place(pointer: &str) -> String {
 
 /// A foreign word, cut so that it cannot fill an answer.
 fn shown(word: &str) -> String {
-    word.chars().filter(|c| !c.is_control()).take(64).collect()
+    printable(word).collect()
+}
+
+fn printable(word: &str) -> impl Iterator<Item = char> {
+    word.chars().filter(|c| !c.is_control()).take(64)
 }
 
 impl<'de> Deserialize<'de> for Value {

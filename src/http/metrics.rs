@@ -74,6 +74,7 @@ pub(super) fn answer(context: &Context) -> HttpResponse {
     );
     flags(&mut page, context);
     page.instruments(&context.requests.0);
+    page.instruments(context.refusals.counts());
     let in_flight = context.in_flight.taken_places();
     page.gauge("chancery_requests_in_flight", "Requests that are worked on.", size(in_flight));
     page.gauge(

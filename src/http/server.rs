@@ -8,24 +8,24 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{
-    App, HttpRequest, HttpResponse, HttpServer,
-    dev::{Server, ServerHandle},
-    http::Method,
-    web::{self, Payload},
-};
+use actix_web::{HttpRequest, HttpResponse, dev::ServerHandle, http::Method};
 use tokio::{
     runtime::Handle,
     task::{JoinHandle, JoinSet},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use super::{
     current::Current,
     dispatch::{self, Context},
+    door::Door,
+    listen::{Entrance, Handler},
     metrics::{self, Requests},
     operations, public,
+    pulse::Pulse,
     rate::Rates,
+    refusals::Refusals,
     room::Room,
     tls::{self, Tls, TlsFiles},
 };
@@ -71,7 +71,7 @@ pub struct Listeners {
 /// Limits of the listeners.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Open connections; more wait in the kernel.
+    /// Open connections of each listener.
     pub connections_max: usize,
     /// Requests that are worked on at the same time; more get 503.
     pub in_flight_max: usize,
@@ -83,6 +83,8 @@ pub struct Limits {
     pub request_head: Duration,
     /// From the end of the head to the end of the body.
     pub request_body: Duration,
+    /// For the end of an answer and the whole head of the next request, after a request was served.
+    pub idle: Duration,
     /// For work in flight at shutdown.
     pub shutdown: Duration,
 }
@@ -95,8 +97,8 @@ pub fn check_tls(config: &ApiConfig) -> Result<(), Vec<String>> {
     TlsFiles::read(config).map(|_| ())
 }
 
-/// How long an idle connection is kept.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// What systemd gives a socket, too, where the kernel allows it (net.core.somaxconn).
+const BACKLOG: i32 = 4_096;
 
 /// The HTTP side of the daemon, not yet serving.
 pub struct Api {
@@ -105,6 +107,8 @@ pub struct Api {
     limits: Limits,
     current: Arc<Current>,
     tls: Arc<Tls>,
+    refusals: Arc<Refusals>,
+    pulse: Arc<Pulse>,
 }
 
 impl Api {
@@ -121,11 +125,13 @@ impl Api {
     ) -> Result<Self, String> {
         let files = TlsFiles::read(&config).map_err(|problems| problems.join("\n"))?;
         let tls = Arc::new(Tls::new(files));
+        let refusals = Arc::new(Refusals::new());
         let context = Context {
             services,
             access,
             limits,
             tls: Arc::clone(&tls),
+            refusals: Arc::clone(&refusals),
             rates: Arc::new(Rates::per_minute(limits.client_requests_per_minute)),
             requests: Arc::new(Requests::new()),
             compat_login: config.compat_login,
@@ -133,7 +139,8 @@ impl Api {
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
         };
-        Ok(Self { config, plain, limits, current: Arc::new(Current::new(context)), tls })
+        let current = Arc::new(Current::new(context));
+        Ok(Self { config, plain, limits, current, tls, refusals, pulse: Arc::default() })
     }
 
     /// Binds the listeners that are not there yet, and starts to serve.
@@ -142,29 +149,31 @@ impl Api {
     /// Names the setting that cannot be used: an address in use.
     pub fn start(self, listeners: Listeners) -> Result<Running, String> {
         let mut servers = Vec::new();
-        let mut serve = |server: Server, address: SocketAddr| {
+        let mut serve = |entrance: Entrance, listener| {
+            let server = entrance.serve(listener)?;
             servers.push(server.handle());
             tokio::spawn(server);
-            address
+            Ok::<_, String>(())
         };
         let (listener, address) = bound("api.listen", listeners.api, self.config.listen)?;
-        let address = serve(self.api(listener)?, address);
+        serve(self.api()?, listener)?;
+        let mut serve_plain = |entrance: Entrance, passed, listen| {
+            let Some((listener, address)) = optional(entrance.setting, passed, listen)? else {
+                return Ok::<_, String>(None);
+            };
+            serve(entrance, listener)?;
+            Ok(Some(address))
+        };
         let operations =
-            match optional("operations.listen", listeners.operations, self.plain.operations)? {
-                Some((listener, address)) => Some(serve(self.operations(listener)?, address)),
-                None => None,
-            };
+            serve_plain(self.operations(), listeners.operations, self.plain.operations)?;
         let distribution =
-            match optional("distribution.listen", listeners.distribution, self.plain.distribution)?
-            {
-                Some((listener, address)) => Some(serve(self.distribution(listener)?, address)),
-                None => None,
-            };
+            serve_plain(self.distribution(), listeners.distribution, self.plain.distribution)?;
         let watching = tokio::spawn(tls::watch(Arc::clone(&self.tls)));
         Ok(Running {
             servers,
             current: self.current,
             tls: self.tls,
+            pulse: self.pulse,
             watching,
             address,
             operations,
@@ -172,69 +181,39 @@ impl Api {
         })
     }
 
-    fn api(&self, listener: TcpListener) -> Result<Server, String> {
-        let current = Arc::clone(&self.current);
-        let limits = self.limits;
-        let workers = workers();
-        let server = HttpServer::new(move || {
-            let current = Arc::clone(&current);
-            App::new().default_service(web::to(move |request: HttpRequest, payload: Payload| {
-                let context = current.context();
-                async move { dispatch::dispatch(&context, request, payload).await }
-            }))
-        })
-        .workers(workers)
-        .max_connections((limits.connections_max / workers).max(1))
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(limits.request_head)
-        .tls_handshake_timeout(limits.handshake)
-        .tcp_nodelay(true)
-        .shutdown_timeout(limits.shutdown.as_secs())
-        .disable_signals()
-        .on_connect(tls::remember_peer)
-        .listen_rustls_0_23(listener, self.tls.server_config()?)
-        .map_err(|error| format!("api.listen: {error}"))?;
-        Ok(server.run())
+    /// A listener of its own door: strangers of one take no place of another.
+    fn entrance(&self, setting: &'static str, handler: Handler) -> Entrance {
+        Entrance {
+            setting,
+            workers: 1,
+            tls: None,
+            limits: self.limits,
+            door: Door::new(self.limits.connections_max),
+            refusals: Arc::clone(&self.refusals),
+            pulse: Arc::clone(&self.pulse),
+            current: Arc::clone(&self.current),
+            handler,
+        }
     }
 
-    fn operations(&self, listener: TcpListener) -> Result<Server, String> {
-        let current = Arc::clone(&self.current);
-        let server = HttpServer::new(move || {
-            let current = Arc::clone(&current);
-            App::new().default_service(web::to(move |request: HttpRequest| {
-                let context = current.context();
-                async move { operations_answer(&context, &request).await }
-            }))
-        })
-        .workers(1)
-        .client_request_timeout(self.limits.request_head)
-        .shutdown_timeout(self.limits.shutdown.as_secs())
-        .disable_signals()
-        .listen(listener)
-        .map_err(|error| format!("operations.listen: {error}"))?;
-        Ok(server.run())
+    fn api(&self) -> Result<Entrance, String> {
+        let tls = TlsAcceptor::from(Arc::new(self.tls.server_config()?));
+        let entrance = self.entrance("api.listen", |context, request, payload| {
+            Box::pin(async move { dispatch::dispatch(&context, request, payload).await })
+        });
+        Ok(Entrance { workers: workers(), tls: Some(tls), ..entrance })
     }
 
-    fn distribution(&self, listener: TcpListener) -> Result<Server, String> {
-        let current = Arc::clone(&self.current);
-        let limits = self.limits;
-        let server = HttpServer::new(move || {
-            let current = Arc::clone(&current);
-            App::new().default_service(web::to(move |request: HttpRequest| {
-                let context = current.context();
-                async move { public::dispatch(&context, request).await }
-            }))
+    fn operations(&self) -> Entrance {
+        self.entrance("operations.listen", |context, request, _| {
+            Box::pin(async move { operations_answer(&context, &request).await })
         })
-        .workers(1)
-        .max_connections(limits.connections_max)
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(limits.request_head)
-        .tcp_nodelay(true)
-        .shutdown_timeout(limits.shutdown.as_secs())
-        .disable_signals()
-        .listen(listener)
-        .map_err(|error| format!("distribution.listen: {error}"))?;
-        Ok(server.run())
+    }
+
+    fn distribution(&self) -> Entrance {
+        self.entrance("distribution.listen", |context, request, _| {
+            Box::pin(async move { public::dispatch(&context, request).await })
+        })
     }
 }
 
@@ -244,8 +223,14 @@ fn bound(
     passed: Option<TcpListener>,
     listen: SocketAddr,
 ) -> Result<(TcpListener, SocketAddr), String> {
+    let bind = || {
+        let listener = TcpListener::bind(listen)?;
+        // Those that come at once wait here; one that finds no room comes again a second later.
+        rustix::net::listen(&listener, BACKLOG)?;
+        Ok(listener)
+    };
     passed
-        .map_or_else(|| TcpListener::bind(listen), Ok)
+        .map_or_else(bind, Ok)
         .and_then(|listener| listener.local_addr().map(|address| (listener, address)))
         .map_err(|error| format!("{setting}: {listen}: {error}"))
 }
@@ -282,6 +267,7 @@ pub struct Running {
     servers: Vec<ServerHandle>,
     current: Arc<Current>,
     tls: Arc<Tls>,
+    pulse: Arc<Pulse>,
     watching: JoinHandle<()>,
     /// Where the API listens.
     pub address: SocketAddr,
@@ -325,6 +311,7 @@ impl Running {
                 access,
                 limits,
                 tls: Arc::clone(&now.tls),
+                refusals: Arc::clone(&now.refusals),
                 rates: if same_rate {
                     Arc::clone(&now.rates)
                 } else {
@@ -341,6 +328,11 @@ impl Running {
                 tasks: now.tasks.clone(),
             }
         });
+    }
+
+    /// Whether the event loops of the listeners turn.
+    pub fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
     }
 
     /// Tells what is switched on at a moment and has no place in production.

@@ -7,7 +7,7 @@ mod watch;
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub(super) use files::TlsFiles;
-pub(super) use peer::{Peer, remember_peer};
+pub(super) use peer::Peer;
 use rustls::{
     DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
     client::danger::HandshakeSignatureValid,
@@ -20,6 +20,11 @@ use rustls::{
     sign::CertifiedKey,
 };
 pub(super) use watch::watch;
+
+/// RFC 9113, section 3.1.
+pub(super) const ALPN_HTTP2: &[u8] = b"h2";
+/// RFC 7301, section 6.
+const ALPN_HTTP1: &[u8] = b"http/1.1";
 
 /// What every handshake goes by. Replaced as a whole, between two handshakes.
 #[derive(Debug)]
@@ -61,11 +66,13 @@ impl Tls {
     /// # Errors
     /// In words for the operator, when the library refuses its own defaults.
     pub(super) fn server_config(self: &Arc<Self>) -> Result<ServerConfig, String> {
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_client_cert_verifier(Arc::clone(self) as Arc<dyn ClientCertVerifier>)
-            .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
+        let mut config =
+            ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .map_err(|error| error.to_string())?
+                .with_client_cert_verifier(Arc::clone(self) as Arc<dyn ClientCertVerifier>)
+                .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
         Ok(config)
     }
 }

@@ -5,9 +5,9 @@
 //! who made it: whoever can write the file can write another.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -68,6 +68,8 @@ pub struct BackupLabel {
 }
 
 const FORMAT: u32 = 1;
+/// What SQLite puts beside a file.
+const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
 /// Longest label, in octets.
 const LABEL_BYTES_MAX: u64 = 4_096;
 
@@ -176,50 +178,91 @@ pub(super) fn named(file: &Path, what: &dyn std::fmt::Display) -> String {
 }
 
 /// A file that is not whole yet, beside the one that it will be; gone when it is dropped.
-pub(super) struct PartialFile(PathBuf);
+pub(super) struct PartialFile {
+    path: PathBuf,
+    /// It has its name.
+    is_kept: bool,
+    /// Locked while there is somebody who makes it whole.
+    _lock: File,
+}
 
 impl PartialFile {
-    /// Makes it, empty and for its owner alone.
+    /// Makes it, empty and for its owner alone; in place of one that was left behind by a process that
+    /// was killed.
     pub(super) fn create(beside: &Path) -> Result<Self, String> {
         let mut name = beside.as_os_str().to_owned();
-        name.push(format!(".partial-{}", std::process::id()));
+        name.push(".partial");
         let path = PathBuf::from(name);
-        OpenOptions::new()
+        let lock = Self::open_locked(&path).map_err(|error| named(&path, &error))?;
+        let part = Self { path, is_kept: false, _lock: lock };
+        for side in SIDES {
+            part.remove(side).map_err(|error| named(&part.path, &error))?;
+        }
+        Ok(part)
+    }
+
+    fn open_locked(path: &Path) -> io::Result<File> {
+        let file = OpenOptions::new()
             .write(true)
-            .create_new(true)
+            .create(true)
+            .truncate(false)
             .mode(FILE_MODE)
-            .open(&path)
-            .map_err(|error| named(&path, &error))?;
-        Ok(Self(path))
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(path)?;
+        let is_another_s = || io::Error::other("another process is writing it");
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => is_another_s(),
+            TryLockError::Error(error) => error,
+        })?;
+        // Who held it until now may have given it its name.
+        if fs::symlink_metadata(path)?.ino() != file.metadata()?.ino() {
+            return Err(is_another_s());
+        }
+        file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+        file.set_len(0)?;
+        Ok(file)
     }
 
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     fn open(&self) -> io::Result<File> {
-        File::open(&self.0)
+        File::open(&self.path)
     }
 
     fn append(&self, text: &str) -> io::Result<()> {
-        OpenOptions::new().append(true).open(&self.0)?.write_all(text.as_bytes())
+        OpenOptions::new().append(true).open(&self.path)?.write_all(text.as_bytes())
+    }
+
+    /// Removes a file of this name and ending, if there is one.
+    fn remove(&self, side: &str) -> io::Result<()> {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push(side);
+        match fs::remove_file(name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Makes it last under its name.
-    pub(super) fn keep(self, name: &Path) -> io::Result<()> {
+    pub(super) fn keep(mut self, name: &Path) -> io::Result<()> {
         self.open()?.sync_all()?;
-        fs::rename(&self.0, name)?;
+        fs::rename(&self.path, name)?;
+        self.is_kept = true;
         sqlite::sync_directory(name)
     }
 }
 
 impl Drop for PartialFile {
     fn drop(&mut self) {
-        for side in ["", "-wal", "-shm", "-journal"] {
-            let mut name = self.0.as_os_str().to_owned();
-            name.push(side);
-            // Usually it has its name by now.
-            let _ = fs::remove_file(name);
+        // Under this name there may be one of another process by now.
+        if self.is_kept {
+            return;
+        }
+        for side in SIDES.into_iter().chain([""]) {
+            // What stays is taken over by the next attempt.
+            let _ = self.remove(side);
         }
     }
 }

@@ -77,10 +77,12 @@ impl Restoration {
             // root restores for the daemon's user.
             let theirs = (directory.uid(), directory.gid());
             let ours = fs::metadata(part.path())?;
-            match ours.uid() == 0 && ours.uid() != theirs.0 {
-                true => chown(part.path(), Some(theirs.0), Some(theirs.1)),
-                false => Ok(()),
+            if ours.uid() == 0 && ours.uid() != theirs.0 {
+                for file in [part.path(), &sqlite::lock_of(&ledger)] {
+                    chown(file, Some(theirs.0), Some(theirs.1))?;
+                }
             }
+            Ok(())
         });
         is_given.map_err(|error| wrong(&error))?;
         part.keep(&ledger).map_err(|error| wrong(&error))

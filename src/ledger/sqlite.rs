@@ -171,11 +171,16 @@ fn open(file: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Keeps every other chancery away from a ledger, be it there or not.
-pub(super) fn lock(path: &Path) -> Result<File, LedgerError> {
+/// The file beside a ledger that is locked.
+pub(super) fn lock_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let lock = PathBuf::from(name);
+    PathBuf::from(name)
+}
+
+/// Keeps every other chancery away from a ledger, be it there or not.
+pub(super) fn lock(path: &Path) -> Result<File, LedgerError> {
+    let lock = lock_of(path);
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)

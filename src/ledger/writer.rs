@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -24,9 +24,11 @@ use super::{
 /// Jobs that share one commit, at most: a batch that is too long keeps its first job waiting.
 const BATCH_JOBS_MAX: usize = 256;
 
-/// While several write at once, what comes this soon shares a commit: a commit costs the processor
-/// as much as several jobs do. One who writes alone never waits for it.
-const GATHERING: Duration = Duration::from_micros(500);
+/// While several write at once, what comes this soon after another shares its commit: a commit costs
+/// the processor as much as several jobs do. One who writes alone never waits for it.
+const GATHERING: Duration = Duration::from_micros(200);
+/// Nobody waits longer than this for others.
+const GATHERING_MAX: Duration = Duration::from_millis(2);
 
 /// Starts the thread, which keeps the figures up to date. `known_keys_version` counts the
 /// transactions after which something else may be known of a key.
@@ -56,12 +58,7 @@ impl Writer {
         let mut are_many = false;
         while queue.blocking_recv_many(&mut messages, BATCH_JOBS_MAX) > 0 {
             if are_many {
-                thread::sleep(GATHERING);
-                while messages.len() < BATCH_JOBS_MAX
-                    && let Ok(message) = queue.try_recv()
-                {
-                    messages.push(message);
-                }
+                gather(&mut queue, &mut messages);
             }
             are_many = messages.len() > 1;
             let mut jobs = Vec::with_capacity(messages.len());
@@ -138,6 +135,21 @@ impl Writer {
         {
             // Nothing is lost: the next start reads the write-ahead log.
             tracing::warn!(%error, "the ledger's write-ahead log was not emptied");
+        }
+    }
+}
+
+/// Waits for more, as long as more keeps coming.
+fn gather(queue: &mut mpsc::Receiver<Message>, messages: &mut Vec<Message>) {
+    let until = Instant::now() + GATHERING_MAX;
+    let mut count = 0;
+    while (count + 1..BATCH_JOBS_MAX).contains(&messages.len()) && Instant::now() < until {
+        count = messages.len();
+        thread::sleep(GATHERING);
+        while messages.len() < BATCH_JOBS_MAX
+            && let Ok(message) = queue.try_recv()
+        {
+            messages.push(message);
         }
     }
 }

@@ -73,14 +73,19 @@ impl<'a> Element<'a> {
 
     /// The elements inside.
     pub(super) fn children(&self) -> Option<Vec<Self>> {
+        self.each().collect()
+    }
+
+    /// The elements inside, one by one; `None`, without end, for what is none.
+    fn each(&self) -> impl Iterator<Item = Option<Self>> + use<'a> {
         let mut rest = self.content;
-        let mut children = Vec::new();
-        while !rest.is_empty() {
-            let (child, after) = Self::split(rest)?;
-            children.push(child);
-            rest = after;
-        }
-        Some(children)
+        std::iter::from_fn(move || {
+            (!rest.is_empty()).then(|| {
+                let (child, after) = Self::split(rest)?;
+                rest = after;
+                Some(child)
+            })
+        })
     }
 
     /// The object identifier that this element is.
@@ -99,10 +104,14 @@ impl<'a> Element<'a> {
             if universal && !matches!(self.tag, SEQUENCE | SET) {
                 return false;
             }
-            let Some(children) = self.children() else { return false };
-            let sorted = children.windows(2).all(|pair| pair[0].der <= pair[1].der);
-            return (self.tag != SET || sorted)
-                && children.iter().all(|child| child.is_strict(depth + 1));
+            let mut before: &[u8] = &[];
+            return self.each().all(|child| {
+                child.is_some_and(|child| {
+                    let in_order = self.tag != SET || before <= child.der;
+                    before = child.der;
+                    in_order && child.is_strict(depth + 1)
+                })
+            });
         }
         let ascii_within = |within: fn(u8) -> bool| self.content.iter().all(|octet| within(*octet));
         match self.tag {

@@ -166,7 +166,7 @@ color = 1
         "unknown setting: api.lissten",
         "unknown setting: clients.6.color",
         "api.certificate: ",
-        "api.private_key: 'credential:server-key', but CREDENTIALS_DIRECTORY is not set",
+        "credentials/server-key: No such file",
         "api.client_crl: ",
         "operations.listen: 192.0.2.1:9443 is not a loopback address",
         "log.format: 'xml' is not one of auto, text, json",
@@ -311,6 +311,39 @@ fn every_setting_that_the_production_configuration_explains_is_known() {
     assert_eq!(problems.len(), 2, "{text}");
     assert!(problems[0].contains("api.client_crl"), "{text}");
     assert!(problems[1].contains("token and tokens exclude each other"), "{text}");
+}
+
+/// As the package has them: for root alone, and read by nobody who needs none.
+#[test]
+fn credentials_lie_beside_the_configuration_where_no_service_manager_gives_them() {
+    let appliance = Appliance::new();
+    appliance.configure(|text| {
+        text.replace("\"pki/server.key\"", "\"credential:tls-key\"")
+            .replace("\"pin\"", "\"credential:pin\"")
+    });
+    appliance
+        .shell("mkdir credentials; mv pki/server.key credentials/tls-key; mv pin credentials/pin");
+    let (good, text) = check(&appliance);
+    assert!(good && text.contains(", signs"), "{text}");
+    let daemon = appliance.start();
+    daemon.wait_until_ready();
+    daemon.stop();
+    appliance.shell("mv credentials elsewhere");
+    let (good, text) = check(&appliance);
+    assert!(!good && text.contains("credentials/pin: No such file"), "{text}");
+    let (config, backup) = (appliance.config(), appliance.path("backup"));
+    let (config, backup) = (config.to_str().unwrap(), backup.to_str().unwrap());
+    for command in [
+        &["check", "--config-only", "--config", config][..],
+        &["backup", backup, "--config", config],
+    ] {
+        let output = appliance.run(command);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    appliance.declare("nonsense = 1");
+    let output = appliance.run(&["check", "--config-only", "--config", config]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.contains("unknown setting: "), "{text}");
 }
 
 #[test]

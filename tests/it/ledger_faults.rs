@@ -18,13 +18,13 @@ use crate::{
 };
 
 /// A small file system in memory, for one ledger.
-struct Disk {
+pub struct Disk {
     place: PathBuf,
 }
 
 impl Disk {
     /// `None`, and a word about it, where file systems cannot be mounted.
-    fn mount(appliance: &Appliance, kibibytes: usize) -> Option<Self> {
+    pub fn mount(appliance: &Appliance, kibibytes: usize) -> Option<Self> {
         let disk = Self { place: appliance.path("disk") };
         fs::create_dir(&disk.place).unwrap();
         let size = format!("size={kibibytes}k,mode=700");
@@ -46,11 +46,18 @@ impl Disk {
 
     /// Leaves no octet of room.
     fn fill(&self) {
-        let mut filler = fs::File::create(self.place.join("filler")).unwrap();
-        while filler.write_all(&[0; 512]).is_ok() {}
+        self.fill_but(0);
     }
 
-    fn make_room(&self) {
+    /// Leaves so many octets of room, in pages.
+    pub fn fill_but(&self, room: u64) {
+        let mut filler = fs::File::create(self.place.join("filler")).unwrap();
+        while filler.write_all(&[0; 512]).is_ok() {}
+        let length = filler.metadata().unwrap().len();
+        filler.set_len(length.saturating_sub(room)).unwrap();
+    }
+
+    pub fn make_room(&self) {
         fs::remove_file(self.place.join("filler")).unwrap();
     }
 

@@ -1,6 +1,6 @@
 //! The PIN, the TLS key and private keys of requests: where they must not be.
 
-use std::fs;
+use std::{fs, os::unix::fs::FileExt};
 
 use base64::{
     Engine,
@@ -9,7 +9,7 @@ use base64::{
 use serde_json::{Value, json};
 
 use crate::{
-    appliance::{Appliance, Daemon, KMS},
+    appliance::{Appliance, Daemon, KMS, SOON, until},
     refusals::{
         bench::Bench,
         keys::{by_jwk, by_path, private_jwk, public_jwk},
@@ -163,6 +163,55 @@ fn neither_the_pin_nor_a_private_key_is_anywhere() {
         processes(daemon, &secrets);
         bench.daemon.stop();
     }
+}
+
+/// What is in the memory that a process can write to.
+fn memory_of(pid: u32) -> Vec<u8> {
+    let memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let mut content = Vec::new();
+    for line in fs::read_to_string(format!("/proc/{pid}/maps")).unwrap().lines() {
+        let mut words = line.split(' ');
+        let (range, rights) = (words.next().unwrap(), words.next().unwrap());
+        let (start, end) = range.split_once('-').unwrap();
+        let [start, end] = [start, end].map(|at| u64::from_str_radix(at, 16).unwrap());
+        // Reserved and never touched: there is nothing to read.
+        if rights.starts_with("rw") {
+            let mut part = vec![0; usize::try_from(end - start).unwrap()];
+            let _ = memory.read_exact_at(&mut part, start).map(|()| content.append(&mut part));
+        }
+    }
+    content
+}
+
+/// A core dump, or somebody who reads memory, finds neither a PIN in the front nor a private key that a
+/// request brought, once the request is over.
+#[test]
+fn the_memory_of_the_front_holds_no_pin_and_no_key_of_a_request_that_is_over() {
+    let appliance = Appliance::new();
+    appliance.declare("[dev]\nimport_keys = true");
+    let pin = fs::read_to_string(appliance.path("pin")).unwrap().trim().to_owned();
+    let d = private_jwk()["d"].as_str().unwrap().to_owned();
+    let raw = URL_SAFE_NO_PAD.decode(&d).unwrap();
+    let daemon = appliance.start();
+    let found = |secret: &[u8]| {
+        let memory = memory_of(daemon.pid());
+        assert!(memory.windows(8).any(|octets| octets == b"softhsm2"), "nothing was read");
+        memory.windows(secret.len()).filter(|octets| *octets == secret).count()
+    };
+    for round in 0..10 {
+        let client = daemon.client_with(&appliance, &appliance.path("pki/client"));
+        for ask in asks() {
+            let headers = [("content-type", "application/json")];
+            let answer = client.send(&ask.method, &ask.path, &headers, ask.body()).unwrap();
+            assert!((400..500).contains(&answer.status), "{}", answer.json);
+        }
+        let path = format!("/v1/{KMS}.taken-in-{round}/kms-service-api/keys/import/jwk");
+        client.post_json(&path, &private_jwk());
+    }
+    let gone = || (found(d.as_bytes()) + found(&raw) == 0).then_some(());
+    let left = until(SOON, gone);
+    assert!(left.is_some(), "{} and {} copies", found(d.as_bytes()), found(&raw));
+    assert_eq!(found(pin.as_bytes()), 0);
 }
 
 /// What people see on the command line, and what they carry away.

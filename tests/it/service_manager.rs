@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Read,
     os::unix::net::UnixDatagram,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -85,6 +86,64 @@ fn it_hears_of_readiness_state_progress_reload_and_end() {
     signal(pid, "TERM");
     managed.hear(&["STOPPING=1", "EXTEND_TIMEOUT_USEC="]);
     assert!(managed.child.wait().unwrap().success());
+}
+
+/// The name of the threads that do handshakes and HTTP.
+const WORKER: &str = "actix-server wo";
+
+/// Holds a thread where it stands until its standard input is closed (ptrace(2)).
+const FREEZE: &str = "\
+import ctypes, os, sys
+ptrace = ctypes.CDLL(None).ptrace
+SEIZE, INTERRUPT, WALL = 0x4206, 0x4207, 0x40000000
+thread = int(sys.argv[1])
+assert ptrace(SEIZE, thread, 0, 0) == 0 and ptrace(INTERRUPT, thread, 0, 0) == 0
+os.waitpid(thread, WALL)
+print('frozen', flush=True)
+sys.stdin.read()
+";
+
+/// The threads of a process with this name.
+fn threads(pid: u32, name: &str) -> Vec<String> {
+    fs::read_dir(format!("/proc/{pid}/task"))
+        .unwrap()
+        .flatten()
+        .filter(|thread| {
+            fs::read_to_string(thread.path().join("comm")).is_ok_and(|is| is.trim_end() == name)
+        })
+        .map(|thread| thread.file_name().into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn an_event_loop_of_a_listener_that_hangs_leaves_the_watchdog_hungry() {
+    let appliance = Appliance::new();
+    let managed = Managed::start(&appliance);
+    managed.hear(&["READY=1"]);
+    managed.hear(&["WATCHDOG=1"]);
+    let loops = threads(managed.child.id(), WORKER);
+    assert!(!loops.is_empty());
+    let mut freezer = Command::new("python3")
+        .args(["-c", FREEZE, &loops[0]])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    freezer.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
+    // What was said before it.
+    let until = Instant::now() + Duration::from_secs(1);
+    let mut heard = Vec::new();
+    let mut buffer = [0; 8_192];
+    while Instant::now() < until + Duration::from_secs(4) {
+        let Ok(length) = managed.socket.recv(&mut buffer) else { continue };
+        if Instant::now() > until {
+            heard.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        }
+    }
+    assert!(!heard.iter().any(|message| message.contains("WATCHDOG=1")), "{heard:?}");
+    drop(freezer.stdin.take());
+    assert!(freezer.wait().unwrap().success());
+    managed.hear(&["WATCHDOG=1"]);
 }
 
 #[test]

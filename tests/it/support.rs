@@ -128,25 +128,30 @@ impl Client {
     }
 }
 
+/// TLS with a client certificate, given without suffix.
+pub fn tls_of(appliance: &Appliance, certificate: &Path) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    let server_ca = appliance.path("pki/server-ca.pem");
+    roots.add(CertificateDer::from_pem_file(server_ca).unwrap()).unwrap();
+    let chain = vec![CertificateDer::from_pem_file(certificate.with_extension("pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(certificate.with_extension("key")).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .unwrap();
+    Arc::new(config)
+}
+
 /// A TLS connection on which a test sends what it likes, when it likes.
 pub struct Raw(StreamOwned<ClientConnection, TcpStream>);
 
 impl Raw {
     /// Connects with a client certificate, given without suffix.
     pub fn open(appliance: &Appliance, daemon: &Daemon, certificate: &Path) -> Self {
-        let mut roots = RootCertStore::empty();
-        let server_ca = appliance.path("pki/server-ca.pem");
-        roots.add(CertificateDer::from_pem_file(server_ca).unwrap()).unwrap();
-        let chain = vec![CertificateDer::from_pem_file(certificate.with_extension("pem")).unwrap()];
-        let key = PrivateKeyDer::from_pem_file(certificate.with_extension("key")).unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_client_auth_cert(chain, key)
-            .unwrap();
         let name = "localhost".try_into().unwrap();
-        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+        let connection = ClientConnection::new(tls_of(appliance, certificate), name).unwrap();
         let socket = TcpStream::connect(daemon.api).unwrap();
         socket.set_read_timeout(Some(SOON)).unwrap();
         socket.set_write_timeout(Some(SOON)).unwrap();

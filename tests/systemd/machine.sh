@@ -2,14 +2,14 @@
 # Sourced by tests/systemd.sh: a Debian with its own systemd as process 1, in a container with a network
 # of its own, on hosts with and without systemd.
 #
+#   SUITE     of Debian
 #   CACHE     holds the tree of Debian packages between runs
 #   ROOT      the tree of this run
 
 CACHE=$PWD/target/systemd
 ROOT=$CACHE/root
 NAME=chancery-$$
-TREE=$CACHE/bookworm-1.tar
-TREE_PACKAGES=systemd,systemd-sysv,dbus,libpam-systemd,softhsm2,opensc,openssl,procps,iproute2,curl,ca-certificates,man-db
+TREE_PACKAGES=systemd,systemd-sysv,dbus,libpam-systemd,softhsm2,opensc,openssl,procps,iproute2,curl,ca-certificates,man-db,p11-kit,p11-kit-modules
 
 # skip REASON: exit code 77 is neither passed nor failed.
 skip() {
@@ -23,14 +23,20 @@ fail() {
     exit 1
 }
 
-make_tree() {
+# Makes the tree of Debian packages, as TREE, where it is not there yet.
+make_tar() {
+    TREE=$CACHE/$SUITE-2.tar
     mkdir -p "$CACHE"
     if [ ! -e "$TREE" ]; then
         echo "   making the tree of Debian packages"
-        mmdebstrap --quiet --format=tar --variant=minbase --include="$TREE_PACKAGES" bookworm "$TREE.new" ||
+        mmdebstrap --quiet --format=tar --variant=minbase --include="$TREE_PACKAGES" "$SUITE" "$TREE.new" ||
             skip "mmdebstrap cannot make a Debian tree here"
         mv "$TREE.new" "$TREE"
     fi
+}
+
+make_tree() {
+    make_tar
     rm -rf "$ROOT"
     mkdir "$ROOT"
     tar -xf "$TREE" -C "$ROOT"
@@ -54,7 +60,8 @@ boot() {
     # shellcheck disable=SC2016
     setsid bash -c 'for group in $1; do echo $$ >"$group/cgroup.procs"; done
         exec systemd-nspawn --quiet --register=no --keep-unit --machine="$2" --directory="$3" --boot \
-            --console=passive --private-network systemd.log_target=journal' \
+            --console=passive --private-network \
+            --system-call-filter="landlock_create_ruleset landlock_add_rule landlock_restrict_self" systemd.log_target=journal' \
         - "$(groups)" "$NAME" "$ROOT" </dev/null >"$CACHE/console.log" 2>&1 &
     NSPAWN=$!
     for _ in $(seq 600); do
@@ -74,6 +81,12 @@ boot() {
 inside() {
     nsenter -t "$LEADER" -a -- env -i HOME=/root LANG=C.UTF-8 \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
+}
+
+# Ends all of it at once, as a machine without power does.
+pull_the_plug() {
+    kill -9 "$LEADER"
+    wait "$NSPAWN" 2>/dev/null || true
 }
 
 shut_down() {

@@ -168,9 +168,10 @@ impl Keeper {
         &self,
         session: Session,
         keeper: mpsc::Sender<Errand>,
+        smith: mpsc::Sender<(u64, KeyOrder)>,
         outbox: Outbox,
     ) -> Bench {
-        Bench::new(Arc::clone(&self.token), session, self.current.clone(), keeper, outbox)
+        Bench::new(Arc::clone(&self.token), session, self.current.clone(), keeper, smith, outbox)
     }
 
     /// What changes the token.

@@ -2,10 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{
-        atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc,
-    },
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use cryptoki::{
@@ -15,7 +12,7 @@ use cryptoki::{
     types::RawAuthPin,
 };
 
-use super::{Outbox, classify::fault, module::OpenToken, pin};
+use super::{Inbox, Outbox, classify::fault, module::OpenToken, pin};
 use crate::hsm::{
     fault::{Class, Fault},
     protocol::{FromSigner, Hello, LoginWord},
@@ -47,19 +44,15 @@ pub(super) struct Login {
     /// Set once the PIN was refused here.
     refused: Option<Fault>,
     outbox: Outbox,
-    leaves: mpsc::Receiver<Leave>,
+    inbox: Inbox,
 }
 
 impl Login {
-    /// Reads the PIN. What the front grants comes by `leaves`.
+    /// Reads the PIN.
     ///
     /// # Errors
     /// [`Fault`] of configuration class that names the file.
-    pub(super) fn prepare(
-        hello: &Hello,
-        outbox: Outbox,
-        leaves: mpsc::Receiver<Leave>,
-    ) -> Result<Self, Fault> {
+    pub(super) fn prepare(hello: &Hello, outbox: Outbox, inbox: Inbox) -> Result<Self, Fault> {
         Ok(Self {
             pin: pin::read(&hello.pin_file)?,
             pin_file: hello.pin_file.clone(),
@@ -69,7 +62,7 @@ impl Login {
             mark: None,
             refused: None,
             outbox,
-            leaves,
+            inbox,
         })
     }
 
@@ -103,10 +96,10 @@ impl Login {
         };
         self.mark = Some(mark.clone());
         self.outbox.send(&FromSigner::Login(LoginWord::Begins { mark: mark.clone(), wrong }));
-        match self.leaves.recv() {
-            Ok(Leave::Granted) => {}
-            Ok(leave) => return Err(self.denied(leave, serial)),
-            Err(_) => return Err(Fault::ours(Class::Device, "C_Login", "the front is gone")),
+        match self.inbox.leave() {
+            Some(Leave::Granted) => {}
+            Some(leave) => return Err(self.denied(leave, serial)),
+            None => return Err(Fault::ours(Class::Device, "C_Login", "the front is gone")),
         }
         AT_IT.store(true, Relaxed);
         let answer = session.login_with_raw(user, &self.pin);

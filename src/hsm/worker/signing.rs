@@ -1,11 +1,13 @@
 //! A signing thread: one session, one signature at a time, and the way back from each class of error.
+//! It reads what the front asks for itself: another thread that did would cost each signature two
+//! switches between threads.
 
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 
 use cryptoki::{context::Function, error::Error, session::Session};
 
 use super::{
-    Job, Outbox,
+    Inbox, Outbox,
     classify::fault,
     convert::{ecdsa_signature, rsa_signature},
     keeper::{Current, Epoch, Errand},
@@ -16,7 +18,8 @@ use crate::{
     domain::key::{Digest, KeyType, Signature},
     hsm::{
         fault::{Class, Fault},
-        protocol::{Answer, SignOrder},
+        orders::KeyOrder,
+        protocol::{Answer, Request, SignOrder},
     },
 };
 
@@ -26,6 +29,7 @@ pub(super) struct Bench {
     session: Option<Session>,
     current: Current,
     keeper: mpsc::Sender<Errand>,
+    smith: mpsc::Sender<(u64, KeyOrder)>,
     outbox: Outbox,
 }
 
@@ -63,19 +67,29 @@ impl Bench {
         session: Session,
         current: Current,
         keeper: mpsc::Sender<Errand>,
+        smith: mpsc::Sender<(u64, KeyOrder)>,
         outbox: Outbox,
     ) -> Self {
-        Self { token, session: Some(session), current, keeper, outbox }
+        Self { token, session: Some(session), current, keeper, smith, outbox }
     }
 
-    /// Signs until there is nobody left to send a job.
-    pub(super) fn work(mut self, jobs: &Mutex<mpsc::Receiver<Job>>) {
-        loop {
-            let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok((id, order)) = next else { return };
-            let outbox = self.outbox.clone();
-            let answer = sign(&mut self, &outbox, &order);
-            self.outbox.answer(id, answer);
+    /// Signs until there is nobody left to ask, and hands on what is for others.
+    pub(super) fn work(mut self, inbox: &Inbox) {
+        let outbox = self.outbox.clone();
+        while let Some((id, request)) = inbox.request() {
+            match request {
+                Request::Sign(order) => {
+                    let answer = sign(&mut self, &outbox, &order);
+                    outbox.answer(id, answer);
+                }
+                // Where one of these has ended, its answer is overdue, and the front acts on that.
+                Request::Catalogue => {
+                    let _ = self.keeper.send(Errand::Catalogue { id });
+                }
+                Request::Change(order) => {
+                    let _ = self.smith.send((id, order));
+                }
+            }
         }
     }
 }

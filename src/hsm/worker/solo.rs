@@ -1,18 +1,12 @@
 //! One thread and one session for everything: for a token that grants no more, and for a module that
 //! must not be used by several threads.
 
-use std::sync::mpsc;
-
-use super::{Outbox, keeper::Keeper, signing};
+use super::{Inbox, Outbox, keeper::Keeper, signing};
 use crate::hsm::protocol::Request;
 
 /// Works until there is nobody left to ask.
-pub(super) fn work(
-    keeper: &mut Keeper,
-    requests: &mpsc::Receiver<(u64, Request)>,
-    outbox: &Outbox,
-) {
-    for (id, request) in requests {
+pub(super) fn work(keeper: &mut Keeper, inbox: &Inbox, outbox: &Outbox) {
+    while let Some((id, request)) = inbox.request() {
         let answer = match request {
             Request::Sign(order) => signing::sign(keeper, outbox, &order),
             Request::Catalogue => keeper.catalogue(),

@@ -1,14 +1,14 @@
 //! The client of a connection.
 
 use std::{
-    any::Any,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use actix_tls::accept::rustls_0_23::TlsStream;
-use actix_web::{dev::Extensions, rt::net::TcpStream};
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::{
+    ServerConnection,
+    pki_types::{CertificateDer, UnixTime},
+};
 
 use super::Tls;
 use crate::{
@@ -34,6 +34,22 @@ struct Judged {
 }
 
 impl Peer {
+    /// The client of a handshake that has ended, if it has shown a certificate.
+    pub(in crate::http) fn of(session: &ServerConnection) -> Option<Self> {
+        let chain = session.peer_certificates()?;
+        let own = chain.first()?;
+        // A certificate that TLS takes and our stricter parser does not has no subject to match; its
+        // fingerprint still counts.
+        let subject = Certificate::from_der(own)
+            .map(|certificate| certificate.subject().to_string())
+            .unwrap_or_default();
+        Some(Self {
+            identity: ClientIdentity { subject, certificate_sha256: sha256(own) },
+            chain: chain.iter().map(|certificate| certificate.clone().into_owned()).collect(),
+            judged: Mutex::new(None),
+        })
+    }
+
     /// Who it is, as the files of `tls` have it now: a connection outlives the handshake, and a
     /// resumed session had none, while CAs go and certificates are revoked and expire.
     ///
@@ -58,21 +74,9 @@ impl Peer {
     pub(in crate::http) fn subject(&self) -> &str {
         &self.identity.subject
     }
-}
 
-/// Runs once for each connection, after the handshake: what the client has proved.
-pub(in crate::http) fn remember_peer(connection: &dyn Any, extensions: &mut Extensions) {
-    let Some(stream) = connection.downcast_ref::<TlsStream<TcpStream>>() else { return };
-    let Some(chain) = stream.get_ref().1.peer_certificates() else { return };
-    let Some(own) = chain.first() else { return };
-    // A certificate that TLS takes and our stricter parser does not has no subject to match; its
-    // fingerprint still counts.
-    let subject = Certificate::from_der(own)
-        .map(|certificate| certificate.subject().to_string())
-        .unwrap_or_default();
-    extensions.insert(Arc::new(Peer {
-        identity: ClientIdentity { subject, certificate_sha256: sha256(own) },
-        chain: chain.iter().map(|certificate| certificate.clone().into_owned()).collect(),
-        judged: Mutex::new(None),
-    }));
+    /// Of its certificate.
+    pub(in crate::http) fn certificate_sha256(&self) -> [u8; 32] {
+        self.identity.certificate_sha256
+    }
 }

@@ -1,6 +1,6 @@
 //! Statements that change the ledger.
 
-use rusqlite::{Connection, OptionalExtension, named_params};
+use rusqlite::{Connection, OptionalExtension, named_params, types::ToSqlOutput};
 use serde_json::Value;
 
 use super::{answers, read};
@@ -114,13 +114,17 @@ pub(in crate::ledger) fn append(
     connection: &Connection,
     record: &AuditRecord,
 ) -> rusqlite::Result<i64> {
+    let index = next(connection, "SELECT COALESCE(MAX(idx) + 1, 0) FROM audit_entries")?;
     connection
-        .prepare_cached(
-            "INSERT INTO audit_entries (idx, entry, leaf_hash)
-             SELECT COALESCE(MAX(idx) + 1, 0), ?1, ?2 FROM audit_entries
-             RETURNING idx",
-        )?
-        .query_row((record.entry(), record.leaf_hash()), |row| row.get(0))
+        .prepare_cached("INSERT INTO audit_entries (idx, entry, leaf_hash) VALUES (?1, ?2, ?3)")?
+        .execute((index, record.entry(), record.leaf_hash()))?;
+    Ok(index)
+}
+
+/// The number of the next row. Asked for by itself: for a statement that may come to several rows, as
+/// INSERT … SELECT and RETURNING may, SQLite first copies each page that it changes.
+fn next(connection: &Connection, statement: &str) -> rusqlite::Result<i64> {
+    connection.prepare_cached(statement)?.query_row([], |row| row.get(0))
 }
 
 /// Records a tenant or service.
@@ -168,32 +172,29 @@ pub(in crate::ledger) fn touch(connection: &Connection) -> rusqlite::Result<()> 
 
 /// `None` when the serial number is taken.
 fn insert_intent(connection: &Connection, intent: &Intent) -> rusqlite::Result<Option<IntentId>> {
-    connection
+    let id = next(connection, "SELECT COALESCE(MAX(id) + 1, 0) FROM intents")?;
+    let rows = connection
         .prepare_cached(
             "INSERT INTO intents (id, state, serial, purpose, service, tbs_sha256,
                  issuer_key_path, subject_key_path, dev_key, client, request_id, created_at)
-             SELECT COALESCE(MAX(id) + 1, 0), 'open', :serial, :purpose, :service, :tbs_sha256,
-                 :issuer_key_path, :subject_key_path, :dev_key, :client, :request_id, :created_at
-             FROM intents WHERE true
-             ON CONFLICT (serial) DO NOTHING
-             RETURNING id",
+             VALUES (:id, 'open', :serial, :purpose, :service, :tbs_sha256,
+                 :issuer_key_path, :subject_key_path, :dev_key, :client, :request_id, :created_at)
+             ON CONFLICT (serial) DO NOTHING",
         )?
-        .query_row(
-            named_params! {
-                ":serial": intent.serial.as_ref().map(|serial| serial.as_octets()),
-                ":purpose": intent.purpose.name(),
-                ":service": intent.service.as_str(),
-                ":tbs_sha256": intent.tbs_sha256,
-                ":issuer_key_path": intent.issuer_key_path.as_ref().map(|path| path.as_str()),
-                ":subject_key_path": intent.subject_key_path.as_ref().map(|path| path.as_str()),
-                ":dev_key": intent.dev_key,
-                ":client": intent.client,
-                ":request_id": intent.request_id,
-                ":created_at": intent.created_at.unix(),
-            },
-            |row| row.get(0).map(IntentId),
-        )
-        .optional()
+        .execute(named_params! {
+            ":id": id,
+            ":serial": intent.serial.as_ref().map(|serial| serial.as_octets()),
+            ":purpose": intent.purpose.name(),
+            ":service": intent.service.as_str(),
+            ":tbs_sha256": intent.tbs_sha256,
+            ":issuer_key_path": intent.issuer_key_path.as_ref().map(|path| path.as_str()),
+            ":subject_key_path": intent.subject_key_path.as_ref().map(|path| path.as_str()),
+            ":dev_key": intent.dev_key,
+            ":client": intent.client,
+            ":request_id": intent.request_id,
+            ":created_at": intent.created_at.unix(),
+        })?;
+    Ok((rows == 1).then_some(IntentId(id)))
 }
 
 /// False when the id is taken.
@@ -280,6 +281,14 @@ fn insert_certificate(
     audit_index: i64,
     outcome: &Outcome,
 ) -> rusqlite::Result<bool> {
+    let mut intents = connection.prepare_cached(
+        "SELECT serial, service, purpose, issuer_key_path, subject_key_path, client, request_id,
+             dev_key
+         FROM intents WHERE id = ?1 AND state = 'open' AND serial IS NOT NULL",
+    )?;
+    let mut intents = intents.query([id.0])?;
+    let Some(intent) = intents.next()? else { return Ok(false) };
+    let of_intent = |column: &str| intent.get_ref(column).map(ToSqlOutput::Borrowed);
     let stored_ids: Value =
         outcome.entries.iter().map(|copy| copy.store.child(&copy.id).to_string()).collect();
     let rows = connection
@@ -289,16 +298,18 @@ fn insert_certificate(
                  subject_key_id, issuer_key_id, issuer_key_path, subject_key_path, not_before,
                  not_after, is_ca, self_signed, issued_at, client, request_id, dev_key,
                  stored_id, stored_ids)
-             SELECT :audit_index, id, serial, service, purpose, :der, :sha256,
+             VALUES (:audit_index, :intent, :serial, :service, :profile, :der, :sha256,
                  :spki_sha256, :subject_der, :issuer_der, :subject_cn, :subject_text, :issuer_text,
-                 :subject_key_id, :issuer_key_id, issuer_key_path, subject_key_path, :not_before,
-                 :not_after, :is_ca, :self_signed, :issued_at, client, request_id, dev_key,
-                 :stored_id, :stored_ids
-             FROM intents WHERE id = :intent AND state = 'open' AND serial IS NOT NULL",
+                 :subject_key_id, :issuer_key_id, :issuer_key_path, :subject_key_path, :not_before,
+                 :not_after, :is_ca, :self_signed, :issued_at, :client, :request_id, :dev_key,
+                 :stored_id, :stored_ids)",
         )?
         .execute(named_params! {
             ":audit_index": audit_index,
             ":intent": id.0,
+            ":serial": of_intent("serial")?,
+            ":service": of_intent("service")?,
+            ":profile": of_intent("purpose")?,
             ":der": outcome.der,
             ":sha256": outcome.sha256,
             ":spki_sha256": outcome.spki_sha256,
@@ -309,11 +320,16 @@ fn insert_certificate(
             ":issuer_text": outcome.issuer_text,
             ":subject_key_id": outcome.subject_key_id,
             ":issuer_key_id": outcome.issuer_key_id,
+            ":issuer_key_path": of_intent("issuer_key_path")?,
+            ":subject_key_path": of_intent("subject_key_path")?,
             ":not_before": outcome.not_before.unix(),
             ":not_after": outcome.not_after.unix(),
             ":is_ca": outcome.is_ca,
             ":self_signed": outcome.self_signed,
             ":issued_at": outcome.issued_at.unix(),
+            ":client": of_intent("client")?,
+            ":request_id": of_intent("request_id")?,
+            ":dev_key": of_intent("dev_key")?,
             ":stored_id": outcome.entries.first().map(|copy| copy.id.as_str()),
             ":stored_ids": stored_ids.to_string(),
         })?;

@@ -1,0 +1,94 @@
+//! Places that are shared so that nobody can take all of them.
+
+use std::{collections::HashMap, hash::Hash};
+
+/// One has at most this many times what is free: three quarters when it is alone, and less the more
+/// others ask for. So there is always room for one that has none.
+const SHARE_OF_FREE: usize = 3;
+
+/// See the module.
+pub(super) struct Shares<K> {
+    max: usize,
+    total: usize,
+    /// Of those that have some.
+    by_owner: HashMap<K, usize>,
+}
+
+impl<K: Eq + Hash> Shares<K> {
+    /// So many places.
+    pub(super) fn new(max: usize) -> Self {
+        Self { max, total: 0, by_owner: HashMap::new() }
+    }
+
+    /// Takes a place, if there is one for this owner.
+    pub(super) fn take(&mut self, owner: K) -> bool {
+        let free = self.max - self.total;
+        let own = self.by_owner.get(&owner).copied().unwrap_or_default();
+        if free == 0 || (own > 0 && own >= SHARE_OF_FREE * free) {
+            return false;
+        }
+        self.total += 1;
+        self.by_owner.insert(owner, own + 1);
+        true
+    }
+
+    /// Gives one of the owner's places back.
+    pub(super) fn give_back(&mut self, owner: &K) {
+        self.total -= 1;
+        if let Some(own) = self.by_owner.get_mut(owner) {
+            *own -= 1;
+            if *own == 0 {
+                self.by_owner.remove(owner);
+            }
+        }
+    }
+
+    /// Places that are taken.
+    pub(super) fn taken(&self) -> usize {
+        self.total
+    }
+
+    /// Whether nobody finds a place.
+    pub(super) fn is_full(&self) -> bool {
+        self.total >= self.max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As many places as an owner finds.
+    fn flood(shares: &mut Shares<&'static str>, owner: &'static str) -> usize {
+        std::iter::from_fn(|| shares.take(owner).then_some(())).count()
+    }
+
+    #[test]
+    fn nobody_and_no_two_take_all_the_places() {
+        let mut shares = Shares::new(512);
+        assert_eq!(flood(&mut shares, "one"), 384);
+        let two = flood(&mut shares, "two");
+        assert!(two > 90, "{two}");
+        let three = flood(&mut shares, "three");
+        assert!(three > 20, "{three}");
+        assert!(!shares.is_full());
+        // What is given back is there for others.
+        for _ in 0..384 {
+            shares.give_back(&"one");
+        }
+        assert!(flood(&mut shares, "four") > 250);
+    }
+
+    #[test]
+    fn the_smallest_room_is_for_one_and_all_of_a_room_can_be_used() {
+        let mut shares = Shares::new(1);
+        assert!(shares.take("a") && shares.is_full() && !shares.take("b"));
+        shares.give_back(&"a");
+        assert!(shares.take("b"));
+        let mut shares = Shares::new(2);
+        assert_eq!(flood(&mut shares, "a"), 2);
+        shares.give_back(&"a");
+        shares.give_back(&"a");
+        assert!(shares.by_owner.is_empty() && shares.taken() == 0);
+    }
+}
