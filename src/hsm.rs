@@ -16,6 +16,8 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use fault::tame;
+use offers::OFFERS_MAX;
+use protocol::bounded;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::key::PublicKey;
@@ -27,6 +29,7 @@ mod figures;
 #[cfg(any(test, fuzzing))]
 mod heard;
 mod jobs;
+mod offers;
 mod orders;
 mod process;
 mod protocol;
@@ -44,6 +47,7 @@ pub use figures::{
 };
 #[cfg(any(test, fuzzing))]
 pub use heard::hear_as_the_front_does;
+pub use offers::Offer;
 pub use orders::PrivateParts;
 pub use sandbox::{MEMORY_MAX_MB_DEFAULT, Network, Sandbox, SandboxLevel};
 pub use token::Token;
@@ -158,6 +162,12 @@ pub struct TokenFacts {
     pub firmware_version: String,
     /// `CKF_HW_SLOT`: the slot is a device, not a program.
     pub is_hardware: bool,
+    /// What it offers to sign with.
+    #[serde(deserialize_with = "bounded::list::<_, _, OFFERS_MAX>")]
+    pub offers: Vec<Offer>,
+    /// Whether its `CKA_LOCAL` says nothing of where a key was made, so that other attributes are
+    /// believed instead.
+    pub local_says_nothing: bool,
 }
 
 impl TokenFacts {
@@ -175,6 +185,8 @@ impl TokenFacts {
             hardware_version: tame(&self.hardware_version),
             firmware_version: tame(&self.firmware_version),
             is_hardware: self.is_hardware,
+            offers: offers::tamed(&self.offers),
+            local_says_nothing: self.local_says_nothing,
         }
     }
 }

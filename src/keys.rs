@@ -136,8 +136,10 @@ impl Keyring {
                 }
                 None => Err(KeyRefusal::PrivateJwk),
             },
-            (KeySource::PublicJwk(_), KeyRole::Signing(_)) => Err(KeyRefusal::PublicCannotSign),
-            (KeySource::PublicJwk(key), KeyRole::Subject) => Ok(Admitted::Public(key.clone())),
+            (KeySource::PublicJwk { .. }, KeyRole::Signing(_)) => Err(KeyRefusal::PublicCannotSign),
+            (KeySource::PublicJwk { key, .. }, KeyRole::Subject) => {
+                Ok(Admitted::Public(key.clone()))
+            }
             (KeySource::Kms(path), role) => self.admit_hosted(path, tree, service, role),
         }
     }

@@ -1,6 +1,7 @@
 //! The use cases. Each is a function with numbered steps; none knows JSON, HTTP, SQL or PKCS#11.
 
 pub mod csr;
+mod edwards;
 pub mod error;
 pub mod idempotency;
 pub mod inventory;
@@ -65,6 +66,8 @@ pub struct IssuanceSettings {
     pub allow_ca_without_key_cert_sign: bool,
     /// Whether an IACA carries an authority key identifier.
     pub iaca_aki: bool,
+    /// Whether keys of Ed25519 are made, and certified as subjects.
+    pub ed25519_subjects: bool,
     /// Whether a VICAL entry that a client stores must be an IACA.
     pub check_vical_entries: bool,
 }

@@ -20,6 +20,8 @@ main() {
     summon_judges requirements-openapi.txt "$ROOT/target/judges-openapi"
     summon_promtool "$ROOT/target/promtool"
     run_tests "$@"
+    # Modules that change nothing on the machine; kryoptic where it was built.
+    [ $# -gt 0 ] || ./tests/modules.sh --suite nss tpm kryoptic
 }
 
 # summon_judges PINS DIRECTORY: a virtual environment with the pinned judges, made anew when the pins

@@ -71,6 +71,7 @@ async fn check_tokens(config: Config) -> Result<Vec<String>, String> {
         token.wait_until_known(TOKEN_KNOWN_WITHIN).await;
         match token.state() {
             TokenState::Ready { .. } | TokenState::Unproven { .. } | TokenState::NoKeys => {
+                show_facts(&token);
                 problems.extend(check_keys(&token, &config.tree, &mut seen).await);
             }
             TokenState::Starting => problems.push(format!(
@@ -91,6 +92,17 @@ async fn check_tokens(config: Config) -> Result<Vec<String>, String> {
         }
     }
     Ok(problems)
+}
+
+/// What the token says it can sign with, whether or not that is used here.
+fn show_facts(token: &Token) {
+    let Some(facts) = token.facts() else { return };
+    let name = token.name();
+    let offers: Vec<_> = facts.offers.iter().map(ToString::to_string).collect();
+    println!("token {name}: {} by {}, with {}", facts.model, facts.manufacturer, offers.join(", "));
+    if facts.local_says_nothing {
+        println!("token {name}: its CKA_LOCAL means nothing, and is not looked at");
+    }
 }
 
 /// Keys that have signed, and the tokens that they did so on: all of a KMS must show the same.

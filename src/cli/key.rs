@@ -27,7 +27,7 @@ enum Action {
     Generate {
         /// Full path of the new key, such as acme.dmv.kms.iaca-2026.
         path: String,
-        /// secp256r1, secp384r1, secp521r1, RSA, RSA3072 or RSA4096.
+        /// secp256r1, secp384r1, secp521r1, RSA, RSA3072, RSA4096; Ed25519 where the daemon allows it.
         #[arg(long = "type", value_name = "TYPE", default_value = "secp256r1")]
         key_type: String,
     },

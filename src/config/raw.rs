@@ -89,6 +89,7 @@ pub(super) struct RawIssuance {
     pub(super) described_iaca: Option<String>,
     pub(super) allow_ca_without_key_cert_sign: Option<bool>,
     pub(super) iaca_aki: Option<bool>,
+    pub(super) ed25519_subjects: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]

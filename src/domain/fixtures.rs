@@ -7,8 +7,8 @@ use aws_lc_rs::{
     rsa::{KeyPair, KeySize},
     signature::{
         ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING,
-        ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _, RSA_PKCS1_SHA256,
-        RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaEncoding,
+        ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
+        RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaEncoding,
     },
 };
 
@@ -34,6 +34,7 @@ pub(crate) struct SoftwareKey {
 enum Pair {
     Ec(EcdsaKeyPair),
     Rsa(KeyPair, &'static dyn RsaEncoding),
+    Edwards(Ed25519KeyPair),
 }
 
 impl SoftwareKey {
@@ -56,6 +57,11 @@ impl SoftwareKey {
             KeyType::Rsa2048 => rsa(KeySize::Rsa2048, &RSA_PKCS1_SHA256),
             KeyType::Rsa3072 => rsa(KeySize::Rsa3072, &RSA_PKCS1_SHA384),
             KeyType::Rsa4096 => rsa(KeySize::Rsa4096, &RSA_PKCS1_SHA512),
+            KeyType::Ed25519 => {
+                let pair = Ed25519KeyPair::generate().unwrap();
+                let public = PublicKey::from_ed25519(pair.public_key().as_ref()).unwrap();
+                Self { public, pair: Pair::Edwards(pair) }
+            }
         }
     }
 
@@ -68,6 +74,7 @@ impl SoftwareKey {
                 pair.sign(*padding, &random, message, &mut signature).unwrap();
                 signature
             }
+            Pair::Edwards(pair) => pair.sign(message).as_ref().to_vec(),
         })
     }
 }
@@ -88,6 +95,14 @@ pub(crate) fn second_key() -> PublicKey {
     )
 }
 
+/// RFC 8032, 7.1, test 1: the public half of a published key.
+pub(crate) fn ed25519() -> PublicKey {
+    PublicKey::from_ed25519(&octets(
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+    ))
+    .unwrap()
+}
+
 /// A modulus of 2048 bits that nobody knows the factors of, for it has small ones.
 pub(crate) fn rsa_2048() -> PublicKey {
     PublicKey::from_rsa(&[0xB5; 256], &[1, 0, 1]).unwrap()
@@ -96,13 +111,14 @@ pub(crate) fn rsa_2048() -> PublicKey {
 fn point(x: &str, y: &str) -> PublicKey {
     let mut point = vec![0x04];
     for coordinate in [x, y] {
-        point.extend(
-            (0..coordinate.len())
-                .step_by(2)
-                .map(|at| u8::from_str_radix(&coordinate[at..at + 2], 16).unwrap()),
-        );
+        point.extend(octets(coordinate));
     }
     PublicKey::from_ec_point(KeyType::P256, &point).unwrap()
+}
+
+fn octets(hex: &str) -> Vec<u8> {
+    let octet = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    (0..hex.len()).step_by(2).map(octet).collect()
 }
 
 pub(crate) fn serial() -> SerialNumber {

@@ -8,6 +8,10 @@ use zeroize::Zeroizing;
 
 use super::key::{KeyError, KeyType, PublicKey, sha256};
 
+/// RFC 8037, 2.
+const ED25519: &str = "Ed25519";
+const ED25519_OCTETS: usize = 32;
+
 /// The public members of a JWK, as the API answers them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
@@ -22,6 +26,15 @@ pub enum PublicJwk {
         x: String,
         /// y coordinate, base64url, full length.
         y: String,
+    },
+    /// RFC 8037, 2.
+    Okp {
+        /// `OKP`.
+        kty: &'static str,
+        /// Curve name.
+        crv: &'static str,
+        /// Public key, base64url.
+        x: String,
     },
     /// RFC 7518, 6.3.
     Rsa {
@@ -44,6 +57,9 @@ impl PublicJwk {
                 x: URL_SAFE_NO_PAD.encode(x),
                 y: URL_SAFE_NO_PAD.encode(y),
             },
+            _ if key.key_type() == KeyType::Ed25519 => {
+                Self::Okp { kty: "OKP", crv: ED25519, x: URL_SAFE_NO_PAD.encode(key.content()) }
+            }
             _ => Self::Rsa {
                 kty: "RSA",
                 n: URL_SAFE_NO_PAD.encode(key.modulus().unwrap_or_default()),
@@ -58,6 +74,7 @@ impl PublicJwk {
             Self::Ec { kty, crv, x, y } => {
                 format!(r#"{{"crv":"{crv}","kty":"{kty}","x":"{x}","y":"{y}"}}"#)
             }
+            Self::Okp { kty, crv, x } => format!(r#"{{"crv":"{crv}","kty":"{kty}","x":"{x}"}}"#),
             Self::Rsa { kty, n, e } => format!(r#"{{"e":"{e}","kty":"{kty}","n":"{n}"}}"#),
         };
         URL_SAFE_NO_PAD.encode(sha256(canonical.as_bytes()))
@@ -142,6 +159,14 @@ pub fn parse_public(members: &JwkMembers) -> Result<PublicKey, JwkError> {
             let exponent = decode("e", required(members.e.as_ref(), "e")?)?;
             PublicKey::from_rsa(&modulus, &exponent).map_err(JwkError::Key)
         }
+        // Such a key is certified, if at all; its private half goes nowhere.
+        "OKP" if members.crv.as_deref() == Some(ED25519) && !members.is_private => {
+            let octets = decode("x", required(members.x.as_ref(), "x")?)?;
+            if octets.len() != ED25519_OCTETS {
+                return Err(JwkError::Length { member: "x", octets: ED25519_OCTETS });
+            }
+            PublicKey::from_ed25519(&octets).map_err(JwkError::Key)
+        }
         "OKP" => Err(JwkError::Key(KeyError::Unsupported(
             members.crv.clone().unwrap_or_else(|| "OKP".to_owned()),
         ))),
@@ -199,7 +224,7 @@ fn curve_name(key_type: KeyType) -> Option<&'static str> {
         KeyType::P256 => Some("P-256"),
         KeyType::P384 => Some("P-384"),
         KeyType::P521 => Some("P-521"),
-        KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => None,
+        KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 | KeyType::Ed25519 => None,
     }
 }
 
@@ -229,6 +254,26 @@ mod tests {
         assert_eq!(key, again);
         let PublicJwk::Ec { x, y, .. } = PublicJwk::of(&again) else { panic!("EC") };
         assert_eq!((Some(x), Some(y)), (rfc_key().x, rfc_key().y));
+    }
+
+    /// RFC 8037, A.2 and A.3.
+    #[test]
+    fn a_key_of_ed25519_is_read_and_has_the_published_thumbprint() {
+        let members = |is_private| JwkMembers {
+            kty: Some("OKP".into()),
+            crv: Some("Ed25519".into()),
+            x: Some("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".into()),
+            is_private,
+            ..JwkMembers::default()
+        };
+        let key = parse_public(&members(false)).unwrap();
+        assert_eq!(key, PublicKey::from_spki_der(key.spki_der()).unwrap());
+        let thumbprint = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
+        assert_eq!(PublicJwk::of(&key).thumbprint(), thumbprint);
+        let refused = parse_public(&members(true)).unwrap_err();
+        assert_eq!(refused.to_string(), "key type Ed25519 is not supported");
+        let short = JwkMembers { x: Some("AAAA".into()), ..members(false) };
+        assert_eq!(parse_public(&short).unwrap_err().to_string(), "x must have 32 octets");
     }
 
     #[test]

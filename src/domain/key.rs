@@ -14,6 +14,8 @@ use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
 const ID_EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+/// RFC 8410, 3.
+const ID_ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const SECP256R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const SECP521R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
@@ -35,12 +37,22 @@ pub enum KeyType {
     Rsa3072,
     /// RSA with a modulus of 4096 bits.
     Rsa4096,
+    /// Ed25519 (RFC 8032). It is certified where the operator allows it; it signs requests for itself,
+    /// and no certificate.
+    Ed25519,
 }
 
 impl KeyType {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::P256, Self::P384, Self::P521, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
+    pub const ALL: [Self; 7] = [
+        Self::P256,
+        Self::P384,
+        Self::P521,
+        Self::Rsa2048,
+        Self::Rsa3072,
+        Self::Rsa4096,
+        Self::Ed25519,
+    ];
 
     /// The name that the API uses (`keyType`).
     pub fn name(self) -> &'static str {
@@ -51,6 +63,7 @@ impl KeyType {
             Self::Rsa2048 => "RSA",
             Self::Rsa3072 => "RSA3072",
             Self::Rsa4096 => "RSA4096",
+            Self::Ed25519 => "Ed25519",
         }
     }
 
@@ -63,31 +76,32 @@ impl KeyType {
             Self::Rsa2048 => SignatureAlgorithm::RsaSha256,
             Self::Rsa3072 => SignatureAlgorithm::RsaSha384,
             Self::Rsa4096 => SignatureAlgorithm::RsaSha512,
+            Self::Ed25519 => SignatureAlgorithm::Ed25519,
         }
     }
 
-    /// Whether it is an elliptic-curve key.
+    /// Whether it is a key for ECDSA.
     pub fn is_ec(self) -> bool {
         self.coordinate_octets().is_some()
     }
 
-    /// Octets of one coordinate; `None` for RSA.
+    /// Octets of one coordinate of a point; `None` where there is none.
     pub fn coordinate_octets(self) -> Option<usize> {
         match self {
             Self::P256 => Some(32),
             Self::P384 => Some(48),
             Self::P521 => Some(66),
-            Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096 => None,
+            Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096 | Self::Ed25519 => None,
         }
     }
 
-    /// The named curve (RFC 5480, 2.1.1.1); `None` for RSA.
+    /// The named curve of an ECDSA key (RFC 5480, 2.1.1.1).
     pub fn curve(self) -> Option<ObjectIdentifier> {
         match self {
             Self::P256 => Some(SECP256R1),
             Self::P384 => Some(SECP384R1),
             Self::P521 => Some(SECP521R1),
-            Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096 => None,
+            Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096 | Self::Ed25519 => None,
         }
     }
 
@@ -126,6 +140,7 @@ impl KeyType {
             (Self::Rsa2048 | Self::Rsa3072 | Self::Rsa4096, HashAlgorithm::Sha512) => {
                 &alc::RSA_PKCS1_2048_8192_SHA512
             }
+            (Self::Ed25519, _) => &alc::ED25519,
         }
     }
 }
@@ -140,6 +155,7 @@ impl fmt::Display for KeyType {
             Self::Rsa2048 => "RSA-2048",
             Self::Rsa3072 => "RSA-3072",
             Self::Rsa4096 => "RSA-4096",
+            Self::Ed25519 => "Ed25519",
         })
     }
 }
@@ -170,15 +186,18 @@ pub enum SignatureAlgorithm {
     RsaSha384,
     /// sha512WithRSAEncryption.
     RsaSha512,
+    /// Ed25519 (RFC 8410).
+    Ed25519,
 }
 
 impl SignatureAlgorithm {
-    /// The hash function within.
+    /// The hash function within. A signature of Ed25519 takes the message itself; the hash is what an
+    /// order for one is known by.
     pub fn hash(self) -> HashAlgorithm {
         match self {
             Self::EcdsaSha256 | Self::RsaSha256 => HashAlgorithm::Sha256,
             Self::EcdsaSha384 | Self::RsaSha384 => HashAlgorithm::Sha384,
-            Self::EcdsaSha512 | Self::RsaSha512 => HashAlgorithm::Sha512,
+            Self::EcdsaSha512 | Self::RsaSha512 | Self::Ed25519 => HashAlgorithm::Sha512,
         }
     }
 }
@@ -254,14 +273,15 @@ struct Inner {
     key_type: KeyType,
     /// `SubjectPublicKeyInfo`, DER.
     spki: Vec<u8>,
-    /// What `subjectPublicKey` holds: an uncompressed point, or `RSAPublicKey`.
+    /// What `subjectPublicKey` holds: an uncompressed point, `RSAPublicKey`, or the key of Ed25519.
     content: Vec<u8>,
     spki_sha256: [u8; 32],
     parsed: alc::ParsedPublicKey,
 }
 
 impl PublicKey {
-    /// Reads a `SubjectPublicKeyInfo`: named curve, uncompressed point; RSA with exponent 65537.
+    /// Reads a `SubjectPublicKeyInfo`: named curve, uncompressed point; RSA with exponent 65537;
+    /// Ed25519.
     ///
     /// # Errors
     /// [`KeyError`] for other types, other encodings, or a point that is not on its curve.
@@ -279,6 +299,8 @@ impl PublicKey {
         } else if spki.algorithm.oid == RSA_ENCRYPTION {
             let (modulus, exponent) = rsa_numbers(content)?;
             Self::from_rsa(&modulus, &exponent)
+        } else if spki.algorithm.oid == ID_ED25519 && spki.algorithm.parameters.is_none() {
+            Self::from_ed25519(content)
         } else {
             Err(unsupported(spki.algorithm.oid))
         }
@@ -296,7 +318,7 @@ impl PublicKey {
             return Err(KeyError::Encoding);
         }
         let parameters = AnyRef::from(&curve);
-        Self::assemble(key_type, ID_EC_PUBLIC_KEY, parameters, point)
+        Self::assemble(key_type, ID_EC_PUBLIC_KEY, Some(parameters), point)
             .map_err(|_| KeyError::NotOnCurve(key_type))
     }
 
@@ -313,18 +335,27 @@ impl PublicKey {
             modulus.first().map_or(0, |first| modulus.len() * 8 - first.leading_zeros() as usize);
         let key_type = KeyType::of_modulus_bits(bits).ok_or(KeyError::RsaModulus(bits))?;
         let content = encode_rsa(modulus).map_err(|_| KeyError::Encoding)?;
-        Self::assemble(key_type, RSA_ENCRYPTION, AnyRef::NULL, &content)
+        Self::assemble(key_type, RSA_ENCRYPTION, Some(AnyRef::NULL), &content)
             .map_err(|_| KeyError::Encoding)
+    }
+
+    /// From the 32 octets of a key of Ed25519 (RFC 8032, 5.1.5).
+    ///
+    /// # Errors
+    /// [`KeyError`] when there are more, or fewer, or they are no point.
+    pub fn from_ed25519(octets: &[u8]) -> Result<Self, KeyError> {
+        // RFC 8410, 3: parameters are absent.
+        Self::assemble(KeyType::Ed25519, ID_ED25519, None, octets)
     }
 
     fn assemble(
         key_type: KeyType,
         oid: ObjectIdentifier,
-        parameters: AnyRef<'_>,
+        parameters: Option<AnyRef<'_>>,
         content: &[u8],
     ) -> Result<Self, KeyError> {
         let spki = SubjectPublicKeyInfoRef {
-            algorithm: AlgorithmIdentifierRef { oid, parameters: Some(parameters) },
+            algorithm: AlgorithmIdentifierRef { oid, parameters },
             subject_public_key: BitStringRef::from_bytes(content)
                 .map_err(|_| KeyError::Encoding)?,
         }
@@ -366,17 +397,19 @@ impl PublicKey {
         id
     }
 
-    /// The coordinates of an EC key, each of full length; `None` for RSA.
+    /// The coordinates of an EC key, each of full length; `None` where there are none.
     pub fn coordinates(&self) -> Option<(&[u8], &[u8])> {
         let octets = self.0.key_type.coordinate_octets()?;
         Some((self.0.content.get(1..=octets)?, self.0.content.get(1 + octets..)?))
     }
 
-    /// The modulus of an RSA key, big-endian, no leading zero; `None` for EC.
+    /// The modulus of an RSA key, big-endian, no leading zero; `None` where there is none.
     pub fn modulus(&self) -> Option<Vec<u8>> {
-        match self.0.key_type.coordinate_octets() {
-            Some(_) => None,
-            None => rsa_numbers(&self.0.content).ok().map(|(modulus, _)| modulus),
+        match self.0.key_type {
+            KeyType::P256 | KeyType::P384 | KeyType::P521 | KeyType::Ed25519 => None,
+            KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => {
+                rsa_numbers(&self.0.content).ok().map(|(modulus, _)| modulus)
+            }
         }
     }
 
@@ -416,7 +449,10 @@ pub enum KeyError {
     #[error("key type {0} is not supported")]
     Unsupported(String),
     /// Not DER, a compressed point, explicit curve parameters.
-    #[error("the public key is not encoded as a named curve with an uncompressed point, or as RSA")]
+    #[error(
+        "the public key is not encoded as a named curve with an uncompressed point, as RSA or \
+             as Ed25519"
+    )]
     Encoding,
     /// The equation of the curve does not hold.
     #[error("point is not on {0}")]
@@ -439,7 +475,6 @@ pub fn sha256(octets: &[u8]) -> [u8; 32] {
 fn unsupported(oid: ObjectIdentifier) -> KeyError {
     KeyError::Unsupported(match oid.to_string().as_str() {
         "1.3.132.0.10" => "secp256k1".to_owned(),
-        "1.3.101.112" => "Ed25519".to_owned(),
         "1.3.101.113" => "Ed448".to_owned(),
         other => other.to_owned(),
     })

@@ -27,7 +27,12 @@ pub enum KeySource {
     /// In the HSM.
     Kms(KeyPath),
     /// In the request, public half only: it can be certified, it cannot sign.
-    PublicJwk(PublicKey),
+    PublicJwk {
+        /// The key.
+        key: PublicKey,
+        /// JSON pointer of the member that holds it: it has two names.
+        field: String,
+    },
     /// In the request, private half too: dev mode only.
     PrivateJwk {
         /// The key, unread.

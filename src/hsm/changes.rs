@@ -41,6 +41,9 @@ pub enum ChangeError {
     /// The token cannot do this. Nothing was changed.
     #[error("the token does not support {0}")]
     Unsupported(String),
+    /// The token does not keep a label of so many octets as it is. Nothing was changed.
+    #[error("the token does not support a label of {0} octets")]
+    LabelTooLong(usize),
     /// The token made something else than it was asked for. The words, for the operator, say what
     /// and whether it could be destroyed.
     #[error("the token made another key than it was asked for: {0}")]
@@ -174,6 +177,7 @@ impl Token {
             | KeyAnswer::Missing
             | KeyAnswer::Taken
             | KeyAnswer::Unsupported(_)
+            | KeyAnswer::LabelTooLong(_)
             | KeyAnswer::Rejected { .. } => Err(unexpected(answer)),
         }
     }
@@ -223,6 +227,7 @@ fn unexpected(answer: KeyAnswer) -> ChangeError {
         KeyAnswer::Taken => ChangeError::Taken,
         KeyAnswer::Missing => ChangeError::Missing,
         KeyAnswer::Unsupported(what) => ChangeError::Unsupported(tame(&what)),
+        KeyAnswer::LabelTooLong(octets) => ChangeError::LabelTooLong(octets),
         KeyAnswer::Rejected { reason, destroyed } => ChangeError::Rejected(format!(
             "{}; the key {} destroyed",
             tame(&reason),

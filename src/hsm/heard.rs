@@ -69,7 +69,12 @@ impl Front {
             ) => {
                 drop(tame(&words));
             }
-            Answer::Changed(KeyAnswer::Destroyed | KeyAnswer::Missing | KeyAnswer::Taken)
+            Answer::Changed(
+                KeyAnswer::Destroyed
+                | KeyAnswer::Missing
+                | KeyAnswer::Taken
+                | KeyAnswer::LabelTooLong(_),
+            )
             | Answer::Missing => {}
             Answer::Failed(fault) => drop(fault.tamed().to_string()),
         }

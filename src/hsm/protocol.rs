@@ -18,7 +18,7 @@ use super::{
 };
 use crate::domain::key::{Signature, SignatureAlgorithm};
 
-mod bounded;
+pub(super) mod bounded;
 
 /// Raised whenever a message changes: after an upgrade on disk, an old front meets a new signer.
 pub(super) const PROTOCOL_VERSION: u32 = 6;
@@ -32,8 +32,8 @@ pub(super) const FROM_SIGNER_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(super) const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 /// Most private keys that a token may list.
 pub(super) const KEYS_MAX: usize = 10_000;
-/// Most mechanisms that a token may offer.
-const MECHANISMS_MAX: usize = 1_000;
+/// Most algorithms that a token may have to be given messages for; there are fewer.
+const HASHING_MAX: usize = 100;
 /// Longest text in `CK_TOKEN_INFO`, in octets; the standard has 32.
 const TOKEN_TEXT_BYTES_MAX: usize = 64;
 
@@ -162,11 +162,8 @@ pub(super) struct Ready {
     pub(super) facts: TokenFacts,
     /// Sessions that could be opened for signing; 0 when one does everything.
     pub(super) sessions: usize,
-    /// `CKM_…` numbers that the token offers.
-    #[serde(deserialize_with = "bounded::list::<_, _, MECHANISMS_MAX>")]
-    pub(super) mechanisms: Vec<u64>,
     /// The algorithms for which the token has to be given messages, since it hashes itself.
-    #[serde(deserialize_with = "bounded::list::<_, _, MECHANISMS_MAX>")]
+    #[serde(deserialize_with = "bounded::list::<_, _, HASHING_MAX>")]
     pub(super) hashing: Vec<SignatureAlgorithm>,
     /// The private keys.
     #[serde(deserialize_with = "bounded::list::<_, _, KEYS_MAX>")]
@@ -225,6 +222,8 @@ pub(super) enum KeyAnswer {
     Taken,
     /// The token cannot do it, in words that fit behind "does not support"; nothing was changed.
     Unsupported(String),
+    /// The token does not keep a label of so many octets as it is; nothing was changed.
+    LabelTooLong(usize),
     /// The token made something else.
     Rejected {
         /// What, in words for the operator.

@@ -39,6 +39,11 @@ pub(super) fn warnings(services: &Services, compat_login: bool) -> Vec<Cow<'stat
             let words = "is SoftHSM: keys are files, there is no certified boundary";
             warnings.push(format!("token {name} {words}").into());
         }
+        if token.facts().is_some_and(|facts| facts.local_says_nothing) {
+            let name = token.name();
+            let words = "does not say where keys were made: its CKA_LOCAL means nothing";
+            warnings.push(format!("token {name} {words}").into());
+        }
     }
     warnings
 }

@@ -54,9 +54,11 @@ impl DevKey {
                 let padding = match self.public_key.key_type() {
                     KeyType::Rsa4096 => &RSA_PKCS1_SHA512,
                     KeyType::Rsa3072 => &RSA_PKCS1_SHA384,
-                    KeyType::Rsa2048 | KeyType::P256 | KeyType::P384 | KeyType::P521 => {
-                        &RSA_PKCS1_SHA256
-                    }
+                    KeyType::Rsa2048
+                    | KeyType::P256
+                    | KeyType::P384
+                    | KeyType::P521
+                    | KeyType::Ed25519 => &RSA_PKCS1_SHA256,
                 };
                 let mut octets = vec![0; pair.public_modulus_len()];
                 pair.sign(padding, &random, message, &mut octets).map_err(failed)?;

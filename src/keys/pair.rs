@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::{
     jwk::{self, JwkError, PrivateJwk},
-    key::{KeyType, PublicKey},
+    key::{KeyError, KeyType, PublicKey},
 };
 
 /// Both halves, ready to sign.
@@ -38,6 +38,10 @@ pub(super) fn read(jwk: &PrivateJwk) -> Result<(PublicKey, Pair), JwkError> {
             ec_pair(&public_key, &scalar(octets)?)?
         }
         KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => rsa_pair(&public_key, jwk)?,
+        KeyType::Ed25519 => {
+            let name = public_key.key_type().name().to_owned();
+            return Err(JwkError::Key(KeyError::Unsupported(name)));
+        }
     };
     Ok((public_key, pair))
 }
@@ -46,8 +50,9 @@ fn ec_pair(public_key: &PublicKey, scalar: &[u8]) -> Result<Pair, JwkError> {
     let algorithm = match public_key.key_type() {
         KeyType::P384 => &ECDSA_P384_SHA384_ASN1_SIGNING,
         KeyType::P521 => &ECDSA_P521_SHA512_ASN1_SIGNING,
-        KeyType::P256 | KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => {
-            &ECDSA_P256_SHA256_ASN1_SIGNING
+        KeyType::P256 => &ECDSA_P256_SHA256_ASN1_SIGNING,
+        KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 | KeyType::Ed25519 => {
+            return Err(JwkError::Mismatch);
         }
     };
     // Refuses a scalar that does not belong to the point.

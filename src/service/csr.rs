@@ -1,7 +1,7 @@
 //! Certification requests: signed by the subject's key, audited, not stored.
 
 use super::{
-    Call, Services,
+    Call, Services, edwards,
     error::{Error, Invalid},
     idempotency::Answer,
     key_errors, signing,
@@ -10,7 +10,7 @@ use crate::{
     audit::EntryKind,
     domain::{
         client::KeyPurpose,
-        key::PublicKey,
+        key::{KeyType, PublicKey},
         request::{CsrKind, CsrRequest},
         time::Timestamp,
     },
@@ -34,10 +34,17 @@ pub async fn make(
     now: Timestamp,
 ) -> Result<Answer, Error> {
     // 1. The key: allowed, there, the pinned one, of a type that the kind takes.
+    edwards::refuse_jwk(services, &request.key)?;
     let role = KeyRole::Signing(KeyPurpose::Csr);
     let admitted = signing::admit(services, call, &request.key, role)?;
     let key = signing::find(services, &request.key, admitted).await?;
-    if request.kind == CsrKind::DocumentSigner && !key.public_key().key_type().is_ec() {
+    let key_type = key.public_key().key_type();
+    if edwards::is_off(services, key_type) {
+        let words = format!("subjectKeyDescriptor: {}", edwards::words());
+        return Err(Invalid::at(request.key.field.clone(), words).into());
+    }
+    let is_fit = key_type.is_ec() || key_type == KeyType::Ed25519;
+    if request.kind == CsrKind::DocumentSigner && !is_fit {
         return Err(Error::Invalid(Invalid::at(
             request.key.field.clone(),
             "subjectKeyDescriptor: RSA is not allowed for a document signer; use P-256, P-384 or \

@@ -64,9 +64,10 @@ pub async fn issue(
     now: Timestamp,
 ) -> Result<Answer, Error> {
     // 1. The rules of the fields, as far as they need neither key nor issuer.
+    signing::check_jwks(services, &request.issuance)?;
     let stores = call.stores();
     let stored_id = stored_id(request, &stores)?;
-    let supplied = signing::read_supplied(&request.issuance)?;
+    let supplied = signing::read_supplied(services, &request.issuance)?;
     check_requested_validity(&request.issuance, now)?;
 
     // 2. The keys: allowed for this service and purpose, there, and the ones that were pinned.

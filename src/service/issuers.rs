@@ -2,7 +2,7 @@
 //! allows what is asked for.
 
 use super::{
-    Call, IssuanceSettings, Services,
+    Call, IssuanceSettings, Services, edwards,
     error::{Error, Invalid},
     issue::{invalid_validity, validity_rule},
     key_errors,
@@ -118,7 +118,7 @@ pub(super) fn rule(
     known: &Known,
     now: Timestamp,
 ) -> Result<Ruling, Error> {
-    check_keys(issuance, keys)?;
+    check_keys(services, issuance, keys)?;
     let (issuer, pin) = match issuance {
         Issuance::Iaca(_) => (None, None),
         Issuance::DocumentSigner(request) => match (&request.iaca.certificate, &supplied.issuer) {
@@ -155,7 +155,7 @@ fn refused(error: ProfileError) -> Error {
 }
 
 /// Key types and equality, blamed on the descriptors.
-fn check_keys(issuance: &Issuance, keys: &SigningKeys) -> Result<(), Error> {
+fn check_keys(services: &Services, issuance: &Issuance, keys: &SigningKeys) -> Result<(), Error> {
     let signer = keys.signer.public_key();
     let invalid = |field: &str, what: &str| {
         let place = field.trim_start_matches('/').replace('/', ".");
@@ -165,11 +165,23 @@ fn check_keys(issuance: &Issuance, keys: &SigningKeys) -> Result<(), Error> {
         Issuance::Iaca(_) | Issuance::DocumentSigner(_) => true,
         Issuance::Generic(_) => false,
     };
+    for (field, key) in
+        [(&*signer_descriptor(issuance).field, signer), (subject_field(issuance), keys.subject())]
+    {
+        if edwards::is_off(services, key.key_type()) {
+            return invalid(field, &edwards::words().to_string());
+        }
+    }
+    if signer.key_type() == KeyType::Ed25519 {
+        let what = "Ed25519 may be certified, but signs no certificate";
+        return invalid(&signer_descriptor(issuance).field, what);
+    }
     if iso && !signer.key_type().is_ec() {
         let what = "RSA is not allowed for an IACA; use P-256, P-384 or P-521";
         return invalid(&signer_descriptor(issuance).field, what);
     }
-    if iso && !keys.subject().key_type().is_ec() {
+    let subject_type = keys.subject().key_type();
+    if iso && !subject_type.is_ec() && subject_type != KeyType::Ed25519 {
         let what = "RSA is not allowed for a document signer; use P-256, P-384 or P-521";
         return invalid(subject_field(issuance), what);
     }

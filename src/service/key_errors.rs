@@ -26,7 +26,7 @@ pub(super) fn refused(descriptor: &KeyDescriptor, refusal: KeyRefusal) -> Error 
         KeyRefusal::Jwk(error) => {
             let field = match &descriptor.source {
                 KeySource::PrivateJwk { field, .. } => field.clone(),
-                KeySource::PublicJwk(_) | KeySource::Kms(_) => field,
+                KeySource::PublicJwk { .. } | KeySource::Kms(_) => field,
             };
             Error::Invalid(Invalid::at(
                 field,
@@ -106,7 +106,7 @@ pub(super) fn key_field(descriptor: &KeyDescriptor) -> String {
     let field = &descriptor.field;
     match &descriptor.source {
         KeySource::Kms(_) => format!("{field}/keyIdPath"),
-        KeySource::PublicJwk(_) | KeySource::PrivateJwk { .. } => field.clone(),
+        KeySource::PublicJwk { .. } | KeySource::PrivateJwk { .. } => field.clone(),
     }
 }
 
@@ -125,8 +125,9 @@ pub(super) fn signing(error: HsmError) -> Error {
     }
 }
 
-/// A change of a key that did not come about, or may not have.
-pub(super) fn change(key: &KeyPath, error: ChangeError) -> Error {
+/// A change of a key that did not come about, or may not have; `type_field` is the member that says of
+/// which type the key is to be, if one does.
+pub(super) fn change(key: &KeyPath, type_field: Option<&str>, error: ChangeError) -> Error {
     match error {
         ChangeError::Taken => {
             Error::Duplicate { target: key.to_resource(), kind: DuplicateKind::Key, field: None }
@@ -135,7 +136,11 @@ pub(super) fn change(key: &KeyPath, error: ChangeError) -> Error {
             Error::NotFound { message: format!("key {key} not found"), field: None }
         }
         ChangeError::Unsupported(what) => {
-            Invalid::body(format!("the token does not support {what}")).into()
+            let field = type_field.unwrap_or_default();
+            Invalid::at(field, format!("the token does not support {what}")).into()
+        }
+        ChangeError::LabelTooLong(octets) => {
+            Invalid::body(format!("the token does not support a label of {octets} octets")).into()
         }
         ChangeError::Rejected(reason) => {
             tracing::error!(%key, reason, "the HSM did not do as it was asked");

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use record::{Operation, Recording};
 
 use super::{
-    Call, Services,
+    Call, Services, edwards,
     error::{DuplicateKind, Error, Invalid},
     key_errors,
 };
@@ -75,6 +75,9 @@ pub async fn generate(
     key_type: KeyType,
     now: Timestamp,
 ) -> Result<ShownKey, Error> {
+    if edwards::is_off(services, key_type) {
+        return Err(Invalid::at("/keyType", edwards::words().to_string()).into());
+    }
     let (kms, token) = changeable_kms_of(services, call)?;
     let new = NewKey::of(call, id, kms, token);
 
@@ -198,6 +201,9 @@ fn shown_key(
             several => return Err(format!("{} private keys answer to its label", several.len())),
         };
         let public_key = entry.public_key.clone()?;
+        if edwards::is_off(services, public_key.key_type()) {
+            return Err(edwards::words().to_string());
+        }
         if services.keyring.is_changed(path, public_key.spki_sha256()) {
             return Err("it is another key than the one that was pinned".to_owned());
         }

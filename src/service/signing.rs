@@ -7,7 +7,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
-    Call, Services,
+    Call, Services, edwards,
     error::{Error, Invalid},
     issue::purpose,
     key_errors,
@@ -64,7 +64,7 @@ pub(super) struct Supplied {
 }
 
 /// Reads the PEM members of a request. A CSR's signature is verified.
-pub(super) fn read_supplied(issuance: &Issuance) -> Result<Supplied, Invalid> {
+pub(super) fn read_supplied(services: &Services, issuance: &Issuance) -> Result<Supplied, Invalid> {
     let (issuer, subject) = match issuance {
         Issuance::Iaca(_) => (None, None),
         Issuance::DocumentSigner(ds) => match &ds.iaca.certificate {
@@ -85,6 +85,7 @@ pub(super) fn read_supplied(issuance: &Issuance) -> Result<Supplied, Invalid> {
         Some(SubjectKey::Csr(pem)) => {
             let request = CertificationRequest::from_pem(&pem.text)
                 .map_err(|error| unreadable(pem, &error))?;
+            edwards::refuse_csr(services, pem, request.public_key())?;
             Some(request.public_key().clone())
         }
         Some(SubjectKey::Descriptor(_)) | None => None,
@@ -92,7 +93,7 @@ pub(super) fn read_supplied(issuance: &Issuance) -> Result<Supplied, Invalid> {
     Ok(Supplied { issuer, csr_key })
 }
 
-fn unreadable(pem: &Pem, error: &dyn std::fmt::Display) -> Invalid {
+pub(super) fn unreadable(pem: &Pem, error: &dyn std::fmt::Display) -> Invalid {
     let member = pem.field.rsplit('/').next().unwrap_or_default();
     Invalid::at(pem.field.clone(), format!("{member}: {error}"))
 }
@@ -159,6 +160,18 @@ fn field_of(subject_key: &SubjectKey) -> &str {
         SubjectKey::Descriptor(descriptor) => &descriptor.field,
         SubjectKey::Csr(pem) => &pem.field,
     }
+}
+
+/// Refuses public JWKs that are of no use here.
+///
+/// # Errors
+/// [`Invalid`] at the JWK.
+pub(super) fn check_jwks(services: &Services, issuance: &Issuance) -> Result<(), Invalid> {
+    let (signer, subject) = descriptors(issuance);
+    [Some(signer), subject]
+        .into_iter()
+        .flatten()
+        .try_for_each(|descriptor| edwards::refuse_jwk(services, descriptor))
 }
 
 /// The check that fails first is that of the contract's order, not that of the first descriptor.

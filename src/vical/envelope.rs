@@ -22,7 +22,7 @@ impl UnsignedVical {
     /// above it follow in order (RFC 9360, 2).
     ///
     /// # Errors
-    /// [`VicalError::KeyType`] for an RSA key.
+    /// [`VicalError::KeyType`] for a key of another kind than ECDSA.
     pub fn encode(
         list: &List,
         key: &PublicKey,
@@ -32,7 +32,7 @@ impl UnsignedVical {
             KeyType::P256 => (Algorithm::ES256, "ES256"),
             KeyType::P384 => (Algorithm::ES384, "ES384"),
             KeyType::P521 => (Algorithm::ES512, "ES512"),
-            KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => {
+            KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 | KeyType::Ed25519 => {
                 return Err(VicalError::KeyType);
             }
         };

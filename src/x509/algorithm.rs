@@ -5,7 +5,8 @@ use der::asn1::ObjectIdentifier;
 use super::element::{Element, NULL, OBJECT_IDENTIFIER, SEQUENCE};
 use crate::domain::key::{PublicKey, SignatureAlgorithm};
 
-/// The octets we write: parameters absent for ECDSA (RFC 5758, 3.2), NULL for RSA (RFC 4055, 5).
+/// The octets we write: parameters absent for ECDSA (RFC 5758, 3.2) and Ed25519 (RFC 8410, 3), NULL
+/// for RSA (RFC 4055, 5).
 pub(super) fn identifier(algorithm: SignatureAlgorithm) -> &'static [u8] {
     match algorithm {
         SignatureAlgorithm::EcdsaSha256 => b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02",
@@ -20,6 +21,7 @@ pub(super) fn identifier(algorithm: SignatureAlgorithm) -> &'static [u8] {
         SignatureAlgorithm::RsaSha512 => {
             b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0d\x05\x00"
         }
+        SignatureAlgorithm::Ed25519 => b"\x30\x05\x06\x03\x2b\x65\x70",
     }
 }
 
@@ -42,6 +44,7 @@ pub(super) fn read(der: &[u8]) -> Result<SignatureAlgorithm, ForeignAlgorithm> {
         "1.2.840.113549.1.1.11" => (SignatureAlgorithm::RsaSha256, true),
         "1.2.840.113549.1.1.12" => (SignatureAlgorithm::RsaSha384, true),
         "1.2.840.113549.1.1.13" => (SignatureAlgorithm::RsaSha512, true),
+        "1.3.101.112" => (SignatureAlgorithm::Ed25519, false),
         "1.2.840.10045.4.1" | "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" => {
             return Err(ForeignAlgorithm::Sha1);
         }
@@ -62,19 +65,35 @@ pub(super) fn verifies(
     message: &[u8],
     signature: &[u8],
 ) -> bool {
-    is_ecdsa(algorithm) == key.key_type().is_ec()
+    let own = key.key_type().signature_algorithm();
+    Family::of(algorithm) == Family::of(own)
         && key.verifies_with(algorithm.hash(), message, signature)
 }
 
 /// Whether the algorithm is one of ECDSA.
 pub(super) fn is_ecdsa(algorithm: SignatureAlgorithm) -> bool {
-    match algorithm {
-        SignatureAlgorithm::EcdsaSha256
-        | SignatureAlgorithm::EcdsaSha384
-        | SignatureAlgorithm::EcdsaSha512 => true,
-        SignatureAlgorithm::RsaSha256
-        | SignatureAlgorithm::RsaSha384
-        | SignatureAlgorithm::RsaSha512 => false,
+    Family::of(algorithm) == Family::Ecdsa
+}
+
+/// Algorithms that differ in the hash alone.
+#[derive(PartialEq, Eq)]
+enum Family {
+    Ecdsa,
+    Rsa,
+    Ed25519,
+}
+
+impl Family {
+    fn of(algorithm: SignatureAlgorithm) -> Self {
+        match algorithm {
+            SignatureAlgorithm::EcdsaSha256
+            | SignatureAlgorithm::EcdsaSha384
+            | SignatureAlgorithm::EcdsaSha512 => Self::Ecdsa,
+            SignatureAlgorithm::RsaSha256
+            | SignatureAlgorithm::RsaSha384
+            | SignatureAlgorithm::RsaSha512 => Self::Rsa,
+            SignatureAlgorithm::Ed25519 => Self::Ed25519,
+        }
     }
 }
 
@@ -92,7 +111,7 @@ pub(super) enum ForeignAlgorithm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::key::KeyType;
+    use crate::domain::{fixtures::SoftwareKey, key::KeyType};
 
     #[test]
     fn what_is_written_is_read_again() {
@@ -104,13 +123,29 @@ mod tests {
     }
 
     #[test]
+    fn a_signature_is_verified_under_an_algorithm_of_its_key_alone() {
+        for key_type in KeyType::ALL {
+            let key = SoftwareKey::generate(key_type);
+            let signature = key.sign(b"message");
+            for other in KeyType::ALL.map(KeyType::signature_algorithm) {
+                let verified = verifies(&key.public, other, b"message", signature.as_octets());
+                assert_eq!(
+                    verified,
+                    other == key_type.signature_algorithm(),
+                    "{key_type} {other:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn ecdsa_has_no_parameters_and_sha_1_is_known_and_refused() {
         let with_null = b"\x30\x0c\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02\x05\x00";
         assert_eq!(read(with_null), Err(ForeignAlgorithm::Malformed));
         let sha1 = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x05\x05\x00";
         assert_eq!(read(sha1), Err(ForeignAlgorithm::Sha1));
-        let ed25519 = b"\x30\x05\x06\x03\x2b\x65\x70";
-        assert!(matches!(read(ed25519), Err(ForeignAlgorithm::Unsupported(_))));
+        let ed448 = b"\x30\x05\x06\x03\x2b\x65\x71";
+        assert!(matches!(read(ed448), Err(ForeignAlgorithm::Unsupported(_))));
         assert_eq!(read(b"\x30\x00"), Err(ForeignAlgorithm::Malformed));
     }
 }

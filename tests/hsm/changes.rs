@@ -175,7 +175,7 @@ async fn a_key_that_is_not_what_was_asked_for_is_destroyed_and_refused() {
     disturbed.tell("C_GetAttributeValue lie CKA_LABEL");
     let refused = token.generate("liar", &ID, KeyType::P256).await;
     disturbed.tell("");
-    assert_eq!(refused, Err(ChangeError::Unsupported("a label of 4 octets".to_owned())));
+    assert_eq!(refused, Err(ChangeError::LabelTooLong(4)));
     // A key that signs wrongly; the listings made under the lies must be over.
     eventually("the canary has signed", PATIENCE, async || {
         token.list().await.is_ok() && matches!(token.state(), TokenState::Ready { .. })

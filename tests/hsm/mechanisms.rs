@@ -87,6 +87,41 @@ async fn a_token_without_any_form_is_refused_and_its_mechanisms_are_named() {
     assert!(reason.contains("CKM_ECDSA or CKM_ECDSA_SHA256"), "{reason}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_token_offers_is_told_with_the_sizes_of_keys_used_or_not() {
+    let disturbed = Disturbed::new("offers");
+    disturbed.tell("C_GetMechanismList hide CKM_SHA384_RSA_PKCS_PSS");
+    let token = started(disturbed.config()).await;
+    let offers: Vec<_> = token.facts().unwrap().offers.iter().map(ToString::to_string).collect();
+    for wanted in ["CKM_RSA_PKCS_PSS", "CKM_SHA256_RSA_PKCS_PSS", "CKM_SHA512_RSA_PKCS_PSS"] {
+        assert!(offers.contains(&format!("{wanted} (512 to 16384)")), "{offers:?}");
+    }
+    assert!(!offers.iter().any(|offer| offer.contains("SHA384_RSA_PKCS_PSS")), "{offers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_local_says_nothing_other_attributes_are_believed_and_no_others_lie() {
+    let disturbed = Disturbed::new("quirk-local");
+    let nss = vendor("Mozilla Foundation", "NSS 3");
+    let lie = |attribute| format!("C_GetAttributeValue lie {attribute} 00\n");
+    for (vendor, lie, made) in [
+        (nss.as_str(), lie("CKA_LOCAL"), true),
+        (nss.as_str(), lie("CKA_ALWAYS_SENSITIVE"), false),
+        (nss.as_str(), lie("CKA_NEVER_EXTRACTABLE"), false),
+        ("", lie("CKA_LOCAL"), false),
+    ] {
+        disturbed.tell(&format!("{vendor}{lie}"));
+        let token = started(disturbed.config()).await;
+        assert_eq!(token.facts().unwrap().local_says_nothing, !vendor.is_empty());
+        let key = token.generate("made", &[9; 20], KeyType::P256).await;
+        assert_eq!(key.is_ok(), made, "{vendor}{lie}: {key:?}");
+        if let Ok(key) = key {
+            token.destroy(&key).await.unwrap();
+        }
+        token.stop().await;
+    }
+}
+
 fn vendor(manufacturer: &str, model: &str) -> String {
     format!("C_GetTokenInfo manufacturer {manufacturer}\nC_GetTokenInfo model {model}\n")
 }

@@ -37,6 +37,8 @@ fn a_good_configuration_has_no_problems_and_every_key_signs() {
     assert!(good && text.contains("no problems"), "{text}");
     assert_eq!(text.matches(", signs").count(), 13, "{text}");
     assert!(text.contains("key test.tenant1.kms1.root-rsa4096: RSA-4096, signs"), "{text}");
+    assert!(text.contains("token softhsm: SoftHSM v2 by SoftHSM project, with "), "{text}");
+    assert!(text.contains("CKM_SHA256_RSA_PKCS_PSS (512 to 16384)"), "{text}");
 }
 
 /// Each line of the configuration below is wrong, and each is told.

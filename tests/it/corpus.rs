@@ -101,12 +101,14 @@ impl Corpus {
             ("intermediate-secp384r1", "EC:secp384r1"),
             ("ds-secp384r1", "EC:secp384r1"),
             ("ds-secp521r1", "EC:secp521r1"),
+            ("ds-ed25519", "EC:edwards25519"),
         ]
         .into_iter()
         .enumerate()
         {
             appliance.generate_key(&format!("{KMS}.{name}"), &format!("c0{index:02}"), key_type);
         }
+        appliance.declare("[issuance]\ned25519_subjects = true");
         let daemon = appliance.start();
         let mut desk = Desk {
             client: &daemon.client,
@@ -220,6 +222,13 @@ impl Desk<'_> {
             &acme("Acme Document Signer 07"),
             json!({ "type": "key-descriptor", "keyDescriptor": key("ds-secp384r1") }),
             &["ecdsa-with-SHA384", "NIST CURVE: P-384"],
+        );
+        self.document_signer(
+            "ds-ed25519",
+            "iaca-secp384r1",
+            &acme("Acme Document Signer 10"),
+            json!({ "type": "key-descriptor", "keyDescriptor": key("ds-ed25519") }),
+            &["ecdsa-with-SHA384", "Public Key Algorithm: ED25519"],
         );
         let csr = self.csr(
             "csr-iso",
@@ -360,6 +369,9 @@ impl Desk<'_> {
         self.generic("intermediate-secp384r1", "root-rsa4096", &request, &["CA:TRUE\n"]);
         let request = server("p256.acme.example", "tls-secp256r1", "intermediate-secp384r1");
         self.generic("leaf-secp256r1", "intermediate-secp384r1", &request, &["ecdsa-with-SHA384"]);
+        let request = server("ed25519.acme.example", "ds-ed25519", "intermediate-secp384r1");
+        let shows = "Public Key Algorithm: ED25519";
+        self.generic("leaf-ed25519", "intermediate-secp384r1", &request, &[shows]);
 
         let mut request = documented("certificate-self-signed-leaf.request.json");
         request["storedCertificateId"] = "leaf-self-signed-rsa2048".into();
@@ -375,6 +387,7 @@ impl Desk<'_> {
     fn requests(&mut self) {
         for (name, signing_key, signature) in [
             ("csr-secp384r1", "ds-secp384r1", "ecdsa-with-SHA384"),
+            ("csr-ed25519", "ds-ed25519", "Signature Algorithm: ED25519"),
             ("csr-rsa2048", "rsa2048", "sha256WithRSAEncryption"),
             ("csr-rsa3072", "root-rsa3072", "sha384WithRSAEncryption"),
         ] {

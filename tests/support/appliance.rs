@@ -31,6 +31,13 @@ pub const SOON: Duration = Duration::from_secs(20);
 /// How long a start is waited for that may never end.
 const SETTLED_WITHIN: Duration = Duration::from_secs(3);
 
+/// Where a module looks for its configuration, the file in the appliance, its setting that says where keys
+/// are, and where they are in the appliance.
+const MODULE_CONFIGURATIONS: [(&str, &str, &str, &str); 2] = [
+    ("SOFTHSM2_CONF", "softhsm2.conf", "directories.tokendir", "tokens"),
+    ("KRYOPTIC_CONF", "kryoptic.conf", "dbargs", "db/token.sql"),
+];
+
 /// A token, TLS files and a configuration in a directory of their own.
 pub struct Appliance {
     directory: TempDir,
@@ -42,19 +49,22 @@ impl Appliance {
         let directory = tempfile::tempdir().unwrap();
         copy(template(), directory.path());
         let appliance = Self { directory };
-        let tokens = appliance.path("tokens");
-        let conf = appliance.path("softhsm2.conf");
-        let text = fs::read_to_string(&conf).unwrap();
-        let text: String = text
-            .lines()
-            .map(|line| match line.split_once(" = ") {
-                Some(("directories.tokendir", _)) => {
-                    format!("directories.tokendir = {}\n", tokens.display())
+        // Whatever stands there: the template may have been copied from elsewhere, and nothing but this
+        // copy may be written to.
+        for (_, file, setting, store) in MODULE_CONFIGURATIONS {
+            let conf = appliance.path(file);
+            let Ok(text) = fs::read_to_string(&conf) else { continue };
+            let store = appliance.path(store).display().to_string();
+            let moved = |line: &str| match line.split_once(" = ") {
+                Some((name, value)) if name == setting && value.starts_with('"') => {
+                    format!("{name} = {store:?}\n")
                 }
-                _ => format!("{line}\n"),
-            })
-            .collect();
-        fs::write(&conf, text).unwrap();
+                Some((name, _)) if name == setting => format!("{name} = {store}\n"),
+                Some(_) | None => format!("{line}\n"),
+            };
+            fs::write(&conf, text.lines().map(moved).collect::<String>()).unwrap();
+            assert!(fs::read_to_string(&conf).unwrap().contains(&store), "{}", conf.display());
+        }
         appliance.configure(|text| {
             text.lines()
                 .map(|line| match line.starts_with("listen = ") {
@@ -129,7 +139,7 @@ impl Appliance {
         let output = Command::new("bash")
             .args(["-euo", "pipefail", "-c", script])
             .current_dir(self.directory.path())
-            .env("SOFTHSM2_CONF", self.path("softhsm2.conf"))
+            .envs(MODULE_CONFIGURATIONS.map(|(variable, file, ..)| (variable, self.path(file))))
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -148,8 +158,9 @@ impl Appliance {
     /// another process logs in; nothing was done then, and it is run again.
     pub fn pkcs11_tool(&self, arguments: &str) -> String {
         let script = format!(
-            "PIN=$(cat pin) pkcs11-tool --module /usr/lib/softhsm/libsofthsm2.so \
-             --token-label chancery-dev --login --pin env:PIN {arguments}"
+            "PIN=$(cat pin) pkcs11-tool --module {} \
+             --token-label chancery-dev --login --pin env:PIN {arguments}",
+            module()
         );
         let ran = until(SOON, || match self.try_shell(&script) {
             Err(said) if said.contains("No slot with token") => None,
@@ -587,10 +598,21 @@ pub fn children_of(pid: u32) -> Vec<u32> {
         .collect()
 }
 
-/// Provisioned once for all tests of a run.
+/// The module of the token.
+fn module() -> String {
+    let text = fs::read_to_string(template().join("chancery.toml")).unwrap();
+    let module = text.lines().find_map(|line| line.strip_prefix("module = ")).unwrap();
+    module.trim_matches('"').to_owned()
+}
+
+/// Provisioned once for all tests of a run; or where `CHANCERY_APPLIANCE` says, by `tests/modules.sh`,
+/// which has done so with another module.
 fn template() -> &'static Path {
     static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
+        if let Some(directory) = std::env::var_os("CHANCERY_APPLIANCE") {
+            return directory.into();
+        }
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("appliance");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("softhsm/demo.sh");
         // Two test programs may come here at the same time.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_lc_rs::{
     digest::{SHA256, digest},
-    signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey},
+    signature::{self, UnparsedPublicKey},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use der::{Decode, Encode};
@@ -316,12 +316,23 @@ fn serial_of(tbs: &[u8]) -> &[u8] {
     element(after_version).0
 }
 
-/// By other code than the product's: a self-signed certificate of a P-256 key.
+/// By other code than the product's: a self-signed certificate.
 #[track_caller]
 pub fn assert_signed_by_itself(der: &[u8]) {
     let certificate = x509_cert::Certificate::from_der(der).unwrap();
+    // Each hash goes with one curve, or with RSA.
+    let algorithm: &dyn signature::VerificationAlgorithm =
+        match certificate.signature_algorithm().oid.to_string().as_str() {
+            "1.2.840.10045.4.3.2" => &signature::ECDSA_P256_SHA256_ASN1,
+            "1.2.840.10045.4.3.3" => &signature::ECDSA_P384_SHA384_ASN1,
+            "1.2.840.10045.4.3.4" => &signature::ECDSA_P521_SHA512_ASN1,
+            "1.2.840.113549.1.1.11" => &signature::RSA_PKCS1_2048_8192_SHA256,
+            "1.2.840.113549.1.1.12" => &signature::RSA_PKCS1_2048_8192_SHA384,
+            "1.2.840.113549.1.1.13" => &signature::RSA_PKCS1_2048_8192_SHA512,
+            other => panic!("signature algorithm {other}"),
+        };
     let key = certificate.tbs_certificate().subject_public_key_info();
-    let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key.subject_public_key.raw_bytes());
+    let key = UnparsedPublicKey::new(algorithm, key.subject_public_key.raw_bytes());
     let tbs = certificate.tbs_certificate().to_der().unwrap();
     key.verify(&tbs, certificate.signature().raw_bytes()).expect("the signature verifies");
 }

@@ -50,7 +50,9 @@ impl PublicKey {
             KeyType::P256 => &alc::ECDSA_P256_SHA256_FIXED,
             KeyType::P384 => &alc::ECDSA_P384_SHA384_FIXED,
             KeyType::P521 => &alc::ECDSA_P521_SHA512_FIXED,
-            KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => return false,
+            KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 | KeyType::Ed25519 => {
+                return false;
+            }
         };
         alc::UnparsedPublicKey::new(algorithm, self.content())
             .verify(message, signature.as_octets())

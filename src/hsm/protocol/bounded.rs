@@ -9,7 +9,7 @@ use serde::{
 };
 
 /// A list of at most `MAX` elements; a longer one is an error as soon as that is known.
-pub(super) fn list<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
+pub(in crate::hsm) fn list<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::hsm::{fault::Class, heard::hear_as_the_front_does, tries::PinMark};
+use crate::hsm::{Offer, fault::Class, heard::hear_as_the_front_does, tries::PinMark};
 
 fn request() -> ToSigner {
     ToSigner::Request { id: 7, request: Request::Catalogue }
@@ -57,6 +57,8 @@ fn facts() -> TokenFacts {
         hardware_version: "2.6".to_owned(),
         firmware_version: "2.6".to_owned(),
         is_hardware: false,
+        offers: Offer::new(0x1041, 112, 521).into_iter().collect(),
+        local_says_nothing: false,
     }
 }
 
@@ -64,7 +66,6 @@ fn ready() -> Ready {
     Ready {
         facts: facts(),
         sessions: 2,
-        mechanisms: vec![0x1041, 0x1044],
         hashing: vec![SignatureAlgorithm::EcdsaSha384],
         keys: vec![key("acme.kms.iaca"), key("")],
     }

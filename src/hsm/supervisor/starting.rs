@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Canary, Supervisor, answers::HIDDEN, attempts::LOGIN_GRACE};
 use crate::hsm::{
-    StoredKey,
+    Offer, StoredKey,
     catalogue::Catalogue,
     fault::{Class, Fault},
     orders::KeyName,
@@ -169,7 +169,7 @@ impl Supervisor {
             is_hardware = facts.is_hardware,
             sessions = ready.sessions,
             keys = ready.keys.len(),
-            mechanisms = ready.mechanisms.len(),
+            offers = facts.offers.iter().map(Offer::to_string).collect::<Vec<_>>().join(", "),
             "token open"
         );
         let is_new = self.published.borrow().facts.is_none();
@@ -178,6 +178,14 @@ impl Supervisor {
                 alarm = "softhsm",
                 token,
                 "this token is SoftHSM: keys are files, there is no certified boundary"
+            );
+        }
+        if is_new && facts.local_says_nothing {
+            tracing::warn!(
+                alarm = "local_says_nothing",
+                token,
+                "the CKA_LOCAL of this token says nothing: that keys are made inside is told by \
+                 CKA_NEVER_EXTRACTABLE and CKA_ALWAYS_SENSITIVE alone"
             );
         }
         self.serial = Some(facts.serial.clone());

@@ -9,7 +9,7 @@ use cryptoki::{
     session::Session,
 };
 
-use super::convert::ec_public_key;
+use super::convert::{ec_public_key, edwards_public_key};
 use crate::domain::key::PublicKey;
 
 /// The attributes of an object, found by type: modules leave out what they do not know.
@@ -104,10 +104,13 @@ pub(super) fn find(
 /// Words for the operator when it is no key that we can use.
 pub(super) fn read_public(public: &Attributes) -> Result<PublicKey, String> {
     match public.key_type() {
-        Some(CkKeyType::EC) => {
+        Some(kind @ (CkKeyType::EC | CkKeyType::EC_EDWARDS)) => {
             let params = value!(EcParams, public.0).ok_or("CKA_EC_PARAMS cannot be read")?;
             let point = value!(EcPoint, public.0).ok_or("CKA_EC_POINT cannot be read")?;
-            ec_public_key(params, point)
+            match kind == CkKeyType::EC {
+                true => ec_public_key(params, point),
+                false => edwards_public_key(params, point),
+            }
         }
         Some(CkKeyType::RSA) => {
             let modulus = public.modulus().ok_or("CKA_MODULUS cannot be read")?;

@@ -1,8 +1,18 @@
 //! Between the encodings of PKCS#11 and those of X.509. Pure.
 
-use der::{Decode, Encode, asn1::OctetStringRef, asn1::UintRef};
+use der::{
+    Decode, Encode,
+    asn1::{BitStringRef, OctetStringRef, UintRef},
+};
 
 use crate::domain::key::{Digest, HashAlgorithm, KeyType, PublicKey, Signature};
+
+/// `CKA_EC_PARAMS` of Ed25519: its object identifier (RFC 8410, 3).
+pub(super) const ED25519_PARAMS: [u8; 5] = [0x06, 0x03, 0x2b, 0x65, 0x70];
+/// The same by name (PKCS#11 v3.0, 2.3.5), a PrintableString.
+const ED25519_NAME: &[u8] = b"\x13\x0cedwards25519";
+/// Octets of a key of Ed25519; a signature has twice as many (RFC 8032, 5.1).
+const ED25519_OCTETS: usize = 32;
 
 /// `Ecdsa-Sig-Value` (RFC 3279, 2.2.3).
 #[derive(der::Sequence)]
@@ -46,6 +56,36 @@ pub(super) fn rsa_signature(key_type: KeyType, output: Vec<u8>) -> Result<Signat
     }
 }
 
+/// The signature of `CKM_EDDSA` (RFC 8032, 5.1.6), which is that of X.509.
+///
+/// # Errors
+/// Words for the log when the length is another.
+pub(super) fn eddsa_signature(output: Vec<u8>) -> Result<Signature, String> {
+    match output.len() == 2 * ED25519_OCTETS {
+        true => Ok(Signature::from_x509_octets(output)),
+        false => Err(format!("{} octets are no signature of Ed25519", output.len())),
+    }
+}
+
+/// The public key in `CKA_EC_PARAMS` and `CKA_EC_POINT` of an Edwards key (v3.0, 2.3.5). The point is bare,
+/// or in an OCTET STRING, or in a BIT STRING: editions of the standard and modules differ, lengths decide.
+///
+/// # Errors
+/// Words for the operator when it is no key that we can use.
+pub(super) fn edwards_public_key(params: &[u8], point: &[u8]) -> Result<PublicKey, String> {
+    if params != ED25519_PARAMS && params != ED25519_NAME {
+        return Err("CKA_EC_PARAMS is not Ed25519".to_owned());
+    }
+    let octets = <&OctetStringRef>::from_der(point).map(OctetStringRef::as_bytes);
+    let bits = BitStringRef::from_der(point).ok().and_then(|bits| bits.as_bytes());
+    let bare = match (octets, bits) {
+        _ if point.len() == ED25519_OCTETS => point,
+        (Ok(inner), _) | (_, Some(inner)) if inner.len() == ED25519_OCTETS => inner,
+        _ => return Err(format!("CKA_EC_POINT of {} octets is no point", point.len())),
+    };
+    PublicKey::from_ed25519(bare).map_err(|error| error.to_string())
+}
+
 /// The public key in `CKA_EC_PARAMS` and `CKA_EC_POINT`. The point is an OCTET STRING in DER by the
 /// standard (v2.40, 2.3.3) and bare in some modules; `04` begins both, so the lengths decide.
 ///
@@ -86,7 +126,7 @@ fn modulus_octets(key_type: KeyType) -> Option<usize> {
         KeyType::Rsa2048 => Some(256),
         KeyType::Rsa3072 => Some(384),
         KeyType::Rsa4096 => Some(512),
-        KeyType::P256 | KeyType::P384 | KeyType::P521 => None,
+        KeyType::P256 | KeyType::P384 | KeyType::P521 | KeyType::Ed25519 => None,
     }
 }
 
@@ -192,6 +232,26 @@ mod tests {
             assert!(ec_public_key(&params, &off_curve).is_err());
             assert!(ec_public_key(&params, &[]).is_err());
         }
+    }
+
+    #[test]
+    fn a_key_of_ed25519_is_read_bare_and_wrapped_by_number_and_name() {
+        use crate::domain::fixtures::SoftwareKey;
+        let key = SoftwareKey::generate(KeyType::Ed25519).public;
+        let wrapped = OctetStringRef::new(key.content()).unwrap().to_der().unwrap();
+        let bits = BitStringRef::from_bytes(key.content()).unwrap().to_der().unwrap();
+        for params in [&ED25519_PARAMS[..], ED25519_NAME] {
+            for point in [key.content(), &wrapped, &bits] {
+                assert_eq!(edwards_public_key(params, point).unwrap(), key);
+                for broken in [&point[1..], &point[..point.len() - 1], &[point, &[0]].concat()] {
+                    assert!(edwards_public_key(params, broken).is_err());
+                }
+            }
+        }
+        // Ed448, by number.
+        assert!(edwards_public_key(&[6, 3, 0x2b, 0x65, 0x71], key.content()).is_err());
+        assert!(eddsa_signature(vec![1; 64]).is_ok());
+        assert!(eddsa_signature(vec![1; 63]).is_err());
     }
 
     #[test]

@@ -158,7 +158,6 @@ impl Keeper {
             facts: self.token.facts.clone(),
             sessions,
             hashing: scheme::hashing(&self.token.mechanisms),
-            mechanisms: self.token.mechanisms.iter().map(|mechanism| **mechanism).collect(),
             keys: self.current.epoch().listing.to_wire(),
         }
     }

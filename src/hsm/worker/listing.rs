@@ -177,7 +177,7 @@ fn usable(private: &Attributes) -> Result<(), String> {
         return Err("CKA_SIGN is false".to_owned());
     }
     match private.key_type() {
-        Some(CkKeyType::EC | CkKeyType::RSA) => Ok(()),
+        Some(CkKeyType::EC | CkKeyType::RSA | CkKeyType::EC_EDWARDS) => Ok(()),
         Some(other) => Err(format!("{other} is not supported")),
         None => Err("CKA_KEY_TYPE cannot be read".to_owned()),
     }

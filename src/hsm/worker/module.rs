@@ -18,7 +18,7 @@ use super::{
     usage,
 };
 use crate::hsm::{
-    TokenFacts,
+    Offer, TokenFacts,
     fault::{Class, Fault},
     protocol::Hello,
 };
@@ -26,7 +26,7 @@ use crate::hsm::{
 /// An initialised module and the one token in it that the configuration means.
 pub(super) struct OpenToken {
     pkcs11: Pkcs11,
-    /// `None` where only cryptoki can sign, by one call more.
+    /// `None` where only cryptoki can be used, which signs by one call more.
     raw: Option<Raw>,
     slot: Slot,
     pub(super) facts: TokenFacts,
@@ -57,7 +57,7 @@ impl OpenToken {
             })?;
         let raw = Raw::of(&hello.module)
             .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
-        let (slot, info) = match resolve(&pkcs11, hello) {
+        let (slot, info) = match resolve(&pkcs11, raw.as_ref(), hello) {
             Ok(found) => found,
             Err(fault) => {
                 // Nothing is open yet; a failure to finalise says no more than the fault does.
@@ -69,6 +69,7 @@ impl OpenToken {
         };
         let mechanisms = pkcs11.get_mechanism_list(slot).map_err(|error| fault(&error))?;
         let slot_info = pkcs11.get_slot_info(slot).map_err(|error| fault(&error))?;
+        let quirks = Quirks::of(info.manufacturer_id(), info.model())?;
         let facts = TokenFacts {
             serial: info.serial_number().to_owned(),
             manufacturer: info.manufacturer_id().to_owned(),
@@ -76,8 +77,9 @@ impl OpenToken {
             hardware_version: info.hardware_version().to_string(),
             firmware_version: info.firmware_version().to_string(),
             is_hardware: slot_info.hardware_slot(),
+            offers: offers(&pkcs11, slot, &mechanisms),
+            local_says_nothing: quirks.local_says_nothing,
         };
-        let quirks = Quirks::of(&facts)?;
         let told = match info.max_session_count() {
             Limit::Max(count) if count > 0 => Some(count),
             Limit::Max(_) | Limit::Unavailable | Limit::Infinite => None,
@@ -170,7 +172,8 @@ impl OpenToken {
     /// # Errors
     /// [`Fault`] of identity class when another token is in its place, of device class when none is.
     pub(super) fn still_there(&self) -> Result<TokenInfo, Fault> {
-        let info = self.pkcs11.get_token_info(self.slot).map_err(|error| fault(&error))?;
+        let info = token_info(&self.pkcs11, self.raw.as_ref(), self.slot);
+        let info = info.map_err(|error| fault(&error))?;
         if info.serial_number() != self.facts.serial {
             let words = format!("the slot now holds serial {}", info.serial_number());
             return Err(Fault::ours(Class::Identity, "C_GetTokenInfo", words));
@@ -209,6 +212,23 @@ impl OpenToken {
     }
 }
 
+/// What can sign, and with keys of which sizes. It is for people; a refusal is no reason not to start.
+fn offers(pkcs11: &Pkcs11, slot: Slot, mechanisms: &[MechanismType]) -> Vec<Offer> {
+    let mut offers = Vec::new();
+    for mechanism in mechanisms.iter().filter(|mechanism| Offer::new(***mechanism, 0, 0).is_some())
+    {
+        match pkcs11.get_mechanism_info(slot, *mechanism) {
+            Ok(info) if info.sign() => {
+                let sizes = (info.min_key_size() as u64, info.max_key_size() as u64);
+                offers.extend(Offer::new(**mechanism, sizes.0, sizes.1));
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!("{}: {mechanism} is not told of", fault(&error)),
+        }
+    }
+    offers
+}
+
 /// How a module was initialised; see [`OpenToken`].
 struct Begun {
     one_thread: bool,
@@ -232,12 +252,19 @@ fn initialize(pkcs11: &Pkcs11, arguments: Option<&str>) -> Result<Begun, Error> 
     }
 }
 
-fn resolve(pkcs11: &Pkcs11, hello: &Hello) -> Result<(Slot, TokenInfo), Fault> {
+fn token_info(pkcs11: &Pkcs11, raw: Option<&Raw>, slot: Slot) -> Result<TokenInfo, Error> {
+    match raw {
+        Some(raw) => raw.token_info(slot),
+        None => pkcs11.get_token_info(slot),
+    }
+}
+
+fn resolve(pkcs11: &Pkcs11, raw: Option<&Raw>, hello: &Hello) -> Result<(Slot, TokenInfo), Fault> {
     let refuse = |words: String| Fault::ours(Class::Configuration, "find token", words);
     let slots = pkcs11.get_slots_with_token().map_err(|error| fault(&error))?;
     let mut labelled = Vec::new();
     for slot in slots {
-        match pkcs11.get_token_info(slot) {
+        match token_info(pkcs11, raw, slot) {
             Ok(info) if info.label() == hello.label => labelled.push((slot, info)),
             Ok(_) => {}
             // Another reader's trouble is not ours; if it is ours, the token is not found.

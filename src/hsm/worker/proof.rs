@@ -10,6 +10,7 @@ use super::{
     attributes::{Attributes, PUBLIC, read_public},
     classify::fault,
     module::OpenToken,
+    quirks::Quirks,
     scheme::Scheme,
     signing::x509_form,
     templates::Pair,
@@ -33,15 +34,23 @@ pub(super) enum Proof {
     Label,
 }
 
-const READ_BACK: [AttributeType; 7] = [
+const READ_BACK: [AttributeType; 6] = [
     AttributeType::Label,
     AttributeType::Id,
     AttributeType::Sensitive,
     AttributeType::Extractable,
     AttributeType::NeverExtractable,
-    AttributeType::Local,
     AttributeType::Sign,
 ];
+
+/// What tells a key that was made inside from one that was brought: false for the latter (PKCS#11 v2.40,
+/// `C_CreateObject`), like `CKA_NEVER_EXTRACTABLE`.
+fn made_inside(quirks: &Quirks) -> (Attribute, &'static str) {
+    match quirks.local_says_nothing {
+        false => (Attribute::Local(true), "CKA_LOCAL is not true"),
+        true => (Attribute::AlwaysSensitive(true), "CKA_ALWAYS_SENSITIVE is not true"),
+    }
+}
 
 /// Examines a key.
 ///
@@ -57,7 +66,9 @@ pub(super) fn of(
     let read = |handle, types: &[AttributeType]| {
         Attributes::read(session, handle, types).map_err(|error| fault(&error))
     };
-    let private = read(pair.private, &READ_BACK)?;
+    let made_inside = made_inside(&token.quirks);
+    let asked = [&READ_BACK[..], &[made_inside.0.attribute_type()]].concat();
+    let private = read(pair.private, &asked)?;
     let public = read(pair.public, &[AttributeType::Id])?;
     if private.label() != name.label.as_bytes() {
         return Ok(Proof::Label);
@@ -65,7 +76,7 @@ pub(super) fn of(
     if private.id() != name.id || public.id() != name.id {
         return Ok(Proof::Bad("CKA_ID is not the one that was given".to_owned()));
     }
-    if let Some(reason) = unfit(&private, wanted) {
+    if let Some(reason) = unfit(&private, wanted, made_inside) {
         return Ok(Proof::Bad(reason));
     }
     let key = match public_half(session, pair.public)? {
@@ -106,17 +117,19 @@ pub(super) fn public_half(
 }
 
 /// What is wrong with the attributes; one that the token does not show is wrong.
-fn unfit(private: &Attributes, wanted: &Wanted) -> Option<String> {
+fn unfit(
+    private: &Attributes,
+    wanted: &Wanted,
+    made_inside: (Attribute, &'static str),
+) -> Option<String> {
     let always = [
         (Attribute::Sensitive(true), "CKA_SENSITIVE is not true"),
         (Attribute::Extractable(false), "CKA_EXTRACTABLE is not false"),
         (Attribute::Sign(true), "CKA_SIGN is not true"),
     ];
     // An imported key was outside once (PKCS#11 v2.40, 4.9): these two cannot hold for it.
-    let generated = [
-        (Attribute::NeverExtractable(true), "CKA_NEVER_EXTRACTABLE is not true"),
-        (Attribute::Local(true), "CKA_LOCAL is not true"),
-    ];
+    let generated =
+        [(Attribute::NeverExtractable(true), "CKA_NEVER_EXTRACTABLE is not true"), made_inside];
     let also = match wanted {
         Wanted::Generated(_) => &generated[..],
         Wanted::Imported(_) => &[],
@@ -169,7 +182,7 @@ mod tests {
     }
 
     fn is_fit(attributes: Vec<Attribute>, wanted: &Wanted) -> bool {
-        unfit(&Attributes(attributes), wanted).is_none()
+        unfit(&Attributes(attributes), wanted, made_inside(&Quirks::default())).is_none()
     }
 
     #[test]
@@ -190,6 +203,24 @@ mod tests {
             assert!(!is_fit(lying, &generated), "{lie:?}");
             assert!(!is_fit(hiding, &generated), "{lie:?} hidden");
         }
+    }
+
+    #[test]
+    fn where_local_says_nothing_a_brought_key_is_unfit_all_the_same() {
+        let quirks = Quirks::of("Mozilla Foundation", "NSS 3").unwrap();
+        let generated = Wanted::Generated(KeyType::P256);
+        let made = |never_extractable, always_sensitive, local| {
+            let mut made = good();
+            made[2] = Attribute::NeverExtractable(never_extractable);
+            made[3] = Attribute::Local(local);
+            made.push(Attribute::AlwaysSensitive(always_sensitive));
+            unfit(&Attributes(made), &generated, made_inside(&quirks))
+        };
+        assert_eq!(made(true, true, false), None);
+        for (never_extractable, always_sensitive) in [(true, false), (false, true)] {
+            assert!(made(never_extractable, always_sensitive, true).is_some());
+        }
+        assert!(unfit(&Attributes(good()), &generated, made_inside(&quirks)).is_some(), "hidden");
     }
 
     #[test]

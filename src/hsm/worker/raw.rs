@@ -2,7 +2,9 @@
 //! All code of ours that the compiler does not check is in this file.
 #![expect(
     unsafe_code,
-    reason = "cryptoki asks for the length of a signature before each: twice the calls; pReserved is any pointer; descriptors that nobody owns can be closed by number alone"
+    reason = "cryptoki asks for the length of a signature before each: twice the calls; pReserved is any \
+              pointer; it fails on a time that is not as the standard has it; descriptors that nobody \
+              owns can be closed by number alone"
 )]
 
 use std::{
@@ -18,15 +20,17 @@ use cryptoki::{
     mechanism::Mechanism,
     object::ObjectHandle,
     session::Session,
+    slot::{Slot, TokenInfo},
 };
 use cryptoki_sys::{
-    CK_BYTE, CK_FUNCTION_LIST, CK_INFO, CK_RV, CK_SESSION_HANDLE, CK_ULONG,
-    CKR_CRYPTOKI_NOT_INITIALIZED,
+    CK_BYTE, CK_FUNCTION_LIST, CK_INFO, CK_RV, CK_SESSION_HANDLE, CK_SLOT_ID, CK_TOKEN_INFO,
+    CK_ULONG, CKF_CLOCK_ON_TOKEN, CKR_CRYPTOKI_NOT_INITIALIZED,
 };
 
 /// Room for a signature, in octets: one of RSA with 8192 bits. ECDSA needs 132.
 const SIGNATURE_BYTES_MAX: usize = 1024;
 
+type CGetTokenInfo = unsafe extern "C" fn(CK_SLOT_ID, *mut CK_TOKEN_INFO) -> CK_RV;
 type CSign = unsafe extern "C" fn(
     CK_SESSION_HANDLE,
     *mut CK_BYTE,
@@ -70,7 +74,8 @@ pub(super) fn initialize(
 /// A module's own functions.
 pub(super) struct Raw {
     sign: CSign,
-    /// Keeps the module loaded, and so `sign` where it is.
+    get_token_info: CGetTokenInfo,
+    /// Keeps the module loaded, and so the functions where they are.
     _library: cryptoki_sys::Pkcs11,
 }
 
@@ -96,13 +101,28 @@ impl Raw {
         // which `library` keeps; the case of null is seen to.
         let list = unsafe { list.as_ref() }.ok_or(Error::NullFunctionPointer)?;
         let sign = list.C_Sign.ok_or(Error::NullFunctionPointer)?;
+        let get_token_info = list.C_GetTokenInfo.ok_or(Error::NullFunctionPointer)?;
         let get_info = list.C_GetInfo.ok_or(Error::NullFunctionPointer)?;
         let mut info = CK_INFO::default();
         // SAFETY: PKCS#11 v2.40, 5.4: writes one CK_INFO to where it is told, or refuses.
         match unsafe { get_info(&raw mut info) } {
             CKR_CRYPTOKI_NOT_INITIALIZED => Ok(None),
-            _ => Ok(Some(Self { sign, _library: library })),
+            _ => Ok(Some(Self { sign, get_token_info, _library: library })),
         }
+    }
+
+    /// `C_GetTokenInfo`, without the time on the token, which nobody here asks for: opencryptoki 3.8
+    /// writes `11:17:58` where the standard (v2.40, 3.2) has sixteen digits.
+    ///
+    /// # Errors
+    /// [`Error`] of the module.
+    pub(super) fn token_info(&self, slot: Slot) -> Result<TokenInfo, Error> {
+        let mut info = CK_TOKEN_INFO::default();
+        // SAFETY: PKCS#11 v2.40, 5.5: writes one CK_TOKEN_INFO to where it is told, or refuses.
+        let value = unsafe { (self.get_token_info)(slot.id(), &raw mut info) };
+        Rv::from(value).into_result(Function::GetTokenInfo)?;
+        info.flags &= !CKF_CLOCK_ON_TOKEN;
+        TokenInfo::try_from(info)
     }
 
     /// A signature by two calls: `C_SignInit` and `C_Sign`. After an error, and unless it is one of

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use cryptoki::mechanism::{Mechanism, MechanismType};
+use cryptoki::mechanism::{
+    Mechanism, MechanismType,
+    eddsa::{EddsaParams, EddsaSignatureScheme},
+};
 
 use super::convert::digest_info;
 use crate::domain::key::{Digest, KeyType, SignatureAlgorithm};
@@ -19,7 +22,7 @@ enum Form {
     Digest,
     /// The digest in a `DigestInfo` (v2.40, 2.1.5).
     DigestInfo,
-    /// The message; the token hashes it (v2.40, 2.1.11 and 2.3.7).
+    /// The message; the token hashes it (v2.40, 2.1.11 and 2.3.7; v3.0, 2.3.14).
     Message,
 }
 
@@ -78,13 +81,14 @@ pub(super) fn wanted(algorithm: SignatureAlgorithm) -> &'static str {
         SignatureAlgorithm::RsaSha256 => "CKM_RSA_PKCS or CKM_SHA256_RSA_PKCS",
         SignatureAlgorithm::RsaSha384 => "CKM_RSA_PKCS or CKM_SHA384_RSA_PKCS",
         SignatureAlgorithm::RsaSha512 => "CKM_RSA_PKCS or CKM_SHA512_RSA_PKCS",
+        SignatureAlgorithm::Ed25519 => "CKM_EDDSA",
     }
 }
 
 /// The best first.
-fn candidates(algorithm: SignatureAlgorithm) -> [(Mechanism<'static>, Form); 2] {
-    let ecdsa = |hashing| [(Mechanism::Ecdsa, Form::Digest), (hashing, Form::Message)];
-    let rsa = |hashing| [(Mechanism::RsaPkcs, Form::DigestInfo), (hashing, Form::Message)];
+fn candidates(algorithm: SignatureAlgorithm) -> Vec<(Mechanism<'static>, Form)> {
+    let ecdsa = |hashing| vec![(Mechanism::Ecdsa, Form::Digest), (hashing, Form::Message)];
+    let rsa = |hashing| vec![(Mechanism::RsaPkcs, Form::DigestInfo), (hashing, Form::Message)];
     match algorithm {
         SignatureAlgorithm::EcdsaSha256 => ecdsa(Mechanism::EcdsaSha256),
         SignatureAlgorithm::EcdsaSha384 => ecdsa(Mechanism::EcdsaSha384),
@@ -92,6 +96,10 @@ fn candidates(algorithm: SignatureAlgorithm) -> [(Mechanism<'static>, Form); 2] 
         SignatureAlgorithm::RsaSha256 => rsa(Mechanism::Sha256RsaPkcs),
         SignatureAlgorithm::RsaSha384 => rsa(Mechanism::Sha384RsaPkcs),
         SignatureAlgorithm::RsaSha512 => rsa(Mechanism::Sha512RsaPkcs),
+        SignatureAlgorithm::Ed25519 => {
+            let pure = EddsaParams::new(EddsaSignatureScheme::Ed25519);
+            vec![(Mechanism::Eddsa(pure), Form::Message)]
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use cryptoki::{context::Function, error::Error, session::Session};
 use super::{
     Inbox, Outbox,
     classify::fault,
-    convert::{ecdsa_signature, rsa_signature},
+    convert::{ecdsa_signature, eddsa_signature, rsa_signature},
     keeper::{Current, Epoch, Errand},
     module::OpenToken,
     scheme::Scheme,
@@ -263,9 +263,10 @@ fn next_step(trouble: &Trouble, taken: Option<Step>) -> Option<Step> {
 /// # Errors
 /// Words for the log when it is no signature.
 pub(super) fn x509_form(key_type: KeyType, output: Vec<u8>) -> Result<Signature, String> {
-    match key_type.is_ec() {
-        true => ecdsa_signature(key_type, &output),
-        false => rsa_signature(key_type, output),
+    match key_type {
+        KeyType::P256 | KeyType::P384 | KeyType::P521 => ecdsa_signature(key_type, &output),
+        KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => rsa_signature(key_type, output),
+        KeyType::Ed25519 => eddsa_signature(output),
     }
 }
 

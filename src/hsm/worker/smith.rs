@@ -207,8 +207,7 @@ impl Forge<'_> {
             Ok(Proof::Good(listed)) => Ok(KeyAnswer::Made(listed)),
             Ok(Proof::Bad(reason)) => Ok(discard(self.session, &halves, reason)),
             Ok(Proof::Label) if are_gone(self.session, &halves) => {
-                let octets = name.label.len();
-                Ok(KeyAnswer::Unsupported(format!("a label of {octets} octets")))
+                Ok(KeyAnswer::LabelTooLong(name.label.len()))
             }
             Ok(Proof::Label) => {
                 let reason = "the label was changed".to_owned();

@@ -9,7 +9,7 @@ use cryptoki::{
 use der::{Encode, asn1::OctetStringRef};
 use zeroize::Zeroize;
 
-use super::scheme::Scheme;
+use super::{convert::ED25519_PARAMS, scheme::Scheme};
 use crate::{
     domain::key::{KeyType, PublicKey},
     hsm::{
@@ -33,11 +33,7 @@ pub(super) fn missing_to_generate(
     key_type: KeyType,
     mechanisms: &[MechanismType],
 ) -> Option<String> {
-    let needed = match key_type.is_ec() {
-        true => MechanismType::ECC_KEY_PAIR_GEN,
-        false => MechanismType::RSA_PKCS_KEY_PAIR_GEN,
-    };
-    match mechanisms.contains(&needed) {
+    match mechanisms.contains(&generation(key_type).mechanism_type()) {
         true => missing_to_sign(key_type, mechanisms),
         false => Some(format!("key type {}", key_type.name())),
     }
@@ -80,12 +76,17 @@ pub(super) fn to_generate(
         KeyType::Rsa2048 => modulus(2048),
         KeyType::Rsa3072 => modulus(3072),
         KeyType::Rsa4096 => modulus(4096),
+        KeyType::Ed25519 => vec![Attribute::EcParams(ED25519_PARAMS.to_vec())],
     });
-    let mechanism = match key_type.is_ec() {
-        true => Mechanism::EccKeyPairGen,
-        false => Mechanism::RsaPkcsKeyPairGen,
-    };
-    Ok((mechanism, public, private(name)))
+    Ok((generation(key_type), public, private(name)))
+}
+
+fn generation(key_type: KeyType) -> Mechanism<'static> {
+    match key_type {
+        KeyType::P256 | KeyType::P384 | KeyType::P521 => Mechanism::EccKeyPairGen,
+        KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => Mechanism::RsaPkcsKeyPairGen,
+        KeyType::Ed25519 => Mechanism::EccEdwardsKeyPairGen,
+    }
 }
 
 /// The public half of a key that was made elsewhere.

@@ -32,6 +32,7 @@ pub(super) fn show(page: &mut Page, services: &Services) {
             .map(|(kms, standing)| Sample::new([("kms", kms.as_str())], flag(standing.is_ready()))),
     );
     conditions(page, &tokens);
+    mechanisms(page, services);
     signatures(page, &tokens);
     signers(page, &tokens);
     sizes(page, &tokens);
@@ -75,6 +76,27 @@ fn conditions(page: &mut Page, tokens: &[Figures<'_>]) {
         "Time since a signature of the token was last verified for readiness.",
         tokens.iter().filter_map(|(token, figures)| {
             Some(Sample::new([("token", *token)], figures.canary_age?.as_secs_f64()))
+        }),
+    );
+}
+
+fn mechanisms(page: &mut Page, services: &Services) {
+    let facts: Vec<_> = services
+        .keyring
+        .tokens()
+        .filter_map(|token| Some((token.name(), token.facts()?)))
+        .collect();
+    page.gauges(
+        "chancery_token_mechanism_key_size",
+        "Keys that a mechanism of the token signs with, by its own word. RSA-PSS is told, not used.",
+        facts.iter().flat_map(|(token, facts)| {
+            facts.offers.iter().flat_map(|offer| {
+                [("min", offer.key_size_min), ("max", offer.key_size_max)].map(|(limit, bits)| {
+                    let labels =
+                        [("token", *token), ("mechanism", offer.name()), ("limit", limit)];
+                    Sample::new(labels, count(bits))
+                })
+            })
         }),
     );
 }

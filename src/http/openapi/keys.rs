@@ -105,7 +105,7 @@ fn delete() -> Operation {
 }
 
 fn key_types() -> Schema {
-    Schema::words(["secp256r1", "secp384r1", "secp521r1", "RSA", "RSA3072", "RSA4096"])
+    Schema::words(["secp256r1", "secp384r1", "secp521r1", "RSA", "RSA3072", "RSA4096", "Ed25519"])
         .example("secp256r1")
 }
 
@@ -113,7 +113,11 @@ static NEW_KEY: Named = Named {
     name: "NewKey",
     schema: || {
         Schema::object()
-            .required("keyType", "Type; RSA is 2048 bits.", key_types())
+            .required(
+                "keyType",
+                "Type; RSA is 2048 bits. Ed25519 where `issuance.ed25519_subjects` is on.",
+                key_types(),
+            )
             .optional("backend", "Accepted and ignored.", Schema::text().example("jwk"))
             .strict()
             .describe("A key to generate.")

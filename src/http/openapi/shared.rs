@@ -212,7 +212,8 @@ pub(super) static JWK: Named = Named {
             .optional("qi", "RSA: CRT coefficient, base64url.", base64url())
             .describe(
                 "RFC 7517: EC on P-256, P-384 or P-521, or RSA of 2048, 3072 or 4096 bits with \
-                 exponent 65537. Other members are ignored.",
+                 exponent 65537. Ed25519 (RFC 8037) as public subject key where \
+                 `issuance.ed25519_subjects` is on. Other members are ignored.",
             )
             .example(jwk_example())
     },
@@ -231,9 +232,13 @@ pub(super) static PUBLIC_JWK: Named = Named {
 /// The public members of a JWK.
 pub(super) fn jwk_public(object: Schema) -> Schema {
     object
-        .required("kty", "Key type.", Schema::words(["EC", "RSA"]).example("EC"))
-        .optional("crv", "EC: curve.", Schema::words(["P-256", "P-384", "P-521"]).example("P-256"))
-        .optional("x", "EC: coordinate of full length, base64url.", base64url())
+        .required("kty", "Key type.", Schema::words(["EC", "RSA", "OKP"]).example("EC"))
+        .optional(
+            "crv",
+            "EC, OKP: curve.",
+            Schema::words(["P-256", "P-384", "P-521", "Ed25519"]).example("P-256"),
+        )
+        .optional("x", "EC: coordinate of full length; OKP: the key; base64url.", base64url())
         .optional("y", "EC: coordinate of full length, base64url.", base64url())
         .optional("n", "RSA: modulus, base64url.", base64url())
         .optional("e", "RSA: exponent, base64url.", base64url().example("AQAB"))

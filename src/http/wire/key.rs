@@ -74,7 +74,8 @@ fn source_of(members: JwkMembers, node: &Node<'_>) -> Result<KeySource, Invalid>
             field: node.pointer().to_owned(),
         });
     }
-    jwk::parse_public(&members).map(KeySource::PublicJwk).map_err(|error| node.invalid(error))
+    let key = jwk::parse_public(&members).map_err(|error| node.invalid(error))?;
+    Ok(KeySource::PublicJwk { key, field: node.pointer().to_owned() })
 }
 
 /// Unknown members of a JWK are ignored (RFC 7517, section 4).

@@ -33,6 +33,14 @@ impl Operation {
         }
     }
 
+    /// The member that says of which type the key is to be.
+    fn type_field(self) -> Option<&'static str> {
+        match self {
+            Self::Generate => Some("/keyType"),
+            Self::Import | Self::Delete => None,
+        }
+    }
+
     fn outcome(self) -> EntryKind {
         match self {
             Self::Generate => EntryKind::KeyGenerated,
@@ -129,13 +137,14 @@ impl<'a> Recording<'a> {
             ChangeError::Taken
             | ChangeError::Missing
             | ChangeError::Unsupported(_)
+            | ChangeError::LabelTooLong(_)
             | ChangeError::Rejected(_)
             | ChangeError::Failed(_) => EntryKind::KeyAborted,
         };
         let detail = json!({ "reason": error.to_string() });
         // The caller is told of the failure itself; the record is tried again.
         let _ = self.end(PinChange::None, kind, detail).await;
-        key_errors::change(self.path, error)
+        key_errors::change(self.path, self.operation.type_field(), error)
     }
 
     /// What the ledger does not take now is tried again until the next start finds it open.

@@ -67,7 +67,7 @@ fn signature_algorithm(specimen: &Specimen<'_>) -> Verdict {
     // RFC 4055, 5: NULL for RSA; the reader has seen to it that ECDSA has none.
     require(
         found.is_some_and(algorithm::is_ecdsa) || specimen.view.algorithm.ends_with(&[NULL, 0]),
-        "the parameters of an RSA signature must be NULL",
+        "it must be ECDSA, or RSA with NULL for its parameters",
     )
 }
 

@@ -6,7 +6,7 @@ use super::{
     require,
 };
 use crate::{
-    domain::{request::KeyUsage, validity::DAY_SECONDS},
+    domain::{key::KeyType, request::KeyUsage, validity::DAY_SECONDS},
     x509::{oid, view::value},
 };
 
@@ -60,8 +60,11 @@ fn state(specimen: &Specimen<'_>) -> Verdict {
 
 fn key(specimen: &Specimen<'_>) -> Verdict {
     require(
-        specimen.subject_key.as_ref().is_some_and(|key| key.key_type().is_ec()),
-        "the key must be on P-256, P-384 or P-521",
+        specimen
+            .subject_key
+            .as_ref()
+            .is_some_and(|key| key.key_type().is_ec() || key.key_type() == KeyType::Ed25519),
+        "the key must be on P-256, P-384 or P-521, or of Ed25519",
     )
 }
 

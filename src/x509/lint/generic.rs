@@ -47,6 +47,7 @@ pub(super) const RULES: &[Rule] = &[
         check: alternative_names,
     },
     Rule { name: "generic-rsa-2048", clause: "NIST SP 800-57", check: rsa_2048_is_no_ca },
+    Rule { name: "generic-ed25519", clause: "RFC 8410, 5", check: ed25519_only_signs },
 ];
 
 fn basic_constraints(specimen: &Specimen<'_>) -> Verdict {
@@ -115,6 +116,19 @@ fn rsa_2048_is_no_ca(specimen: &Specimen<'_>) -> Verdict {
         certificate_authority(specimen)?.is_some() && is_short(specimen.subject_key.as_ref());
     let signer_is_short = is_short(specimen.signer().map(|issuer| &issuer.key));
     require(!ca_key_is_short && !signer_is_short, "RSA-2048 may not sign as CA")
+}
+
+fn ed25519_only_signs(specimen: &Specimen<'_>) -> Verdict {
+    let is_edwards =
+        specimen.subject_key.as_ref().is_some_and(|key| key.key_type() == KeyType::Ed25519);
+    if !is_edwards {
+        return Ok(());
+    }
+    require(certificate_authority(specimen)?.is_none(), "a key of Ed25519 is no CA's")?;
+    let signs = |usage: &KeyUsage| {
+        matches!(usage, KeyUsage::DigitalSignature | KeyUsage::NonRepudiation | KeyUsage::CrlSign)
+    };
+    require(usages(specimen)?.iter().all(signs), "a key of Ed25519 does nothing but sign")
 }
 
 /// `None` for an end entity, the path length inside for a CA.

@@ -286,11 +286,13 @@ const OURS: &[Case] = &[
     ("validity-nests", document_signer, |s| {
         s.valid("2036-01-01T00:00:00Z", "2036-03-01T00:00:01Z");
     }),
+    ("signature-algorithm", leaf, |s| s.signer_key(&fixtures::ed25519())),
     ("validity-nests", leaf, |s| s.valid("2026-02-28T23:59:59Z", "2027-01-01T00:00:00Z")),
     ("no-unique-ids", iaca, |s| s.unique_ids = b"\x81\x02\x00\x01".to_vec()),
     ("no-unique-ids", leaf, |s| s.unique_ids = b"\x82\x02\x00\x01".to_vec()),
     ("subject-key", leaf, |s| {
-        s.spki = [&b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00"[..], &[9; 32]].concat();
+        // Ed448.
+        s.spki = [&b"\x30\x43\x30\x05\x06\x03\x2b\x65\x71\x03\x3a\x00"[..], &[9; 57]].concat();
     }),
     ("extension-once", leaf, |s| s.extensions.push(s.extensions[0].clone())),
     ("extension-prohibited", leaf, |s| {
@@ -407,6 +409,12 @@ const OURS: &[Case] = &[
     }),
     ("generic-rsa-2048", sub_ca, |s| s.rekey(&fixtures::rsa_2048())),
     ("generic-rsa-2048", leaf, |s| s.signer_key(&fixtures::rsa_2048())),
+    ("generic-ed25519", sub_ca, |s| s.rekey(&fixtures::ed25519())),
+    ("generic-ed25519", leaf, |s| {
+        s.rekey(&fixtures::ed25519());
+        // keyAgreement
+        s.set(oid::KEY_USAGE, b"\x03\x02\x03\x08");
+    }),
 ];
 
 /// What breaks which rule for an IACA that others made.

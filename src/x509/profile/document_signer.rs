@@ -3,7 +3,7 @@
 use super::{Profile, ProfileError};
 use crate::{
     domain::{
-        key::PublicKey,
+        key::{KeyType, PublicKey},
         request::{DocumentSignerData, KeyUsage},
         serial::SerialNumber,
         validity::{DAY_SECONDS, Validity, ValidityRule},
@@ -68,7 +68,7 @@ pub fn plan(
 }
 
 fn check_keys(iaca: &Issuer, subject_key: &PublicKey) -> Result<(), ProfileError> {
-    // B.1.1: ECDSA only.
+    // B.1.1: certificates are signed by ECDSA only; Table B.3: Ed25519 may be certified.
     if !iaca.key.key_type().is_ec() {
         let key_type = iaca.key.key_type();
         return Err(ProfileError::at(
@@ -76,8 +76,8 @@ fn check_keys(iaca: &Issuer, subject_key: &PublicKey) -> Result<(), ProfileError
             format!("{key_type} is not allowed for an IACA; use P-256, P-384 or P-521"),
         ));
     }
-    if !subject_key.key_type().is_ec() {
-        let key_type = subject_key.key_type();
+    let key_type = subject_key.key_type();
+    if !key_type.is_ec() && key_type != KeyType::Ed25519 {
         return Err(ProfileError::of_key(format!(
             "{key_type} is not allowed for a document signer; use P-256, P-384 or P-521"
         )));

@@ -52,6 +52,7 @@ pub fn self_signed(
             "issuerName of a self-signed certificate must equal subjectName",
         ));
     }
+    refuse_ed25519(key, SUBJECT_KEY)?;
     check(data, key, options)?;
     let key_id = key.subject_key_id();
     Ok(TbsPlan {
@@ -90,6 +91,7 @@ pub fn ca_signed(
     if issuer.key.key_type() == KeyType::Rsa2048 {
         return Err(rsa_2048_as_ca("/issuer/issuerKeyDescriptor"));
     }
+    refuse_ed25519(&issuer.key, "/issuer/issuerKeyDescriptor")?;
     check(data, subject_key, options)?;
     let certificate_authority = match data.certificate_authority {
         Some(asked) => Some(effective_path_length(asked, issuer.path_length)?),
@@ -135,6 +137,17 @@ fn check(
 ) -> Result<(), ProfileError> {
     let has = |usage| data.key_usage.contains(&usage);
     let is_ca = data.certificate_authority.is_some();
+    if subject_key.key_type() == KeyType::Ed25519 {
+        if is_ca {
+            return Err(ProfileError::at(SUBJECT_KEY, "Ed25519 may not be certified as CA"));
+        }
+        // RFC 8410, 5: it does nothing but sign.
+        let wrong = [KeyUsage::KeyEncipherment, KeyUsage::DataEncipherment, KeyUsage::KeyAgreement];
+        if let Some(wrong) = wrong.into_iter().find(|wrong| has(*wrong)) {
+            let name = wrong.name();
+            return Err(ProfileError::at(KEY_USAGE, format!("'{name}' is not for Ed25519")));
+        }
+    }
     if is_ca && subject_key.key_type() == KeyType::Rsa2048 {
         return Err(rsa_2048_as_ca(SUBJECT_KEY));
     }
@@ -200,6 +213,13 @@ fn extensions(
     // RFC 5280, 4.2.1.13.
     extensions.extend(data.crl_distribution_point.clone().map(Extension::CrlDistributionPoint));
     extensions
+}
+
+fn refuse_ed25519(signer: &PublicKey, field: &'static str) -> Result<(), ProfileError> {
+    match signer.key_type() == KeyType::Ed25519 {
+        true => Err(ProfileError::at(field, "Ed25519 signs no certificate")),
+        false => Ok(()),
+    }
 }
 
 fn rsa_2048_as_ca(field: &'static str) -> ProfileError {
@@ -281,6 +301,31 @@ mod tests {
         assert!(under(&issuer(Some(0)), &fixtures::generic_leaf()).is_ok());
         let exhausted = under(&issuer(Some(0)), &fixtures::generic_ca()).unwrap_err();
         assert_eq!(exhausted.message, "the issuer's path length allows no CA below it");
+    }
+
+    #[test]
+    fn ed25519_is_certified_to_sign_and_certifies_nothing() {
+        let validity = fixtures::document_signer_validity();
+        let (key, options) = (fixtures::ed25519(), Options::default());
+        let ecdsa = fixtures::second_key();
+        let certified = |data: &_, key: &_| {
+            ca_signed(fixtures::serial(), data, validity, &issuer(None), key, options)
+        };
+        let mut leaf = fixtures::generic_leaf();
+        leaf.key_usage = vec![KeyUsage::DigitalSignature, KeyUsage::NonRepudiation];
+        assert!(certified(&leaf, &key).is_ok());
+        for usage in [KeyUsage::KeyEncipherment, KeyUsage::DataEncipherment, KeyUsage::KeyAgreement]
+        {
+            leaf.key_usage = vec![KeyUsage::DigitalSignature, usage];
+            assert_eq!(field(certified(&leaf, &key)), Some("/certificateData/keyUsage"));
+            assert!(certified(&leaf, &ecdsa).is_ok());
+        }
+        assert_eq!(field(certified(&fixtures::generic_ca(), &key)), Some(SUBJECT_KEY));
+        let leaf = fixtures::generic_leaf();
+        let own = self_signed(fixtures::serial(), &leaf, validity, &key, options);
+        assert_eq!(field(own), Some(SUBJECT_KEY));
+        let edwards = Issuer { key, ..issuer(None) };
+        assert_eq!(field(under(&edwards, &leaf)), Some("/issuer/issuerKeyDescriptor"));
     }
 
     #[test]
