@@ -87,6 +87,7 @@ run() {
     status=/proc/$("${PODMAN[@]}" inspect --format '{{.State.Pid}}' "$NAME")/status
     [ "$(awk '/^Uid:/ { print $2 }' "$status")" = 10001 ] || fail "another user"
     [ "$(awk '/^CapBnd:/ { print $2 }' "$status")" = 0000000000000000 ] || fail "capabilities"
+    [ "$(stat -c %u "${status%status}environ")" = 0 ] || fail "it can be dumped"
     "${PODMAN[@]}" logs "$NAME" 2>&1 | grep 'cage: no new' || fail "no cage"
 }
 

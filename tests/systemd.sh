@@ -149,6 +149,11 @@ installed() {
         /lib/systemd/system/chancery-{api,operations,distribution}.socket
     inside systemd-analyze security --no-pager --threshold=10 "$UNIT" | tail -1
     inside man -w chancery >/dev/null
+    if inside systemctl enable --quiet --now "$UNIT" 2>/dev/null; then fail "it starts without a PIN"; fi
+    local told
+    told=$(inside systemctl status --no-pager --full "$UNIT" || true)
+    [[ $told == *"/etc/chancery/credentials/"*" was not met"* ]] || fail "no word of what is missing: $told"
+    inside systemctl disable --quiet "$UNIT"
 }
 
 # The indented lines of the page are its commands; the packages of the first are in the tree.
@@ -173,6 +178,11 @@ ready() {
     # Fields, not only lines: the journal is asked for one of them.
     journal_has '"STATUS":"200"' -o json || fail "no fields in the journal"
     check_cage
+    # A process that may be dumped or traced by its user has its files in /proc for that user.
+    local pid
+    for pid in $(property MainPID) $(signers); do
+        [ "$(inside stat -c %U "/proc/$pid/environ")" = root ] || fail "process $pid can be dumped"
+    done
 }
 
 # What the unit takes away is nothing that the cage of the signers needs.

@@ -54,6 +54,11 @@ impl Appliance {
         for name in ["ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"] {
             let _ = fs::remove_file(self.path(name));
         }
+        self.start_again(config)
+    }
+
+    /// The same on the ledger that is there.
+    pub fn start_again(&self, config: &Path) -> Daemon {
         let log = self.path("chancery.log");
         let child = Command::new(&self.program)
             .args(["serve", "--config"])
@@ -73,7 +78,7 @@ impl Appliance {
                 "the daemon does not serve:\n{}",
                 fs::read_to_string(&log).unwrap()
             );
-            thread::sleep(Duration::from_millis(5));
+            thread::sleep(Duration::from_millis(2));
         }
         daemon.signers = children_of(daemon.child.id());
         daemon

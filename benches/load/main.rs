@@ -2,16 +2,18 @@
 //! `benches/README.md`.
 //!
 //! ```text
-//! cargo bench --bench load [-- [--seconds N] [--only WORDS] [--daemon PATH]]
+//! cargo bench --bench load [-- [--seconds N] [--only WORDS] [--daemon PATH] [--certificates N]]
 //! ```
 //! `--seconds`: for each row, 8 unless told. `--only`: the rows whose name has the words in it.
-//! `--daemon`: another `chancery` than the one just built, for comparisons.
+//! `--daemon`: another `chancery` than the one just built, for comparisons. `--certificates`: in the
+//! ledger that has grown, a million unless told, which takes 5 GB for the time of the run.
 
 #![expect(unreachable_pub, reason = "the modules of a program have no outside")]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a measurement ends where it fails")]
 
 mod appliance;
 mod client;
+mod grown;
 mod raw;
 mod table;
 mod traffic;
@@ -31,6 +33,7 @@ use table::Table;
 use traffic::{Load, Measured, Travel};
 
 const SECONDS: u64 = 8;
+const CERTIFICATES: usize = 1_000_000;
 const SERVICE: &str = "/v1/test.tenant1.x509-service-1/x509-service-api";
 const HTTP_1: &str = "http/1.1";
 const HTTP_2: &str = "h2";
@@ -39,6 +42,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some(raw::SIGNER) => raw::run_signer(&arguments[1..]),
+        Some(grown::KEY_MAKER) => grown::run_key_maker(&arguments[1..]),
         // What cargo passes when the run is meant; without it this is `cargo test --benches`.
         _ if arguments.iter().any(|argument| argument == "--bench") => Run::of(&arguments).all(),
         _ => {}
@@ -47,6 +51,7 @@ fn main() {
 
 struct Run {
     seconds: u64,
+    certificates: usize,
     only: Option<String>,
     appliance: Appliance,
     table: Table,
@@ -61,6 +66,8 @@ impl Run {
         };
         Self {
             seconds: value("--seconds").map_or(SECONDS, |text| text.parse().unwrap()),
+            certificates: value("--certificates")
+                .map_or(CERTIFICATES, |text| text.parse().unwrap()),
             only: value("--only"),
             appliance: Appliance::provision(value("--daemon").map(PathBuf::from)),
             table: Table::default(),
@@ -78,11 +85,8 @@ impl Run {
         let commit = raw::durable_commit(&self.appliance, 2);
         let verification = raw::verification(1);
 
-        let started = Instant::now();
-        let mut daemon = self.appliance.start(&self.appliance.path("chancery.toml"));
         let loads = [document_signer(), leaf()];
-        let first = first_certificate(&daemon, &self.appliance, &loads[1]);
-        self.table.first_certificate(started.elapsed(), first);
+        let mut daemon = self.start_to_first_certificate(KEYS);
         let mut rows = Vec::new();
         for load in &loads {
             for connections in [1, 8, 32, 128] {
@@ -108,7 +112,55 @@ impl Run {
             self.table.issuance(name, *concurrency, measured, raw, commit);
         }
         self.slow_tokens(raw);
+        self.grown_ledger();
+        self.grown_token();
         self.table.print(began.elapsed());
+    }
+
+    fn start_to_first_certificate(&mut self, keys: usize) -> Daemon {
+        let started = Instant::now();
+        let daemon = self.appliance.start(&self.appliance.path("chancery.toml"));
+        let first = first_certificate(&daemon, &self.appliance, &leaf());
+        self.table.first_certificate(keys, started.elapsed(), first);
+        daemon
+    }
+
+    /// Issuance and inventory with an empty ledger and with one that has grown.
+    fn grown_ledger(&mut self) {
+        if !self.wants("grown ledger") {
+            return;
+        }
+        let config = self.appliance.path("chancery.toml");
+        let daemon = self.appliance.start(&config);
+        let empty = self.issue_and_list(daemon);
+        eprintln!("filling a ledger");
+        grown::fill_ledger(&self.appliance, self.certificates);
+        let daemon = self.appliance.start_again(&config);
+        let grown = self.issue_and_list(daemon);
+        self.table.grown(self.certificates, [&empty.0, &grown.0], [empty.1, grown.1]);
+        fs::remove_file(self.appliance.path("ledger.sqlite")).unwrap();
+    }
+
+    fn issue_and_list(&self, mut daemon: Daemon) -> (Measured, Duration) {
+        wait_for_both_signers();
+        let client = Client::new(&self.appliance.path("pki"), daemon.api, false, HTTP_1);
+        let (load, how) = (leaf(), Travel::KeepAlive);
+        let measured = traffic::run(&mut daemon, &client, &load, how, 32, self.seconds);
+        (measured, grown::listing(&client))
+    }
+
+    /// Starts with more keys on the token. They stay there, so this comes last.
+    fn grown_token(&mut self) {
+        if !self.wants("grown token") {
+            return;
+        }
+        let mut keys = KEYS;
+        for more in [100, 1_000] {
+            eprintln!("{more} keys");
+            grown::generate_keys(&self.appliance, keys..more);
+            keys = more;
+            drop(self.start_to_first_certificate(keys));
+        }
     }
 
     /// Raw rates; the answer is that of two processes.
@@ -231,6 +283,9 @@ impl Run {
         file
     }
 }
+
+/// Of the appliance as it is provisioned.
+const KEYS: usize = 13;
 
 /// The daemon is ready with its first signer.
 fn wait_for_both_signers() {

@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
-    path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
     sync::{Arc, Barrier},
     thread,
@@ -19,7 +18,8 @@ use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Pkcs11},
     mechanism::Mechanism,
     object::{Attribute, ObjectClass},
-    session::UserType,
+    session::{Session, UserType},
+    slot::Slot,
     types::AuthPin,
 };
 
@@ -119,22 +119,37 @@ impl RawSigner {
     }
 }
 
+/// The appliance's token, logged in.
+pub struct RawToken {
+    pub pkcs11: Pkcs11,
+    pub slot: Slot,
+    /// Holds the login.
+    keeper: Session,
+}
+
+impl RawToken {
+    pub fn open(pin_file: &str) -> Self {
+        let pin = fs::read_to_string(pin_file).unwrap();
+        let pkcs11 = Pkcs11::new(MODULE).unwrap();
+        pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).unwrap();
+        let slot = pkcs11
+            .get_slots_with_token()
+            .unwrap()
+            .into_iter()
+            .find(|slot| pkcs11.get_token_info(*slot).is_ok_and(|info| info.label() == TOKEN))
+            .expect("the token");
+        let keeper = pkcs11.open_ro_session(slot).unwrap();
+        let pin = AuthPin::new(pin.trim_end().to_owned().into_boxed_str());
+        keeper.login(UserType::User, Some(&pin)).unwrap();
+        Self { pkcs11, slot, keeper }
+    }
+}
+
 /// The life of a process that signs: `THREADS SECONDS PIN_FILE`.
 pub fn run_signer(arguments: &[String]) {
     let threads: usize = arguments[0].parse().unwrap();
     let duration = Duration::from_secs(arguments[1].parse().unwrap());
-    let pin = fs::read_to_string(PathBuf::from(&arguments[2])).unwrap();
-    let pkcs11 = Pkcs11::new(MODULE).unwrap();
-    pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).unwrap();
-    let slot = pkcs11
-        .get_slots_with_token()
-        .unwrap()
-        .into_iter()
-        .find(|slot| pkcs11.get_token_info(*slot).is_ok_and(|info| info.label() == TOKEN))
-        .expect("the token");
-    let keeper = pkcs11.open_ro_session(slot).unwrap();
-    let pin = AuthPin::new(pin.trim_end().to_owned().into_boxed_str());
-    keeper.login(UserType::User, Some(&pin)).unwrap();
+    let RawToken { pkcs11, slot, keeper } = RawToken::open(&arguments[2]);
     let wanted =
         [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Label(KEY.as_bytes().to_vec())];
     let key = keeper.find_objects(&wanted).unwrap()[0];

@@ -12,6 +12,8 @@ use ureq::{
 };
 use zeroize::Zeroizing;
 
+use super::memory;
+
 /// Where the daemon is and who asks: by flags, or in a profile file; flags win.
 #[derive(Args)]
 pub(super) struct Connection {
@@ -90,7 +92,11 @@ impl Client {
     /// Reads profile and TLS files.
     pub(super) fn new(connection: Connection) -> Result<Self, Failure> {
         let profile = profile(connection.profile)?;
-        let missing = |name: &str| Failure::Setup(format!("--{name} is required"));
+        let missing = |name: &str| {
+            Failure::Setup(format!(
+                "--{name} is required, or {name} in ~/.config/chancery/client.toml"
+            ))
+        };
         let file = |given: Option<PathBuf>, name: &str| given.ok_or_else(|| missing(name));
         let url = connection.url.or(profile.url).ok_or_else(|| missing("url"))?;
         let cacert = file(connection.cacert.or(profile.cacert), "cacert")?;
@@ -98,6 +104,7 @@ impl Client {
         let key = file(connection.key.or(profile.key), "key")?;
         // A second provider would be refused; that one is there already is fine.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        memory::keep_off_disk();
         let private_key = PrivateKey::from_pem(&read(&key)?)
             .map_err(|error| Failure::Setup(format!("{}: {error}", key.display())))?;
         let tls = TlsConfig::builder()

@@ -114,7 +114,7 @@ impl Check<'_> {
                 LogFormat::Auto
             }
         };
-        let filter = raw.filter.unwrap_or_else(|| "info".to_owned());
+        let filter = raw.filter.unwrap_or_else(|| "info,actix_server=warn".to_owned());
         if let Err(error) = filter.parse::<tracing_subscriber::filter::Targets>() {
             self.problem(format!("log.filter: {error}"));
         }

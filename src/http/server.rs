@@ -100,6 +100,9 @@ pub fn check_tls(config: &ApiConfig) -> Result<(), Vec<String>> {
 /// What systemd gives a socket, too, where the kernel allows it (net.core.somaxconn).
 const BACKLOG: i32 = 4_096;
 
+/// How long connections that were taken just before the end have for their handshake and their request.
+const LAST_CALL: Duration = Duration::from_millis(200);
+
 /// The HTTP side of the daemon, not yet serving.
 pub struct Api {
     config: ApiConfig,
@@ -348,6 +351,10 @@ impl Running {
     /// are gone.
     pub async fn stop(self) {
         self.watching.abort();
+        for server in &self.servers {
+            server.pause().await;
+        }
+        tokio::time::sleep(LAST_CALL).await;
         let mut stopping = JoinSet::new();
         for server in self.servers {
             stopping.spawn(async move { server.stop(true).await });

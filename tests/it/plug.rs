@@ -42,7 +42,7 @@ fn done(appliance: &Appliance, what: &str, file: &Path) {
     assert_eq!(code, Some(0), "{said}");
 }
 
-/// Runs it once undisturbed, then pulls the plug at moments of the time that this took. `reset` comes
+/// Runs it undisturbed, then pulls the plug at moments of the least time that this took. `reset` comes
 /// before each run, `judge` after it; how many runs were cut.
 fn pull_the_plug(
     appliance: &Appliance,
@@ -51,10 +51,13 @@ fn pull_the_plug(
     reset: impl Fn(),
     judge: impl Fn(),
 ) -> u32 {
-    reset();
-    let began = Instant::now();
-    done(appliance, what, file);
-    let whole = began.elapsed();
+    let undisturbed = (0..3).map(|_| {
+        reset();
+        let began = Instant::now();
+        done(appliance, what, file);
+        began.elapsed()
+    });
+    let whole = undisturbed.min().unwrap();
     let mut cut = 0;
     for moment in 0..MOMENTS {
         reset();
@@ -119,7 +122,7 @@ fn a_backup_that_is_killed_is_none_and_the_next_one_works() {
     };
     let cut = pull_the_plug(&appliance, "backup", &backup, remove, whole_or_none);
     println!("{cut} of {MOMENTS} backups were cut");
-    assert!(cut > MOMENTS / 2, "the test is none");
+    assert!(cut > MOMENTS / 4, "the test is none");
     remove();
     done(&appliance, "backup", &backup);
     restores();
@@ -147,10 +150,10 @@ fn a_restore_that_is_killed_leaves_no_ledger_and_the_next_one_works() {
     };
     let cut = pull_the_plug(&appliance, "restore", &backup, remove, whole_or_none);
     println!("{cut} of {MOMENTS} restorations were cut");
-    assert!(cut > MOMENTS / 2, "the test is none");
+    assert!(cut > MOMENTS / 4, "the test is none");
     remove();
     done(&appliance, "restore", &backup);
-    assert_eq!(beside(&ledger), [ledger.clone(), appliance.path("ledger.sqlite.lock")]);
+    assert_eq!(beside(&appliance.path("ledger.sqlite.partial")), Vec::<PathBuf>::new());
     let daemon = appliance.start();
     issues(&daemon);
     assert_eq!(count(), certificates + 1);

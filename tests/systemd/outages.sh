@@ -78,6 +78,8 @@ recovery() {
     inside systemctl stop chancery-{api,operations,distribution}.socket "$UNIT"
     inside sh -c 'mv /var/lib/chancery/backup /root/; rm /var/lib/chancery/ledger.sqlite*'
     inside chancery restore /root/backup --config /etc/chancery/chancery.toml >/dev/null
+    # What root leaves behind is not in the daemon's way.
+    inside chancery check --config /etc/chancery/chancery.toml >/dev/null
     inside systemctl start chancery-{api,operations,distribution}.socket "$UNIT"
     wait_for 30 "service with the restored ledger" is_serving
     [ "$(certificates)" = "$before" ] || fail "certificates are missing: $before before"
