@@ -26,6 +26,8 @@ mod catalogue;
 mod changes;
 mod fault;
 mod figures;
+#[cfg(any(test, fuzzing))]
+mod heard;
 mod jobs;
 mod offers;
 mod orders;
@@ -43,10 +45,10 @@ pub use changes::{ChangeError, KeyMaterial};
 pub use figures::{
     BUCKETS_SECONDS, Breaker, BreakerState, Histogram, LossCause, SignatureOutcome, TokenFigures,
 };
+#[cfg(any(test, fuzzing))]
+pub use heard::hear_as_the_front_does;
 pub use offers::Offer;
 pub use orders::PrivateParts;
-#[cfg(fuzzing)]
-pub use protocol::read_as_the_front_does;
 pub use sandbox::{MEMORY_MAX_MB_DEFAULT, Network, Sandbox, SandboxLevel};
 pub use token::Token;
 pub use trust::Prospect;

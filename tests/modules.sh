@@ -155,7 +155,7 @@ try_suite() {
     SOFTHSM_MODULE=$KRYOPTIC KRYOPTIC_CONF=$dir/kryoptic.conf provision "$dir"
     sed -i -e "s|^module = .*|module = \"$KRYOPTIC\"|" \
         -e 's|^environment_paths = .*|environment_paths = { KRYOPTIC_CONF = "kryoptic.conf" }|' \
-        -e '/^environment_paths/a sandbox = { write = ["db"] }' "$dir/chancery.toml"
+        -e 's|^sandbox = .*|sandbox = { write = ["db"] }|' "$dir/chancery.toml"
     if CHANCERY_APPLIANCE=$dir cargo test --locked --test it -- "${SUITE[@]}" "${NOT_OF_KRYOPTIC[@]}" \
         >"$log" 2>&1; then
         row "the API on" kryoptic works "$(grep -oE '[0-9]+ passed' "$log") of SoftHSM's tests"

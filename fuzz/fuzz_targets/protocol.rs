@@ -1,4 +1,6 @@
-//! What a signer says: frames, one after the other.
+//! What a signer says: frames, one after the other, and what the front does with them.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|octets: &[u8]| chancery::hsm::read_as_the_front_does(octets));
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| {
+    chancery::hsm::hear_as_the_front_does(octets);
+});

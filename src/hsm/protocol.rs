@@ -324,12 +324,6 @@ pub(super) fn write<T: Serialize>(
     writer.write_all(&encode(message, bytes_max)?)
 }
 
-/// Reads what a signer could have said, to its end or to what is no message: for `fuzz/`.
-#[cfg(fuzzing)]
-pub fn read_as_the_front_does(mut octets: &[u8]) {
-    while let Ok(Some(_)) = read::<FromSigner>(&mut octets, FROM_SIGNER_BYTES_MAX) {}
-}
-
 fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, error)
 }

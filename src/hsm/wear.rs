@@ -14,7 +14,8 @@ const SESSIONS_MORE: u64 = 2;
 /// large module be replaced without end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recycling {
-    /// Private memory, in MiB; what [`Sandbox::memory_max_mb`](super::Sandbox::memory_max_mb) limits.
+    /// Memory, in MiB: private, which [`Sandbox::memory_max_mb`](super::Sandbox::memory_max_mb) limits, or
+    /// resident, where that is more.
     pub memory_mb: u64,
     /// Open descriptors.
     pub descriptors: u32,
@@ -39,7 +40,7 @@ impl Default for Recycling {
 /// What a signer has at a moment, by its own word: it could lie, and would meet its limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Private memory that counts for its limit, in octets; 0 when it cannot be told.
+    /// Memory, in octets: private, or resident where that is more; 0 when it cannot be told.
     pub memory: u64,
     /// At least so many descriptors are open.
     pub descriptors: u32,

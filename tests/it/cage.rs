@@ -101,7 +101,16 @@ fn a_hostile_module_can_sign_and_nothing_else() {
             probes.iter().filter(|probe| probe.0 == name).map(|probe| probe.1.as_str()).collect()
         };
         // What it has of the daemon's environment and descriptors.
-        let known = ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "HOSTILE", "SOFTHSM2_CONF"];
+        let known = [
+            "PATH",
+            "LANG",
+            "LC_ALL",
+            "LC_CTYPE",
+            "TZ",
+            "MIMALLOC_ARENA_EAGER_COMMIT",
+            "HOSTILE",
+            "SOFTHSM2_CONF",
+        ];
         let variables = all("variable");
         assert!(
             variables.contains("HOSTILE") && variables.is_subset(&known.into()),

@@ -76,6 +76,7 @@ module_arguments = "a\u0000b"
 processes = 0
 sign_deadline_ms = 1
 canary_seconds = 100000
+recycling = { memory_mb = 2000, descriptors = 3 }
 [[tokens]]
 name = "two"
 module = "chancery.toml"
@@ -184,6 +185,8 @@ color = 1
         "tokens 'a b': processes is 0, not 1 to 64",
         "tokens 'a b': sign_deadline_ms is 1, not 100 to 600000",
         "tokens 'a b': canary_seconds is 100000, not 1 to 3600",
+        "tokens 'a b': recycling.memory_mb is 2000, not 32 to 1024",
+        "tokens 'a b': recycling.descriptors is 3, not 16 to 1024",
         "tokens 'two': environment_paths.SOFTHSM2_CONF: ",
         "tokens 'two': declared twice",
         "'audit' cannot be an organisation",

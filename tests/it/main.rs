@@ -33,6 +33,7 @@ mod contract;
 mod corpus;
 mod crash;
 mod edwards;
+mod fuzz;
 mod hostile;
 mod idempotency;
 mod inventory;

@@ -12,7 +12,7 @@ const FIGURES: [(&str, u64, bool); 9] = [
     ("front: threads", 1, false),
     ("signers: processes", 0, false),
     ("signer: resident memory, KiB", 4 * 1024, true),
-    ("signer: private memory, KiB", 4 * 1024, true),
+    ("signer: memory by its own word, KiB", 4 * 1024, true),
     ("signer: open descriptors", 1, false),
     ("signer: threads", 0, false),
     ("signer: PKCS#11 sessions", 0, false),

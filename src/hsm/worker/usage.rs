@@ -30,10 +30,13 @@ pub(super) fn measure() -> Usage {
     }
 }
 
-/// Data and stack, in octets (proc_pid_statm(5)); `RLIMIT_DATA` counts the first of them.
+/// Data and stack, in octets, of which `RLIMIT_DATA` counts the first; or what is resident, where that is
+/// more: what is mapped as shared counts for no limit (proc_pid_statm(5)).
 fn memory() -> Option<u64> {
     let sizes = fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = sizes.split_whitespace().nth(5)?.parse().ok()?;
+    let sizes: Vec<u64> =
+        sizes.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
+    let pages = sizes.get(1)?.max(sizes.get(5)?);
     pages.checked_mul(u64::try_from(rustix::param::page_size()).ok()?)
 }
 

@@ -198,7 +198,7 @@ fn sizes(page: &mut Page, tokens: &[Figures<'_>]) {
     let uses: [(&str, &str, Use); 3] = [
         (
             "chancery_signer_memory_bytes",
-            "Private memory of the largest signer, as of its last answer.",
+            "Memory of the largest signer, private or resident, as of its last answer.",
             |usage| Some(usage.memory),
         ),
         (

@@ -1,0 +1,89 @@
+//! What the front does with all that a signer may say, but for its signers and files: for `fuzz/`, and
+//! for a test.
+
+use std::collections::HashSet;
+
+use super::{
+    Recycling, Usage,
+    catalogue::Catalogue,
+    fault::tame,
+    protocol::{self, Answer, FROM_SIGNER_BYTES_MAX, FromSigner, KeyAnswer, ListedKey, LoginWord},
+    sandbox::MEMORY_MAX_MB_DEFAULT,
+};
+
+/// Reads messages to the end or to what is none; how many there were.
+pub fn hear_as_the_front_does(mut octets: &[u8]) -> usize {
+    let mut front = Front::default();
+    let mut heard = 0;
+    while let Ok(Some(message)) = protocol::read(&mut octets, FROM_SIGNER_BYTES_MAX) {
+        front.hear(message);
+        heard += 1;
+    }
+    heard
+}
+
+#[derive(Default)]
+struct Front {
+    catalogue: Catalogue,
+    at_first: Option<Usage>,
+}
+
+impl Front {
+    fn hear(&mut self, message: FromSigner) {
+        match message {
+            FromSigner::Ready(ready) => {
+                if ready.is_plausible() {
+                    let facts = ready.facts.tamed();
+                    assert!(!facts.serial.chars().any(char::is_control));
+                    self.adopt(ready.keys);
+                }
+            }
+            FromSigner::Refused(fault) => drop(fault.tamed().to_string()),
+            FromSigner::Noted { fault, key, next } => {
+                drop((fault.tamed().to_string(), tame(&key), tame(&next)));
+            }
+            FromSigner::Login(LoginWord::Begins { mark, .. } | LoginWord::Refused(mark)) => {
+                assert!(mark.fits(&mark));
+            }
+            FromSigner::Login(LoginWord::Ended(_)) => {}
+            FromSigner::Answer { answer, usage, .. } => {
+                let at_first = *self.at_first.get_or_insert(usage);
+                let recycling = Recycling::default();
+                let _ = recycling.judge(at_first, usage, 1, MEMORY_MAX_MB_DEFAULT);
+                self.take(answer);
+            }
+        }
+    }
+
+    fn take(&mut self, answer: Answer) {
+        match answer {
+            Answer::Signed(signature) => {
+                if let Some(key) = self.catalogue.canary(None, &HashSet::new()) {
+                    let _ = key.public_key.verifies(b"a canary", &signature);
+                }
+            }
+            Answer::Listed(keys) => self.adopt(keys),
+            Answer::Changed(KeyAnswer::Made(key)) => self.adopt(vec![key]),
+            Answer::Changed(
+                KeyAnswer::Unsupported(words) | KeyAnswer::Rejected { reason: words, .. },
+            ) => {
+                drop(tame(&words));
+            }
+            Answer::Changed(
+                KeyAnswer::Destroyed
+                | KeyAnswer::Missing
+                | KeyAnswer::Taken
+                | KeyAnswer::LabelTooLong(_),
+            )
+            | Answer::Missing => {}
+            Answer::Failed(fault) => drop(fault.tamed().to_string()),
+        }
+    }
+
+    fn adopt(&mut self, keys: Vec<ListedKey>) {
+        self.catalogue = Catalogue::new(keys, Some(&self.catalogue));
+        for entry in self.catalogue.entries() {
+            let _ = self.catalogue.find(&entry.label);
+        }
+    }
+}
