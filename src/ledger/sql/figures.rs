@@ -12,7 +12,8 @@ use crate::{
 /// Everything that is there, told from indexes alone.
 pub(in crate::ledger) fn all(connection: &Connection) -> rusqlite::Result<News> {
     let issued = connection
-        .prepare("SELECT profile, COUNT(*) AS number FROM certificates GROUP BY profile")?
+        // By service, too, as an index has them: nothing is sorted in memory.
+        .prepare("SELECT profile, COUNT(*) AS number FROM certificates GROUP BY service, profile")?
         .query_map([], |row| {
             let number: i64 = row.get("number")?;
             Ok((parsed(row, "profile", purpose)?, number.unsigned_abs()))
@@ -20,8 +21,9 @@ pub(in crate::ledger) fn all(connection: &Connection) -> rusqlite::Result<News> 
         .collect::<Result<_, _>>()?;
     let cas = connection
         .prepare(
+            // IS NOT NULL would lead to the index of all keys, of which few are CAs'.
             "SELECT subject_key_id, subject_text, not_after FROM certificates
-             WHERE is_ca AND subject_key_path IS NOT NULL",
+             WHERE is_ca AND COALESCE(subject_key_path, '') <> ''",
         )?
         .query_map([], ca)?
         .collect::<Result<_, _>>()?;
