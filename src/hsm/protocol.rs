@@ -123,7 +123,7 @@ pub(super) enum FromSigner {
         id: u64,
         /// What came of it.
         answer: Answer,
-        /// What the signer has, after it.
+        /// What the signer has, as measured a moment ago at most.
         usage: Usage,
     },
     /// Of a login.

@@ -116,3 +116,61 @@ impl State {
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write, sync::mpsc, thread, time::Duration};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn say(front: &mut UnixStream, message: &ToSigner) {
+        let frame = protocol::encode(message, TO_SIGNER_BYTES_MAX).unwrap();
+        front.write_all(&frame).unwrap();
+    }
+
+    /// Three threads wait for requests, and one for leaves, until the end.
+    fn waiting(inbox: &Inbox) -> (mpsc::Receiver<Option<u64>>, mpsc::Receiver<Option<Leave>>) {
+        let (asked, requests) = mpsc::channel();
+        let (granted, leaves) = mpsc::channel();
+        for _ in 0..3 {
+            let (inbox, asked) = (inbox.clone(), asked.clone());
+            thread::spawn(move || {
+                while let Some((id, _)) = inbox.request() {
+                    asked.send(Some(id)).unwrap();
+                }
+                asked.send(None).unwrap();
+            });
+        }
+        let inbox = inbox.clone();
+        thread::spawn(move || {
+            loop {
+                let leave = inbox.leave();
+                granted.send(leave).unwrap();
+                if leave.is_none() {
+                    return;
+                }
+            }
+        });
+        (requests, leaves)
+    }
+
+    #[test]
+    fn each_thread_gets_what_it_waits_for_whoever_reads_it_and_all_hear_of_the_end() {
+        let (mut front, ours) = UnixStream::pair().unwrap();
+        let inbox = Inbox::new(BufReader::new(ours));
+        let (requests, leaves) = waiting(&inbox);
+        for id in 0..500 {
+            say(&mut front, &ToSigner::Leave(Leave::Granted));
+            assert!(matches!(leaves.recv_timeout(PATIENCE), Ok(Some(Leave::Granted))), "{id}");
+            say(&mut front, &ToSigner::Request { id, request: Request::Catalogue });
+            assert_eq!(requests.recv_timeout(PATIENCE), Ok(Some(id)));
+        }
+        drop(front);
+        for _ in 0..3 {
+            assert_eq!(requests.recv_timeout(PATIENCE), Ok(None));
+        }
+        assert!(matches!(leaves.recv_timeout(PATIENCE), Ok(None)));
+    }
+}
