@@ -62,6 +62,10 @@ impl Supervisor {
 
     /// Gives leave to one that waits for it, when no other login is under way.
     pub(super) fn grant_a_login(&mut self) {
+        // Asked with each signature, and nearly always nobody does.
+        if !self.all_signers().any(|signer| matches!(signer.login, LoginStage::Asks(..))) {
+            return;
+        }
         let tried_pins = self.config.tried_pins.clone();
         let token = self.config.name.clone();
         let refused = self.credential_fault.is_some();
