@@ -41,8 +41,11 @@ mod words;
 /// front alone (sd_notify(3), sd_listen_fds(3)).
 const FOR_SIGNERS: [&str; 5] = ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ"];
 
-/// The allocator would map a gigabyte at once, as memory that counts against the limit of the cage.
-const ALLOCATOR_THRIFT: (&str, &str) = ("MIMALLOC_ARENA_EAGER_COMMIT", "0");
+/// What allocators are told: ours not to map a gigabyte at once, as memory that counts against the limit of
+/// the cage; the C library's, which modules use, to have more than seven pieces of each size at hand. Big
+/// numbers take and give back more than that for each signature: a tenth of its time in SoftHSM.
+const ALLOCATORS: [(&str, &str); 2] =
+    [("MIMALLOC_ARENA_EAGER_COMMIT", "0"), ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=100")];
 
 /// A signature takes no more steps of recovery than three.
 const NOTES_PER_REQUEST: u32 = 3;
@@ -163,7 +166,7 @@ impl Signer {
             .arg("signer")
             .env_clear()
             .envs(FOR_SIGNERS.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
-            .env(ALLOCATOR_THRIFT.0, ALLOCATOR_THRIFT.1)
+            .envs(ALLOCATORS)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
