@@ -88,7 +88,7 @@ impl Bench {
                     let _ = self.keeper.send(Errand::Catalogue { id });
                 }
                 Request::Change(order) => {
-                    let _ = self.smith.send((id, order));
+                    let _ = self.smith.send((id, *order));
                 }
             }
         }

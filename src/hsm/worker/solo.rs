@@ -11,7 +11,7 @@ pub(super) fn work(keeper: &mut Keeper, inbox: &Inbox, outbox: &Outbox) {
         let answer = match request {
             Request::Sign(order) => signing::sign(keeper, outbox, &order),
             Request::Catalogue => keeper.catalogue(),
-            Request::Change(order) => keeper.change(order),
+            Request::Change(order) => keeper.change(*order),
         };
         outbox.answer(id, answer);
     }
