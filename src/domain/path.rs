@@ -185,6 +185,11 @@ macro_rules! shown_as_text {
                 fmt::Display::fmt(self, f)
             }
         }
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
     )*};
 }
 shown_as_text!(PathElement, ResourcePath, KeyPath);
