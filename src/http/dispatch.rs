@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{
     Limits,
     metrics::Requests,
-    operations,
+    once, operations,
     plain::{self, PlainRequest},
     problem::Problem,
     public::PublicRoute,
@@ -74,11 +74,15 @@ pub(super) async fn dispatch(
             }
         };
         context.requests.count(request.method(), request.path(), answer.status());
+        let said = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
         tracing::info!(
             client = refusal.client,
             method = %request.method(),
             path = request.path(),
             status = answer.status().as_u16(),
+            serial = said(once::SERIAL),
+            audit_index = said(once::AUDIT_INDEX).and_then(|index| index.parse::<u64>().ok()),
+            replayed = said(once::REPLAYED).map(|_| true),
             milliseconds = started.elapsed().as_millis(),
             "answered"
         );

@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use actix_web::{
     HttpResponse,
-    http::{StatusCode, header},
+    http::{
+        StatusCode,
+        header::{self, HeaderName},
+    },
 };
+use tokio::sync::oneshot;
 
 use super::{
     dispatch::uninterrupted,
@@ -20,6 +24,13 @@ use crate::{
         idempotency::{self, Admission, Answer, Keyed, RequestKey},
     },
 };
+
+/// The serial number of the certificate that was made.
+pub(super) const SERIAL: HeaderName = HeaderName::from_static("chancery-serial");
+/// The index of the audit entry that says so.
+pub(super) const AUDIT_INDEX: HeaderName = HeaderName::from_static("chancery-audit-index");
+/// Whether the answer was given before.
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 const KEY_CHARACTERS_MAX: usize = 128;
 
@@ -36,27 +47,43 @@ where
     let keyed = keyed(&request, body.sha256)?;
     let services = Arc::clone(&request.context.services);
     let mut call = request.call;
-    let answer = uninterrupted(&request.context, async move {
-        // The guard lives as long as the work, not as long as the connection.
-        let _running = match &keyed {
-            None => None,
-            Some(keyed) => match idempotency::admit(&services, keyed, Timestamp::now()).await? {
-                Admission::Run(running) => Some(running),
-                Admission::Replay(answer) => return Ok(answer),
-            },
-        };
-        call.keyed = keyed.filter(|_| services.idempotency.keeps());
-        work(services, call, body.asked?).await
-    })
+    let (waited_for, _waiting) = oneshot::channel::<()>();
+    // Boxed: it is large, and moved several times before it runs.
+    let answer = uninterrupted(
+        &request.context,
+        Box::pin(async move {
+            // The guard lives as long as the work, not as long as the connection.
+            let _running = match &keyed {
+                None => None,
+                Some(keyed) => {
+                    match idempotency::admit(&services, keyed, Timestamp::now()).await? {
+                        Admission::Run(running) => Some(running),
+                        Admission::Replay(answer) => return Ok(answer),
+                    }
+                }
+            };
+            call.keyed = keyed.filter(|_| services.idempotency.keeps());
+            let answer = work(services, call, body.asked?).await?;
+            if waited_for.is_closed() {
+                let (serial, audit_index) = (answer.serial.as_deref(), answer.audit_index);
+                tracing::info!(
+                    serial,
+                    audit_index,
+                    "done, and nobody waits for the answer any more"
+                );
+            }
+            Ok(answer)
+        }),
+    )
     .await?;
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CONTENT_TYPE, "application/json"));
     if let Some(serial) = answer.serial {
-        response.insert_header(("chancery-serial", serial));
+        response.insert_header((SERIAL, serial));
     }
-    response.insert_header(("chancery-audit-index", answer.audit_index.to_string()));
+    response.insert_header((AUDIT_INDEX, answer.audit_index));
     if answer.replayed {
-        response.insert_header(("idempotent-replayed", "true"));
+        response.insert_header((REPLAYED, "true"));
     }
     Ok(response.body(answer.body))
 }

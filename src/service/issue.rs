@@ -110,10 +110,7 @@ pub async fn issue(
     let serial = signed.serial().to_string();
     let kept = call.keyed.as_ref().map(|keyed| keyed.keep(&body, Some(serial.clone()), now));
     match recording.complete(intent, &signed, facts, kept).await {
-        Ok(audit_index) => {
-            tracing::info!(serial, audit_index, "certificate issued");
-            Ok(Answer { body, serial: Some(serial), audit_index, replayed: false })
-        }
+        Ok(audit_index) => Ok(Answer { body, serial: Some(serial), audit_index, replayed: false }),
         Err(error) => {
             tracing::error!(%error, serial, "outcome not recorded");
             let told = Error::Unavailable {
