@@ -100,7 +100,7 @@ fn keyed(request: &Request, fingerprint: [u8; 32]) -> Result<Option<Keyed>, Prob
     match key {
         Some(key) => Ok(Some(Keyed {
             request: RequestKey {
-                client: request.call.client.clone(),
+                client: request.call.client.to_string(),
                 route: format!("{} {}", request.http.method(), request.http.uri().path()),
                 key: key.to_owned(),
             },

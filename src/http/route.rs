@@ -84,8 +84,6 @@ pub(super) struct Request {
     pub(super) call: Call,
     /// The element below the service, where the route takes one.
     pub(super) child: Option<PathElement>,
-    /// The segments of the tail, as they were sent.
-    pub(super) tail: Vec<String>,
     pub(super) http: HttpRequest,
     /// Taken by the one who reads it.
     pub(super) payload: Option<Payload>,

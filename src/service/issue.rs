@@ -62,7 +62,7 @@ pub async fn issue(
 
     // 2. The keys: allowed for this service and purpose, there, and the ones that were pinned.
     let keys = signing::resolve(services, call, &request.issuance, &supplied).await?;
-    let known = Known::load(services, call, &keys).await?;
+    let known = Known::load(services, call, &keys, &stores).await?;
     issuers::refuse_iaca_key(&request.issuance, &known, &keys, now)?;
 
     // 3. The ids in the stores. One that was drawn here is taken by nobody; if it were, recording

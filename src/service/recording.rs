@@ -142,7 +142,7 @@ impl Recording<'_> {
             issuer_key_path: self.keys.signer.path().cloned(),
             subject_key_path: self.keys.subject_path().cloned(),
             dev_key: self.keys.any_dev(),
-            client: self.call.client.clone(),
+            client: self.call.client.to_string(),
             request_id: self.call.request_id.clone(),
             created_at: self.now,
             reservations: self.reservations.clone(),
