@@ -105,9 +105,15 @@ impl<'a> Node<'a> {
 
     /// The JSON pointer (RFC 6901) of this value. It is looked for: few values are ever complained of.
     pub fn pointer(&self) -> String {
-        let mut pointer = String::new();
-        find(self.value, self.body, &mut pointer);
-        pointer
+        let mut steps = Vec::new();
+        find(self.value, self.body, &mut steps);
+        steps.iter().rev().fold(String::new(), |mut pointer, step| {
+            match step {
+                Step::Member(name) => push_child(&mut pointer, name),
+                Step::Item(index) => push_child(&mut pointer, &index.to_string()),
+            }
+            pointer
+        })
     }
 
     /// A complaint about this value.
@@ -237,24 +243,31 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Makes `pointer` lead from `within` to `wanted`, that very value and not an equal one.
-fn find(wanted: &Value<'_>, within: &Value<'_>, pointer: &mut String) -> bool {
+/// One step of the way to a value.
+enum Step<'a> {
+    Member(&'a str),
+    Item(usize),
+}
+
+/// Whether `wanted`, that very value and not an equal one, is `within`; the way there, the last step
+/// first.
+fn find<'a>(wanted: &Value<'_>, within: &'a Value<'_>, steps: &mut Vec<Step<'a>>) -> bool {
     if std::ptr::eq(wanted, within) {
         return true;
     }
-    let length = pointer.len();
-    let mut is_below = |name: &str, value: &Value<'_>| {
-        pointer.truncate(length);
-        push_child(pointer, name);
-        find(wanted, value, pointer)
-    };
-    match within {
-        Value::Object(members) => members.iter().any(|(name, value)| is_below(name, value)),
+    let step = match within {
+        Value::Object(members) => members
+            .iter()
+            .find(|(_, value)| find(wanted, value, steps))
+            .map(|(name, _)| Step::Member(name)),
         Value::Array(items) => {
-            items.iter().enumerate().any(|(index, item)| is_below(&index.to_string(), item))
+            items.iter().position(|item| find(wanted, item, steps)).map(Step::Item)
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    };
+    let is_found = step.is_some();
+    steps.extend(step);
+    is_found
 }
 
 /// A member of an object: its name and its value.

@@ -9,7 +9,6 @@ use actix_web::{
         header::{self, HeaderName},
     },
 };
-use tokio::sync::oneshot;
 
 use super::{
     dispatch::uninterrupted,
@@ -17,7 +16,7 @@ use super::{
     route::{Body, Request},
 };
 use crate::{
-    domain::time::Timestamp,
+    domain::{key::sha256, time::Timestamp},
     service::{
         Call, Services,
         error::Error,
@@ -44,10 +43,13 @@ where
     T: Send + 'static,
     F: Future<Output = Result<Answer, Error>> + Send + 'static,
 {
-    let keyed = keyed(&request, body.sha256)?;
+    let Body { asked, octets } = body;
+    let keyed = keyed(&request, &octets)?;
+    drop(octets);
     let services = Arc::clone(&request.context.services);
     let mut call = request.call;
-    let (waited_for, _waiting) = oneshot::channel::<()>();
+    let waiting = Arc::new(());
+    let waited_for = Arc::downgrade(&waiting);
     // Boxed: it is large, and moved several times before it runs.
     let answer = uninterrupted(
         &request.context,
@@ -63,8 +65,8 @@ where
                 }
             };
             call.keyed = keyed.filter(|_| services.idempotency.keeps());
-            let answer = work(services, call, body.asked?).await?;
-            if waited_for.is_closed() {
+            let answer = work(services, call, asked?).await?;
+            if waited_for.strong_count() == 0 {
                 let (serial, audit_index) = (answer.serial.as_deref(), answer.audit_index);
                 tracing::info!(
                     serial,
@@ -76,6 +78,7 @@ where
         }),
     )
     .await?;
+    drop(waiting);
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CONTENT_TYPE, "application/json"));
     if let Some(serial) = answer.serial {
@@ -88,7 +91,7 @@ where
     Ok(response.body(answer.body))
 }
 
-fn keyed(request: &Request, fingerprint: [u8; 32]) -> Result<Option<Keyed>, Problem> {
+fn keyed(request: &Request, body: &[u8]) -> Result<Option<Keyed>, Problem> {
     let mut given = request.http.headers().get_all("idempotency-key");
     let Some(value) = given.next() else { return Ok(None) };
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
@@ -104,7 +107,7 @@ fn keyed(request: &Request, fingerprint: [u8; 32]) -> Result<Option<Keyed>, Prob
                 route: format!("{} {}", request.http.method(), request.http.uri().path()),
                 key: key.to_owned(),
             },
-            fingerprint,
+            fingerprint: sha256(body),
         })),
         None => Err(Problem::new(
             StatusCode::BAD_REQUEST,
