@@ -224,3 +224,37 @@ impl Recording<'_> {
         signing::entry(self.call, kind, detail, self.now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_members_of_a_detail_are_in_alphabetical_order() {
+        let key_path = KeyPath::parse("acme.kms.iaca").unwrap();
+        let stored = [ResourcePath::parse("acme.store.a").unwrap()];
+        let detail = Detail {
+            certificate_sha256: Some("ab".to_owned()),
+            dev_key: false,
+            issuer_key_path: Some(&key_path),
+            profile: "iaca",
+            serial: SerialNumber::from_random([7; 16]),
+            stored_certificate_ids: &stored,
+            subject_key_path: None,
+            tbs_sha256: "cd".to_owned(),
+        };
+        let pin = PinDetail {
+            key_path: Some(&key_path),
+            not_after: Timestamp::from_unix(1).unwrap(),
+            not_before: Timestamp::from_unix(0).unwrap(),
+            subject: None,
+        };
+        // Values sort their members.
+        for (written, value) in [
+            (serde_json::to_string(&detail), serde_json::to_value(&detail)),
+            (serde_json::to_string(&pin), serde_json::to_value(&pin)),
+        ] {
+            assert_eq!(written.unwrap(), value.unwrap().to_string());
+        }
+    }
+}
