@@ -216,7 +216,7 @@ fn entries(criterion: &mut Criterion) {
         bencher.iter(|| {
             let service = Some("test.tenant1.x509-service-1");
             let id = Some("0d9c6c5e-3f9b-4c0d-8a3e-5b5f3c1d2e4f");
-            AuditRecord::new(EntryKind::Issued, now, id, Some("demo"), service, detail.clone())
+            AuditRecord::new(EntryKind::Issued, now, id, Some("demo"), service, &detail)
         });
     });
 }

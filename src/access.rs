@@ -28,41 +28,45 @@ pub enum ClientCertificate {
 }
 
 /// The configured clients.
+#[derive(Default)]
 pub struct Access {
-    clients: HashMap<ClientCertificate, Arc<Client>>,
+    by_subject: HashMap<String, Arc<Client>>,
+    by_sha256: HashMap<[u8; 32], Arc<Client>>,
 }
 
 /// A configured client.
 #[derive(Debug)]
 pub struct Client {
-    name: String,
+    name: Arc<str>,
     grants: Vec<Grant>,
 }
 
 impl Access {
     /// From the configuration.
     pub fn new(clients: Vec<ClientConfig>) -> Self {
-        let clients = clients
-            .into_iter()
-            .map(|ClientConfig { name, certificate, grants }| {
-                (certificate, Arc::new(Client { name, grants }))
-            })
-            .collect();
-        Self { clients }
+        let mut access = Self::default();
+        for ClientConfig { name, certificate, grants } in clients {
+            let client = Arc::new(Client { name: name.into(), grants });
+            match certificate {
+                ClientCertificate::Subject(subject) => access.by_subject.insert(subject, client),
+                ClientCertificate::Sha256(sha256) => access.by_sha256.insert(sha256, client),
+            };
+        }
+        access
     }
 
     /// The client that a certificate belongs to; the fingerprint is asked first.
     pub fn identify(&self, identity: &ClientIdentity) -> Option<Arc<Client>> {
-        self.clients
-            .get(&ClientCertificate::Sha256(identity.certificate_sha256))
-            .or_else(|| self.clients.get(&ClientCertificate::Subject(identity.subject.clone())))
+        self.by_sha256
+            .get(&identity.certificate_sha256)
+            .or_else(|| self.by_subject.get(&identity.subject))
             .cloned()
     }
 }
 
 impl Client {
     /// The name in logs and audit.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 
@@ -111,7 +115,7 @@ mod tests {
     fn a_client_is_known_by_its_fingerprint_or_its_exact_subject() {
         let access = access();
         let name = |subject: &str, sha256| {
-            access.identify(&identity(subject, sha256)).map(|client| client.name().to_owned())
+            access.identify(&identity(subject, sha256)).map(|client| client.name().to_string())
         };
         assert_eq!(name("CN=registrar", [0; 32]).as_deref(), Some("registrar"));
         assert_eq!(name("CN=registrar", [7; 32]).as_deref(), Some("nobody"));

@@ -4,7 +4,6 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::domain::time::Timestamp;
 
@@ -135,18 +134,21 @@ impl EntryKind {
 /// The members in their order.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Entry<'a> {
+struct Entry<'a, D> {
     #[serde(rename = "type")]
     kind: &'a str,
-    time: String,
+    time: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<&'a str>,
-    detail: Value,
+    detail: D,
 }
+
+/// As many octets as most entries have.
+const ENTRY_OCTETS_EXPECTED: usize = 1_024;
 
 /// One entry, `{"type","time","requestId","client","target","detail"}`, and the hash of its leaf.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,19 +158,20 @@ pub struct AuditRecord {
 }
 
 impl AuditRecord {
-    /// Fixes the bytes: compact JSON, members in the order above, those that are `None` left out.
+    /// Fixes the bytes: compact JSON, members in the order above, those that are `None` left out. The
+    /// members of the detail are in alphabetical order; those of a struct must be declared so.
     pub fn new(
         kind: EntryKind,
         time: Timestamp,
         request_id: Option<&str>,
         client: Option<&str>,
         target: Option<&str>,
-        detail: Value,
+        detail: impl Serialize,
     ) -> Self {
-        let entry =
-            Entry { kind: kind.name(), time: time.to_string(), request_id, client, target, detail };
+        let fields = Entry { kind: kind.name(), time, request_id, client, target, detail };
+        let mut entry = Vec::with_capacity(ENTRY_OCTETS_EXPECTED);
         #[expect(clippy::expect_used, reason = "neither texts nor values fail, nor does a vector")]
-        let entry = serde_json::to_vec(&entry).expect("JSON");
+        serde_json::to_writer(&mut entry, &fields).expect("JSON");
         let leaf_hash = leaf_hash(&entry);
         Self { entry, leaf_hash }
     }

@@ -174,7 +174,7 @@ impl Keyring {
         let attached = attached_kms(path, tree, service);
         let (kms_path, kms) = attached
             .ok_or_else(|| KeyRefusal::NotAttached { kms: path.kms(), service: service.clone() })?;
-        if kms_path != path.kms() {
+        if kms_path.as_str() != path.kms_text() {
             // A key is exactly one element below its KMS.
             return Err(KeyRefusal::Missing(path.clone()));
         }
@@ -283,16 +283,16 @@ fn attached_kms<'a>(
     key: &KeyPath,
     tree: &'a ResourceTree,
     service: &ResourcePath,
-) -> Option<(ResourcePath, &'a Kms)> {
+) -> Option<(&'a ResourcePath, &'a Kms)> {
     let dependencies = tree.service(service).and_then(Service::dependencies)?;
-    let mut prefix = Some(key.kms());
+    let mut prefix = Some(key.kms_text());
     while let Some(path) = prefix {
-        if dependencies.contains(&path)
-            && let Some(kms) = tree.kms(&path)
+        if let Some(attached) = dependencies.iter().find(|attached| attached.as_str() == path)
+            && let Some(kms) = tree.kms(attached)
         {
-            return Some((path, kms));
+            return Some((attached, kms));
         }
-        prefix = path.parent();
+        prefix = path.rsplit_once('.').map(|(above, _)| above);
     }
     None
 }

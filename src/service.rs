@@ -80,7 +80,7 @@ pub struct Features(pub Vec<ServiceKind>);
 #[derive(Debug, Clone)]
 pub struct Call {
     /// The configured client's name.
-    pub client: String,
+    pub client: Arc<str>,
     /// Of the request, for log and audit.
     pub request_id: String,
     /// The service of the call; for the resource tree's own routes, the target as given.

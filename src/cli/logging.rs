@@ -37,6 +37,6 @@ pub(super) fn start(config: &LogConfig) -> Result<Filter, String> {
             .boxed(),
         LogFormat::Auto | LogFormat::Text => lines().with_ansi(false).boxed(),
     };
-    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
+    tracing_subscriber::registry().with(filter).with(layer).init();
     Ok(Filter(handle))
 }

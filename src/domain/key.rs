@@ -276,6 +276,7 @@ struct Inner {
     /// What `subjectPublicKey` holds: an uncompressed point, `RSAPublicKey`, or the key of Ed25519.
     content: Vec<u8>,
     spki_sha256: [u8; 32],
+    subject_key_id: [u8; 20],
     parsed: alc::ParsedPublicKey,
 }
 
@@ -365,7 +366,11 @@ impl PublicKey {
         let parsed =
             alc::ParsedPublicKey::new(algorithm, content).map_err(|_| KeyError::Encoding)?;
         let spki_sha256 = sha256(&spki);
-        Ok(Self(Arc::new(Inner { key_type, spki, content: content.to_vec(), spki_sha256, parsed })))
+        let mut subject_key_id = [0; 20];
+        let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, content);
+        subject_key_id.copy_from_slice(hash.as_ref());
+        let content = content.to_vec();
+        Ok(Self(Arc::new(Inner { key_type, spki, content, spki_sha256, subject_key_id, parsed })))
     }
 
     /// Its type.
@@ -391,10 +396,7 @@ impl PublicKey {
     /// SHA-1 over the content of the `subjectPublicKey` BIT STRING (RFC 5280, 4.2.1.2, method 1).
     /// SHA-1 is a name here, not a protection.
     pub fn subject_key_id(&self) -> [u8; 20] {
-        let mut id = [0; 20];
-        let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &self.0.content);
-        id.copy_from_slice(hash.as_ref());
-        id
+        self.0.subject_key_id
     }
 
     /// The coordinates of an EC key, each of full length; `None` where there are none.

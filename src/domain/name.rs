@@ -10,9 +10,11 @@ impl Country {
     /// # Errors
     /// [`NameError::Country`] for everything but the 249 assigned codes.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        match <[u8; 2]>::try_from(text.as_bytes()) {
-            Ok(code) if ASSIGNED.as_bytes().chunks(3).any(|chunk| chunk.starts_with(&code)) => {
-                Ok(Self(code))
+        match *text.as_bytes() {
+            [first @ b'A'..=b'Z', second @ b'A'..=b'Z']
+                if FOLLOWERS[usize::from(first - b'A')] & 1 << (second - b'A') != 0 =>
+            {
+                Ok(Self([first, second]))
             }
             _ => Err(NameError::Country(text.chars().take(8).collect())),
         }
@@ -130,6 +132,16 @@ MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT
 RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN \
 TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW";
 
+/// For each first letter of [`ASSIGNED`] a bit for each second.
+const FOLLOWERS: [u32; 26] = {
+    let (codes, mut bits, mut at) = (ASSIGNED.as_bytes(), [0; 26], 0);
+    while at < codes.len() {
+        bits[(codes[at] - b'A') as usize] |= 1 << (codes[at + 1] - b'A');
+        at += 3;
+    }
+    bits
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +150,9 @@ mod tests {
     fn there_are_249_assigned_countries_and_no_others() {
         assert_eq!(ASSIGNED.split(' ').count(), 249);
         assert!(ASSIGNED.split(' ').all(|code| Country::parse(code).is_ok()));
+        let letters = || (b'A'..=b'Z').map(char::from);
+        let codes = letters().flat_map(|a| letters().map(move |b| format!("{a}{b}")));
+        assert_eq!(codes.filter(|code| Country::parse(code).is_ok()).count(), 249);
         for bad in ["us", "Us", "UK", "XX", "ZZ", "EU", "", "U", "USA", "U ", "ÄÖ"] {
             assert!(Country::parse(bad).is_err(), "{bad}");
         }

@@ -1,10 +1,10 @@
 //! Dotted paths: the addresses of everything in the resource tree.
 
-use std::fmt;
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 /// One element of a path: `[A-Za-z0-9_-]{1,128}`, case-sensitive.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PathElement(String);
+pub struct PathElement(Arc<str>);
 
 impl PathElement {
     /// Longest element, in characters.
@@ -15,6 +15,11 @@ impl PathElement {
     /// # Errors
     /// [`PathError`] names the element and what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, PathError> {
+        Self::check(text)?;
+        Ok(Self(text.into()))
+    }
+
+    fn check(text: &str) -> Result<(), PathError> {
         if text.is_empty() {
             return Err(PathError::EmptyElement);
         }
@@ -27,12 +32,12 @@ impl PathElement {
         if text.len() > Self::LENGTH_MAX {
             return Err(PathError::TooLong);
         }
-        Ok(Self(text.to_owned()))
+        Ok(())
     }
 
     /// `versions`, the reserved child of a VICAL service.
     pub fn versions() -> Self {
-        Self("versions".to_owned())
+        Self("versions".into())
     }
 
     /// The element as text.
@@ -43,7 +48,7 @@ impl PathElement {
 
 /// One or more elements joined by `.`: an organisation, a tenant, a service or a child of one.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ResourcePath(String);
+pub struct ResourcePath(Arc<str>);
 
 impl ResourcePath {
     /// Longest path, in characters: the limit of every string of the API.
@@ -57,10 +62,8 @@ impl ResourcePath {
         if text.len() > Self::LENGTH_MAX {
             return Err(PathError::TooLong);
         }
-        for element in text.split('.') {
-            PathElement::parse(element)?;
-        }
-        Ok(Self(text.to_owned()))
+        text.split('.').try_for_each(PathElement::check)?;
+        Ok(Self(text.into()))
     }
 
     /// The path as text.
@@ -80,23 +83,28 @@ impl ResourcePath {
 
     /// The last element.
     pub fn last(&self) -> PathElement {
-        PathElement(self.0.rsplit('.').next().unwrap_or_default().to_owned())
+        PathElement(self.0.rsplit('.').next().unwrap_or_default().into())
     }
 
     /// The path without its last element; `None` for an organisation.
     pub fn parent(&self) -> Option<Self> {
-        self.0.rsplit_once('.').map(|(parent, _)| Self(parent.to_owned()))
+        self.parent_text().map(|parent| Self(parent.into()))
+    }
+
+    /// The same, only to be looked at.
+    pub fn parent_text(&self) -> Option<&str> {
+        self.0.rsplit_once('.').map(|(parent, _)| parent)
     }
 
     /// The path one element further down.
     #[must_use]
     pub fn child(&self, element: &PathElement) -> Self {
-        Self(format!("{}.{}", self.0, element.0))
+        Self([&self.0, ".", &element.0].concat().into())
     }
 
     /// Whether this path is `ancestor` or lies under it: `a.b` covers `a.b.c`, never `a.bc`.
     pub fn is_at_or_under(&self, ancestor: &Self) -> bool {
-        match self.0.strip_prefix(&ancestor.0) {
+        match self.0.strip_prefix(&*ancestor.0) {
             Some(rest) => rest.is_empty() || rest.starts_with('.'),
             None => false,
         }
@@ -114,7 +122,7 @@ impl KeyPath {
     /// [`PathError`] names the first element that is wrong, or says that there is only one.
     pub fn parse(text: &str) -> Result<Self, PathError> {
         let path = ResourcePath::parse(text)?;
-        match path.parent() {
+        match path.parent_text() {
             Some(_) => Ok(Self(path)),
             None => Err(PathError::TooShort),
         }
@@ -137,13 +145,22 @@ impl KeyPath {
 
     /// The path of the KMS service that holds the key.
     pub fn kms(&self) -> ResourcePath {
-        let (kms, _) = self.0.0.rsplit_once('.').unwrap_or_default();
-        ResourcePath(kms.to_owned())
+        ResourcePath(self.kms_text().into())
+    }
+
+    /// The same, only to be looked at.
+    pub fn kms_text(&self) -> &str {
+        self.0.parent_text().unwrap_or_default()
     }
 
     /// The key's own element.
     pub fn id(&self) -> PathElement {
         self.0.last()
+    }
+
+    /// The same, only to be looked at.
+    pub fn id_text(&self) -> &str {
+        self.as_str().rsplit('.').next().unwrap_or_default()
     }
 }
 
@@ -173,6 +190,18 @@ fn is_path_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '-' || c == '_'
 }
 
+impl Borrow<str> for PathElement {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for ResourcePath {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 macro_rules! shown_as_text {
     ($($name:ty),*) => {$(
         impl fmt::Display for $name {
@@ -183,6 +212,11 @@ macro_rules! shown_as_text {
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::Display::fmt(self, f)
+            }
+        }
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
             }
         }
     )*};

@@ -25,7 +25,13 @@ impl SerialNumber {
 impl fmt::Display for SerialNumber {
     /// Lower-case hexadecimal, no separators.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&HEXLOWER.encode(&self.0))
+        HEXLOWER.encode_display(&self.0).fmt(f)
+    }
+}
+
+impl serde::Serialize for SerialNumber {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -23,8 +23,36 @@ impl Timestamp {
     /// [`TimestampError`] when the text is no RFC 3339 timestamp or the year is outside 1950 to 9999.
     pub fn parse(text: &str) -> Result<Self, TimestampError> {
         let offset = rfc3339_offset_seconds(text).ok_or(TimestampError::Syntax)?;
-        let local: DateTime = text[..19].parse().map_err(|_| TimestampError::Syntax)?;
-        Self::from_unix(local.duration_since(EPOCH).as_secs() - offset)
+        let mut digits = [0; 14];
+        let written = text.bytes().filter(u8::is_ascii_digit);
+        digits.iter_mut().zip(written).for_each(|(digit, written)| *digit = written);
+        let local = seconds_of(digits).ok_or(TimestampError::Syntax)?;
+        Self::from_unix(local - offset)
+    }
+
+    /// Reads `YYYYMMDDHHMMSS`, UTC.
+    ///
+    /// # Errors
+    /// [`TimestampError`] when there is no such moment or the year is outside 1950 to 9999.
+    pub fn from_digits(digits: [u8; 14]) -> Result<Self, TimestampError> {
+        Self::from_unix(seconds_of(digits).ok_or(TimestampError::Syntax)?)
+    }
+
+    /// `YYYYMMDDHHMMSS`, UTC.
+    pub fn digits(self) -> [u8; 14] {
+        // Years of four digits: nothing overflows.
+        let moment = EPOCH.saturating_add(SignedDuration::from_secs(self.0));
+        let year = moment.year().unsigned_abs();
+        let [century, year] = [year / 100, year % 100].map(|part| u8::try_from(part).unwrap_or(0));
+        let of_century =
+            [moment.month(), moment.day(), moment.hour(), moment.minute(), moment.second()];
+        let [month, day, hour, minute, second] = of_century.map(i8::unsigned_abs);
+        let mut digits = [0; 14];
+        let pairs = [century, year, month, day, hour, minute, second];
+        for (digits, pair) in digits.chunks_exact_mut(2).zip(pairs) {
+            digits.copy_from_slice(&[b'0' + pair / 10, b'0' + pair % 10]);
+        }
+        digits
     }
 
     /// From seconds since 1970-01-01T00:00:00Z.
@@ -53,6 +81,19 @@ impl Timestamp {
     pub fn plus_seconds(self, seconds: i64) -> Self {
         Self(self.0.saturating_add(seconds).clamp(Self::FIRST, Self::LAST))
     }
+}
+
+/// Seconds from the epoch to the moment `YYYYMMDDHHMMSS`; `None` when there is no such moment. A leap
+/// second counts as the one before it.
+fn seconds_of(digits: [u8; 14]) -> Option<i64> {
+    let digit = |at: usize| digits[at].checked_sub(b'0').filter(|digit| *digit < 10);
+    let number = |at: usize| i8::try_from(digit(at)? * 10 + digit(at + 1)?).ok();
+    let year = i16::from(number(0)?) * 100 + i16::from(number(2)?);
+    let second = number(12)?;
+    let second = if second == 60 { 59 } else { second };
+    let moment =
+        DateTime::new(year, number(4)?, number(6)?, number(8)?, number(10)?, second, 0).ok()?;
+    Some(moment.duration_since(EPOCH).as_secs())
 }
 
 /// The offset of a text in the full form of RFC 3339, section 5.6; `None` for any other text. The
@@ -91,8 +132,18 @@ fn rfc3339_offset_seconds(text: &str) -> Option<i64> {
 impl fmt::Display for Timestamp {
     /// RFC 3339, UTC, whole seconds, `Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let local = EPOCH.checked_add(SignedDuration::from_secs(self.0)).map_err(|_| fmt::Error)?;
-        write!(f, "{local}Z")
+        let mut text = *b"YYYY-MM-DDTHH:MM:SSZ";
+        let places = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18];
+        for (place, digit) in places.into_iter().zip(self.digits()) {
+            text[place] = digit;
+        }
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl serde::Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -126,6 +177,7 @@ mod tests {
             ("1969-12-31T23:59:59.9Z", "1969-12-31T23:59:59Z"),
             ("1950-01-01T00:00:00Z", "1950-01-01T00:00:00Z"),
             ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z"),
+            ("2024-02-29T23:59:60Z", "2024-02-29T23:59:59Z"),
         ] {
             assert_eq!(Timestamp::parse(text).unwrap().to_string(), shown, "{text}");
         }
@@ -140,6 +192,10 @@ mod tests {
             "2026-03-01 00:00:00Z",
             "2026-13-01T00:00:00Z",
             "2026-02-30T00:00:00Z",
+            "2026-00-01T00:00:00Z",
+            "2026-03-01T24:00:00Z",
+            "2026-03-01T00:60:00Z",
+            "2026-03-01T00:00:61Z",
             "2026-03-01T00:00:00+0100",
             "2026-03-01T00:00:00Z[UTC]",
             "20260301T000000Z",

@@ -177,7 +177,7 @@ impl Kms {
 
     /// The `CKA_LABEL` that a key path leads to.
     pub fn label_of(&self, key: &KeyPath) -> String {
-        match self.labels.get(&key.id()) {
+        match self.labels.get(key.id_text()) {
             Some(label) => label.clone(),
             None => self.template.label_of(key),
         }
@@ -186,17 +186,17 @@ impl Kms {
     /// Whether the key's label is told by the configuration, by table or template: such keys are
     /// managed on the token.
     pub fn adopts(&self, key: &KeyPath) -> bool {
-        self.labels.contains_key(&key.id()) || self.template != LabelTemplate::default()
+        self.labels.contains_key(key.id_text()) || self.template != LabelTemplate::default()
     }
 
     /// Whether the policy lets the key sign for `purpose`.
     pub fn allows(&self, key: &KeyPath, purpose: KeyPurpose) -> bool {
-        self.policies.get(&key.id()).is_none_or(|purposes| purposes.contains(&purpose))
+        self.policies.get(key.id_text()).is_none_or(|purposes| purposes.contains(&purpose))
     }
 
     /// Whether the policy names `purpose` for the key.
     pub fn names(&self, key: &KeyPath, purpose: KeyPurpose) -> bool {
-        self.policies.get(&key.id()).is_some_and(|purposes| purposes.contains(&purpose))
+        self.policies.get(key.id_text()).is_some_and(|purposes| purposes.contains(&purpose))
     }
 }
 
@@ -267,18 +267,19 @@ impl LabelTemplate {
     }
 
     fn label_of(&self, key: &KeyPath) -> String {
-        let kms = key.kms();
-        let parent = kms.parent();
-        let tenant: Vec<&str> = parent.iter().flat_map(ResourcePath::elements).skip(1).collect();
+        let (above, kms) = key.kms_text().rsplit_once('.').unwrap_or(("", key.kms_text()));
+        let (organisation, tenant) = above.split_once('.').unwrap_or((above, ""));
         self.0
             .iter()
             .map(|piece| match piece {
-                Piece::Text(text) => text.clone(),
-                Piece::FullPath => key.as_str().to_owned(),
-                Piece::Organisation => kms.organisation().to_owned(),
-                Piece::Tenant => tenant.join("."),
-                Piece::Kms => kms.last().as_str().to_owned(),
-                Piece::Key => key.id().as_str().to_owned(),
+                Piece::Text(text) => text.as_str(),
+                Piece::FullPath => key.as_str(),
+                // A KMS that stands alone is its own organisation.
+                Piece::Organisation if organisation.is_empty() => kms,
+                Piece::Organisation => organisation,
+                Piece::Tenant => tenant,
+                Piece::Kms => kms,
+                Piece::Key => key.id_text(),
             })
             .collect()
     }
@@ -387,13 +388,13 @@ impl ResourceTree {
                 Node::Service(service) => Resolved::Service { path, service },
             });
         }
-        let parent = path.parent()?;
-        match self.nodes.get_key_value(&parent) {
+        let parent = path.parent_text()?;
+        match self.nodes.get_key_value(parent) {
             Some((path_of_service, Resource { node: Node::Service(service), .. })) => {
                 Some(Resolved::Child { path: path_of_service, service, id: path.last() })
             }
             Some(_) => None,
-            None => self.resolve_version(&parent, path.last()),
+            None => self.resolve_version(&path.parent()?, path.last()),
         }
     }
 
@@ -443,7 +444,7 @@ impl ResourceTree {
         &'a self,
         parent: &'a ResourcePath,
     ) -> impl Iterator<Item = (&'a ResourcePath, &'a Resource)> {
-        self.nodes.iter().filter(move |(path, _)| path.parent().as_ref() == Some(parent))
+        self.nodes.iter().filter(move |(path, _)| path.parent_text() == Some(parent.as_str()))
     }
 
     /// All services, sorted by path.

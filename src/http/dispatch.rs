@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{
     Limits,
     metrics::Requests,
-    operations,
+    once, operations,
     plain::{self, PlainRequest},
     problem::Problem,
     public::PublicRoute,
@@ -65,7 +65,7 @@ pub(super) async fn dispatch(
     let span = tracing::info_span!("request", id = %request_id);
     let mut answer = async {
         let would_change = request.method() == Method::POST;
-        let mut refusal = Refused { would_change, client: String::new(), target: None };
+        let mut refusal = Refused { would_change, client: "".into(), target: None };
         let answer = match answer(context, &request, payload, &request_id, &mut refusal).await {
             Ok(answer) => answer,
             Err(problem) => {
@@ -74,11 +74,15 @@ pub(super) async fn dispatch(
             }
         };
         context.requests.count(request.method(), request.path(), answer.status());
+        let said = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
         tracing::info!(
-            client = refusal.client,
+            client = &*refusal.client,
             method = %request.method(),
             path = request.path(),
             status = answer.status().as_u16(),
+            serial = said(once::SERIAL),
+            audit_index = said(once::AUDIT_INDEX).and_then(|index| index.parse::<u64>().ok()),
+            replayed = said(once::REPLAYED).map(|_| true),
             milliseconds = started.elapsed().as_millis(),
             "answered"
         );
@@ -117,7 +121,7 @@ pub(super) fn request_id(request: &HttpRequest) -> String {
 struct Refused {
     /// Whether it would have changed something: any POST, and what the path has beside GET.
     would_change: bool,
-    client: String,
+    client: Arc<str>,
     target: Option<ResourcePath>,
 }
 
@@ -179,14 +183,13 @@ async fn answer(
         context: Arc::clone(context),
         route,
         call: Call {
-            client: client.name().to_owned(),
+            client: Arc::clone(client.name()),
             request_id: request_id.to_owned(),
             target: service,
             tree,
             keyed: None,
         },
         child,
-        tail: tail.iter().map(|segment| (*segment).to_owned()).collect(),
         http: request.clone(),
         payload: Some(payload),
     })
@@ -200,18 +203,24 @@ fn identify(
 ) -> Result<Arc<Client>, Problem> {
     let peer = request.conn_data::<Arc<Peer>>();
     let subject = peer.map_or("", |peer| peer.subject());
-    refusal.client = format!("unknown certificate {subject}");
-    let unauthorized = |why: String| {
-        Problem::new(StatusCode::UNAUTHORIZED, format!("client certificate '{subject}' {why}"))
+    let identified = match peer.map(|peer| peer.identity(&context.tls)) {
+        None => Err("is not a known client".to_owned()),
+        Some(Ok(identity)) => {
+            context.access.identify(identity).ok_or_else(|| "is not a known client".to_owned())
+        }
+        Some(Err(error)) => Err(format!("is not accepted any more: {error}")),
     };
-    let unknown = || unauthorized("is not a known client".to_owned());
-    let identity = peer
-        .ok_or_else(unknown)?
-        .identity(&context.tls)
-        .map_err(|error| unauthorized(format!("is not accepted any more: {error}")))?;
-    let client = context.access.identify(identity).ok_or_else(unknown)?;
-    client.name().clone_into(&mut refusal.client);
-    Ok(client)
+    match identified {
+        Ok(client) => {
+            refusal.client = Arc::clone(client.name());
+            Ok(client)
+        }
+        Err(why) => {
+            refusal.client = format!("unknown certificate {subject}").into();
+            let message = format!("client certificate '{subject}' {why}");
+            Err(Problem::new(StatusCode::UNAUTHORIZED, message))
+        }
+    }
 }
 
 /// A target is decoded once, and then judged by what it says.

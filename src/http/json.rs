@@ -4,11 +4,11 @@
 //! duplicate members within free-form objects, and all of it inside tagged unions. So bodies are
 //! read into a tree first, and `http::wire` takes the members out one by one.
 
-use std::fmt;
+use std::{fmt, ops::Deref};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor},
+    de::{Error, MapAccess, SeqAccess, Visitor},
 };
 use zeroize::Zeroizing;
 
@@ -18,8 +18,8 @@ use crate::service::error::Invalid;
 pub const STRING_CHARACTERS_MAX: usize = 2_048;
 
 /// A JSON value with its members in order and duplicates still visible. It may hold a private key: no
-/// `Debug`, and strings are wiped when it goes.
-pub enum Value {
+/// `Debug`.
+pub enum Value<'a> {
     /// `null`.
     Null,
     /// `true`, `false`.
@@ -27,68 +27,100 @@ pub enum Value {
     /// Any number.
     Number(serde_json::Number),
     /// A string.
-    String(Zeroizing<String>),
+    String(Text<'a>),
     /// An array.
-    Array(Vec<Value>),
+    Array(Vec<Value<'a>>),
     /// An object.
-    Object(Vec<(String, Value)>),
+    Object(Vec<Member<'a>>),
+}
+
+/// A string of a body: where it stands there, or a copy without its escapes, which is wiped when it
+/// goes.
+pub enum Text<'a> {
+    /// As it stands in the body.
+    Plain(&'a str),
+    /// What its escapes stand for.
+    Unescaped(Zeroizing<String>),
+}
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Plain(text) => text,
+            Self::Unescaped(text) => text,
+        }
+    }
 }
 
 /// Reads a whole body.
 ///
 /// # Errors
 /// [`Invalid`] when it is not JSON, with line and column, or when a member occurs twice.
-pub fn parse(body: &[u8]) -> Result<Value, Invalid> {
-    let value: Value = serde_json::from_slice(body).map_err(|error| {
+pub fn parse(body: &[u8]) -> Result<Value<'_>, Invalid> {
+    let value: Value<'_> = serde_json::from_slice(body).map_err(|error| {
         Invalid::body(format!("body is not JSON: line {}, column {}", error.line(), error.column()))
     })?;
-    find_duplicate(&value, &String::new)?;
+    find_duplicate(&Node::body(&value))?;
     Ok(value)
 }
 
-/// The pointer to `value` is made when there is something to complain of.
-fn find_duplicate(value: &Value, pointer: &dyn Fn() -> String) -> Result<(), Invalid> {
-    match value {
+fn find_duplicate(node: &Node<'_>) -> Result<(), Invalid> {
+    match node.value {
         Value::Object(members) => {
             for (index, (name, member)) in members.iter().enumerate() {
-                if members[..index].iter().any(|(earlier, _)| earlier == name) {
-                    let pointer = pointer();
+                if members[..index].iter().any(|(earlier, _)| **earlier == **name) {
+                    let pointer = node.pointer();
                     return Err(Invalid::at(
                         child(&pointer, name),
                         format!("{}: member '{}' occurs twice", place(&pointer), shown(name)),
                     ));
                 }
-                find_duplicate(member, &|| child(&pointer(), name))?;
+                find_duplicate(&node.at(member))?;
             }
             Ok(())
         }
-        Value::Array(items) => items.iter().enumerate().try_for_each(|(index, item)| {
-            find_duplicate(item, &|| child(&pointer(), &index.to_string()))
-        }),
+        Value::Array(items) => items.iter().try_for_each(|item| find_duplicate(&node.at(item))),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
     }
 }
 
-/// A value and where it stands.
+/// A value, and the body that it stands in.
 pub struct Node<'a> {
-    value: &'a Value,
-    pointer: String,
+    value: &'a Value<'a>,
+    body: &'a Value<'a>,
 }
 
 impl<'a> Node<'a> {
     /// The whole body.
-    pub fn body(value: &'a Value) -> Self {
-        Self { value, pointer: String::new() }
+    pub fn body(value: &'a Value<'a>) -> Self {
+        Self { value, body: value }
     }
 
-    /// The JSON pointer (RFC 6901) of this value.
-    pub fn pointer(&self) -> &str {
-        &self.pointer
+    /// A value within this one.
+    fn at(&self, value: &'a Value<'a>) -> Self {
+        Self { value, body: self.body }
+    }
+
+    /// The JSON pointer (RFC 6901) of this value. It is looked for: few values are ever complained of.
+    pub fn pointer(&self) -> String {
+        let mut steps = Vec::new();
+        find(self.value, self.body, &mut steps);
+        steps.iter().rev().fold(String::new(), |mut pointer, step| {
+            match step {
+                Step::Member(name) => push_child(&mut pointer, name),
+                Step::Item(index) => push_child(&mut pointer, &index.to_string()),
+            }
+            pointer
+        })
     }
 
     /// A complaint about this value.
     pub fn invalid(&self, what: impl fmt::Display) -> Invalid {
-        invalid_at(&self.pointer, what)
+        let pointer = self.pointer();
+        let message = format!("{}: {what}", place(&pointer));
+        Invalid::at(pointer, message)
     }
 
     /// Takes the value as an object.
@@ -97,14 +129,14 @@ impl<'a> Node<'a> {
     /// [`Invalid`] for any other type.
     pub fn object(self) -> Result<Object<'a>, Invalid> {
         let members = self.as_members()?;
-        Ok(Object { members, pointer: self.pointer, known: Vec::new() })
+        Ok(Object { members, node: self, known: Vec::with_capacity(MEMBERS_EXPECTED) })
     }
 
     /// The members of an object whose unknown members do not matter.
     ///
     /// # Errors
     /// [`Invalid`] for any other type.
-    pub fn as_members(&self) -> Result<&'a [(String, Value)], Invalid> {
+    pub fn as_members(&self) -> Result<&'a [Member<'a>], Invalid> {
         let Value::Object(members) = self.value else { return Err(self.must_be("an object")) };
         Ok(members)
     }
@@ -115,9 +147,7 @@ impl<'a> Node<'a> {
     /// [`Invalid`] for any other type.
     pub fn members(&self) -> Result<impl Iterator<Item = (&'a str, Node<'a>)>, Invalid> {
         let members = self.as_members()?.iter();
-        Ok(members.map(|(name, value)| {
-            (name.as_str(), Node { value, pointer: child(&self.pointer, name) })
-        }))
+        Ok(members.map(|(name, value)| (&**name, self.at(value))))
     }
 
     /// Takes the value as an array and reads each item.
@@ -132,13 +162,7 @@ impl<'a> Node<'a> {
         let Value::Array(items) = self.value else {
             return Err(self.must_be(&format!("an array of {of}")));
         };
-        items
-            .iter()
-            .enumerate()
-            .map(|(index, value)| {
-                read(Node { value, pointer: child(&self.pointer, &index.to_string()) })
-            })
-            .collect()
+        items.iter().map(|item| read(self.at(item))).collect()
     }
 
     /// Takes the value as a string without control characters, at most
@@ -151,7 +175,7 @@ impl<'a> Node<'a> {
         if text.chars().any(char::is_control) {
             return Err(self.invalid("no control characters"));
         }
-        if text.chars().count() > STRING_CHARACTERS_MAX {
+        if text.len() > STRING_CHARACTERS_MAX && text.chars().count() > STRING_CHARACTERS_MAX {
             return Err(self.invalid(format!("at most {STRING_CHARACTERS_MAX} characters")));
         }
         Ok(text)
@@ -207,36 +231,67 @@ impl<'a> Node<'a> {
 
     /// The complaint that an object has a member that nobody knows.
     pub fn unknown(&self, name: &str) -> Invalid {
-        unknown(&self.pointer, name)
+        let pointer = self.pointer();
+        let message = format!("{}: unknown member '{}'", place(&pointer), shown(name));
+        Invalid::at(child(&pointer, name), message)
     }
 
     fn must_be(&self, what: &str) -> Invalid {
-        let pointer = &self.pointer;
-        Invalid::at(pointer.clone(), format!("{} must be {what}", place(pointer)))
+        let pointer = self.pointer();
+        let message = format!("{} must be {what}", place(&pointer));
+        Invalid::at(pointer, message)
     }
 }
 
+/// One step of the way to a value.
+enum Step<'a> {
+    Member(&'a str),
+    Item(usize),
+}
+
+/// Whether `wanted`, that very value and not an equal one, is `within`; the way there, the last step
+/// first.
+fn find<'a>(wanted: &Value<'_>, within: &'a Value<'_>, steps: &mut Vec<Step<'a>>) -> bool {
+    if std::ptr::eq(wanted, within) {
+        return true;
+    }
+    let step = match within {
+        Value::Object(members) => members
+            .iter()
+            .find(|(_, value)| find(wanted, value, steps))
+            .map(|(name, _)| Step::Member(name)),
+        Value::Array(items) => {
+            items.iter().position(|item| find(wanted, item, steps)).map(Step::Item)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    };
+    let is_found = step.is_some();
+    steps.extend(step);
+    is_found
+}
+
+/// A member of an object: its name and its value.
+pub type Member<'a> = (Text<'a>, Value<'a>);
+
+/// As many as most objects may have.
+const MEMBERS_EXPECTED: usize = 8;
+
 /// An object whose members are taken out one by one.
 pub struct Object<'a> {
-    members: &'a [(String, Value)],
-    pointer: String,
+    members: &'a [Member<'a>],
+    node: Node<'a>,
     known: Vec<&'static str>,
 }
 
 impl<'a> Object<'a> {
-    /// The JSON pointer of the object.
-    pub fn pointer(&self) -> &str {
-        &self.pointer
-    }
-
     /// The JSON pointer of one of its members.
     pub fn pointer_of(&self, name: &str) -> String {
-        child(&self.pointer, name)
+        child(&self.node.pointer(), name)
     }
 
     /// A complaint about the object itself.
     pub fn invalid(&self, what: impl fmt::Display) -> Invalid {
-        invalid_at(&self.pointer, what)
+        self.node.invalid(what)
     }
 
     /// The member, unless it is absent or `null`.
@@ -244,8 +299,8 @@ impl<'a> Object<'a> {
         self.known.push(name);
         self.members
             .iter()
-            .find(|(member, value)| member == name && !matches!(value, Value::Null))
-            .map(|(_, value)| Node { value, pointer: child(&self.pointer, name) })
+            .find(|(member, value)| **member == *name && !matches!(value, Value::Null))
+            .map(|(_, value)| self.node.at(value))
     }
 
     /// Reads a member that may be absent or `null`.
@@ -277,8 +332,9 @@ impl<'a> Object<'a> {
 
     /// The complaint that a member is missing.
     pub fn missing(&self, name: &str) -> Invalid {
-        let pointer = child(&self.pointer, name);
-        Invalid::at(pointer.clone(), format!("{} is required", place(&pointer)))
+        let pointer = self.pointer_of(name);
+        let message = format!("{} is required", place(&pointer));
+        Invalid::at(pointer, message)
     }
 
     /// Reads the discriminator of a union.
@@ -300,46 +356,39 @@ impl<'a> Object<'a> {
     /// # Errors
     /// [`Invalid`] names the first member that nobody asked for.
     pub fn finish(self) -> Result<(), Invalid> {
-        match self.members.iter().find(|(name, _)| !self.known.iter().any(|known| known == name)) {
+        match self.unknown().next() {
             None => Ok(()),
-            Some((name, _)) => Err(unknown(&self.pointer, name)),
+            Some(name) => Err(self.node.unknown(name)),
         }
     }
-}
 
-impl Object<'_> {
     /// Ends the reading of a lenient object: the members that nobody asked for.
     pub fn ignored(self) -> Vec<String> {
-        self.members
-            .iter()
-            .filter(|(name, _)| !self.known.iter().any(|known| known == name))
-            .map(|(name, _)| shown(name))
-            .collect()
+        self.unknown().map(shown).collect()
+    }
+
+    fn unknown(&self) -> impl Iterator<Item = &'a str> {
+        let names = self.members.iter().map(|(name, _)| &**name);
+        names.filter(|name| !self.known.contains(name))
     }
 }
 
-fn unknown(pointer: &str, name: &str) -> Invalid {
-    let message = format!("{}: unknown member '{}'", place(pointer), shown(name));
-    Invalid::at(child(pointer, name), message)
-}
-
-fn invalid_at(pointer: &str, what: impl fmt::Display) -> Invalid {
-    Invalid::at(pointer.to_owned(), format!("{}: {what}", place(pointer)))
+fn child(pointer: &str, name: &str) -> String {
+    let mut child = pointer.to_owned();
+    push_child(&mut child, name);
+    child
 }
 
 /// RFC 6901, section 3.
-fn child(pointer: &str, name: &str) -> String {
-    let mut child = String::with_capacity(pointer.len() + 1 + name.len());
-    child.push_str(pointer);
-    child.push('/');
+fn push_child(pointer: &mut String, name: &str) {
+    pointer.push('/');
     for character in printable(name) {
         match character {
-            '~' => child.push_str("~0"),
-            '/' => child.push_str("~1"),
-            _ => child.push(character),
+            '~' => pointer.push_str("~0"),
+            '/' => pointer.push_str("~1"),
+            _ => pointer.push(character),
         }
     }
-    child
 }
 
 /// The pointer as people write it: `certificateData.keyUsage[0]`.
@@ -369,7 +418,7 @@ fn printable(word: &str) -> impl Iterator<Item = char> {
     word.chars().filter(|c| !c.is_control()).take(64)
 }
 
-impl<'de> Deserialize<'de> for Value {
+impl<'de> Deserialize<'de> for Value<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(ValueVisitor)
     }
@@ -378,41 +427,41 @@ impl<'de> Deserialize<'de> for Value {
 struct ValueVisitor;
 
 impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value;
+    type Value = Value<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
+    fn visit_unit<E>(self) -> Result<Value<'de>, E> {
         Ok(Value::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+    fn visit_bool<E>(self, value: bool) -> Result<Value<'de>, E> {
         Ok(Value::Bool(value))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+    fn visit_u64<E>(self, value: u64) -> Result<Value<'de>, E> {
         Ok(Value::Number(value.into()))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+    fn visit_i64<E>(self, value: i64) -> Result<Value<'de>, E> {
         Ok(Value::Number(value.into()))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+    fn visit_f64<E>(self, value: f64) -> Result<Value<'de>, E> {
         Ok(serde_json::Number::from_f64(value).map_or(Value::Null, Value::Number))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned().into()))
+    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<Value<'de>, E> {
+        TextVisitor.visit_borrowed_str(value).map(Value::String)
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value.into()))
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value<'de>, E> {
+        TextVisitor.visit_str(value).map(Value::String)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = seq.next_element()? {
             items.push(item);
@@ -420,12 +469,36 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Ok(Value::Array(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut members = Vec::new();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
+        let mut members = Vec::with_capacity(MEMBERS_EXPECTED);
         while let Some(member) = map.next_entry()? {
             members.push(member);
         }
         Ok(Value::Object(members))
+    }
+}
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Text<'de>, E> {
+        Ok(Text::Plain(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Text<'de>, E> {
+        Ok(Text::Unescaped(value.to_owned().into()))
     }
 }
 
@@ -453,6 +526,21 @@ mod tests {
         assert!(parse(b"{} x").is_err());
         assert!(parse(&[b'[', 0xFF, b']']).is_err());
         assert!(parse("[".repeat(10_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_value_is_named_by_where_it_stands_and_not_by_what_it_is() {
+        let value = parse(br#"{"\u0061":[true,true,{"b":true}],"c":true}"#).unwrap();
+        let mut object = Node::body(&value).object().unwrap();
+        let wrong = |node: Node<'_>| Ok(node.text().unwrap_err().field.unwrap());
+        let items = object.required("a", |node| {
+            node.array("texts", |item| match item.as_members() {
+                Ok(_) => item.object()?.required("b", wrong),
+                Err(_) => wrong(item),
+            })
+        });
+        assert_eq!(items.unwrap(), ["/a/0", "/a/1", "/a/2/b"]);
+        assert_eq!(object.required("c", wrong).unwrap(), "/c");
     }
 
     #[test]

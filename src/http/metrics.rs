@@ -13,7 +13,7 @@ use actix_web::{
 };
 use prometheus::IntCounterVec;
 
-use super::{api, dispatch::Context, operations, plain, public::PublicRoute, route::matches};
+use super::{api, dispatch::Context, operations, plain, route::matches};
 use crate::{
     domain::time::Timestamp,
     metrics::{self, Page, Sample, count, flag},
@@ -21,7 +21,10 @@ use crate::{
 };
 
 /// Requests by route and status.
-pub(super) struct Requests(IntCounterVec);
+pub(super) struct Requests {
+    counts: IntCounterVec,
+    names: Names,
+}
 
 /// Paths that are nobody's, and known paths with another method.
 const OTHER: &str = "other";
@@ -29,38 +32,58 @@ const OTHER: &str = "other";
 impl Requests {
     pub(super) fn new() -> Self {
         let help = "Requests to the API and distribution listeners, by route and HTTP status.";
-        Self(metrics::counters("chancery_requests_total", help, &["route", "status"]))
+        let counts = metrics::counters("chancery_requests_total", help, &["route", "status"]);
+        Self { counts, names: Names::new() }
     }
 
     /// Counts an answer.
     pub(super) fn count(&self, method: &Method, path: &str, status: StatusCode) {
-        self.0.with_label_values(&[&route(method, path), status.as_str()]).inc();
+        let name = self.names.of(method, path);
+        self.counts.with_label_values(&[name, status.as_str()]).inc();
     }
 }
 
-/// Method and template of the route that a request is for, whether or not it was let through.
-fn route(method: &Method, path: &str) -> String {
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
-    let named = |segments: &[&str]| segments.join("/");
-    if let ["v1", _, api, tail @ ..] = segments.as_slice() {
-        let targeted = api::routes()
-            .find(|route| {
-                route.method == *method && route.api.segment() == *api && matches(route.tail, tail)
-            })
-            .map(|route| route.tail);
-        let is_read = matches!(*method, Method::GET | Method::HEAD);
-        let found = targeted.or_else(|| {
-            is_read.then(|| PublicRoute::at(api, tail)).flatten().map(|route| route.tail)
-        });
-        return match found {
-            Some(tail) => format!("{method} /v1/{{target}}/{api}/{}", named(tail)),
-            None => OTHER.to_owned(),
+/// Method and template of each route.
+struct Names(Vec<Named>);
+
+struct Named {
+    method: Method,
+    /// Below `/v1/{target}`.
+    api: Option<&'static str>,
+    tail: &'static [&'static str],
+    name: String,
+}
+
+impl Names {
+    fn new() -> Self {
+        let named = |method: &Method, api: Option<&'static str>, tail: &'static [&'static str]| {
+            let below = api.map_or_else(String::new, |api| format!("v1/{{target}}/{api}/"));
+            let name = format!("{method} /{below}{}", tail.join("/"));
+            Named { method: method.clone(), api, tail, name }
         };
+        let targeted =
+            api::routes().map(|route| named(&route.method, Some(route.api.segment()), route.tail));
+        let public = api::public_routes().flat_map(|route| {
+            [Method::GET, Method::HEAD]
+                .map(|method| named(&method, Some(route.kind.api()), route.tail))
+        });
+        let plain = plain::ROUTES.iter().map(|route| named(&route.method, None, route.path));
+        Self(targeted.chain(public).chain(plain).collect())
     }
-    plain::ROUTES
-        .iter()
-        .find(|route| route.method == *method && matches(route.path, &segments))
-        .map_or_else(|| OTHER.to_owned(), |route| format!("{method} /{}", named(route.path)))
+
+    /// The name of the route that a request is for, whether or not it was let through.
+    fn of(&self, method: &Method, path: &str) -> &str {
+        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let (api, tail) = match segments.as_slice() {
+            ["v1", _, api, tail @ ..] => (Some(*api), tail),
+            path => (None, path),
+        };
+        let found = self
+            .0
+            .iter()
+            .find(|named| named.api == api && named.method == *method && matches(named.tail, tail));
+        found.map_or(OTHER, |named| &named.name)
+    }
 }
 
 /// The page.
@@ -73,7 +96,7 @@ pub(super) fn answer(context: &Context) -> HttpResponse {
         [Sample::new([("version", env!("CARGO_PKG_VERSION"))], 1.0)],
     );
     flags(&mut page, context);
-    page.instruments(&context.requests.0);
+    page.instruments(&context.requests.counts);
     page.instruments(context.refusals.counts());
     let in_flight = context.in_flight.taken_places();
     page.gauge("chancery_requests_in_flight", "Requests that are worked on.", size(in_flight));
@@ -222,7 +245,7 @@ mod tests {
             (Method::GET, "/v1/acme/x509-service-api/nothing", OTHER),
             (Method::GET, "/", OTHER),
         ] {
-            assert_eq!(route(&method, path), named, "{method} {path}");
+            assert_eq!(Names::new().of(&method, path), named, "{method} {path}");
         }
     }
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use actix_web::{
     HttpResponse,
-    http::{StatusCode, header},
+    http::{
+        StatusCode,
+        header::{self, HeaderName},
+    },
 };
 
 use super::{
@@ -13,13 +16,20 @@ use super::{
     route::{Body, Request},
 };
 use crate::{
-    domain::time::Timestamp,
+    domain::{key::sha256, time::Timestamp},
     service::{
         Call, Services,
         error::Error,
         idempotency::{self, Admission, Answer, Keyed, RequestKey},
     },
 };
+
+/// The serial number of the certificate that was made.
+pub(super) const SERIAL: HeaderName = HeaderName::from_static("chancery-serial");
+/// The index of the audit entry that says so.
+pub(super) const AUDIT_INDEX: HeaderName = HeaderName::from_static("chancery-audit-index");
+/// Whether the answer was given before.
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 const KEY_CHARACTERS_MAX: usize = 128;
 
@@ -33,35 +43,55 @@ where
     T: Send + 'static,
     F: Future<Output = Result<Answer, Error>> + Send + 'static,
 {
-    let keyed = keyed(&request, body.sha256)?;
+    let Body { asked, octets } = body;
+    let keyed = keyed(&request, &octets)?;
+    drop(octets);
     let services = Arc::clone(&request.context.services);
     let mut call = request.call;
-    let answer = uninterrupted(&request.context, async move {
-        // The guard lives as long as the work, not as long as the connection.
-        let _running = match &keyed {
-            None => None,
-            Some(keyed) => match idempotency::admit(&services, keyed, Timestamp::now()).await? {
-                Admission::Run(running) => Some(running),
-                Admission::Replay(answer) => return Ok(answer),
-            },
-        };
-        call.keyed = keyed.filter(|_| services.idempotency.keeps());
-        work(services, call, body.asked?).await
-    })
+    let waiting = Arc::new(());
+    let waited_for = Arc::downgrade(&waiting);
+    // Boxed: it is large, and moved several times before it runs.
+    let answer = uninterrupted(
+        &request.context,
+        Box::pin(async move {
+            // The guard lives as long as the work, not as long as the connection.
+            let _running = match &keyed {
+                None => None,
+                Some(keyed) => {
+                    match idempotency::admit(&services, keyed, Timestamp::now()).await? {
+                        Admission::Run(running) => Some(running),
+                        Admission::Replay(answer) => return Ok(answer),
+                    }
+                }
+            };
+            call.keyed = keyed.filter(|_| services.idempotency.keeps());
+            let answer = work(services, call, asked?).await?;
+            if waited_for.strong_count() == 0 {
+                let (serial, audit_index) = (answer.serial.as_deref(), answer.audit_index);
+                tracing::info!(
+                    serial,
+                    audit_index,
+                    "done, and nobody waits for the answer any more"
+                );
+            }
+            Ok(answer)
+        }),
+    )
     .await?;
+    drop(waiting);
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CONTENT_TYPE, "application/json"));
     if let Some(serial) = answer.serial {
-        response.insert_header(("chancery-serial", serial));
+        response.insert_header((SERIAL, serial));
     }
-    response.insert_header(("chancery-audit-index", answer.audit_index.to_string()));
+    response.insert_header((AUDIT_INDEX, answer.audit_index));
     if answer.replayed {
-        response.insert_header(("idempotent-replayed", "true"));
+        response.insert_header((REPLAYED, "true"));
     }
     Ok(response.body(answer.body))
 }
 
-fn keyed(request: &Request, fingerprint: [u8; 32]) -> Result<Option<Keyed>, Problem> {
+fn keyed(request: &Request, body: &[u8]) -> Result<Option<Keyed>, Problem> {
     let mut given = request.http.headers().get_all("idempotency-key");
     let Some(value) = given.next() else { return Ok(None) };
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
@@ -73,11 +103,11 @@ fn keyed(request: &Request, fingerprint: [u8; 32]) -> Result<Option<Keyed>, Prob
     match key {
         Some(key) => Ok(Some(Keyed {
             request: RequestKey {
-                client: request.call.client.clone(),
+                client: request.call.client.to_string(),
                 route: format!("{} {}", request.http.method(), request.http.uri().path()),
                 key: key.to_owned(),
             },
-            fingerprint,
+            fingerprint: sha256(body),
         })),
         None => Err(Problem::new(
             StatusCode::BAD_REQUEST,

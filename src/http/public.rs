@@ -84,12 +84,9 @@ impl PublicRoute {
     pub(super) fn of(request: &HttpRequest) -> Option<(&'static Self, &str)> {
         let segments: Vec<&str> = request.uri().path().split('/').skip(1).collect();
         let ["v1", target, api, tail @ ..] = segments.as_slice() else { return None };
-        Some((Self::at(api, tail)?, target))
-    }
-
-    /// The public route with this API and tail.
-    pub(super) fn at(api: &str, tail: &[&str]) -> Option<&'static Self> {
-        api::public_routes().find(|route| route.kind.api() == api && route.tail == tail)
+        let mut routes = api::public_routes();
+        let route = routes.find(|route| route.kind.api() == *api && route.tail == tail)?;
+        Some((route, target))
     }
 
     /// Answers, or says why not: the target's syntax (400), target (404), method (405).

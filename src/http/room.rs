@@ -1,6 +1,6 @@
 //! Room for the requests that are worked on, shared so that no client can take all of it.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{problem::Problem, shares::Shares};
 
@@ -8,7 +8,7 @@ use super::{problem::Problem, shares::Shares};
 const BUSY_RETRY_SECONDS: u64 = 1;
 
 /// See the module.
-pub(super) struct Room(Mutex<Shares<String>>);
+pub(super) struct Room(Mutex<Shares<Arc<str>>>);
 
 impl Room {
     /// For so many requests.
@@ -20,9 +20,9 @@ impl Room {
     ///
     /// # Errors
     /// 503 when there is none for this client.
-    pub(super) fn enter(&self, client: &str) -> Result<Place<'_>, Problem> {
-        if self.shares().take(client.to_owned()) {
-            Ok(Place { room: self, client: client.to_owned() })
+    pub(super) fn enter(&self, client: &Arc<str>) -> Result<Place<'_>, Problem> {
+        if self.shares().take(Arc::clone(client)) {
+            Ok(Place { room: self, client: Arc::clone(client) })
         } else {
             Err(Problem::busy(BUSY_RETRY_SECONDS))
         }
@@ -38,7 +38,7 @@ impl Room {
         self.shares().is_full()
     }
 
-    fn shares(&self) -> MutexGuard<'_, Shares<String>> {
+    fn shares(&self) -> MutexGuard<'_, Shares<Arc<str>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -46,7 +46,7 @@ impl Room {
 /// See [`Room::enter`].
 pub(super) struct Place<'a> {
     room: &'a Room,
-    client: String,
+    client: Arc<str>,
 }
 
 impl Drop for Place<'_> {

@@ -9,7 +9,8 @@ use std::{pin::Pin, sync::Arc};
 use actix_web::{HttpRequest, HttpResponse, http::Method, web::Payload};
 
 use super::{
-    api, body,
+    api,
+    body::{self, Octets},
     dispatch::Context,
     json::{self, Node},
     openapi,
@@ -18,7 +19,6 @@ use super::{
 use crate::{
     domain::{
         client::Permission,
-        key::sha256,
         path::{PathElement, ResourcePath},
         tree::{Resolved, ResourceTree, ServiceKind},
     },
@@ -84,8 +84,6 @@ pub(super) struct Request {
     pub(super) call: Call,
     /// The element below the service, where the route takes one.
     pub(super) child: Option<PathElement>,
-    /// The segments of the tail, as they were sent.
-    pub(super) tail: Vec<String>,
     pub(super) http: HttpRequest,
     /// Taken by the one who reads it.
     pub(super) payload: Option<Payload>,
@@ -123,7 +121,7 @@ impl Request {
             let is_same = earlier.field == invalid.field;
             return Err(Error::from(if is_same { invalid.clone() } else { earlier }).into());
         }
-        Ok(Body { asked, sha256: sha256(&octets) })
+        Ok(Body { asked, octets })
     }
 
     /// The body as plain text where it is sent as such, white space around it ignored.
@@ -142,8 +140,8 @@ impl Request {
 pub(super) struct Body<T> {
     /// What it asks for, or the rule that it breaks.
     pub(super) asked: Result<T, Invalid>,
-    /// Over its octets.
-    pub(super) sha256: [u8; 32],
+    /// As it came.
+    pub(super) octets: Octets,
 }
 
 /// The routes that share a path.

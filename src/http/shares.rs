@@ -1,6 +1,9 @@
 //! Places that are shared so that nobody can take all of them.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    hash::Hash,
+};
 
 /// One has at most this many times what is free: three quarters when it is alone, and less the more
 /// others ask for. So there is always room for one that has none.
@@ -23,12 +26,17 @@ impl<K: Eq + Hash> Shares<K> {
     /// Takes a place, if there is one for this owner.
     pub(super) fn take(&mut self, owner: K) -> bool {
         let free = self.max - self.total;
-        let own = self.by_owner.get(&owner).copied().unwrap_or_default();
-        if free == 0 || (own > 0 && own >= SHARE_OF_FREE * free) {
+        if free == 0 {
             return false;
         }
+        match self.by_owner.entry(owner) {
+            Entry::Occupied(own) if *own.get() >= SHARE_OF_FREE * free => return false,
+            Entry::Occupied(mut own) => *own.get_mut() += 1,
+            Entry::Vacant(none) => {
+                none.insert(1);
+            }
+        }
         self.total += 1;
-        self.by_owner.insert(owner, own + 1);
         true
     }
 

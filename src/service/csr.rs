@@ -84,7 +84,7 @@ pub async fn make(
             issuer_key_path: key.path().cloned(),
             subject_key_path: key.path().cloned(),
             dev_key: key.is_dev(),
-            client: call.client.clone(),
+            client: call.client.to_string(),
             request_id: call.request_id.clone(),
             created_at: now,
             reservations: Vec::new(),

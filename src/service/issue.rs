@@ -12,41 +12,31 @@ use super::{
 use crate::{
     domain::{
         client::KeyPurpose,
-        key::PublicKey,
         path::{PathElement, ResourcePath},
         request::{Issuance, IssuanceRequest},
-        serial::SerialNumber,
         time::Timestamp,
-        validity::{RequestedValidity, Validity, ValidityError, ValidityRule},
+        validity::{RequestedValidity, ValidityError, ValidityRule},
     },
     ledger::Reservation,
     x509::{
-        NameAttributes, SignedCertificate, UnsignedCertificate,
+        SignedCertificate, UnsignedCertificate,
         profile::{document_signer, generic, iaca},
     },
 };
 
 /// A certificate that verifies. Nobody sees it before it is recorded.
 #[derive(Debug)]
-pub struct Issued {
-    /// One PEM block.
-    pub certificate_pem: String,
+pub struct Issued<'a> {
+    /// The certificate.
+    pub certificate: &'a SignedCertificate,
     /// One full path for each attached store, in order of attachment.
-    pub stored_certificate_ids: Vec<ResourcePath>,
-    /// Its serial number.
-    pub serial: SerialNumber,
-    /// Effective validity.
-    pub validity: Validity,
-    /// The issuer's attribute values.
-    pub issuer: NameAttributes,
+    pub stored_certificate_ids: &'a [ResourcePath],
     /// Effective path length of a CA.
     pub path_length: Option<u8>,
-    /// The certified key.
-    pub subject_key: PublicKey,
 }
 
 /// Writes the body of the answer; it is kept with the certificate for those who ask again.
-pub type Render = fn(&IssuanceRequest, &Issued) -> serde_json::Result<Vec<u8>>;
+pub type Render = fn(&IssuanceRequest, &Issued<'_>) -> serde_json::Result<Vec<u8>>;
 
 /// Issues one certificate.
 ///
@@ -72,7 +62,7 @@ pub async fn issue(
 
     // 2. The keys: allowed for this service and purpose, there, and the ones that were pinned.
     let keys = signing::resolve(services, call, &request.issuance, &supplied).await?;
-    let known = Known::load(services, call, &keys).await?;
+    let known = Known::load(services, call, &keys, &stores).await?;
     issuers::refuse_iaca_key(&request.issuance, &known, &keys, now)?;
 
     // 3. The ids in the stores. One that was drawn here is taken by nobody; if it were, recording
@@ -92,6 +82,7 @@ pub async fn issue(
         issuance: &request.issuance,
         keys: &keys,
         ruling,
+        stored_paths: reservations.iter().map(|wanted| wanted.store.child(&wanted.id)).collect(),
         reservations,
         now,
     };
@@ -105,13 +96,9 @@ pub async fn issue(
 
     // 8. Record the outcome. Then, and only then, hand it out.
     let issued = Issued {
-        certificate_pem: signed.pem(),
-        stored_certificate_ids: recording.stored_paths(),
-        serial: signed.serial(),
-        validity: signed.validity(),
-        issuer: signed.issuer().attributes(),
+        certificate: &signed,
+        stored_certificate_ids: &recording.stored_paths,
         path_length: facts.path_length,
-        subject_key: signed.subject_key().clone(),
     };
     let body = match render(request, &issued) {
         Ok(body) => body,
@@ -120,13 +107,10 @@ pub async fn issue(
             return Err(signing::abort(services, call, intent, error, now).await);
         }
     };
-    let serial = issued.serial.to_string();
+    let serial = signed.serial().to_string();
     let kept = call.keyed.as_ref().map(|keyed| keyed.keep(&body, Some(serial.clone()), now));
     match recording.complete(intent, &signed, facts, kept).await {
-        Ok(audit_index) => {
-            tracing::info!(serial, audit_index, "certificate issued");
-            Ok(Answer { body, serial: Some(serial), audit_index, replayed: false })
-        }
+        Ok(audit_index) => Ok(Answer { body, serial: Some(serial), audit_index, replayed: false }),
         Err(error) => {
             tracing::error!(%error, serial, "outcome not recorded");
             let told = Error::Unavailable {

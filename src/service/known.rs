@@ -15,8 +15,8 @@ use crate::{
     x509::{Certificate, lint},
 };
 
-/// Keys that are kept in mind, at most; when there are more, all are forgotten and asked for again.
-const KEYS_MAX: usize = 4_096;
+/// Answers that are kept in mind, at most; when there are more, all are forgotten and asked for again.
+const ANSWERS_MAX: usize = 4_096;
 
 /// CA certificates and pins of one signing key.
 pub(super) struct Known {
@@ -42,12 +42,13 @@ impl Known {
         services: &Services,
         call: &Call,
         keys: &SigningKeys,
+        stores: &[ResourcePath],
     ) -> Result<Arc<Self>, Error> {
         let question = Question {
             spki_sha256: keys.signer.public_key().spki_sha256(),
-            key_path: keys.signer.path().cloned(),
-            service: call.target.clone(),
-            stores: call.stores(),
+            key_path: keys.signer.path(),
+            service: &call.target,
+            stores,
         };
         // Before the answer is read: what changes meanwhile makes it old, never falsely new.
         let version = services.ledger.known_keys_version();
@@ -56,15 +57,15 @@ impl Known {
         }
         let answer = services
             .ledger
-            .known_key(question.spki_sha256, question.stores.clone())
+            .known_key(question.spki_sha256, stores.to_vec())
             .await
             .map_err(key_errors::ledger)?;
         let known = Arc::new(Self::of(answer, &question));
-        services.known.keep(question, version, Arc::clone(&known));
+        services.known.keep(&question, version, Arc::clone(&known));
         Ok(known)
     }
 
-    fn of(KnownKey { certificates, pins }: KnownKey, question: &Question) -> Self {
+    fn of(KnownKey { certificates, pins }: KnownKey, question: &Question<'_>) -> Self {
         let certificates = certificates
             .into_iter()
             .filter(|row| question.is_ours(&row.origin))
@@ -97,51 +98,68 @@ fn is_iaca(certificate: &Certificate, origin: &CertificateOrigin) -> bool {
 }
 
 /// What is asked of the ledger, and for whom.
-#[derive(PartialEq, Eq, Hash)]
-struct Question {
+struct Question<'a> {
     spki_sha256: [u8; 32],
-    key_path: Option<KeyPath>,
-    service: ResourcePath,
-    stores: Vec<ResourcePath>,
+    key_path: Option<&'a KeyPath>,
+    service: &'a ResourcePath,
+    stores: &'a [ResourcePath],
 }
 
-impl Question {
+impl Question<'_> {
     /// Anyone may have a CA certificate made over a public key that is not theirs. Of those issued
     /// here, only those count that were made for the key path itself or by the service of the call.
     fn is_ours(&self, origin: &CertificateOrigin) -> bool {
         match origin {
             CertificateOrigin::Issued { service, subject_key_path, .. } => {
-                *service == self.service
-                    || (subject_key_path.is_some() && *subject_key_path == self.key_path)
+                service == self.service
+                    || (subject_key_path.is_some() && subject_key_path.as_ref() == self.key_path)
             }
             CertificateOrigin::Stored { .. } => true,
         }
     }
 }
 
-/// Answers of the ledger that are still true.
+/// Answers of the ledger that are still true, by the public key that they are about.
 #[derive(Default)]
-pub struct KnownKeys(Mutex<HashMap<Question, Kept>>);
+pub struct KnownKeys(Mutex<HashMap<[u8; 32], Vec<Kept>>>);
 
-/// What was known at a version of the ledger.
+/// What was known at a version of the ledger, to whom.
 struct Kept {
+    key_path: Option<KeyPath>,
+    service: ResourcePath,
+    stores: Vec<ResourcePath>,
     version: u64,
     known: Arc<Known>,
 }
 
+impl Kept {
+    fn answers(&self, question: &Question<'_>) -> bool {
+        self.key_path.as_ref() == question.key_path
+            && self.service == *question.service
+            && self.stores == question.stores
+    }
+}
+
 impl KnownKeys {
-    fn get(&self, question: &Question, version: u64) -> Option<Arc<Known>> {
+    fn get(&self, question: &Question<'_>, version: u64) -> Option<Arc<Known>> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get(question)
-            .filter(|kept| kept.version == version)
-            .map(|kept| Arc::clone(&kept.known))
+        let kept = kept.get(&question.spki_sha256)?.iter().find(|kept| kept.answers(question))?;
+        (kept.version == version).then(|| Arc::clone(&kept.known))
     }
 
-    fn keep(&self, question: Question, version: u64, known: Arc<Known>) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= KEYS_MAX {
-            kept.clear();
+    fn keep(&self, question: &Question<'_>, version: u64, known: Arc<Known>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.values().map(Vec::len).sum::<usize>() >= ANSWERS_MAX {
+            all.clear();
         }
-        kept.insert(question, Kept { version, known });
+        let kept = all.entry(question.spki_sha256).or_default();
+        kept.retain(|kept| !kept.answers(question));
+        kept.push(Kept {
+            key_path: question.key_path.cloned(),
+            service: question.service.clone(),
+            stores: question.stores.to_vec(),
+            version,
+            known,
+        });
     }
 }

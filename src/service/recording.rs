@@ -1,6 +1,6 @@
 //! What the ledger is told of an issuance: before the signature, and after it.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::{
     Call, Services,
@@ -10,8 +10,13 @@ use super::{
     signing::{self, SigningKeys},
 };
 use crate::{
-    audit::EntryKind,
-    domain::{path::ResourcePath, request::Issuance, serial::SerialNumber, time::Timestamp},
+    audit::{AuditRecord, EntryKind},
+    domain::{
+        path::{KeyPath, ResourcePath},
+        request::Issuance,
+        serial::SerialNumber,
+        time::Timestamp,
+    },
     ledger::{
         BeginError, EntryKind as StoredKind, IacaPin, Intent, IntentId, KeptAnswer, KeyPin,
         LedgerError, Outcome, Pinning, Reservation, StoredCopy,
@@ -27,6 +32,8 @@ pub(super) struct Recording<'a> {
     pub(super) keys: &'a SigningKeys,
     pub(super) ruling: Ruling,
     pub(super) reservations: Vec<Reservation>,
+    /// One full path for each attached store, in order of attachment.
+    pub(super) stored_paths: Vec<ResourcePath>,
     pub(super) now: Timestamp,
 }
 
@@ -43,6 +50,31 @@ pub(super) struct Facts {
     pub(super) is_ca: bool,
     pub(super) path_length: Option<u8>,
     tbs_sha256: [u8; 32],
+}
+
+/// What `intent` and `issued` say.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Detail<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_sha256: Option<String>,
+    dev_key: bool,
+    issuer_key_path: Option<&'a KeyPath>,
+    profile: &'static str,
+    serial: SerialNumber,
+    stored_certificate_ids: &'a [ResourcePath],
+    subject_key_path: Option<&'a KeyPath>,
+    tbs_sha256: String,
+}
+
+/// What `iaca-pinned` says.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PinDetail<'a> {
+    key_path: Option<&'a KeyPath>,
+    not_after: Timestamp,
+    not_before: Timestamp,
+    subject: Option<String>,
 }
 
 /// 126 random bits do not collide; a broken random source does.
@@ -96,15 +128,10 @@ impl Recording<'_> {
         self.services.ledger.complete(intent, outcome).await
     }
 
-    /// One full path for each attached store, in order of attachment.
-    pub(super) fn stored_paths(&self) -> Vec<ResourcePath> {
-        self.reservations.iter().map(|wanted| wanted.store.child(&wanted.id)).collect()
-    }
-
     fn intent(&self, serial: SerialNumber, facts: Facts, key_pins: Vec<KeyPin>) -> Intent {
         let key_pins = key_pins.into_iter().map(|pin| signing::pinning(self.call, pin, self.now));
         let iaca_pin = self.ruling.pin().map(|pin| Pinning {
-            audit: self.entry(EntryKind::IacaPinned, self.pin_detail(pin)),
+            audit: self.entry(EntryKind::IacaPinned, &self.pin_detail(pin)),
             pin: pin.clone(),
         });
         Intent {
@@ -115,26 +142,26 @@ impl Recording<'_> {
             issuer_key_path: self.keys.signer.path().cloned(),
             subject_key_path: self.keys.subject_path().cloned(),
             dev_key: self.keys.any_dev(),
-            client: self.call.client.clone(),
+            client: self.call.client.to_string(),
             request_id: self.call.request_id.clone(),
             created_at: self.now,
             reservations: self.reservations.clone(),
             key_pins: key_pins.collect(),
             iaca_pin,
-            audit: self.entry(EntryKind::Intent, self.detail(serial, facts)),
+            audit: self.entry(EntryKind::Intent, &self.detail(serial, facts, None)),
         }
     }
 
     fn outcome(&self, signed: &SignedCertificate, facts: Facts) -> Outcome {
-        let mut detail = self.detail(signed.serial(), facts);
-        detail["certificateSha256"] = signing::hex(&signed.sha256()).into();
+        let sha256 = signed.sha256();
+        let detail = self.detail(signed.serial(), facts, Some(sha256));
         Outcome {
             der: signed.der().to_vec(),
-            sha256: signed.sha256(),
+            sha256,
             spki_sha256: signed.subject_key().spki_sha256(),
             subject_der: signed.subject().as_der().to_vec(),
             issuer_der: signed.issuer().as_der().to_vec(),
-            subject_cn: signed.subject().attributes().common_name,
+            subject_cn: signed.subject().common_name(),
             subject_text: signed.subject().to_string(),
             issuer_text: signed.issuer().to_string(),
             subject_key_id: signed.subject_key().subject_key_id().to_vec(),
@@ -145,7 +172,7 @@ impl Recording<'_> {
             self_signed: self.keys.is_self_signed(),
             issued_at: self.now,
             entries: self.copies(),
-            audit: self.entry(EntryKind::Issued, detail),
+            audit: self.entry(EntryKind::Issued, &detail),
             answer: None,
         }
     }
@@ -171,29 +198,63 @@ impl Recording<'_> {
     }
 
     /// What `intent` and `issued` say alike.
-    fn detail(&self, serial: SerialNumber, facts: Facts) -> Value {
-        let stored: Vec<_> = self.stored_paths().iter().map(ToString::to_string).collect();
-        json!({
-            "serial": serial.to_string(),
-            "profile": purpose(self.issuance).name(),
-            "issuerKeyPath": signing::path_text(self.keys.signer.path()),
-            "subjectKeyPath": signing::path_text(self.keys.subject_path()),
-            "tbsSha256": signing::hex(&facts.tbs_sha256),
-            "storedCertificateIds": stored,
-            "devKey": self.keys.any_dev(),
-        })
+    fn detail(&self, serial: SerialNumber, facts: Facts, sha256: Option<[u8; 32]>) -> Detail<'_> {
+        Detail {
+            certificate_sha256: sha256.map(|sha256| signing::hex(&sha256)),
+            dev_key: self.keys.any_dev(),
+            issuer_key_path: self.keys.signer.path(),
+            profile: purpose(self.issuance).name(),
+            serial,
+            stored_certificate_ids: &self.stored_paths,
+            subject_key_path: self.keys.subject_path(),
+            tbs_sha256: signing::hex(&facts.tbs_sha256),
+        }
     }
 
-    fn pin_detail(&self, pin: &IacaPin) -> Value {
-        json!({
-            "keyPath": signing::path_text(self.keys.signer.path()),
-            "subject": self.ruling.issuer_text(),
-            "notBefore": pin.not_before.to_string(),
-            "notAfter": pin.not_after.to_string(),
-        })
+    fn pin_detail(&self, pin: &IacaPin) -> PinDetail<'_> {
+        PinDetail {
+            key_path: self.keys.signer.path(),
+            not_after: pin.not_after,
+            not_before: pin.not_before,
+            subject: self.ruling.issuer_text(),
+        }
     }
 
-    fn entry(&self, kind: EntryKind, detail: Value) -> crate::audit::AuditRecord {
+    fn entry(&self, kind: EntryKind, detail: &impl Serialize) -> AuditRecord {
         signing::entry(self.call, kind, detail, self.now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_members_of_a_detail_are_in_alphabetical_order() {
+        let key_path = KeyPath::parse("acme.kms.iaca").unwrap();
+        let stored = [ResourcePath::parse("acme.store.a").unwrap()];
+        let detail = Detail {
+            certificate_sha256: Some("ab".to_owned()),
+            dev_key: false,
+            issuer_key_path: Some(&key_path),
+            profile: "iaca",
+            serial: SerialNumber::from_random([7; 16]),
+            stored_certificate_ids: &stored,
+            subject_key_path: None,
+            tbs_sha256: "cd".to_owned(),
+        };
+        let pin = PinDetail {
+            key_path: Some(&key_path),
+            not_after: Timestamp::from_unix(1).unwrap(),
+            not_before: Timestamp::from_unix(0).unwrap(),
+            subject: None,
+        };
+        // Values sort their members.
+        for (written, value) in [
+            (serde_json::to_string(&detail), serde_json::to_value(&detail)),
+            (serde_json::to_string(&pin), serde_json::to_value(&pin)),
+        ] {
+            assert_eq!(written.unwrap(), value.unwrap().to_string());
+        }
     }
 }

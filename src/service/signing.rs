@@ -3,7 +3,7 @@
 
 use aws_lc_rs::rand;
 use data_encoding::HEXLOWER;
-use serde_json::Value;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
@@ -336,7 +336,12 @@ const ABORT_RETRIES_MAX: u32 = 60;
 const ABORT_RETRY_AFTER: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// An audit entry of a call.
-pub(super) fn entry(call: &Call, kind: EntryKind, detail: Value, now: Timestamp) -> AuditRecord {
+pub(super) fn entry(
+    call: &Call,
+    kind: EntryKind,
+    detail: impl Serialize,
+    now: Timestamp,
+) -> AuditRecord {
     AuditRecord::new(
         kind,
         now,

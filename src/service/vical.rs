@@ -312,7 +312,7 @@ impl Publication {
             issuer_key_path: self.key.path().cloned(),
             subject_key_path: None,
             dev_key: self.key.is_dev(),
-            client: self.call.client.clone(),
+            client: self.call.client.to_string(),
             request_id: self.call.request_id.clone(),
             created_at: self.now,
             reservations: Vec::new(),

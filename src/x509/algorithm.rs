@@ -2,8 +2,8 @@
 
 use der::asn1::ObjectIdentifier;
 
-use super::element::{Element, NULL, OBJECT_IDENTIFIER, SEQUENCE};
-use crate::domain::key::{PublicKey, SignatureAlgorithm};
+use super::element::{BIT_STRING, Element, NULL, OBJECT_IDENTIFIER, SEQUENCE};
+use crate::domain::key::{KeyType, PublicKey, SignatureAlgorithm};
 
 /// The octets we write: parameters absent for ECDSA (RFC 5758, 3.2) and Ed25519 (RFC 8410, 3), NULL
 /// for RSA (RFC 4055, 5).
@@ -25,6 +25,53 @@ pub(super) fn identifier(algorithm: SignatureAlgorithm) -> &'static [u8] {
     }
 }
 
+const fn oid(text: &str) -> ObjectIdentifier {
+    ObjectIdentifier::new_unwrap(text)
+}
+
+/// What is verified, and whether it is RSA's.
+const SIGNATURES: [(ObjectIdentifier, SignatureAlgorithm, bool); 7] = [
+    (oid("1.2.840.10045.4.3.2"), SignatureAlgorithm::EcdsaSha256, false),
+    (oid("1.2.840.10045.4.3.3"), SignatureAlgorithm::EcdsaSha384, false),
+    (oid("1.2.840.10045.4.3.4"), SignatureAlgorithm::EcdsaSha512, false),
+    (oid("1.2.840.113549.1.1.11"), SignatureAlgorithm::RsaSha256, true),
+    (oid("1.2.840.113549.1.1.12"), SignatureAlgorithm::RsaSha384, true),
+    (oid("1.2.840.113549.1.1.13"), SignatureAlgorithm::RsaSha512, true),
+    (oid("1.3.101.112"), SignatureAlgorithm::Ed25519, false),
+];
+
+/// With ECDSA, and twice with RSA.
+const SHA_1: [ObjectIdentifier; 3] =
+    [oid("1.2.840.10045.4.1"), oid("1.2.840.113549.1.1.5"), oid("1.3.14.3.2.29")];
+
+/// Whether a `SubjectPublicKeyInfo` says just this key: its algorithm by octets (RFC 5480, 2.1.1; RFC
+/// 3279, 2.3.1; RFC 8410, 3), its content in a BIT STRING.
+pub(super) fn is_of_key(spki: &[u8], key: &PublicKey) -> bool {
+    let algorithm: &[u8] = match key.key_type() {
+        KeyType::P256 => {
+            b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"
+        }
+        KeyType::P384 => {
+            b"\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x22"
+        }
+        KeyType::P521 => {
+            b"\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\x04\x00\x23"
+        }
+        KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => {
+            b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00"
+        }
+        KeyType::Ed25519 => b"\x30\x05\x06\x03\x2b\x65\x70",
+    };
+    let parts = Element::strict(spki)
+        .filter(|spki| spki.tag == SEQUENCE)
+        .and_then(|spki| spki.children_exactly());
+    parts.is_some_and(|[found, bits]| {
+        found.der == algorithm
+            && bits.tag == BIT_STRING
+            && bits.content.split_first() == Some((&0, key.content()))
+    })
+}
+
 /// The algorithm of a foreign signature, and its name when it is none that we verify.
 pub(super) fn read(der: &[u8]) -> Result<SignatureAlgorithm, ForeignAlgorithm> {
     let fields = Element::strict(der)
@@ -37,19 +84,13 @@ pub(super) fn read(der: &[u8]) -> Result<SignatureAlgorithm, ForeignAlgorithm> {
         _ => return Err(ForeignAlgorithm::Malformed),
     };
     let oid = oid.as_oid().ok_or(ForeignAlgorithm::Malformed)?;
-    let (algorithm, is_rsa) = match oid.to_string().as_str() {
-        "1.2.840.10045.4.3.2" => (SignatureAlgorithm::EcdsaSha256, false),
-        "1.2.840.10045.4.3.3" => (SignatureAlgorithm::EcdsaSha384, false),
-        "1.2.840.10045.4.3.4" => (SignatureAlgorithm::EcdsaSha512, false),
-        "1.2.840.113549.1.1.11" => (SignatureAlgorithm::RsaSha256, true),
-        "1.2.840.113549.1.1.12" => (SignatureAlgorithm::RsaSha384, true),
-        "1.2.840.113549.1.1.13" => (SignatureAlgorithm::RsaSha512, true),
-        "1.3.101.112" => (SignatureAlgorithm::Ed25519, false),
-        "1.2.840.10045.4.1" | "1.2.840.113549.1.1.5" | "1.3.14.3.2.29" => {
-            return Err(ForeignAlgorithm::Sha1);
-        }
-        _ => return Err(ForeignAlgorithm::Unsupported(oid)),
-    };
+    if SHA_1.contains(&oid) {
+        return Err(ForeignAlgorithm::Sha1);
+    }
+    let (_, algorithm, is_rsa) = *SIGNATURES
+        .iter()
+        .find(|(known, ..)| *known == oid)
+        .ok_or(ForeignAlgorithm::Unsupported(oid))?;
     // RFC 4055, 5: readers accept absent parameters as well as NULL.
     match parameters {
         None => Ok(algorithm),
@@ -111,7 +152,7 @@ pub(super) enum ForeignAlgorithm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{fixtures::SoftwareKey, key::KeyType};
+    use crate::domain::fixtures::SoftwareKey;
 
     #[test]
     fn what_is_written_is_read_again() {
@@ -119,6 +160,21 @@ mod tests {
             let algorithm = key_type.signature_algorithm();
             assert_eq!(read(identifier(algorithm)), Ok(algorithm));
             assert_eq!(is_ecdsa(algorithm), key_type.is_ec());
+        }
+    }
+
+    #[test]
+    fn a_key_is_what_its_octets_say_and_no_other() {
+        let keys = KeyType::ALL.map(|key_type| SoftwareKey::generate(key_type).public);
+        for (key, other) in keys.iter().flat_map(|key| keys.iter().map(move |other| (key, other))) {
+            assert_eq!(is_of_key(key.spki_der(), other), key == other);
+        }
+        for key in &keys {
+            for place in 0..key.spki_der().len() {
+                let mut changed = key.spki_der().to_vec();
+                changed[place] ^= 1;
+                assert!(!is_of_key(&changed, key), "{key:?} {place}");
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Certificates that somebody gave us or that we keep.
 
-use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use der::asn1::ObjectIdentifier;
 
@@ -38,6 +38,8 @@ pub struct Certificate {
     validity: Validity,
     subject: EncodedName,
     spki: Vec<u8>,
+    /// What the line above says, once somebody has asked.
+    public_key: OnceLock<Result<PublicKey, KeyError>>,
     subject_key_id: Option<Vec<u8>>,
     authority_key_id: Option<Vec<u8>>,
     issuer_alternative_name: Option<Vec<u8>>,
@@ -72,9 +74,7 @@ impl Certificate {
     pub fn from_der(der: &[u8]) -> Result<Self, X509Error> {
         let signed = Signed::read("certificate", der)?;
         let view = TbsView::read(signed.tbs)?;
-        // RFC 5280, 4.2: no extension twice.
-        let mut seen = BTreeSet::new();
-        if !view.extensions.iter().all(|extension| seen.insert(extension.oid)) {
+        if view.repeated_extension().is_some() {
             return Err(X509Error::Malformed("extensions"));
         }
         let extension = |oid: ObjectIdentifier| view.extension(oid).map(|found| found.value);
@@ -95,6 +95,7 @@ impl Certificate {
                 .map_err(|_| X509Error::Malformed("validity"))?,
             subject: EncodedName::from_der(view.subject)?,
             spki: owned(view.spki),
+            public_key: OnceLock::new(),
             subject_key_id: extension(oid::SUBJECT_KEY_ID)
                 .map(value::subject_key_id)
                 .transpose()?
@@ -167,7 +168,7 @@ impl Certificate {
     /// # Errors
     /// [`KeyError`]: a foreign key may be of a type or form that we do not support.
     pub fn public_key(&self) -> Result<PublicKey, KeyError> {
-        PublicKey::from_spki_der(&self.spki)
+        self.public_key.get_or_init(|| PublicKey::from_spki_der(&self.spki)).clone()
     }
 
     /// subjectKeyIdentifier (RFC 5280, 4.2.1.2).

@@ -49,6 +49,11 @@ impl<'a> Element<'a> {
         (rest.is_empty() && element.is_strict(0)).then_some(element)
     }
 
+    /// The one element that octets are that are known to be strict.
+    pub(super) fn known(der: &'a [u8]) -> Option<Self> {
+        Self::split(der).filter(|(_, rest)| rest.is_empty()).map(|(element, _)| element)
+    }
+
     /// The first element and what follows it.
     fn split(octets: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (&[tag, first], _) = octets.split_first_chunk::<2>()?;
@@ -76,8 +81,18 @@ impl<'a> Element<'a> {
         self.each().collect()
     }
 
+    /// The elements inside, when there are so many.
+    pub(super) fn children_exactly<const N: usize>(&self) -> Option<[Self; N]> {
+        let mut children = [*self; N];
+        let mut each = self.each();
+        for child in &mut children {
+            *child = each.next()??;
+        }
+        each.next().is_none().then_some(children)
+    }
+
     /// The elements inside, one by one; `None`, without end, for what is none.
-    fn each(&self) -> impl Iterator<Item = Option<Self>> + use<'a> {
+    pub(super) fn each(&self) -> impl Iterator<Item = Option<Self>> + use<'a> {
         let mut rest = self.content;
         std::iter::from_fn(move || {
             (!rest.is_empty()).then(|| {
@@ -140,16 +155,15 @@ impl<'a> Element<'a> {
 /// The fields of a SEQUENCE, taken one after the other.
 pub(super) struct Fields<'a> {
     of: &'static str,
-    rest: std::vec::IntoIter<Element<'a>>,
+    /// What is not taken yet, octets of elements.
+    rest: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
     /// The fields of `element`, which must be a SEQUENCE; `of` names it in errors.
     pub(super) fn of(of: &'static str, element: Element<'a>) -> Result<Self, X509Error> {
-        match element.children() {
-            Some(children) if element.tag == SEQUENCE => {
-                Ok(Self { of, rest: children.into_iter() })
-            }
+        match element.tag {
+            SEQUENCE => Ok(Self { of, rest: element.content }),
             _ => Err(X509Error::Malformed(of)),
         }
     }
@@ -161,15 +175,14 @@ impl<'a> Fields<'a> {
 
     /// The next field if it has `tag`.
     pub(super) fn take_if(&mut self, tag: u8) -> Option<Element<'a>> {
-        match self.rest.as_slice().first() {
-            Some(next) if next.tag == tag => self.rest.next(),
-            _ => None,
-        }
+        let (next, rest) = Element::split(self.rest).filter(|(next, _)| next.tag == tag)?;
+        self.rest = rest;
+        Some(next)
     }
 
     /// There must be no further field.
     pub(super) fn end(self) -> Result<(), X509Error> {
-        if self.rest.len() == 0 { Ok(()) } else { Err(X509Error::Malformed(self.of)) }
+        if self.rest.is_empty() { Ok(()) } else { Err(X509Error::Malformed(self.of)) }
     }
 }
 

@@ -2,10 +2,7 @@
 //! copied, never taken apart and written again: that is why this is not x509-cert's builder, which
 //! writes the TBS a second time when it joins the signature, and knows no year before 1970.
 
-use der::{
-    Encode, Header, Length, Tag, TagNumber,
-    asn1::{BitStringRef, UintRef},
-};
+use der::{Encode, Header, Length, Tag, TagNumber, asn1::UintRef};
 
 use super::algorithm;
 use crate::domain::{
@@ -15,10 +12,14 @@ use crate::domain::{
     validity::Validity,
 };
 
+/// A tag, and as many octets of length as anything has that is written here.
+const HEADER_OCTETS_MAX: usize = 5;
+
 /// An element of `tag` around `parts`.
 pub(super) fn element(tag: Tag, parts: &[&[u8]]) -> der::Result<Vec<u8>> {
     let octets: usize = parts.iter().map(|part| part.len()).sum();
-    let mut der = Header::new(tag, Length::try_from(octets)?).to_der()?;
+    let mut der = Vec::with_capacity(HEADER_OCTETS_MAX + octets);
+    Header::new(tag, Length::try_from(octets)?).encode(&mut der)?;
     parts.iter().for_each(|part| der.extend_from_slice(part));
     Ok(der)
 }
@@ -39,7 +40,7 @@ pub(super) fn signed(
     algorithm: SignatureAlgorithm,
     signature: &Signature,
 ) -> der::Result<Vec<u8>> {
-    let signature = BitStringRef::from_bytes(signature.as_octets())?.to_der()?;
+    let signature = element(Tag::BitString, &[&[0], signature.as_octets()])?;
     sequence(&[tbs, algorithm::identifier(algorithm), &signature])
 }
 
@@ -55,11 +56,11 @@ pub(super) fn validity(validity: Validity) -> der::Result<Vec<u8>> {
 
 /// UTCTime through 2049, GeneralizedTime from 2050 (RFC 5280, 4.1.2.5).
 fn time(moment: Timestamp) -> der::Result<Vec<u8>> {
-    let digits: String = moment.to_string().chars().filter(char::is_ascii_digit).collect();
-    if digits.as_str() < "2050" {
-        element(Tag::UtcTime, &[&digits.as_bytes()[2..], b"Z"])
+    let digits = moment.digits();
+    if digits[..4] < b"2050"[..] {
+        element(Tag::UtcTime, &[&digits[2..], b"Z"])
     } else {
-        element(Tag::GeneralizedTime, &[digits.as_bytes(), b"Z"])
+        element(Tag::GeneralizedTime, &[&digits, b"Z"])
     }
 }
 

@@ -1,7 +1,7 @@
 //! Extensions as decisions, and the octets of each.
 
 use der::{
-    Encode,
+    Encode, Tag,
     asn1::{Ia5String, ObjectIdentifier, OctetString},
     flagset::FlagSet,
 };
@@ -11,7 +11,7 @@ use x509_cert::ext::pkix::{
     name::{DistributionPointName, GeneralName, GeneralNames},
 };
 
-use super::{X509Error, oid};
+use super::{X509Error, encoding, oid};
 use crate::domain::{
     alternative_name::{HttpUrl, IssuerAlternativeName, SubjectAlternativeNames},
     request::{KeyUsage, PathLength},
@@ -63,7 +63,7 @@ impl Extension {
                 (oid::EXTENDED_KEY_USAGE, *critical, ExtendedKeyUsage(purposes.clone()).to_der()?)
             }
             Self::SubjectKeyId(id) => {
-                (oid::SUBJECT_KEY_ID, false, OctetString::new(id.as_slice())?.to_der()?)
+                (oid::SUBJECT_KEY_ID, false, encoding::element(Tag::OctetString, &[id])?)
             }
             Self::AuthorityKeyId(id) => {
                 let value = pkix::AuthorityKeyIdentifier {
@@ -92,8 +92,11 @@ impl Extension {
                 (oid::CRL_DISTRIBUTION_POINTS, false, value.to_der()?)
             }
         };
-        let extn_value = OctetString::new(value)?;
-        Ok(x509_cert::ext::Extension { extn_id, critical, extn_value }.to_der()?)
+        Ok(encoding::sequence(&[
+            &encoding::element(Tag::ObjectIdentifier, &[extn_id.as_bytes()])?,
+            if critical { b"\x01\x01\xff" } else { b"" },
+            &encoding::element(Tag::OctetString, &[&value])?,
+        ])?)
     }
 }
 

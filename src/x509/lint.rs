@@ -14,9 +14,10 @@ mod supplied;
 mod vical_signer;
 
 use super::{
-    Certificate, EncodedName, Issuer, X509Error,
+    Certificate, EncodedName, Issuer, X509Error, algorithm,
     element::Element,
-    plan::TbsPlan,
+    name::NameView,
+    plan::{Signer, TbsPlan},
     profile::Profile,
     view::{Signed, TbsView},
 };
@@ -54,16 +55,39 @@ pub fn tbs(
     signed_by: SignedBy<'_>,
     ca_without_key_cert_sign: bool,
 ) -> Result<(), Finding> {
-    let specimen = Specimen::read(tbs_der, signed_by, ca_without_key_cert_sign)?;
+    judge(profile, &Specimen::read(tbs_der, signed_by, ca_without_key_cert_sign, None)?)
+}
+
+/// Checks the octets that were made from a plan against every rule of its profile, and then against
+/// the plan.
+///
+/// # Errors
+/// The first [`Finding`].
+pub(super) fn planned(
+    tbs_der: &[u8],
+    plan: &TbsPlan,
+    subject: &EncodedName,
+) -> Result<(), Finding> {
+    let signed_by = match &plan.signer {
+        Signer::Itself => SignedBy::Itself,
+        Signer::Issuer(issuer) => SignedBy::Issuer(issuer),
+    };
+    let (lifted, key) = (plan.ca_without_key_cert_sign, &plan.subject_key);
+    let specimen = Specimen::read(tbs_der, signed_by, lifted, Some(key))?;
+    judge(plan.profile, &specimen)?;
+    as_planned(&specimen.view, plan, subject)
+}
+
+fn judge(profile: Profile, specimen: &Specimen<'_>) -> Result<(), Finding> {
     let (table, rules) = match profile {
         Profile::Iaca => (iaca::TABLE, iaca::RULES),
         Profile::DocumentSigner => (document_signer::TABLE, document_signer::RULES),
         Profile::Generic => (generic::TABLE, generic::RULES),
     };
-    run(common::RULES, &specimen)?;
-    extensions::check(table, &specimen)?;
-    run(extensions::RULES, &specimen)?;
-    run(rules, &specimen)
+    run(common::RULES, specimen)?;
+    extensions::check(table, specimen)?;
+    run(extensions::RULES, specimen)?;
+    run(rules, specimen)
 }
 
 /// Checks a foreign certificate against the whole IACA profile (ISO/IEC 18013-5 Table B.1). Its
@@ -73,7 +97,7 @@ pub fn tbs(
 /// # Errors
 /// The first [`Finding`].
 pub fn supplied_iaca(certificate: &Certificate) -> Result<(), Finding> {
-    let specimen = Specimen::read(certificate.tbs_der(), SignedBy::Itself, false)?;
+    let specimen = Specimen::read(certificate.tbs_der(), SignedBy::Itself, false, None)?;
     let outer = Signed::read("certificate", certificate.der()).map_err(unreadable)?.algorithm;
     if outer != specimen.view.algorithm {
         return Err(Finding {
@@ -89,7 +113,7 @@ pub fn supplied_iaca(certificate: &Certificate) -> Result<(), Finding> {
 /// Holds a certificate against the profile of a VICAL signer (ISO/IEC 18013-5 Table C.1), whoever
 /// made it: every rule that it breaks. Signatures are not checked here.
 pub fn vical_signer(certificate: &Certificate) -> Vec<Finding> {
-    let specimen = match Specimen::read(certificate.tbs_der(), SignedBy::Itself, false) {
+    let specimen = match Specimen::read(certificate.tbs_der(), SignedBy::Itself, false, None) {
         Ok(specimen) => specimen,
         Err(finding) => return vec![finding],
     };
@@ -98,15 +122,7 @@ pub fn vical_signer(certificate: &Certificate) -> Vec<Finding> {
 }
 
 /// Compares the octets with the plan they were made from.
-pub(super) fn as_planned(
-    tbs_der: &[u8],
-    plan: &TbsPlan,
-    subject: &EncodedName,
-) -> Result<(), Finding> {
-    let view = Element::strict(tbs_der)
-        .ok_or(X509Error::Malformed("certificate"))
-        .and_then(TbsView::read)
-        .map_err(unreadable)?;
+fn as_planned(view: &TbsView<'_>, plan: &TbsPlan, subject: &EncodedName) -> Result<(), Finding> {
     let same = view.serial == plan.serial().as_octets()
         && view.not_before.moment == plan.validity().not_before()
         && view.not_after.moment == plan.validity().not_after()
@@ -126,8 +142,8 @@ pub(super) fn as_planned(
 /// Octets laid out for the rules.
 struct Specimen<'a> {
     view: TbsView<'a>,
-    issuer: EncodedName,
-    subject: EncodedName,
+    issuer: NameView<'a>,
+    subject: NameView<'a>,
     /// The certified key, when it is of a type that we know and encoded in the one way.
     subject_key: Option<PublicKey>,
     signed_by: SignedBy<'a>,
@@ -139,6 +155,7 @@ impl<'a> Specimen<'a> {
         tbs_der: &'a [u8],
         signed_by: SignedBy<'a>,
         ca_without_key_cert_sign: bool,
+        known_key: Option<&PublicKey>,
     ) -> Result<Self, Finding> {
         let element = Element::strict(tbs_der).ok_or_else(|| Finding {
             rule: "strict-der",
@@ -147,11 +164,9 @@ impl<'a> Specimen<'a> {
         })?;
         let view = TbsView::read(element).map_err(unreadable)?;
         Ok(Self {
-            issuer: EncodedName::from_der(view.issuer).map_err(unreadable)?,
-            subject: EncodedName::from_der(view.subject).map_err(unreadable)?,
-            subject_key: PublicKey::from_spki_der(view.spki)
-                .ok()
-                .filter(|key| key.spki_der() == view.spki),
+            issuer: NameView::known(view.issuer).map_err(unreadable)?,
+            subject: NameView::known(view.subject).map_err(unreadable)?,
+            subject_key: subject_key(view.spki, known_key),
             view,
             signed_by,
             ca_without_key_cert_sign,
@@ -177,6 +192,15 @@ impl<'a> Specimen<'a> {
     /// `notAfter - notBefore`, in seconds.
     fn span_seconds(&self) -> i64 {
         self.view.not_after.moment.unix() - self.view.not_before.moment.unix()
+    }
+}
+
+/// The key in a `SubjectPublicKeyInfo`, if it is encoded in the one way. When the octets are those of
+/// a key that is at hand, reading its point or modulus once more would say nothing new.
+fn subject_key(spki: &[u8], known: Option<&PublicKey>) -> Option<PublicKey> {
+    match known.filter(|key| algorithm::is_of_key(spki, key)) {
+        Some(known) => Some(known.clone()),
+        None => PublicKey::from_spki_der(spki).ok().filter(|key| key.spki_der() == spki),
     }
 }
 

@@ -57,7 +57,7 @@ impl EncodedName {
     /// # Errors
     /// [`X509Error::Malformed`] unless it is a `Name` in strict DER with nothing after it.
     pub fn from_der(der: &[u8]) -> Result<Self, X509Error> {
-        read(der)?;
+        NameView::read(der)?;
         Ok(Self(der.to_vec()))
     }
 
@@ -68,9 +68,8 @@ impl EncodedName {
 
     /// The decoded values; of an attribute that occurs twice, the first.
     pub fn attributes(&self) -> NameAttributes {
-        let rdns = self.rdns();
-        let value =
-            |kind| rdns.iter().flatten().find(|ava| ava.kind == kind).and_then(Attribute::text);
+        let view = self.view();
+        let value = |kind| view.text(kind).map(str::to_owned);
         NameAttributes {
             country: value(oid::COUNTRY),
             common_name: value(oid::COMMON_NAME),
@@ -84,33 +83,36 @@ impl EncodedName {
     /// The text of RFC 4514, 2.1: the last RDN first, `CN=Acme Licence Root 2026,C=NL`. For people
     /// there is `Display`, which keeps the order.
     pub fn rfc4514(&self) -> String {
-        let rdns = self.rdns().into_iter().rev();
-        let rdns = rdns.map(|rdn| {
+        let view = self.view();
+        let rdns = view.0.chunk_by(|_, next| !next.starts_rdn).rev().map(|rdn| {
             let attributes: Vec<_> = rdn.iter().map(ToString::to_string).collect();
             attributes.join("+")
         });
         rdns.collect::<Vec<_>>().join(",")
     }
 
-    /// The RDNs, each with its attributes.
-    pub(super) fn rdns(&self) -> Vec<Vec<Attribute<'_>>> {
+    /// The common name, the first if there are several.
+    pub fn common_name(&self) -> Option<String> {
+        self.view().text(oid::COMMON_NAME).map(str::to_owned)
+    }
+
+    /// Laid out.
+    pub(super) fn view(&self) -> NameView<'_> {
         // Both constructors leave only what can be read.
-        read(&self.0).unwrap_or_default()
+        NameView::known(&self.0).unwrap_or_default()
     }
 }
 
 impl fmt::Display for EncodedName {
     /// RFC 4514, but in the order of the encoding: `C=NL,CN=Acme Licence Root 2026`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, rdn) in self.rdns().iter().enumerate() {
-            for (position, attribute) in rdn.iter().enumerate() {
-                match (index, position) {
-                    (0, 0) => {}
-                    (_, 0) => f.write_str(",")?,
-                    _ => f.write_str("+")?,
-                }
-                write!(f, "{attribute}")?;
+        for (index, attribute) in self.view().0.iter().enumerate() {
+            match (index, attribute.starts_rdn) {
+                (0, _) => {}
+                (_, true) => f.write_str(",")?,
+                (_, false) => f.write_str("+")?,
             }
+            attribute.fmt(f)?;
         }
         Ok(())
     }
@@ -153,17 +155,71 @@ impl From<&DistinguishedName> for NameAttributes {
     }
 }
 
+/// The attributes of a `Name`, in the order of the encoding.
+#[derive(Default)]
+pub(super) struct NameView<'a>(Vec<Attribute<'a>>);
+
 /// One `AttributeTypeAndValue`.
 pub(super) struct Attribute<'a> {
     pub(super) kind: ObjectIdentifier,
     pub(super) value: Element<'a>,
+    /// Whether it is the first of its RDN.
+    pub(super) starts_rdn: bool,
 }
 
-impl Attribute<'_> {
+/// As many as most names have.
+const ATTRIBUTES_EXPECTED: usize = 6;
+
+impl<'a> NameView<'a> {
+    /// Lays out a `Name` in strict DER with nothing after it.
+    fn read(der: &'a [u8]) -> Result<Self, X509Error> {
+        Element::strict(der).and_then(Self::of).ok_or(X509Error::Malformed("name"))
+    }
+
+    /// The same of octets that are known to be strict, as those of a certificate that was read.
+    pub(super) fn known(der: &'a [u8]) -> Result<Self, X509Error> {
+        Element::known(der).and_then(Self::of).ok_or(X509Error::Malformed("name"))
+    }
+
+    fn of(name: Element<'a>) -> Option<Self> {
+        if name.tag != SEQUENCE {
+            return None;
+        }
+        let mut attributes = Vec::with_capacity(ATTRIBUTES_EXPECTED);
+        for set in name.each() {
+            let set = set.filter(|set| set.tag == SET && !set.content.is_empty())?;
+            let mut starts_rdn = true;
+            for attribute in set.each() {
+                let attribute = attribute.filter(|attribute| attribute.tag == SEQUENCE)?;
+                let [kind, value] = attribute.children_exactly()?;
+                attributes.push(Attribute { kind: kind.as_oid()?, value, starts_rdn });
+                starts_rdn = false;
+            }
+        }
+        Some(Self(attributes))
+    }
+
+    /// All attributes.
+    pub(super) fn attributes(&self) -> &[Attribute<'a>] {
+        &self.0
+    }
+
+    /// The first of a kind.
+    pub(super) fn attribute(&self, kind: ObjectIdentifier) -> Option<&Attribute<'a>> {
+        self.0.iter().find(|attribute| attribute.kind == kind)
+    }
+
+    /// The text of the first of a kind.
+    pub(super) fn text(&self, kind: ObjectIdentifier) -> Option<&'a str> {
+        self.attribute(kind)?.text()
+    }
+}
+
+impl<'a> Attribute<'a> {
     /// The value as text; `None` for the string types that nobody should use any more.
-    pub(super) fn text(&self) -> Option<String> {
+    pub(super) fn text(&self) -> Option<&'a str> {
         matches!(self.value.tag, UTF8_STRING | PRINTABLE_STRING | IA5_STRING)
-            .then(|| String::from_utf8(self.value.content.to_vec()).ok())
+            .then(|| std::str::from_utf8(self.value.content).ok())
             .flatten()
     }
 }
@@ -172,8 +228,9 @@ impl fmt::Display for Attribute<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (short_name(self.kind), self.text()) {
             (Some(short), Some(text)) => {
-                write!(f, "{short}=")?;
-                write_escaped(f, &text)
+                f.write_str(short)?;
+                f.write_str("=")?;
+                write_escaped(f, text)
             }
             // RFC 4514, 2.4: the octets of the value, when it has no text of its own.
             (short, _) => {
@@ -208,45 +265,28 @@ fn short_name(kind: ObjectIdentifier) -> Option<&'static str> {
 
 /// RFC 4514, 2.4; control characters too, for the text goes into logs.
 fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    let last = text.chars().count().saturating_sub(1);
-    for (index, character) in text.chars().enumerate() {
-        match character {
-            '"' | '+' | ',' | ';' | '<' | '>' | '\\' => write!(f, "\\{character}")?,
-            ' ' if index == 0 || index == last => f.write_str("\\ ")?,
-            '#' if index == 0 => f.write_str("\\#")?,
-            _ if character.is_control() => {
-                let mut buffer = [0; 4];
-                for octet in character.encode_utf8(&mut buffer).bytes() {
-                    write!(f, "\\{octet:02x}")?;
-                }
-            }
-            _ => write!(f, "{character}")?,
+    // What needs no escape is written in one piece.
+    let mut written = 0;
+    for (at, character) in text.char_indices() {
+        let after = at + character.len_utf8();
+        let is_at_an_end = at == 0 || after == text.len();
+        let is_escaped = match character {
+            '"' | '+' | ',' | ';' | '<' | '>' | '\\' => true,
+            ' ' => is_at_an_end,
+            '#' => at == 0,
+            _ => false,
+        };
+        if !is_escaped && !character.is_control() {
+            continue;
+        }
+        f.write_str(&text[written..at])?;
+        written = after;
+        match is_escaped {
+            true => write!(f, "\\{character}")?,
+            false => text[at..after].bytes().try_for_each(|octet| write!(f, "\\{octet:02x}"))?,
         }
     }
-    Ok(())
-}
-
-fn read(der: &[u8]) -> Result<Vec<Vec<Attribute<'_>>>, X509Error> {
-    let malformed = || X509Error::Malformed("name");
-    let name = Element::strict(der).filter(|name| name.tag == SEQUENCE).ok_or_else(malformed)?;
-    let mut rdns = Vec::new();
-    for set in name.children().ok_or_else(malformed)? {
-        let attributes = set
-            .children()
-            .filter(|attributes| set.tag == SET && !attributes.is_empty())
-            .ok_or_else(malformed)?;
-        rdns.push(attributes.into_iter().map(attribute).collect::<Result<_, _>>()?);
-    }
-    Ok(rdns)
-}
-
-fn attribute(element: Element<'_>) -> Result<Attribute<'_>, X509Error> {
-    match element.children().as_deref() {
-        Some([kind, value]) if element.tag == SEQUENCE => kind.as_oid().map(|kind| (kind, *value)),
-        _ => None,
-    }
-    .map(|(kind, value)| Attribute { kind, value })
-    .ok_or(X509Error::Malformed("name"))
+    f.write_str(&text[written..])
 }
 
 #[cfg(test)]

@@ -1,10 +1,7 @@
 //! From a plan to octets, and from octets and a signature to a certificate.
 
 use super::{
-    EncodedName, X509Error, algorithm,
-    certificate::LABEL,
-    encoding, lint, pem,
-    plan::{Signer, TbsPlan},
+    EncodedName, X509Error, algorithm, certificate::LABEL, encoding, lint, pem, plan::TbsPlan,
 };
 use crate::domain::{
     key::{Digest, PublicKey, Signature, sha256},
@@ -49,12 +46,7 @@ impl UnsignedCertificate {
         // Copied, never encoded again (ISO/IEC 18013-5 B.1.1: octet-equal).
         let issuer = plan.issuer().map_or(&subject, |issuer| &issuer.name).clone();
         let tbs = encode_tbs(&plan, &issuer, &subject)?;
-        let signed_by = match &plan.signer {
-            Signer::Itself => lint::SignedBy::Itself,
-            Signer::Issuer(issuer) => lint::SignedBy::Issuer(issuer),
-        };
-        lint::tbs(plan.profile, &tbs, signed_by, plan.ca_without_key_cert_sign)?;
-        lint::as_planned(&tbs, &plan, &subject)?;
+        lint::planned(&tbs, &plan, &subject)?;
         let issuer_key = plan.issuer_key().clone();
         let TbsPlan { serial, validity, subject_key, .. } = plan;
         let facts = Facts { serial, validity, issuer, issuer_key, subject, subject_key };

@@ -2,6 +2,8 @@
 
 pub(super) mod value;
 
+use std::collections::BTreeSet;
+
 use der::asn1::ObjectIdentifier;
 
 use super::{
@@ -112,6 +114,12 @@ impl<'a> TbsView<'a> {
         })
     }
 
+    /// The first extension of a kind that came before (RFC 5280, 4.2: none does).
+    pub(super) fn repeated_extension(&self) -> Option<&ExtensionView<'a>> {
+        let mut seen = BTreeSet::new();
+        self.extensions.iter().find(|extension| !seen.insert(&extension.oid))
+    }
+
     /// The extension, when it is there.
     pub(super) fn extension(&self, oid: ObjectIdentifier) -> Option<ExtensionView<'a>> {
         self.extensions.iter().find(|extension| extension.oid == oid).copied()
@@ -119,54 +127,55 @@ impl<'a> TbsView<'a> {
 }
 
 fn validity(element: Element<'_>) -> Result<(TimeView, TimeView), X509Error> {
-    match element.children().as_deref() {
-        Some([not_before, not_after]) => Ok((time(not_before)?, time(not_after)?)),
-        _ => Err(X509Error::Malformed("validity")),
+    match element.children_exactly() {
+        Some([not_before, not_after]) => Ok((time(&not_before)?, time(&not_after)?)),
+        None => Err(X509Error::Malformed("validity")),
     }
 }
 
 /// `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`: seconds always, no fraction, no offset (RFC 5280, 4.1.2.5).
 fn time(element: &Element<'_>) -> Result<TimeView, X509Error> {
     let malformed = || X509Error::Malformed("validity");
-    let digits = std::str::from_utf8(element.content)
-        .ok()
-        .and_then(|text| text.strip_suffix('Z'))
-        .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
+    let digits = element
+        .content
+        .strip_suffix(b"Z")
+        .filter(|digits| digits.iter().all(u8::is_ascii_digit))
         .ok_or_else(malformed)?;
-    let is_utc_time = element.tag == UTC_TIME;
-    let digits = match (element.tag, digits.len()) {
-        (UTC_TIME, 12) => format!("{}{digits}", if digits < "50" { "20" } else { "19" }),
-        (GENERALIZED_TIME, 14) => digits.to_owned(),
+    let (century, digits): (&[u8], _) = match (element.tag, digits.len()) {
+        (UTC_TIME, 12) if digits < b"50".as_slice() => (b"20", digits),
+        (UTC_TIME, 12) => (b"19", digits),
+        (GENERALIZED_TIME, 14) => digits.split_at(2),
         _ => return Err(malformed()),
     };
-    let rfc3339 = format!(
-        "{}-{}-{}T{}:{}:{}Z",
-        &digits[..4],
-        &digits[4..6],
-        &digits[6..8],
-        &digits[8..10],
-        &digits[10..12],
-        &digits[12..]
-    );
-    let moment = Timestamp::parse(&rfc3339).map_err(|_| malformed())?;
-    Ok(TimeView { is_utc_time, moment })
+    let mut all = [0; 14];
+    all[..2].copy_from_slice(century);
+    all[2..].copy_from_slice(digits);
+    let moment = Timestamp::from_digits(all).map_err(|_| malformed())?;
+    Ok(TimeView { is_utc_time: element.tag == UTC_TIME, moment })
 }
 
 /// The content of `[3]`: one SEQUENCE, which is not empty.
 fn extensions(wrapper: Element<'_>) -> Result<Vec<ExtensionView<'_>>, X509Error> {
-    match wrapper.children().as_deref() {
-        Some([list]) if list.tag == SEQUENCE => extension_list(*list),
+    match wrapper.children_exactly() {
+        Some([list]) if list.tag == SEQUENCE => extension_list(list),
         _ => Err(X509Error::Malformed("extensions")),
     }
 }
 
+/// As many as most certificates have.
+const EXTENSIONS_EXPECTED: usize = 8;
+
 /// `Extensions`, SIZE (1..MAX).
 pub(super) fn extension_list(list: Element<'_>) -> Result<Vec<ExtensionView<'_>>, X509Error> {
-    let children = list
-        .children()
-        .filter(|children| !children.is_empty())
-        .ok_or(X509Error::Malformed("extensions"))?;
-    children.into_iter().map(extension).collect()
+    const MALFORMED: X509Error = X509Error::Malformed("extensions");
+    if list.content.is_empty() {
+        return Err(MALFORMED);
+    }
+    let mut extensions = Vec::with_capacity(EXTENSIONS_EXPECTED);
+    for child in list.each() {
+        extensions.push(extension(child.ok_or(MALFORMED)?)?);
+    }
+    Ok(extensions)
 }
 
 fn extension(element: Element<'_>) -> Result<ExtensionView<'_>, X509Error> {

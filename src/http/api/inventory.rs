@@ -98,7 +98,7 @@ fn read_query(query: &mut Query, now: Timestamp) -> Result<(CertificateFilter, u
 }
 
 async fn get(request: Request) -> Result<HttpResponse, Problem> {
-    let given = request.tail.last().map_or("", String::as_str);
+    let given = request.http.uri().path().rsplit('/').next().unwrap_or_default();
     let serial = hex(given)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("serialHex: {error}")))?;
     let services = &request.context.services;

@@ -7,6 +7,7 @@ use crate::{
     domain::{
         client::Permission,
         key::PublicKey,
+        path::ResourcePath,
         request::{CsrRequest, Issuance, IssuanceRequest},
         time::Timestamp,
         tree::ServiceKind,
@@ -79,25 +80,27 @@ async fn make_csr(mut request: Request) -> Result<HttpResponse, Problem> {
     .await
 }
 
-fn render(asked: &IssuanceRequest, issued: &Issued) -> serde_json::Result<Vec<u8>> {
+fn render(asked: &IssuanceRequest, issued: &Issued<'_>) -> serde_json::Result<Vec<u8>> {
+    let validity = issued.certificate.validity();
     match &asked.issuance {
         Issuance::Iaca(iaca) => {
-            let data = wire::iaca::Data::effective(&iaca.data, issued.validity);
-            serde_json::to_vec(&IssuanceAnswer::new(issued, data))
+            let data = wire::iaca::Data::effective(&iaca.data, validity);
+            answer(issued, data)
         }
         Issuance::DocumentSigner(ds) => {
-            let data = wire::document_signer::Data::effective(&ds.data, issued.validity);
-            serde_json::to_vec(&IssuanceAnswer::new(issued, data))
+            let data = wire::document_signer::Data::effective(&ds.data, validity);
+            answer(issued, data)
         }
         Issuance::Generic(generic) => {
+            let issuer = issued.certificate.issuer().attributes();
             let data = wire::generic::Data::effective(
                 &generic.data,
-                issued.validity,
-                &issued.issuer,
+                validity,
+                &issuer,
                 issued.path_length,
-                &issued.subject_key,
+                issued.certificate.subject_key(),
             );
-            serde_json::to_vec(&IssuanceAnswer::new(issued, data))
+            answer(issued, data)
         }
     }
 }
@@ -109,25 +112,25 @@ fn render_csr(asked: &CsrRequest, csr_pem: String, key: &PublicKey) -> serde_jso
 /// The answer of every issuance.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct IssuanceAnswer<D> {
+struct IssuanceAnswer<'a, D> {
     #[serde(rename = "certificatePEM")]
     certificate_pem: String,
     /// Absent, not empty, without stores.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    stored_certificate_ids: Vec<String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    stored_certificate_ids: &'a [ResourcePath],
     certificate_data: D,
 }
 
-impl<D> IssuanceAnswer<D> {
-    fn new(issued: &Issued, certificate_data: D) -> Self {
-        Self {
-            certificate_pem: issued.certificate_pem.clone(),
-            stored_certificate_ids: issued
-                .stored_certificate_ids
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-            certificate_data,
-        }
-    }
+/// As many octets as most answers have.
+const ANSWER_OCTETS_EXPECTED: usize = 2_048;
+
+fn answer(issued: &Issued<'_>, certificate_data: impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let answer = IssuanceAnswer {
+        certificate_pem: issued.certificate.pem(),
+        stored_certificate_ids: issued.stored_certificate_ids,
+        certificate_data,
+    };
+    let mut octets = Vec::with_capacity(ANSWER_OCTETS_EXPECTED);
+    serde_json::to_writer(&mut octets, &answer)?;
+    Ok(octets)
 }

@@ -13,7 +13,7 @@ use crate::{
     },
     http::{
         dispatch::uninterrupted,
-        json::{Node, Value},
+        json::{Node, Text, Value},
         problem::{JsonBody, Problem},
         route::{Api, Request, Route, TargetKind},
         wire::resource::{self, Dependencies, ServiceAnswer, Tenant},
@@ -154,7 +154,7 @@ async fn services(request: Request) -> Result<HttpResponse, Problem> {
 async fn attach(mut request: Request) -> Result<HttpResponse, Problem> {
     let (dependency, field) = match request.text().await? {
         Some(text) => {
-            let body = Value::String(text.into());
+            let body = Value::String(Text::Plain(&text));
             (resource::dependency(Node::body(&body)).map_err(Error::from)?, None)
         }
         None => {

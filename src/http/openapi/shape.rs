@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The first unknown member or wrong type in the body of a route.
-pub(in crate::http) fn complaint(route: &'static Route, body: &Value) -> Option<Invalid> {
+pub(in crate::http) fn complaint(route: &'static Route, body: &Value<'_>) -> Option<Invalid> {
     let operation = (described(route)?.operation)().into_value(route.permission.name());
     let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
     check(schema, &Node::body(body)).err()
@@ -28,9 +28,9 @@ fn check(schema: &Schema, node: &Node<'_>) -> Result<(), Invalid> {
     }
     if let Some(variants) = schema["discriminator"]["mapping"].as_object() {
         let members = node.as_members()?;
-        let tag = members.iter().find(|(name, _)| name == "type").map(|(_, value)| value);
+        let tag = members.iter().find(|(name, _)| **name == *"type").map(|(_, value)| value);
         let Some(Value::String(tag)) = tag else { return Ok(()) };
-        let reference = variants.get(tag.as_str()).and_then(Schema::as_str);
+        let reference = variants.get(&**tag).and_then(Schema::as_str);
         return reference.and_then(named).map_or(Ok(()), |schema| check(&schema, node));
     }
     match schema["type"].as_str() {

@@ -69,15 +69,15 @@ fn document_signer_name(node: Node<'_>) -> Result<DistinguishedName, Invalid> {
 /// The answer.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
+pub struct Answer<'a> {
     csr_pem: String,
-    subject_name: Name,
+    subject_name: Name<'a>,
     public_key_jwk: PublicJwk,
 }
 
-impl Answer {
+impl<'a> Answer<'a> {
     /// Of a finished request.
-    pub fn new(csr_pem: String, subject: &DistinguishedName, key: &PublicKey) -> Self {
+    pub fn new(csr_pem: String, subject: &'a DistinguishedName, key: &PublicKey) -> Self {
         Self { csr_pem, subject_name: subject.into(), public_key_jwk: PublicJwk::of(key) }
     }
 }

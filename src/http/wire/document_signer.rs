@@ -100,21 +100,21 @@ fn data(node: Node<'_>) -> Result<DocumentSignerData, Invalid> {
 /// `certificateData` of the answer.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Data {
+pub struct Data<'a> {
     #[serde(flatten)]
-    subject: Name,
+    subject: Name<'a>,
     #[serde(flatten)]
     period: Period,
-    crl_distribution_point_uri: String,
+    crl_distribution_point_uri: &'a str,
 }
 
-impl Data {
+impl<'a> Data<'a> {
     /// The effective values: what was given and what was filled in.
-    pub fn effective(data: &DocumentSignerData, validity: Validity) -> Self {
+    pub fn effective(data: &'a DocumentSignerData, validity: Validity) -> Self {
         Self {
             subject: (&data.subject).into(),
             period: validity.into(),
-            crl_distribution_point_uri: data.crl_distribution_point.as_str().to_owned(),
+            crl_distribution_point_uri: data.crl_distribution_point.as_str(),
         }
     }
 }

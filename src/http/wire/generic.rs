@@ -142,9 +142,9 @@ fn extended_key_usage(node: Node<'_>) -> Result<Vec<ObjectIdentifier>, Invalid> 
 /// `certificateData` of the answer.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Data {
-    subject_name: Name,
-    issuer_name: Name,
+pub struct Data<'a> {
+    subject_name: Name<'a>,
+    issuer_name: Name<'a>,
     #[serde(flatten)]
     period: Period,
     is_certificate_authority: bool,
@@ -160,12 +160,12 @@ pub struct Data {
     public_key_jwk: PublicJwk,
 }
 
-impl Data {
+impl<'a> Data<'a> {
     /// The effective values: what was given and what was filled in.
     pub fn effective(
-        data: &GenericData,
+        data: &'a GenericData,
         validity: Validity,
-        issuer: &NameAttributes,
+        issuer: &'a NameAttributes,
         path_length: Option<u8>,
         subject_key: &PublicKey,
     ) -> Self {

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     domain::{
+        alternative_name::HttpUrl,
         name::{AttributeKind, DistinguishedName},
         request::{IacaData, IacaIssuance, Issuance, IssuanceRequest},
         validity::{RequestedValidity, Validity},
@@ -76,27 +77,24 @@ fn data_with(mut object: Object<'_>, validity: RequestedValidity) -> Result<Iaca
 /// `certificateData` of the answer.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Data {
+pub struct Data<'a> {
     #[serde(flatten)]
-    subject: super::name::Name,
+    subject: super::name::Name<'a>,
     #[serde(flatten)]
     period: Period,
-    issuer_alternative_name_conf: Contact,
+    issuer_alternative_name_conf: Contact<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    crl_distribution_point_uri: Option<String>,
+    crl_distribution_point_uri: Option<&'a str>,
 }
 
-impl Data {
+impl<'a> Data<'a> {
     /// The effective values: what was given and what was filled in.
-    pub fn effective(data: &IacaData, validity: Validity) -> Self {
+    pub fn effective(data: &'a IacaData, validity: Validity) -> Self {
         Self {
             subject: (&data.subject).into(),
             period: validity.into(),
             issuer_alternative_name_conf: (&data.issuer_alternative_name).into(),
-            crl_distribution_point_uri: data
-                .crl_distribution_point
-                .as_ref()
-                .map(|url| url.as_str().to_owned()),
+            crl_distribution_point_uri: data.crl_distribution_point.as_ref().map(HttpUrl::as_str),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Key descriptors and public key sources.
 
+use zeroize::Zeroizing;
+
 use crate::{
     domain::{
         jwk::{self, JwkMembers, PrivateJwk},
         path::{KeyPath, PathError},
         request::{KeyDescriptor, KeySource, Pem, SubjectKey},
     },
-    http::json::{self, Node, Object, Value},
+    http::json::{self, Member, Node, Object, Value},
     service::error::Invalid,
 };
 
@@ -18,7 +20,7 @@ enum DescriptorTag {
 
 /// Reads a key descriptor.
 pub fn key_descriptor(node: Node<'_>) -> Result<KeyDescriptor, Invalid> {
-    let field = node.pointer().to_owned();
+    let field = node.pointer();
     let mut object = node.object()?;
     let tag = object.tag(&[
         ("kms-hosted-key-descriptor", DescriptorTag::Kms),
@@ -69,29 +71,23 @@ fn jwk_source(node: Node<'_>) -> Result<KeySource, Invalid> {
 fn source_of(members: JwkMembers, node: &Node<'_>) -> Result<KeySource, Invalid> {
     if members.is_private {
         // Unread: whether it may be read at all is decided later, after the rules of the fields.
-        return Ok(KeySource::PrivateJwk {
-            jwk: PrivateJwk::new(members),
-            field: node.pointer().to_owned(),
-        });
+        return Ok(KeySource::PrivateJwk { jwk: PrivateJwk::new(members), field: node.pointer() });
     }
     let key = jwk::parse_public(&members).map_err(|error| node.invalid(error))?;
-    Ok(KeySource::PublicJwk { key, field: node.pointer().to_owned() })
+    Ok(KeySource::PublicJwk { key, field: node.pointer() })
 }
 
 /// Unknown members of a JWK are ignored (RFC 7517, section 4).
-pub(super) fn jwk_members(
-    node: &Node<'_>,
-    members: &[(String, Value)],
-) -> Result<JwkMembers, Invalid> {
+pub(super) fn jwk_members(node: &Node<'_>, members: &[Member<'_>]) -> Result<JwkMembers, Invalid> {
     let secret = |name: &str| {
         members
             .iter()
-            .find(|(member, value)| member == name && !matches!(value, Value::Null))
+            .find(|(member, value)| **member == *name && !matches!(value, Value::Null))
             .map(|(_, value)| {
                 let Value::String(text) = value else {
                     return Err(node.invalid(format!("{name} must be a string")));
                 };
-                Ok(text.clone())
+                Ok(Zeroizing::new((**text).to_owned()))
             })
             .transpose()
     };
@@ -112,7 +108,7 @@ pub(super) fn jwk_members(
         crt,
         is_private: members
             .iter()
-            .any(|(name, value)| PRIVATE.contains(&name.as_str()) && !matches!(value, Value::Null)),
+            .any(|(name, value)| PRIVATE.contains(&&**name) && !matches!(value, Value::Null)),
     })
 }
 
@@ -140,5 +136,5 @@ pub fn public_key_source(node: Node<'_>) -> Result<SubjectKey, Invalid> {
 
 /// Takes PEM text as it is; what is in it is read where it is needed.
 pub fn pem(node: Node<'_>) -> Result<Pem, Invalid> {
-    Ok(Pem { field: node.pointer().to_owned(), text: node.long_text()?.to_owned() })
+    Ok(Pem { field: node.pointer(), text: node.long_text()?.to_owned() })
 }

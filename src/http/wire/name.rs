@@ -148,39 +148,47 @@ fn absolute_uri(node: Node<'_>) -> Result<AbsoluteUri, Invalid> {
 }
 
 /// A distinguished name in an answer.
-#[derive(Serialize, Default)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Name {
+pub struct Name<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    common_name: Option<String>,
+    common_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    country: Option<String>,
+    country: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    state_or_province_name: Option<String>,
+    state_or_province_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    organization_name: Option<String>,
+    organization_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    locality_name: Option<String>,
+    locality_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    organizational_unit_name: Option<String>,
+    organizational_unit_name: Option<&'a str>,
 }
 
-impl From<&crate::x509::NameAttributes> for Name {
-    fn from(name: &crate::x509::NameAttributes) -> Self {
+impl<'a> From<&'a crate::x509::NameAttributes> for Name<'a> {
+    fn from(name: &'a crate::x509::NameAttributes) -> Self {
         Self {
-            common_name: name.common_name.clone(),
-            country: name.country.clone(),
-            state_or_province_name: name.state_or_province.clone(),
-            organization_name: name.organization.clone(),
-            locality_name: name.locality.clone(),
-            organizational_unit_name: name.organizational_unit.clone(),
+            common_name: name.common_name.as_deref(),
+            country: name.country.as_deref(),
+            state_or_province_name: name.state_or_province.as_deref(),
+            organization_name: name.organization.as_deref(),
+            locality_name: name.locality.as_deref(),
+            organizational_unit_name: name.organizational_unit.as_deref(),
         }
     }
 }
 
-impl From<&DistinguishedName> for Name {
-    fn from(name: &DistinguishedName) -> Self {
-        Self::from(&crate::x509::NameAttributes::from(name))
+impl<'a> From<&'a DistinguishedName> for Name<'a> {
+    fn from(name: &'a DistinguishedName) -> Self {
+        let text = |text: &'a Option<AttributeText>| text.as_ref().map(AttributeText::as_str);
+        Self {
+            common_name: Some(name.common_name.as_str()),
+            country: name.country.as_ref().map(Country::as_str),
+            state_or_province_name: text(&name.state_or_province),
+            organization_name: text(&name.organization),
+            locality_name: text(&name.locality),
+            organizational_unit_name: text(&name.organizational_unit),
+        }
     }
 }
 
@@ -188,33 +196,30 @@ impl From<&DistinguishedName> for Name {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Period {
-    not_before: String,
-    not_after: String,
+    not_before: Timestamp,
+    not_after: Timestamp,
 }
 
 impl From<Validity> for Period {
     fn from(validity: Validity) -> Self {
-        Self {
-            not_before: validity.not_before().to_string(),
-            not_after: validity.not_after().to_string(),
-        }
+        Self { not_before: validity.not_before(), not_after: validity.not_after() }
     }
 }
 
 /// `issuerAlternativeNameConf` in an answer.
 #[derive(Serialize)]
-pub struct Contact {
+pub struct Contact<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    uri: Option<String>,
+    uri: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    email: Option<String>,
+    email: Option<&'a str>,
 }
 
-impl From<&IssuerAlternativeName> for Contact {
-    fn from(name: &IssuerAlternativeName) -> Self {
+impl<'a> From<&'a IssuerAlternativeName> for Contact<'a> {
+    fn from(name: &'a IssuerAlternativeName) -> Self {
         Self {
-            uri: name.uri().map(|uri| uri.as_str().to_owned()),
-            email: name.email().map(|email| email.as_str().to_owned()),
+            uri: name.uri().map(AbsoluteUri::as_str),
+            email: name.email().map(EmailAddress::as_str),
         }
     }
 }

@@ -170,7 +170,7 @@ impl<'a> Recording<'a> {
         KeyChange {
             path: self.path.clone(),
             operation: self.operation.name().to_owned(),
-            client: self.call.client.clone(),
+            client: self.call.client.to_string(),
             request_id: self.call.request_id.clone(),
             begun_at: self.now,
         }

@@ -93,25 +93,25 @@ const ATTRIBUTES: [(ObjectIdentifier, usize); 6] = [
 ];
 
 fn subject_layout(specimen: &Specimen<'_>) -> Verdict {
-    let rdns = specimen.subject.rdns();
-    require(rdns.iter().all(|rdn| rdn.len() == 1), "every RDN must have one attribute")?;
-    let places: Option<Vec<usize>> = rdns
-        .iter()
-        .flatten()
-        .map(|attribute| ATTRIBUTES.iter().position(|(kind, _)| *kind == attribute.kind))
-        .collect();
+    let attributes = specimen.subject.attributes();
     require(
-        places.is_some_and(|places| places.windows(2).all(|pair| pair[0] < pair[1])),
+        attributes.iter().all(|attribute| attribute.starts_rdn),
+        "every RDN must have one attribute",
+    )?;
+    // Each is found after the one before it.
+    let mut places = ATTRIBUTES.iter();
+    require(
+        attributes.iter().all(|attribute| places.any(|(kind, _)| *kind == attribute.kind)),
         "the subject must be of C, CN, ST, O, L, OU, once each and in this order",
     )?;
     require(
-        rdns.iter().flatten().any(|attribute| attribute.kind == oid::COMMON_NAME),
+        specimen.subject.attribute(oid::COMMON_NAME).is_some(),
         "the subject must have a commonName",
     )
 }
 
 fn subject_strings(specimen: &Specimen<'_>) -> Verdict {
-    for attribute in specimen.subject.rdns().iter().flatten() {
+    for attribute in specimen.subject.attributes() {
         let text = attribute.text().unwrap_or_default();
         let bound = ATTRIBUTES
             .iter()
@@ -119,7 +119,7 @@ fn subject_strings(specimen: &Specimen<'_>) -> Verdict {
             .map_or(0, |(_, bound)| *bound);
         if attribute.kind == oid::COUNTRY {
             require(
-                attribute.value.tag == PRINTABLE_STRING && Country::parse(&text).is_ok(),
+                attribute.value.tag == PRINTABLE_STRING && Country::parse(text).is_ok(),
                 "countryName must be an upper-case ISO 3166-1 alpha-2 code in a PrintableString",
             )?;
         } else {

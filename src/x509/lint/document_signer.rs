@@ -43,17 +43,17 @@ fn issuer(specimen: &Specimen<'_>) -> Verdict {
 }
 
 fn country(specimen: &Specimen<'_>) -> Verdict {
-    let country = specimen.subject.attributes().country;
+    let country = specimen.subject.text(oid::COUNTRY);
     require(
-        country.is_some() && country == specimen.issuer.attributes().country,
+        country.is_some() && country == specimen.issuer.text(oid::COUNTRY),
         "countryName must be the IACA's",
     )
 }
 
 fn state(specimen: &Specimen<'_>) -> Verdict {
     require(
-        specimen.subject.attributes().state_or_province
-            == specimen.issuer.attributes().state_or_province,
+        specimen.subject.text(oid::STATE_OR_PROVINCE)
+            == specimen.issuer.text(oid::STATE_OR_PROVINCE),
         "stateOrProvinceName must be the IACA's",
     )
 }

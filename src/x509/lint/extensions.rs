@@ -1,8 +1,6 @@
 //! Rules of extensions: a table for each profile, and the forms of those that several share.
 
-use std::collections::BTreeSet;
-
-use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use aws_lc_rs::digest::{Digest, SHA1_FOR_LEGACY_USE_ONLY, digest};
 use der::asn1::ObjectIdentifier;
 
 use super::{Finding, Rule, Specimen, Verdict, require};
@@ -85,8 +83,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn once(specimen: &Specimen<'_>) -> Verdict {
-    let mut seen = BTreeSet::new();
-    match specimen.view.extensions.iter().find(|extension| !seen.insert(extension.oid)) {
+    match specimen.view.repeated_extension() {
         Some(twice) => Err(format!("extension {} occurs twice", twice.oid)),
         None => Ok(()),
     }
@@ -115,16 +112,15 @@ fn subject_key_identifier(specimen: &Specimen<'_>) -> Verdict {
         None => return Ok(()),
     };
     require(
-        key_id(specimen).as_deref() == Some(found),
+        key_id(specimen).is_some_and(|id| id.as_ref() == found),
         "the subjectKeyIdentifier must be the SHA-1 of the public key's bits",
     )
 }
 
 /// Method 1, from the octets: without tag, length and count of unused bits.
-fn key_id(specimen: &Specimen<'_>) -> Option<Vec<u8>> {
-    let fields = Element::strict(specimen.view.spki)?.children()?;
-    let bits = fields.get(1)?.content.get(1..)?;
-    Some(digest(&SHA1_FOR_LEGACY_USE_ONLY, bits).as_ref().to_vec())
+fn key_id(specimen: &Specimen<'_>) -> Option<Digest> {
+    let [_, bits] = Element::known(specimen.view.spki)?.children_exactly()?;
+    Some(digest(&SHA1_FOR_LEGACY_USE_ONLY, bits.content.get(1..)?))
 }
 
 fn authority_key_identifier(specimen: &Specimen<'_>) -> Verdict {
@@ -134,12 +130,12 @@ fn authority_key_identifier(specimen: &Specimen<'_>) -> Verdict {
         !found.has_issuer_and_serial,
         "the authorityKeyIdentifier must have a keyIdentifier only",
     )?;
-    let expected = match specimen.signer() {
-        Some(issuer) => Some(issuer.key_id.clone()),
-        None => key_id(specimen),
+    let is_expected = |found: &[u8]| match specimen.signer() {
+        Some(issuer) => issuer.key_id == found,
+        None => key_id(specimen).is_some_and(|id| id.as_ref() == found),
     };
     require(
-        found.key_id.is_some() && found.key_id == expected.as_deref(),
+        found.key_id.is_some_and(is_expected),
         "the authorityKeyIdentifier must be the issuer's subjectKeyIdentifier",
     )
 }

@@ -45,14 +45,13 @@ fn self_issued(specimen: &Specimen<'_>) -> Verdict {
 }
 
 fn country(specimen: &Specimen<'_>) -> Verdict {
-    let rdns = specimen.subject.rdns();
-    let countries: Vec<_> =
-        rdns.iter().flatten().filter(|attribute| attribute.kind == oid::COUNTRY).collect();
+    let attributes = specimen.subject.attributes().iter();
+    let countries: Vec<_> = attributes.filter(|attribute| attribute.kind == oid::COUNTRY).collect();
     match countries.as_slice() {
         [] => Err("countryName is missing".to_owned()),
         [country] => require(
             country.value.tag == PRINTABLE_STRING
-                && Country::parse(&country.text().unwrap_or_default()).is_ok(),
+                && Country::parse(country.text().unwrap_or_default()).is_ok(),
             "countryName must be an upper-case ISO 3166-1 alpha-2 code in a PrintableString",
         ),
         _ => Err("countryName occurs twice".to_owned()),
@@ -61,7 +60,7 @@ fn country(specimen: &Specimen<'_>) -> Verdict {
 
 fn common_name(specimen: &Specimen<'_>) -> Verdict {
     require(
-        specimen.subject.attributes().common_name.is_some_and(|name| !name.is_empty()),
+        specimen.subject.text(oid::COMMON_NAME).is_some_and(|name| !name.is_empty()),
         "commonName is missing",
     )
 }

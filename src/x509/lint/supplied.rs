@@ -42,7 +42,7 @@ fn signature_algorithm(specimen: &Specimen<'_>) -> Verdict {
 /// B.1.1: PrintableString or UTF8String; IA5String is the type of e-mail and domain components.
 fn name_strings(specimen: &Specimen<'_>) -> Verdict {
     require(
-        specimen.subject.rdns().iter().flatten().all(|attribute| {
+        specimen.subject.attributes().iter().all(|attribute| {
             matches!(attribute.value.tag, PRINTABLE_STRING | UTF8_STRING | IA5_STRING)
                 && !attribute.value.content.is_empty()
         }),

@@ -40,20 +40,17 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn country(specimen: &Specimen<'_>) -> Verdict {
-    let rdns = specimen.subject.rdns();
-    let country = rdns.iter().flatten().find(|attribute| attribute.kind == oid::COUNTRY);
     require(
-        country.is_some_and(|country| {
+        specimen.subject.attribute(oid::COUNTRY).is_some_and(|country| {
             country.value.tag == PRINTABLE_STRING
-                && Country::parse(&country.text().unwrap_or_default()).is_ok()
+                && Country::parse(country.text().unwrap_or_default()).is_ok()
         }),
         "countryName must be an upper-case ISO 3166-1 alpha-2 code in a PrintableString",
     )
 }
 
 fn organization(specimen: &Specimen<'_>) -> Verdict {
-    let rdns = specimen.subject.rdns();
-    let named = rdns.iter().flatten().find(|attribute| attribute.kind == oid::ORGANIZATION);
+    let named = specimen.subject.attribute(oid::ORGANIZATION);
     require(
         named.is_some_and(|attribute| attribute.value.tag == UTF8_STRING),
         "organizationName must be there as UTF8String",
@@ -61,8 +58,7 @@ fn organization(specimen: &Specimen<'_>) -> Verdict {
 }
 
 fn common_name(specimen: &Specimen<'_>) -> Verdict {
-    let rdns = specimen.subject.rdns();
-    let named = rdns.iter().flatten().find(|attribute| attribute.kind == oid::COMMON_NAME);
+    let named = specimen.subject.attribute(oid::COMMON_NAME);
     require(
         named.is_some_and(|attribute| attribute.value.tag == UTF8_STRING),
         "commonName must be there as UTF8String",
