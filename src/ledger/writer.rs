@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     figures::{Figures, News},
     job::{Job, Message},
     sql,
-    sqlite::{self, LedgerFile},
+    sqlite::{self, LedgerFile, Writing},
 };
 
 /// Jobs that share one commit, at most: a batch that is too long keeps its first job waiting.
@@ -160,11 +160,10 @@ fn commit_all(
     jobs: &mut [Box<dyn Job>],
     tree_size: u64,
 ) -> Result<Option<News>, LedgerError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = Writing::begin(connection)?;
     for job in jobs {
         if job.work(&transaction).is_err() {
-            // Nothing to undo where SQLite has given the transaction up, as with a full disk.
-            transaction.finish()?;
+            transaction.undo()?;
             return Ok(None);
         }
     }
@@ -179,7 +178,7 @@ fn commit_each(
     jobs: &mut [Box<dyn Job>],
     tree_size: u64,
 ) -> Result<News, LedgerError> {
-    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut transaction = Writing::begin(connection)?;
     for job in jobs {
         let savepoint = transaction.savepoint()?;
         let worked = job.work(&savepoint);

@@ -29,7 +29,7 @@ pub(in crate::ledger) fn open_intents(
         )?
         .query_map([], |row| {
             Ok(OpenIntent {
-                id: IntentId(row.get("id")?),
+                id: IntentId { number: row.get("id")?, reserves: true },
                 // Shaping what is shaped already changes nothing.
                 serial: row.get::<_, Option<[u8; 16]>>("serial")?.map(SerialNumber::from_random),
                 purpose: parsed(row, "purpose", purpose)?,
@@ -234,8 +234,8 @@ pub(super) fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
     column: &str,
     parse: impl Fn(&str) -> Result<T, E>,
 ) -> rusqlite::Result<T> {
-    let text: String = row.get(column)?;
-    parse(&text).map_err(|error| unreadable(row, column, error))
+    let text = row.get_ref(column)?.as_str().map_err(|error| unreadable(row, column, error))?;
+    parse(text).map_err(|error| unreadable(row, column, error))
 }
 
 pub(super) fn parsed_option<T, E: Into<Box<dyn Error + Send + Sync>>>(
@@ -243,8 +243,9 @@ pub(super) fn parsed_option<T, E: Into<Box<dyn Error + Send + Sync>>>(
     column: &str,
     parse: impl Fn(&str) -> Result<T, E>,
 ) -> rusqlite::Result<Option<T>> {
-    let text: Option<String> = row.get(column)?;
-    text.map(|text| parse(&text).map_err(|error| unreadable(row, column, error))).transpose()
+    let text = row.get_ref(column)?.as_str_or_null();
+    let text = text.map_err(|error| unreadable(row, column, error))?;
+    text.map(|text| parse(text).map_err(|error| unreadable(row, column, error))).transpose()
 }
 
 /// What the ledger wrote is not what it reads: somebody else was at the file.

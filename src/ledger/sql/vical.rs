@@ -25,13 +25,13 @@ pub(in crate::ledger) fn begin<T>(
 ) -> Result<(IntentId, T), BeginError> {
     let issue_id = next_issue_id(connection, service)?;
     let (intent, made) = make(issue_id.unsigned_abs()).map_err(BeginError::NotMade)?;
-    let id = write::begin(connection, &intent)?;
+    let id = IntentId { reserves: true, ..write::begin(connection, &intent)? };
     let rows = connection
         .prepare_cached(
             "INSERT INTO vical_versions (service, version, issue_id, reserved_by)
              VALUES (?1, ?2, ?3, ?4) ON CONFLICT (service, version) DO NOTHING",
         )?
-        .execute((service.as_str(), version.as_str(), issue_id, id.0))?;
+        .execute((service.as_str(), version.as_str(), issue_id, id.number))?;
     if rows == 0 {
         return Err(BeginError::VersionTaken);
     }
@@ -67,7 +67,7 @@ pub(in crate::ledger) fn complete(
             ":algorithm": published.algorithm,
             ":signer_certificate_pem": published.signer_certificate_pem,
             ":signer_chain_pem": chain,
-            ":intent": id.0,
+            ":intent": id.number,
         })?;
     if rows != 1 {
         return Err(LedgerError::NotOpen);

@@ -1,6 +1,6 @@
 //! Statements that change the ledger.
 
-use rusqlite::{Connection, OptionalExtension, named_params, types::ToSqlOutput};
+use rusqlite::{Connection, OptionalExtension, named_params, params, types::ToSqlOutput};
 use serde_json::Value;
 
 use super::{answers, read};
@@ -82,7 +82,7 @@ pub(in crate::ledger) fn complete_request(
 ) -> Result<u64, LedgerError> {
     let serial: Option<Option<Vec<u8>>> = connection
         .prepare_cached("SELECT serial FROM intents WHERE id = ?1")?
-        .query_row([id.0], |row| row.get(0))
+        .query_row([id.number], |row| row.get(0))
         .optional()?;
     // A serial number without its certificate would be a signature unaccounted for.
     if serial != Some(None) || !close_intent(connection, id, "issued")? {
@@ -114,17 +114,19 @@ pub(in crate::ledger) fn append(
     connection: &Connection,
     record: &AuditRecord,
 ) -> rusqlite::Result<i64> {
-    let index = next(connection, "SELECT COALESCE(MAX(idx) + 1, 0) FROM audit_entries")?;
     connection
-        .prepare_cached("INSERT INTO audit_entries (idx, entry, leaf_hash) VALUES (?1, ?2, ?3)")?
-        .execute((index, record.entry(), record.leaf_hash()))?;
-    Ok(index)
+        .prepare_cached(
+            "INSERT INTO audit_entries (idx, entry, leaf_hash)
+             VALUES ((SELECT COALESCE(MAX(idx) + 1, 0) FROM audit_entries), ?1, ?2)",
+        )?
+        .execute((record.entry(), record.leaf_hash()))?;
+    Ok(inserted(connection))
 }
 
-/// The number of the next row. Asked for by itself: for a statement that may come to several rows, as
-/// INSERT … SELECT and RETURNING may, SQLite first copies each page that it changes.
-fn next(connection: &Connection, statement: &str) -> rusqlite::Result<i64> {
-    connection.prepare_cached(statement)?.query_row([], |row| row.get(0))
+/// The number of the row that the last statement has made. Not by RETURNING: for a statement that may
+/// come to several rows, as that or INSERT … SELECT may, SQLite first copies each page that it changes.
+fn inserted(connection: &Connection) -> i64 {
+    connection.last_insert_rowid()
 }
 
 /// Records a tenant or service.
@@ -172,29 +174,29 @@ pub(in crate::ledger) fn touch(connection: &Connection) -> rusqlite::Result<()> 
 
 /// `None` when the serial number is taken.
 fn insert_intent(connection: &Connection, intent: &Intent) -> rusqlite::Result<Option<IntentId>> {
-    let id = next(connection, "SELECT COALESCE(MAX(id) + 1, 0) FROM intents")?;
     let rows = connection
         .prepare_cached(
-            "INSERT INTO intents (id, state, serial, purpose, service, tbs_sha256,
+            "INSERT INTO intents (id, state,
+                 serial, purpose, service, tbs_sha256,
                  issuer_key_path, subject_key_path, dev_key, client, request_id, created_at)
-             VALUES (:id, 'open', :serial, :purpose, :service, :tbs_sha256,
-                 :issuer_key_path, :subject_key_path, :dev_key, :client, :request_id, :created_at)
+             VALUES ((SELECT COALESCE(MAX(id) + 1, 0) FROM intents), 'open',
+                 ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (serial) DO NOTHING",
         )?
-        .execute(named_params! {
-            ":id": id,
-            ":serial": intent.serial.as_ref().map(|serial| serial.as_octets()),
-            ":purpose": intent.purpose.name(),
-            ":service": intent.service.as_str(),
-            ":tbs_sha256": intent.tbs_sha256,
-            ":issuer_key_path": intent.issuer_key_path.as_ref().map(|path| path.as_str()),
-            ":subject_key_path": intent.subject_key_path.as_ref().map(|path| path.as_str()),
-            ":dev_key": intent.dev_key,
-            ":client": intent.client,
-            ":request_id": intent.request_id,
-            ":created_at": intent.created_at.unix(),
-        })?;
-    Ok((rows == 1).then_some(IntentId(id)))
+        .execute(params![
+            intent.serial.as_ref().map(|serial| serial.as_octets()),
+            intent.purpose.name(),
+            intent.service.as_str(),
+            intent.tbs_sha256,
+            intent.issuer_key_path.as_ref().map(|path| path.as_str()),
+            intent.subject_key_path.as_ref().map(|path| path.as_str()),
+            intent.dev_key,
+            intent.client,
+            intent.request_id,
+            intent.created_at.unix(),
+        ])?;
+    let reserves = !intent.reservations.is_empty();
+    Ok((rows == 1).then(|| IntentId { number: inserted(connection), reserves }))
 }
 
 /// False when the id is taken.
@@ -208,7 +210,7 @@ fn reserve(
             "INSERT INTO store_entries (store, id, reserved_by) VALUES (?1, ?2, ?3)
              ON CONFLICT (store, id) DO NOTHING",
         )?
-        .execute((store.as_str(), id.as_str(), intent.0))?;
+        .execute((store.as_str(), id.as_str(), intent.number))?;
     Ok(rows == 1)
 }
 
@@ -286,53 +288,50 @@ fn insert_certificate(
              dev_key
          FROM intents WHERE id = ?1 AND state = 'open' AND serial IS NOT NULL",
     )?;
-    let mut intents = intents.query([id.0])?;
+    let mut intents = intents.query([id.number])?;
     let Some(intent) = intents.next()? else { return Ok(false) };
-    let of_intent = |column: &str| intent.get_ref(column).map(ToSqlOutput::Borrowed);
+    let of_intent = |column: usize| intent.get_ref(column).map(ToSqlOutput::Borrowed);
     let stored_ids: Value =
         outcome.entries.iter().map(|copy| copy.store.child(&copy.id).to_string()).collect();
     let rows = connection
         .prepare_cached(
-            "INSERT INTO certificates (audit_index, intent, serial, service, profile, der, sha256,
-                 spki_sha256, subject_der, issuer_der, subject_cn, subject_text, issuer_text,
-                 subject_key_id, issuer_key_id, issuer_key_path, subject_key_path, not_before,
-                 not_after, is_ca, self_signed, issued_at, client, request_id, dev_key,
-                 stored_id, stored_ids)
-             VALUES (:audit_index, :intent, :serial, :service, :profile, :der, :sha256,
-                 :spki_sha256, :subject_der, :issuer_der, :subject_cn, :subject_text, :issuer_text,
-                 :subject_key_id, :issuer_key_id, :issuer_key_path, :subject_key_path, :not_before,
-                 :not_after, :is_ca, :self_signed, :issued_at, :client, :request_id, :dev_key,
-                 :stored_id, :stored_ids)",
+            "INSERT INTO certificates (audit_index, intent,
+                 serial, service, profile,
+                 issuer_key_path, subject_key_path, client, request_id, dev_key,
+                 der, sha256, spki_sha256, subject_der, issuer_der,
+                 subject_cn, subject_text, issuer_text, subject_key_id, issuer_key_id,
+                 not_before, not_after, is_ca, self_signed, issued_at, stored_id, stored_ids)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
-        .execute(named_params! {
-            ":audit_index": audit_index,
-            ":intent": id.0,
-            ":serial": of_intent("serial")?,
-            ":service": of_intent("service")?,
-            ":profile": of_intent("purpose")?,
-            ":der": outcome.der,
-            ":sha256": outcome.sha256,
-            ":spki_sha256": outcome.spki_sha256,
-            ":subject_der": outcome.subject_der,
-            ":issuer_der": outcome.issuer_der,
-            ":subject_cn": outcome.subject_cn,
-            ":subject_text": outcome.subject_text,
-            ":issuer_text": outcome.issuer_text,
-            ":subject_key_id": outcome.subject_key_id,
-            ":issuer_key_id": outcome.issuer_key_id,
-            ":issuer_key_path": of_intent("issuer_key_path")?,
-            ":subject_key_path": of_intent("subject_key_path")?,
-            ":not_before": outcome.not_before.unix(),
-            ":not_after": outcome.not_after.unix(),
-            ":is_ca": outcome.is_ca,
-            ":self_signed": outcome.self_signed,
-            ":issued_at": outcome.issued_at.unix(),
-            ":client": of_intent("client")?,
-            ":request_id": of_intent("request_id")?,
-            ":dev_key": of_intent("dev_key")?,
-            ":stored_id": outcome.entries.first().map(|copy| copy.id.as_str()),
-            ":stored_ids": stored_ids.to_string(),
-        })?;
+        .execute(params![
+            audit_index,
+            id.number,
+            of_intent(0)?,
+            of_intent(1)?,
+            of_intent(2)?,
+            of_intent(3)?,
+            of_intent(4)?,
+            of_intent(5)?,
+            of_intent(6)?,
+            of_intent(7)?,
+            outcome.der,
+            outcome.sha256,
+            outcome.spki_sha256,
+            outcome.subject_der,
+            outcome.issuer_der,
+            outcome.subject_cn,
+            outcome.subject_text,
+            outcome.issuer_text,
+            outcome.subject_key_id,
+            outcome.issuer_key_id,
+            outcome.not_before.unix(),
+            outcome.not_after.unix(),
+            outcome.is_ca,
+            outcome.self_signed,
+            outcome.issued_at.unix(),
+            outcome.entries.first().map(|copy| copy.id.as_str()),
+            stored_ids.to_string(),
+        ])?;
     Ok(rows == 1)
 }
 
@@ -364,17 +363,20 @@ fn fill(
             ":metadata": metadata,
             ":store": store.as_str(),
             ":id": id.as_str(),
-            ":intent": intent.0,
+            ":intent": intent.number,
         })?;
     Ok(rows == 1)
 }
 
 fn free_reservations(connection: &Connection, intent: IntentId) -> rusqlite::Result<()> {
+    if !intent.reserves {
+        return Ok(());
+    }
     for delete in [
         "DELETE FROM store_entries WHERE reserved_by = ?1",
         "DELETE FROM vical_versions WHERE reserved_by = ?1",
     ] {
-        connection.prepare_cached(delete)?.execute([intent.0])?;
+        connection.prepare_cached(delete)?.execute([intent.number])?;
     }
     Ok(())
 }
@@ -383,6 +385,6 @@ fn free_reservations(connection: &Connection, intent: IntentId) -> rusqlite::Res
 fn close_intent(connection: &Connection, id: IntentId, state: &str) -> rusqlite::Result<bool> {
     let rows = connection
         .prepare_cached("UPDATE intents SET state = ?2 WHERE id = ?1 AND state = 'open'")?
-        .execute((id.0, state))?;
+        .execute((id.number, state))?;
     Ok(rows == 1)
 }
