@@ -28,6 +28,7 @@ use crate::{
 
 mod faults;
 mod figures;
+mod migration;
 
 const KEY: [u8; 32] = [7; 32];
 
