@@ -3,13 +3,12 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
-    ops::Deref,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, Savepoint, TransactionBehavior, config::DbConfig};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
 use super::{
     error::LedgerError,
@@ -116,45 +115,6 @@ impl LedgerFile {
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         }
         Ok(transaction.commit()?)
-    }
-}
-
-/// A transaction that writes, undone when it is dropped. Its statements stay prepared: parsing them
-/// for each transaction costs as much as they do.
-pub(super) struct Writing<'a>(&'a mut Connection);
-
-impl<'a> Writing<'a> {
-    pub(super) fn begin(connection: &'a mut Connection) -> rusqlite::Result<Self> {
-        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        Ok(Self(connection))
-    }
-
-    pub(super) fn savepoint(&mut self) -> rusqlite::Result<Savepoint<'_>> {
-        self.0.savepoint()
-    }
-
-    pub(super) fn commit(self) -> rusqlite::Result<()> {
-        self.0.prepare_cached("COMMIT")?.execute([]).map(|_| ())
-    }
-
-    pub(super) fn undo(&self) -> rusqlite::Result<()> {
-        // SQLite itself has given it up where the disk is full, among others.
-        if self.0.is_autocommit() { Ok(()) } else { self.0.execute_batch("ROLLBACK") }
-    }
-}
-
-impl Deref for Writing<'_> {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        self.0
-    }
-}
-
-impl Drop for Writing<'_> {
-    fn drop(&mut self) {
-        // A connection that cannot even do this is given up for what went wrong before.
-        let _ = self.undo();
     }
 }
 

@@ -18,7 +18,8 @@ use super::{
     figures::{Figures, News},
     job::{Job, Message},
     sql,
-    sqlite::{self, LedgerFile, Writing},
+    sqlite::{self, LedgerFile},
+    transaction::Transaction,
 };
 
 /// Jobs that share one commit, at most: a batch that is too long keeps its first job waiting.
@@ -156,11 +157,11 @@ fn gather(queue: &mut mpsc::Receiver<Message>, messages: &mut Vec<Message>) {
 
 /// All jobs as one; `None`, and nothing done, when one of them fails.
 fn commit_all(
-    connection: &mut Connection,
+    connection: &Connection,
     jobs: &mut [Box<dyn Job>],
     tree_size: u64,
 ) -> Result<Option<News>, LedgerError> {
-    let transaction = Writing::begin(connection)?;
+    let transaction = Transaction::write(connection)?;
     for job in jobs {
         if job.work(&transaction).is_err() {
             transaction.undo()?;
@@ -172,24 +173,23 @@ fn commit_all(
     Ok(Some(news))
 }
 
-/// Each job within a savepoint, to which it is undone when it fails.
+/// Each job as a part that is undone when it fails.
 fn commit_each(
-    connection: &mut Connection,
+    connection: &Connection,
     jobs: &mut [Box<dyn Job>],
     tree_size: u64,
 ) -> Result<News, LedgerError> {
-    let mut transaction = Writing::begin(connection)?;
+    let transaction = Transaction::write(connection)?;
     for job in jobs {
-        let savepoint = transaction.savepoint()?;
-        let worked = job.work(&savepoint);
-        // A full disk, among others, makes SQLite give up the whole transaction.
-        if savepoint.is_autocommit() {
+        transaction.begin_part()?;
+        let worked = job.work(&transaction);
+        if transaction.is_given_up() {
             let reason = worked.err().unwrap_or_default();
             return Err(LedgerError::unavailable(format!("transaction given up: {reason}")));
         }
         match worked {
-            Ok(()) => savepoint.commit()?,
-            Err(_) => savepoint.finish()?,
+            Ok(()) => transaction.end_part()?,
+            Err(_) => transaction.undo_part()?,
         }
     }
     let news = sql::figures::since(&transaction, tree_size)?;
