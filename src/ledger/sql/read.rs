@@ -224,17 +224,14 @@ fn entry_kind(text: &str) -> Result<EntryKind, String> {
     EntryKind::ALL.into_iter().find(named).ok_or_else(|| format!("'{text}' is no kind of entry"))
 }
 
-pub(super) fn timestamp(
-    row: &Row<'_>,
-    column: impl RowIndex + Copy,
-) -> rusqlite::Result<Timestamp> {
+pub(super) fn timestamp(row: &Row<'_>, column: impl RowIndex) -> rusqlite::Result<Timestamp> {
     let seconds: i64 = row.get(column)?;
     Timestamp::from_unix(seconds).map_err(|error| unreadable(row, column, error))
 }
 
 pub(super) fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
     row: &Row<'_>,
-    column: impl RowIndex + Copy,
+    column: impl RowIndex,
     parse: impl Fn(&str) -> Result<T, E>,
 ) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str().map_err(|error| unreadable(row, column, error))?;
@@ -243,7 +240,7 @@ pub(super) fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
 
 pub(super) fn parsed_option<T, E: Into<Box<dyn Error + Send + Sync>>>(
     row: &Row<'_>,
-    column: impl RowIndex + Copy,
+    column: impl RowIndex,
     parse: impl Fn(&str) -> Result<T, E>,
 ) -> rusqlite::Result<Option<T>> {
     let text = row.get_ref(column)?.as_str_or_null();
@@ -254,7 +251,7 @@ pub(super) fn parsed_option<T, E: Into<Box<dyn Error + Send + Sync>>>(
 /// What the ledger wrote is not what it reads: somebody else was at the file.
 fn unreadable(
     row: &Row<'_>,
-    column: impl RowIndex + Copy,
+    column: impl RowIndex,
     error: impl Into<Box<dyn Error + Send + Sync>>,
 ) -> rusqlite::Error {
     let index = column.idx(row.as_ref()).unwrap_or_default();
