@@ -28,6 +28,8 @@ pub(super) const TO_SIGNER_BYTES_MAX: usize = 16 * 1024;
 pub(super) const HELLO_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Largest message from a signer, in octets: the listing of a full token.
 pub(super) const FROM_SIGNER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Room for most messages, in octets: one of a signature does not grow.
+const USUAL_BYTES: usize = 256;
 /// Longest message that a token is given to hash, in octets: a certificate, not a list of them.
 pub(super) const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 /// Most private keys that a token may list.
@@ -238,7 +240,7 @@ pub(super) enum KeyAnswer {
 /// # Errors
 /// `InvalidData` when the message is longer than `bytes_max`.
 pub(super) fn encode<T: Serialize>(message: &T, bytes_max: usize) -> io::Result<Vec<u8>> {
-    let mut frame = Vec::new();
+    let mut frame = Vec::with_capacity(USUAL_BYTES);
     encode_onto(&mut frame, message, bytes_max)?;
     Ok(frame)
 }

@@ -110,11 +110,13 @@ mod tests {
 
     const MANY: usize = 1 << 20;
 
-    /// Far more than a socket takes, some of it secret, to one who begins to read late.
+    /// Far more than a socket takes, some of it secret, to one who reads late and then not all.
     #[tokio::test]
     async fn all_is_said_in_order_and_then_the_socket_ends() {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let (_reader, writer) = ours.into_split();
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let (_reader, writer) = UnixStream::from_std(ours).unwrap().into_split();
         let mut outbox = Outbox::new(writer, 64);
         let mut expected = Vec::new();
         for number in 0..30_u8 {
@@ -129,9 +131,17 @@ mod tests {
         }
         assert!(outbox.flush());
         assert!(outbox.behind.load(Ordering::Acquire) > 0, "it took all at once");
-        let mut heard = vec![0; expected.len()];
-        theirs.read_exact(&mut heard).await.unwrap();
-        assert!(heard == expected, "in another order, or not all");
+        // There is room in the socket before the task that writes has seen it.
+        let mut heard = Vec::new();
+        let full = io::Read::read_to_end(&mut &theirs, &mut heard).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        outbox.writer.writable().await.unwrap();
+        expected.extend(protocol::encode(&"next", MANY).unwrap());
+        assert!(outbox.say(&"next", MANY) && outbox.flush());
+        let mut theirs = UnixStream::from_std(theirs).unwrap();
+        let mut rest = vec![0; expected.len() - heard.len()];
+        theirs.read_exact(&mut rest).await.unwrap();
+        assert!([heard, rest].concat() == expected, "in another order, or not all");
         // The socket takes what follows at once, again.
         while outbox.behind.load(Ordering::Acquire) > 0 {
             tokio::task::yield_now().await;
