@@ -28,9 +28,9 @@ pub use record::{
     StoredResource,
 };
 pub use restore::Restoration;
-use rusqlite::Connection;
 use sql::{read, write};
 use sqlite::LedgerFile;
+use transaction::Transaction;
 pub use vical::{PublishedVersion, VicalArtifact, VicalVersion};
 
 use crate::{
@@ -53,6 +53,7 @@ mod sqlite;
 mod stores;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod vical;
 mod writer;
 
@@ -118,7 +119,7 @@ impl Ledger {
     pub async fn begin(&self, intent: Intent) -> Result<IntentId, BeginError> {
         let writes = &self.inner.writes;
         let on_keys = intent.iaca_pin.is_some();
-        let work = move |connection: &Connection| write::begin(connection, &intent);
+        let work = move |transaction: &Transaction<'_>| write::begin(transaction, &intent);
         match on_keys {
             true => writes.run_on_keys(WhenFull::Refuse, work).await,
             false => writes.run(WhenFull::Refuse, work).await,
@@ -133,7 +134,7 @@ impl Ledger {
     pub async fn complete(&self, id: IntentId, outcome: Outcome) -> Result<u64, LedgerError> {
         let writes = &self.inner.writes;
         let on_keys = outcome.is_ca;
-        let work = move |connection: &Connection| write::complete(connection, id, &outcome);
+        let work = move |transaction: &Transaction<'_>| write::complete(transaction, id, &outcome);
         match on_keys {
             true => writes.run_on_keys(WhenFull::Wait, work).await,
             false => writes.run(WhenFull::Wait, work).await,
@@ -153,8 +154,8 @@ impl Ledger {
     ) -> Result<u64, LedgerError> {
         let writes = &self.inner.writes;
         writes
-            .run(WhenFull::Wait, move |connection| {
-                write::complete_request(connection, id, &audit, answer.as_ref())
+            .run(WhenFull::Wait, move |transaction| {
+                write::complete_request(transaction, id, &audit, answer.as_ref())
             })
             .await
     }
@@ -167,7 +168,7 @@ impl Ledger {
     /// [`LedgerError::Unavailable`]; the intent is then found open at the next start.
     pub async fn abort(&self, id: IntentId, audit: AuditRecord) -> Result<(), LedgerError> {
         let writes = &self.inner.writes;
-        writes.run(WhenFull::Wait, move |connection| write::abort(connection, id, &audit)).await
+        writes.run(WhenFull::Wait, move |transaction| write::abort(transaction, id, &audit)).await
     }
 
     /// Adds an entry to the audit log; the answer is its index.
@@ -177,8 +178,8 @@ impl Ledger {
     pub async fn append(&self, audit: AuditRecord) -> Result<u64, LedgerError> {
         let writes = &self.inner.writes;
         writes
-            .run(WhenFull::Refuse, move |connection| {
-                let index = write::append(connection, &audit)?;
+            .run(WhenFull::Refuse, move |transaction| {
+                let index = write::append(transaction, &audit)?;
                 Ok(index.unsigned_abs())
             })
             .await
@@ -195,8 +196,8 @@ impl Ledger {
     ) -> Result<(), CreateError> {
         let writes = &self.inner.writes;
         writes
-            .run(WhenFull::Refuse, move |connection| {
-                write::create_resource(connection, &resource, &audit)
+            .run(WhenFull::Refuse, move |transaction| {
+                write::create_resource(transaction, &resource, &audit)
             })
             .await
     }
@@ -212,8 +213,8 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         let writes = &self.inner.writes;
         writes
-            .run(WhenFull::Refuse, move |connection| {
-                write::change_resource(connection, &resource, &audit)
+            .run(WhenFull::Refuse, move |transaction| {
+                write::change_resource(transaction, &resource, &audit)
             })
             .await
     }
@@ -313,7 +314,7 @@ impl Ledger {
     /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
     pub async fn is_writable(&self) -> Result<(), LedgerError> {
         let writes = &self.inner.writes;
-        writes.run(WhenFull::Refuse, |connection| Ok(write::touch(connection)?)).await
+        writes.run(WhenFull::Refuse, |transaction| Ok(write::touch(transaction)?)).await
     }
 
     /// Writes what waits, empties the write-ahead log and closes the file. Calls that come later,
@@ -328,7 +329,7 @@ impl Ledger {
 
     async fn read<T: Send + 'static>(
         &self,
-        work: impl FnMut(&Connection) -> Result<T, LedgerError> + Send + 'static,
+        work: impl FnMut(&Transaction<'_>) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<T, LedgerError> {
         self.inner.reads.run(WhenFull::Refuse, work).await
     }

@@ -104,7 +104,7 @@ mod tests {
     fn import(private: PrivateParts) -> ToSigner {
         let name = KeyName { label: "a".repeat(2_048), id: vec![7; 20] };
         let order = KeyOrder::Import { name, spki: vec![1; 550], private };
-        ToSigner::Request { id: 1, request: Request::Change(order) }
+        ToSigner::Request { id: 1, request: Request::Change(Box::new(order)) }
     }
 
     #[test]
@@ -119,7 +119,7 @@ mod tests {
         let frame = encode_secret(&import(PrivateParts::Rsa(parts)), TO_SIGNER_BYTES_MAX).unwrap();
         assert_eq!(frame.capacity(), TO_SIGNER_BYTES_MAX + 4);
         let ToSigner::Request { request: Request::Change(order), .. } =
-            decode(&frame[4..]).unwrap()
+            decode::<ToSigner>(&frame[4..]).unwrap()
         else {
             panic!("expected a change");
         };

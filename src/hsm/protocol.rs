@@ -37,17 +37,17 @@ const HASHING_MAX: usize = 100;
 /// Longest text in `CK_TOKEN_INFO`, in octets; the standard has 32.
 const TOKEN_TEXT_BYTES_MAX: usize = 64;
 
-/// Front to signer.
+/// Front to signer. Who sends lends the order of a signature; who reads has it.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum ToSigner {
+pub(super) enum ToSigner<S = SignOrder> {
     /// The first message, once.
-    Hello(Hello),
+    Hello(Box<Hello>),
     /// Any number of these, answered in any order.
     Request {
         /// Chosen by the front, unique per signer.
         id: u64,
         /// What is asked.
-        request: Request,
+        request: Request<S>,
     },
     /// Answers [`LoginWord::Begins`].
     Leave(Leave),
@@ -84,17 +84,17 @@ pub(super) struct Hello {
 
 /// What a signer can be asked.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Request {
+pub(super) enum Request<S = SignOrder> {
     /// List the token again.
     Catalogue,
     /// Sign a digest.
-    Sign(SignOrder),
+    Sign(S),
     /// Change what lies on the token. The front sends one of these at a time to a token.
-    Change(KeyOrder),
+    Change(Box<KeyOrder>),
 }
 
 /// One signature; the key is named threefold, so that no other can slip in.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SignOrder {
     /// `CKA_LABEL`.
     pub(super) label: String,
@@ -238,7 +238,36 @@ pub(super) enum KeyAnswer {
 /// # Errors
 /// `InvalidData` when the message is longer than `bytes_max`.
 pub(super) fn encode<T: Serialize>(message: &T, bytes_max: usize) -> io::Result<Vec<u8>> {
-    encode_into(Vec::new(), message, bytes_max)
+    let mut frame = Vec::new();
+    encode_onto(&mut frame, message, bytes_max)?;
+    Ok(frame)
+}
+
+/// Adds a message, as one frame, to others.
+///
+/// # Errors
+/// `InvalidData` when the message is longer than `bytes_max`; then nothing is added.
+pub(super) fn encode_onto<T: Serialize>(
+    frames: &mut Vec<u8>,
+    message: &T,
+    bytes_max: usize,
+) -> io::Result<()> {
+    let before = frames.len();
+    frames.extend_from_slice(&[0; 4]);
+    let encoded = postcard::to_io(message, &mut *frames).map(drop).map_err(invalid);
+    let length = frames.len() - before - 4;
+    let prefix = encoded.and_then(|()| match u32::try_from(length) {
+        Ok(prefix) if length <= bytes_max => Ok(prefix),
+        _ => Err(invalid(format!("a message of {length} octets is longer than {bytes_max}"))),
+    });
+    match prefix {
+        Ok(prefix) => frames[before..before + 4].copy_from_slice(&prefix.to_be_bytes()),
+        Err(error) => {
+            frames.truncate(before);
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 /// A message that may hold a private key, as one frame that is wiped after use.
@@ -250,24 +279,9 @@ pub(super) fn encode_secret<T: Serialize>(
     bytes_max: usize,
 ) -> io::Result<Zeroizing<Vec<u8>>> {
     // All the room at once: a vector that grows leaves copies behind.
-    encode_into(Vec::with_capacity(bytes_max + 4), message, bytes_max).map(Zeroizing::new)
-}
-
-fn encode_into<T: Serialize>(
-    mut frame: Vec<u8>,
-    message: &T,
-    bytes_max: usize,
-) -> io::Result<Vec<u8>> {
-    frame.extend_from_slice(&[0; 4]);
-    let mut frame = postcard::to_extend(message, frame).map_err(invalid)?;
-    let length = frame.len() - 4;
-    match u32::try_from(length) {
-        Ok(prefix) if length <= bytes_max => {
-            frame[..4].copy_from_slice(&prefix.to_be_bytes());
-            Ok(frame)
-        }
-        _ => Err(invalid(format!("a message of {length} octets is longer than {bytes_max}"))),
-    }
+    let mut frame = Zeroizing::new(Vec::with_capacity(bytes_max + 4));
+    encode_onto(&mut frame, message, bytes_max)?;
+    Ok(frame)
 }
 
 /// The length that a frame announces.

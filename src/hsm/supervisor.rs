@@ -4,6 +4,7 @@
 use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -24,7 +25,6 @@ use super::{
     jobs::{Job, Queue},
     orders::KeyName,
     process::{Ending, Errand, Event, LoginStage, Signer},
-    protocol::Request,
 };
 
 mod answers;
@@ -50,6 +50,9 @@ const CREDENTIAL_RETRY_SECONDS: u64 = 60;
 const EVENTS_QUEUED_MAX: usize = 256;
 /// Orders, or events, that are taken in before the next look at everything else.
 const TAKEN_AT_ONCE: usize = 32;
+
+/// Of a signer that does not read what it is told.
+const FULL: &str = "it takes no more messages";
 
 /// What the handle asks for.
 pub(super) enum Order {
@@ -175,6 +178,8 @@ impl Supervisor {
         mut events: mpsc::Receiver<(u64, Event)>,
     ) {
         let (mut asked, mut heard) = (Vec::new(), Vec::new());
+        // Set again for an earlier time, and when it has gone off: not for each signature.
+        let mut alarm = pin!(sleep_until(Instant::now()));
         loop {
             let now = Instant::now();
             self.end_the_frozen(now);
@@ -187,11 +192,17 @@ impl Supervisor {
             self.relist_if_wanted();
             self.change_if_due(now);
             self.dispatch(now);
+            while !self.speak() {
+                self.dispatch(now);
+            }
             self.count();
             if self.stopping.is_some() && self.is_idle() {
                 return self.stop().await;
             }
             let wake = self.next_wake(now);
+            if alarm.is_elapsed() || wake < alarm.deadline() {
+                alarm.as_mut().reset(wake);
+            }
             tokio::select! {
                 count = orders.recv_many(&mut asked, TAKEN_AT_ONCE) => match count {
                     // All handles are gone. Dropping the signers kills them.
@@ -201,7 +212,7 @@ impl Supervisor {
                 _ = events.recv_many(&mut heard, TAKEN_AT_ONCE) => {
                     heard.drain(..).for_each(|(id, event)| self.hear(id, event));
                 }
-                () = sleep_until(wake) => {}
+                () = &mut alarm => {}
             }
         }
     }
@@ -263,7 +274,8 @@ impl Supervisor {
     /// first.
     fn dispatch(&mut self, now: Instant) {
         self.queue.expire(now);
-        let hopeful = now + self.patience() / 2;
+        let patience = self.patience();
+        let hopeful = now + patience / 2;
         loop {
             let free = self
                 .up
@@ -279,11 +291,23 @@ impl Supervisor {
             if job.given_at.replace(now).is_none() {
                 self.meter.waited(now.saturating_duration_since(job.since));
             }
-            let request = Request::Sign(job.order.clone());
-            let patience = self.patience();
-            if let Err(errand) = self.up[at].ask(request, Errand::Job(job), patience) {
-                self.take_back(vec![*errand], None);
-                self.lose(at, LossCause::Protocol, "it takes no more messages");
+            if let Err(job) = self.up[at].ask_for(job, now + patience) {
+                self.take_back(vec![Errand::Job(*job)], None);
+                self.lose(at, LossCause::Protocol, FULL);
+            }
+        }
+    }
+
+    /// Sends what signers were asked since; false when one is lost, and others are to be asked.
+    fn speak(&mut self) -> bool {
+        if self.starting.as_mut().is_some_and(|starting| !starting.signer.flush()) {
+            self.start_failed(FULL.to_owned());
+        }
+        match self.up.iter_mut().position(|signer| !signer.flush()) {
+            None => true,
+            Some(at) => {
+                self.lose(at, LossCause::Protocol, FULL);
+                false
             }
         }
     }

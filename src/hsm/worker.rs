@@ -88,7 +88,7 @@ fn serve(socket: UnixStream) -> io::Result<()> {
     let outbox = Outbox::new(socket.try_clone()?);
     let end = socket.try_clone()?;
     let mut socket = BufReader::new(socket);
-    let hello = match protocol::read(&mut socket, HELLO_BYTES_MAX) {
+    let hello = match protocol::read::<ToSigner>(&mut socket, HELLO_BYTES_MAX) {
         Ok(Some(ToSigner::Hello(hello))) if hello.version == PROTOCOL_VERSION => hello,
         Ok(None) => return Ok(()),
         Ok(Some(_)) | Err(_) => {

@@ -6,10 +6,9 @@ use std::{
 };
 
 use prometheus::Histogram;
-use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::error::LedgerError;
+use super::{error::LedgerError, transaction::Transaction};
 
 /// What travels to the thread.
 pub(super) enum Message {
@@ -25,7 +24,7 @@ pub(super) enum Message {
 pub(super) trait Job: Send {
     /// Does the work, perhaps not for the first time: what was done before has been forgotten. After
     /// an error, whose words are here for the log, the transaction must forget what was done.
-    fn work(&mut self, connection: &Connection) -> Result<(), String>;
+    fn work(&mut self, transaction: &Transaction<'_>) -> Result<(), String>;
     /// Answers: what the work came to, or why its transaction did not last.
     fn answer(self: Box<Self>, transaction: Result<(), LedgerError>);
 }
@@ -56,7 +55,7 @@ impl Queue {
     pub(super) async fn run<T, E>(
         &self,
         when_full: WhenFull,
-        work: impl FnMut(&Connection) -> Result<T, E> + Send + 'static,
+        work: impl FnMut(&Transaction<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
     where
         T: Send + 'static,
@@ -70,7 +69,7 @@ impl Queue {
     pub(super) async fn run_on_keys<T, E>(
         &self,
         when_full: WhenFull,
-        work: impl FnMut(&Connection) -> Result<T, E> + Send + 'static,
+        work: impl FnMut(&Transaction<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
     where
         T: Send + 'static,
@@ -124,7 +123,7 @@ fn closed() -> LedgerError {
 
 /// Work on its way, and its answer.
 fn task<T, E>(
-    work: impl FnMut(&Connection) -> Result<T, E> + Send + 'static,
+    work: impl FnMut(&Transaction<'_>) -> Result<T, E> + Send + 'static,
 ) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>)
 where
     T: Send + 'static,
@@ -143,15 +142,15 @@ struct Task<F, T, E> {
 
 impl<F, T, E> Job for Task<F, T, E>
 where
-    F: FnMut(&Connection) -> Result<T, E> + Send,
+    F: FnMut(&Transaction<'_>) -> Result<T, E> + Send,
     T: Send,
     E: From<LedgerError> + std::fmt::Display + Send,
 {
-    fn work(&mut self, connection: &Connection) -> Result<(), String> {
+    fn work(&mut self, transaction: &Transaction<'_>) -> Result<(), String> {
         self.result = None;
         let Some(mut work) = self.work.take() else { return Err(PANICKED.to_owned()) };
         // Sound: the closure is gone after a panic, and the transaction forgets what it did.
-        let Ok(result) = catch_unwind(AssertUnwindSafe(|| work(connection))) else {
+        let Ok(result) = catch_unwind(AssertUnwindSafe(|| work(transaction))) else {
             tracing::error!(PANICKED);
             return Err(PANICKED.to_owned());
         };

@@ -21,9 +21,9 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         let writes = &self.inner.writes;
         writes
-            .run(WhenFull::Refuse, move |connection| {
-                keys::begin(connection, &change)?;
-                write::append(connection, &audit)?;
+            .run(WhenFull::Refuse, move |transaction| {
+                keys::begin(transaction, &change)?;
+                write::append(transaction, &audit)?;
                 Ok(())
             })
             .await
@@ -43,9 +43,9 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         let writes = &self.inner.writes;
         writes
-            .run(WhenFull::Wait, move |connection| {
-                keys::end(connection, &change, &pin)?;
-                write::append(connection, &audit)?;
+            .run(WhenFull::Wait, move |transaction| {
+                keys::end(transaction, &change, &pin)?;
+                write::append(transaction, &audit)?;
                 Ok(())
             })
             .await

@@ -14,6 +14,7 @@ use super::{
     error::LedgerError,
     job::{Job, Message},
     sqlite::LedgerFile,
+    transaction::Transaction,
 };
 
 /// Threads, each with its own connection.
@@ -70,7 +71,7 @@ impl Reader {
             none => none.insert(self.file.reader()?),
         };
         // Several statements, one state. Nothing to commit: dropping it ends it.
-        let transaction = connection.transaction()?;
+        let transaction = Transaction::read(connection)?;
         let worked = job.work(&transaction);
         drop(transaction);
         if let Err(reason) = worked {

@@ -13,7 +13,11 @@ use crate::{
 
 /// The handle of a recorded intent; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct IntentId(pub(super) i64);
+pub struct IntentId {
+    pub(super) number: i64,
+    /// Whether it may have reserved anything.
+    pub(super) reserves: bool,
+}
 
 /// What is about to be signed, recorded before the HSM is asked.
 #[derive(Debug, Clone)]

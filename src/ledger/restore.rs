@@ -10,6 +10,7 @@ use super::{
     backup::{self, BackupLabel, CaKey, PartialFile, named},
     sql::{verify, write},
     sqlite::{self, LedgerFile},
+    transaction::Transaction,
 };
 use crate::{audit::AuditRecord, domain::time::Timestamp};
 
@@ -70,7 +71,12 @@ impl Restoration {
         let wrong = |error: &dyn std::fmt::Display| named(&ledger, error);
         let file = LedgerFile::locked(part.path(), lock).map_err(|error| wrong(&error))?;
         let connection = file.writer().map_err(|error| wrong(&error))?;
-        write::append(&connection, audit).map_err(|error| wrong(&error))?;
+        Transaction::write(&connection)
+            .and_then(|transaction| {
+                write::append(&transaction, audit)?;
+                transaction.commit()
+            })
+            .map_err(|error| wrong(&error))?;
         sqlite::close(connection).map_err(|error| wrong(&error))?;
         let directory = ledger.parent().unwrap_or(Path::new("."));
         let is_given = fs::metadata(directory).and_then(|directory| {

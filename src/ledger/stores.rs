@@ -19,8 +19,8 @@ impl Ledger {
     pub async fn add_entry(&self, entry: NewEntry, audit: AuditRecord) -> Result<(), CreateError> {
         let writes = &self.inner.writes;
         writes
-            .run_on_keys(WhenFull::Refuse, move |connection| {
-                stores::add(connection, &entry, &audit)
+            .run_on_keys(WhenFull::Refuse, move |transaction| {
+                stores::add(transaction, &entry, &audit)
             })
             .await
     }
@@ -36,8 +36,8 @@ impl Ledger {
     ) -> Result<bool, LedgerError> {
         let writes = &self.inner.writes;
         writes
-            .run_on_keys(WhenFull::Refuse, move |connection| {
-                stores::replace(connection, &entry, &audit)
+            .run_on_keys(WhenFull::Refuse, move |transaction| {
+                stores::replace(transaction, &entry, &audit)
             })
             .await
     }
@@ -54,8 +54,8 @@ impl Ledger {
     ) -> Result<bool, LedgerError> {
         let writes = &self.inner.writes;
         writes
-            .run_on_keys(WhenFull::Refuse, move |connection| {
-                stores::delete(connection, &store, &id, &audit)
+            .run_on_keys(WhenFull::Refuse, move |transaction| {
+                stores::delete(transaction, &store, &id, &audit)
             })
             .await
     }

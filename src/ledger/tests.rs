@@ -28,6 +28,7 @@ use crate::{
 
 mod faults;
 mod figures;
+mod migration;
 
 const KEY: [u8; 32] = [7; 32];
 
@@ -163,7 +164,7 @@ fn hold_writer(ledger: &Ledger) -> mpsc::Sender<()> {
     let (began, begun) = mpsc::channel();
     let ledger = ledger.clone();
     tokio::spawn(async move {
-        let work = move |_: &Connection| -> Result<(), LedgerError> {
+        let work = move |_: &Transaction<'_>| -> Result<(), LedgerError> {
             began.send(()).unwrap();
             let _ = released.recv();
             Ok(())
@@ -197,9 +198,9 @@ async fn all<T>(handles: Vec<tokio::task::JoinHandle<T>>) -> Vec<T> {
 
 async fn in_writer(
     ledger: &Ledger,
-    work: impl Fn(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    work: impl Fn(&Transaction<'_>) -> rusqlite::Result<()> + Send + 'static,
 ) -> Result<(), LedgerError> {
-    let work = move |connection: &Connection| Ok::<_, LedgerError>(work(connection)?);
+    let work = move |connection: &Transaction<'_>| Ok::<_, LedgerError>(work(connection)?);
     ledger.inner.writes.run(WhenFull::Refuse, work).await
 }
 
@@ -295,7 +296,7 @@ async fn a_job_that_panics_takes_nobody_with_it() {
     let (_directory, file) = place();
     let ledger = open(&file);
     let release = hold_writer(&ledger);
-    let work = |connection: &Connection| {
+    let work = |connection: &Transaction<'_>| {
         write::append(connection, &record(Audit::Started))?;
         panic!("on purpose")
     };

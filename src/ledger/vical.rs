@@ -87,8 +87,8 @@ impl Ledger {
     ) -> Result<(IntentId, T), BeginError> {
         let writes = &self.inner.writes;
         writes
-            .run(WhenFull::Refuse, move |connection| {
-                vical::begin(connection, &service, &version, &make)
+            .run(WhenFull::Refuse, move |transaction| {
+                vical::begin(transaction, &service, &version, &make)
             })
             .await
     }
@@ -108,8 +108,8 @@ impl Ledger {
     ) -> Result<u64, LedgerError> {
         let writes = &self.inner.writes;
         writes
-            .run(WhenFull::Wait, move |connection| {
-                vical::complete(connection, id, &published, &audit, answer.as_ref())
+            .run(WhenFull::Wait, move |transaction| {
+                vical::complete(transaction, id, &published, &audit, answer.as_ref())
             })
             .await
     }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::{
@@ -19,6 +19,7 @@ use super::{
     job::{Job, Message},
     sql,
     sqlite::{self, LedgerFile},
+    transaction::Transaction,
 };
 
 /// Jobs that share one commit, at most: a batch that is too long keeps its first job waiting.
@@ -156,15 +157,14 @@ fn gather(queue: &mut mpsc::Receiver<Message>, messages: &mut Vec<Message>) {
 
 /// All jobs as one; `None`, and nothing done, when one of them fails.
 fn commit_all(
-    connection: &mut Connection,
+    connection: &Connection,
     jobs: &mut [Box<dyn Job>],
     tree_size: u64,
 ) -> Result<Option<News>, LedgerError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = Transaction::write(connection)?;
     for job in jobs {
         if job.work(&transaction).is_err() {
-            // Nothing to undo where SQLite has given the transaction up, as with a full disk.
-            transaction.finish()?;
+            transaction.undo()?;
             return Ok(None);
         }
     }
@@ -173,24 +173,23 @@ fn commit_all(
     Ok(Some(news))
 }
 
-/// Each job within a savepoint, to which it is undone when it fails.
+/// Each job as a part that is undone when it fails.
 fn commit_each(
-    connection: &mut Connection,
+    connection: &Connection,
     jobs: &mut [Box<dyn Job>],
     tree_size: u64,
 ) -> Result<News, LedgerError> {
-    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = Transaction::write(connection)?;
     for job in jobs {
-        let savepoint = transaction.savepoint()?;
-        let worked = job.work(&savepoint);
-        // A full disk, among others, makes SQLite give up the whole transaction.
-        if savepoint.is_autocommit() {
+        transaction.begin_part()?;
+        let worked = job.work(&transaction);
+        if transaction.is_given_up() {
             let reason = worked.err().unwrap_or_default();
             return Err(LedgerError::unavailable(format!("transaction given up: {reason}")));
         }
         match worked {
-            Ok(()) => savepoint.commit()?,
-            Err(_) => savepoint.finish()?,
+            Ok(()) => transaction.end_part()?,
+            Err(_) => transaction.undo_part()?,
         }
     }
     let news = sql::figures::since(&transaction, tree_size)?;

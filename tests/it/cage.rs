@@ -107,6 +107,7 @@ fn a_hostile_module_can_sign_and_nothing_else() {
             "LC_ALL",
             "LC_CTYPE",
             "TZ",
+            "GLIBC_TUNABLES",
             "MIMALLOC_ARENA_EAGER_COMMIT",
             "HOSTILE",
             "SOFTHSM2_CONF",

@@ -71,7 +71,7 @@ impl Supervisor {
     fn hear_answer(&mut self, at: usize, message: u64, answer: Answer) {
         let signer = &mut self.up[at];
         let id = signer.id;
-        let Some(owed) = signer.owed.remove(&message) else {
+        let Some(owed) = signer.owed.remove(message) else {
             return self.lose(at, LossCause::Protocol, UNASKED);
         };
         match (owed.errand, answer) {

@@ -3,7 +3,7 @@
 
 use tokio::time::Instant;
 
-use super::{Canary, Supervisor, starting::UNASKED};
+use super::{Canary, FULL, Supervisor, starting::UNASKED};
 use crate::hsm::{
     fault::{Class, Fault},
     process::Errand,
@@ -42,7 +42,7 @@ impl Supervisor {
         starting.until = Instant::now() + patience;
         starting.unproven = Some(fault.to_string());
         if starting.signer.ask(Request::Catalogue, Errand::Catalogue, patience).is_err() {
-            self.start_failed("the signer takes no messages".to_owned());
+            self.start_failed(FULL.to_owned());
         }
     }
 

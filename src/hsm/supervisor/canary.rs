@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Supervisor;
+use super::{FULL, Supervisor};
 use crate::{
     domain::key::{Digest, Signature},
     hsm::{
@@ -31,7 +31,7 @@ pub(in crate::hsm) struct Canary {
 
 impl Canary {
     /// A new one and what to ask for.
-    pub(super) fn new(key: TokenKey) -> (Self, Request) {
+    pub(super) fn new(key: TokenKey) -> (Self, SignOrder) {
         let mut message = [0; 48];
         message[..PREFIX.len()].copy_from_slice(PREFIX);
         // Without randomness the proof is weaker, not wrong.
@@ -46,7 +46,7 @@ impl Canary {
             digest: digest.as_octets().to_vec(),
             message: Some(message.to_vec()),
         };
-        (Self { key, message }, Request::Sign(order))
+        (Self { key, message }, order)
     }
 
     /// Whether the signature is the one that was asked for.
@@ -71,9 +71,10 @@ impl Supervisor {
             if !signer.serves() || signer.owes_canary() || signer.is_changing() {
                 continue;
             }
-            let (canary, request) = Canary::new(key.clone());
-            if self.up[at].ask(request, Errand::Canary(canary), patience).is_err() {
-                self.lose(at, LossCause::Protocol, "it takes no more messages");
+            let (canary, order) = Canary::new(key.clone());
+            let errand = Errand::Canary(canary);
+            if self.up[at].ask(Request::Sign(&order), errand, patience).is_err() {
+                self.lose(at, LossCause::Protocol, FULL);
             }
         }
     }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::Supervisor;
+use super::{FULL, Supervisor};
 use crate::hsm::{
     HsmError,
     fault::{Class, Fault, tame},
@@ -42,8 +42,8 @@ pub(in crate::hsm) enum Changed {
 
 /// Who waits for a change that a signer has begun.
 pub(in crate::hsm) struct ChangeReply {
-    name: KeyName,
-    reply: oneshot::Sender<Changed>,
+    pub(in crate::hsm) name: KeyName,
+    pub(in crate::hsm) reply: oneshot::Sender<Changed>,
 }
 
 impl ChangeReply {
@@ -172,13 +172,13 @@ impl Supervisor {
         self.unproven.extend(order.makes().cloned());
         let patience = Duration::from_millis(self.config.generate_deadline_ms.max(1));
         let errand = Errand::Change(ChangeReply { name, reply });
-        if let Err(errand) = self.up[at].ask(Request::Change(order), errand, patience) {
+        if let Err(errand) = self.up[at].ask(Request::Change(Box::new(order)), errand, patience) {
             if let Errand::Change(reply) = *errand {
                 let unavailable = HsmError::Unavailable { retry_after_seconds: 1 };
                 self.unproven.remove(&reply.name);
                 reply.answer(Changed::NotAsked(unavailable));
             }
-            self.lose(at, LossCause::Protocol, "it takes no more messages");
+            self.lose(at, LossCause::Protocol, FULL);
         }
     }
 
@@ -195,7 +195,7 @@ impl Supervisor {
             }
             match self.up[at].ask(Request::Catalogue, Errand::Relist, patience) {
                 Ok(()) => drop(owing.insert(self.up[at].id)),
-                Err(_) => self.lose(at, LossCause::Protocol, "it takes no more messages"),
+                Err(_) => self.lose(at, LossCause::Protocol, FULL),
             }
         }
         if owing.is_empty() {

@@ -131,6 +131,7 @@ impl Supervisor {
         };
         let reason = (state != BreakerState::Closed).then(|| self.trouble.clone()).flatten();
         let pids: Vec<_> = self.up.iter().map(|signer| signer.pid).collect();
+        let usage = self.most_used();
         let now = Instant::now();
         let changed = self.published.borrow().gate.state != state;
         if changed {
@@ -145,6 +146,7 @@ impl Supervisor {
         self.published.send_modify(|published| {
             published.condition = condition;
             published.signer_pids = pids.into();
+            published.usage = usage;
             let since = if changed { now } else { published.gate.since };
             published.gate = Gate { state, since, reason, next_try };
         });

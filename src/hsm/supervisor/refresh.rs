@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::Supervisor;
+use super::{FULL, Supervisor};
 use crate::hsm::{
     HsmError, figures::LossCause, jobs::whole_seconds, process::Errand, protocol::Request,
 };
@@ -90,7 +90,7 @@ impl Supervisor {
         let id = signer.id;
         match signer.ask(Request::Catalogue, Errand::Catalogue, patience) {
             Ok(()) => self.refresh.begin(id, now),
-            Err(_) => self.lose(at, LossCause::Protocol, "it takes no more messages"),
+            Err(_) => self.lose(at, LossCause::Protocol, FULL),
         }
     }
 }

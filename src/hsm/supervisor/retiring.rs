@@ -25,19 +25,16 @@ pub(super) struct Leaving {
 impl Supervisor {
     /// A signer has said what it has.
     pub(super) fn heed_usage(&mut self, at: usize, usage: Usage) {
-        let signer = &mut self.up[at];
-        signer.used(usage);
-        let most = self.up.iter().filter_map(|signer| signer.usage).map(|(_, now)| now);
-        let most = most.reduce(|one, other| Usage {
-            memory: one.memory.max(other.memory),
-            descriptors: one.descriptors.max(other.descriptors),
-            sessions: one.sessions.max(other.sessions),
-        });
-        self.published.send_if_modified(|published| {
-            published.usage = most;
-            // Nobody waits for it.
-            false
-        });
+        if self.up[at].used(usage) {
+            let most = self.most_used();
+            self.published.send_if_modified(|published| {
+                published.usage = most;
+                // Nobody waits for it.
+                false
+            });
+        } else if self.config.recycling.signatures == 0 {
+            return;
+        }
         let signer = &self.up[at];
         let Some((at_first, now)) = signer.usage else { return };
         let memory_max_mb = self.config.sandbox.memory_max_mb;
@@ -66,6 +63,16 @@ impl Supervisor {
             );
         }
         self.up[at].service = service;
+    }
+
+    /// The most that a signer has of each.
+    pub(super) fn most_used(&self) -> Option<Usage> {
+        let all = self.up.iter().filter_map(|signer| signer.usage).map(|(_, now)| now);
+        all.reduce(|one, other| Usage {
+            memory: one.memory.max(other.memory),
+            descriptors: one.descriptors.max(other.descriptors),
+            sessions: one.sessions.max(other.sessions),
+        })
     }
 
     /// Whether a signer gets more to do. One that is close to its limit does not, when another is about

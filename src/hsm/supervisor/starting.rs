@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Canary, Supervisor, answers::HIDDEN, attempts::LOGIN_GRACE};
+use super::{Canary, FULL, Supervisor, answers::HIDDEN, attempts::LOGIN_GRACE};
 use crate::hsm::{
     Offer, StoredKey,
     catalogue::Catalogue,
     fault::{Class, Fault},
     orders::KeyName,
     process::{Errand, Event, LoginStage, Owed, Signer},
-    protocol::{Answer, FromSigner, ListedKey, Ready},
+    protocol::{Answer, FromSigner, ListedKey, Ready, Request},
     tries,
 };
 
@@ -127,7 +127,7 @@ impl Supervisor {
             }
             Event::Said(FromSigner::Answer { id, answer, usage }) => {
                 starting.signer.used(usage);
-                match (starting.signer.owed.remove(&id), answer) {
+                match (starting.signer.owed.remove(id), answer) {
                     (Some(Owed { errand: Errand::Canary(canary), .. }), answer) => {
                         self.judge(&canary, answer);
                     }
@@ -209,9 +209,10 @@ impl Supervisor {
         match key {
             None => self.promote(false),
             Some(key) => {
-                let (canary, request) = Canary::new(key);
-                if starting.signer.ask(request, Errand::Canary(canary), patience).is_err() {
-                    self.start_failed("the signer takes no messages".to_owned());
+                let (canary, order) = Canary::new(key);
+                let errand = Errand::Canary(canary);
+                if starting.signer.ask(Request::Sign(&order), errand, patience).is_err() {
+                    self.start_failed(FULL.to_owned());
                 }
             }
         }

@@ -1,5 +1,11 @@
 //! What the front says, read by whichever thread waits for some of it: one that did nothing but read
 //! would cost each signature two switches between threads.
+//!
+//! Nor does a thread that has read a request hand the reading on while signatures are fast: it leads, and
+//! reads on after it has signed. To wake another for each would cost a switch, and modules have locks that
+//! make two sessions of one process dearer than one. One of those that wait watches it: when it is at the
+//! same request for long, another reads on. While signatures are slow, reading is handed on at once, so
+//! that all sessions sign.
 
 use std::{
     collections::VecDeque,
@@ -7,12 +13,21 @@ use std::{
     net::Shutdown,
     os::unix::net::UnixStream,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
+
+use pace::Pace;
 
 use crate::hsm::{
     protocol::{self, Request, TO_SIGNER_BYTES_MAX, ToSigner},
     tries::Leave,
 };
+
+mod pace;
+
+/// How often the thread that leads is looked after; at the second look it is at the same request for too
+/// long.
+const LOOK_EVERY: Duration = Duration::from_millis(4);
 
 /// A request, with the id of its message.
 type Asked = (u64, Request);
@@ -29,18 +44,44 @@ struct Shared {
 struct State {
     /// With the thread that reads, while one does.
     socket: Option<BufReader<UnixStream>>,
+    /// The turn of the thread that leads, while it is at its request.
+    leading: Option<u64>,
+    /// Whether a thread that waits watches the one that leads.
+    watched: bool,
+    /// Requests that were given to threads: the number of the last turn.
+    turns: u64,
+    pace: Pace,
     has_ended: bool,
     /// Read by one who waited for something else.
     requests: VecDeque<Asked>,
     leaves: VecDeque<Leave>,
-    /// Threads that wait for the one that reads.
+    /// Threads that wait for the one that reads, or leads.
     waiting: usize,
+}
+
+/// The way of one thread to requests.
+pub(super) struct Desk {
+    inbox: Inbox,
+    /// The turn that it is at, and since when.
+    turn: Option<(u64, Instant)>,
+}
+
+/// What the thread that watches saw at its last look.
+struct Watch {
+    leading: Option<u64>,
+    turns: u64,
+    /// When it looks again.
+    until: Instant,
 }
 
 impl Inbox {
     pub(super) fn new(socket: BufReader<UnixStream>) -> Self {
         let state = State {
             socket: Some(socket),
+            leading: None,
+            watched: false,
+            turns: 0,
+            pace: Pace::default(),
             has_ended: false,
             requests: VecDeque::new(),
             leaves: VecDeque::new(),
@@ -49,55 +90,149 @@ impl Inbox {
         Self(Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }))
     }
 
-    /// The next request; `None` when there will be no more.
-    pub(super) fn request(&self) -> Option<Asked> {
-        self.wait_for(|state| state.requests.pop_front())
+    /// For a thread that serves requests.
+    pub(super) fn desk(&self) -> Desk {
+        Desk { inbox: self.clone(), turn: None }
     }
 
     /// The next answer to a login that wants to begin; `None` when there will be none.
     pub(super) fn leave(&self) -> Option<Leave> {
-        self.wait_for(|state| state.leaves.pop_front())
+        let state = self.0.lock();
+        let (state, leave) = self.0.wait_for(state, |state| state.leaves.pop_front())?;
+        self.0.see_that_one_reads(&state);
+        Some(leave)
     }
+}
 
-    fn wait_for<T>(&self, take: impl Fn(&mut State) -> Option<T>) -> Option<T> {
-        let Shared { state, changed } = &*self.0;
-        let mut locked = lock(state);
+impl Desk {
+    /// The next request; `None` when there will be no more.
+    pub(super) fn request(&mut self) -> Option<Asked> {
+        let shared = &*self.inbox.0;
+        let mut state = shared.lock();
+        if let Some((turn, since)) = self.turn.take() {
+            state.pace.note(since.elapsed());
+            state.leading.take_if(|leading| *leading == turn);
+        }
+        let (mut state, asked) = shared.wait_for(state, |state| state.requests.pop_front())?;
+        state.turns += 1;
+        self.turn = Some((state.turns, Instant::now()));
+        if state.may_be_read() && state.pace.is_fast() {
+            state.leading = Some(state.turns);
+        }
+        shared.see_that_one_reads(&state);
+        Some(asked)
+    }
+}
+
+impl Shared {
+    fn wait_for<'a, T>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        take: impl Fn(&mut State) -> Option<T>,
+    ) -> Option<(MutexGuard<'a, State>, T)> {
+        let mut watch = None;
         let mut has_read = false;
         loop {
-            if let Some(taken) = take(&mut locked) {
-                // Another has to read on.
-                if locked.waiting > 0 {
-                    changed.notify_one();
-                }
-                return Some(taken);
+            if let Some(taken) = take(&mut state) {
+                state.end(&mut watch);
+                return Some((state, taken));
             }
             // What was read is for one of these, or the end.
-            if has_read && locked.waiting > 0 {
-                changed.notify_all();
+            if has_read && state.waiting > 0 {
+                self.changed.notify_all();
             }
-            if locked.has_ended {
+            if state.has_ended {
                 return None;
             }
-            has_read = match locked.socket.take() {
+            let left = state.look(&mut watch);
+            has_read = state.may_be_read();
+            state = match state.socket.take_if(|_| has_read) {
                 Some(mut socket) => {
-                    drop(locked);
+                    state.end(&mut watch);
+                    drop(state);
                     let message = protocol::read(&mut socket, TO_SIGNER_BYTES_MAX);
-                    locked = lock(state);
-                    locked.put_back(socket, message);
-                    true
+                    let mut state = self.lock();
+                    state.put_back(socket, message);
+                    state
                 }
-                None => {
-                    locked.waiting += 1;
-                    locked = changed.wait(locked).unwrap_or_else(PoisonError::into_inner);
-                    locked.waiting -= 1;
-                    false
-                }
+                None => self.wait(state, left),
             };
         }
+    }
+
+    fn wait<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        at_most: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        state.waiting += 1;
+        let mut state = match at_most {
+            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(time) => {
+                let waited = self.changed.wait_timeout(state, time);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        state.waiting -= 1;
+        state
+    }
+
+    /// Wakes one of those that wait, to read on or to watch the one that will.
+    fn see_that_one_reads(&self, state: &State) {
+        let is_seen_to = state.socket.is_none() || state.leading.is_some() && state.watched;
+        if state.waiting > 0 && !is_seen_to {
+            self.changed.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
+    /// Whether nobody reads, and nobody leads.
+    fn may_be_read(&self) -> bool {
+        self.socket.is_some() && self.leading.is_none()
+    }
+
+    /// Watches the thread that leads, unless another does, and ends its lead where that is called for.
+    /// How long to wait until the next look; `None` without a watch.
+    fn look(&mut self, watch: &mut Option<Watch>) -> Option<Duration> {
+        if watch.is_none() && (self.leading.is_none() || self.watched) {
+            return None;
+        }
+        let now = Instant::now();
+        if let Some(seen) = watch {
+            if now < seen.until {
+                return Some(seen.until - now);
+            }
+            match self.leading {
+                Some(leading) if seen.leading == Some(leading) => {
+                    self.leading = None;
+                    self.pace = Pace::default();
+                    return None;
+                }
+                // Nothing is asked: whoever leads next wakes one to watch.
+                None if seen.turns == self.turns => {
+                    self.end(watch);
+                    return None;
+                }
+                Some(_) | None => {}
+            }
+        }
+        self.watched = true;
+        *watch = Some(Watch { leading: self.leading, turns: self.turns, until: now + LOOK_EVERY });
+        Some(LOOK_EVERY)
+    }
+
+    /// The thread of this watch has other things to do.
+    fn end(&mut self, watch: &mut Option<Watch>) {
+        if watch.take().is_some() {
+            self.watched = false;
+        }
+    }
+
     /// Takes the socket back, and what was read from it.
     fn put_back(&mut self, socket: BufReader<UnixStream>, message: io::Result<Option<ToSigner>>) {
         match message {
@@ -113,64 +248,5 @@ impl State {
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
-mod tests {
-    use std::{io::Write, sync::mpsc, thread, time::Duration};
-
-    use super::*;
-
-    const PATIENCE: Duration = Duration::from_secs(10);
-
-    fn say(front: &mut UnixStream, message: &ToSigner) {
-        let frame = protocol::encode(message, TO_SIGNER_BYTES_MAX).unwrap();
-        front.write_all(&frame).unwrap();
-    }
-
-    /// Three threads wait for requests, and one for leaves, until the end.
-    fn waiting(inbox: &Inbox) -> (mpsc::Receiver<Option<u64>>, mpsc::Receiver<Option<Leave>>) {
-        let (asked, requests) = mpsc::channel();
-        let (granted, leaves) = mpsc::channel();
-        for _ in 0..3 {
-            let (inbox, asked) = (inbox.clone(), asked.clone());
-            thread::spawn(move || {
-                while let Some((id, _)) = inbox.request() {
-                    asked.send(Some(id)).unwrap();
-                }
-                asked.send(None).unwrap();
-            });
-        }
-        let inbox = inbox.clone();
-        thread::spawn(move || {
-            loop {
-                let leave = inbox.leave();
-                granted.send(leave).unwrap();
-                if leave.is_none() {
-                    return;
-                }
-            }
-        });
-        (requests, leaves)
-    }
-
-    #[test]
-    fn each_thread_gets_what_it_waits_for_whoever_reads_it_and_all_hear_of_the_end() {
-        let (mut front, ours) = UnixStream::pair().unwrap();
-        let inbox = Inbox::new(BufReader::new(ours));
-        let (requests, leaves) = waiting(&inbox);
-        for id in 0..500 {
-            say(&mut front, &ToSigner::Leave(Leave::Granted));
-            assert!(matches!(leaves.recv_timeout(PATIENCE), Ok(Some(Leave::Granted))), "{id}");
-            say(&mut front, &ToSigner::Request { id, request: Request::Catalogue });
-            assert_eq!(requests.recv_timeout(PATIENCE), Ok(Some(id)));
-        }
-        drop(front);
-        for _ in 0..3 {
-            assert_eq!(requests.recv_timeout(PATIENCE), Ok(None));
-        }
-        assert!(matches!(leaves.recv_timeout(PATIENCE), Ok(None)));
-    }
-}
+mod tests;

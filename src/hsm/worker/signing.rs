@@ -76,7 +76,8 @@ impl Bench {
     /// Signs until there is nobody left to ask, and hands on what is for others.
     pub(super) fn work(mut self, inbox: &Inbox) {
         let outbox = self.outbox.clone();
-        while let Some((id, request)) = inbox.request() {
+        let mut desk = inbox.desk();
+        while let Some((id, request)) = desk.request() {
             match request {
                 Request::Sign(order) => {
                     let answer = sign(&mut self, &outbox, &order);
@@ -87,7 +88,7 @@ impl Bench {
                     let _ = self.keeper.send(Errand::Catalogue { id });
                 }
                 Request::Change(order) => {
-                    let _ = self.smith.send((id, order));
+                    let _ = self.smith.send((id, *order));
                 }
             }
         }

@@ -6,11 +6,12 @@ use crate::hsm::protocol::Request;
 
 /// Works until there is nobody left to ask.
 pub(super) fn work(keeper: &mut Keeper, inbox: &Inbox, outbox: &Outbox) {
-    while let Some((id, request)) = inbox.request() {
+    let mut desk = inbox.desk();
+    while let Some((id, request)) = desk.request() {
         let answer = match request {
             Request::Sign(order) => signing::sign(keeper, outbox, &order),
             Request::Catalogue => keeper.catalogue(),
-            Request::Change(order) => keeper.change(order),
+            Request::Change(order) => keeper.change(*order),
         };
         outbox.answer(id, answer);
     }

@@ -4,17 +4,20 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 
 use crate::{
     domain::time::Timestamp,
-    ledger::record::{KeptAnswer, RequestKey},
+    ledger::{
+        record::{KeptAnswer, RequestKey},
+        transaction::Transaction,
+    },
 };
 
 /// Keeps an answer; one that was kept too long ago gives way.
 pub(in crate::ledger) fn keep(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     answer: &KeptAnswer,
     audit_index: i64,
 ) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
+    transaction
+        .statement(
             "INSERT INTO answers (client, route, key, fingerprint, serial, audit_index, body, kept_at)
              VALUES (:client, :route, :key, :fingerprint, :serial, :audit_index, :body, :kept_at)
              ON CONFLICT (client, route, key) DO UPDATE SET fingerprint = excluded.fingerprint,

@@ -8,16 +8,19 @@ use super::{
 };
 use crate::{
     domain::{path::KeyPath, time::Timestamp},
-    ledger::record::{KeyChange, PinChange},
+    ledger::{
+        record::{KeyChange, PinChange},
+        transaction::Transaction,
+    },
 };
 
 /// Records a change as open.
 pub(in crate::ledger) fn begin(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     change: &KeyChange,
 ) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
+    transaction
+        .statement(
             "INSERT INTO key_changes (path, operation, client, request_id, begun_at)
              VALUES (:path, :operation, :client, :request_id, :begun_at)
              ON CONFLICT (path) DO UPDATE SET operation = excluded.operation,
@@ -36,13 +39,13 @@ pub(in crate::ledger) fn begin(
 
 /// Closes a change, unless another took its place.
 pub(in crate::ledger) fn end(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     change: &KeyChange,
     pin: &PinChange,
 ) -> rusqlite::Result<()> {
     let path = &change.path;
-    let ended = connection
-        .prepare_cached(
+    let ended = transaction
+        .statement(
             "DELETE FROM key_changes WHERE path = ?1 AND request_id = ?2 AND operation = ?3",
         )?
         .execute((path.as_str(), &change.request_id, &change.operation))?;
@@ -51,10 +54,10 @@ pub(in crate::ledger) fn end(
         PinChange::None => Ok(()),
         PinChange::Set(pin) => {
             // What the HSM has just made under the path is the key from now on.
-            remove_pin(connection, path)?;
-            write::pin_key(connection, pin).map(|_| ())
+            remove_pin(transaction, path)?;
+            write::pin_key(transaction, pin).map(|_| ())
         }
-        PinChange::Remove => remove_pin(connection, path),
+        PinChange::Remove => remove_pin(transaction, path),
     }
 }
 
@@ -91,7 +94,7 @@ pub(in crate::ledger) fn valid_cas(
     Ok(count.unsigned_abs())
 }
 
-fn remove_pin(connection: &Connection, path: &KeyPath) -> rusqlite::Result<()> {
-    connection.prepare_cached("DELETE FROM key_pins WHERE path = ?1")?.execute([path.as_str()])?;
+fn remove_pin(transaction: &Transaction<'_>, path: &KeyPath) -> rusqlite::Result<()> {
+    transaction.statement("DELETE FROM key_pins WHERE path = ?1")?.execute([path.as_str()])?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use rusqlite::{Connection, OptionalExtension, Row, types::Type};
+use rusqlite::{Connection, OptionalExtension, Row, RowIndex, types::Type};
 
 use crate::{
     domain::{
@@ -29,7 +29,7 @@ pub(in crate::ledger) fn open_intents(
         )?
         .query_map([], |row| {
             Ok(OpenIntent {
-                id: IntentId(row.get("id")?),
+                id: IntentId { number: row.get("id")?, reserves: true },
                 // Shaping what is shaped already changes nothing.
                 serial: row.get::<_, Option<[u8; 16]>>("serial")?.map(SerialNumber::from_random),
                 purpose: parsed(row, "purpose", purpose)?,
@@ -224,35 +224,36 @@ fn entry_kind(text: &str) -> Result<EntryKind, String> {
     EntryKind::ALL.into_iter().find(named).ok_or_else(|| format!("'{text}' is no kind of entry"))
 }
 
-pub(super) fn timestamp(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
+pub(super) fn timestamp(row: &Row<'_>, column: impl RowIndex) -> rusqlite::Result<Timestamp> {
     let seconds: i64 = row.get(column)?;
     Timestamp::from_unix(seconds).map_err(|error| unreadable(row, column, error))
 }
 
 pub(super) fn parsed<T, E: Into<Box<dyn Error + Send + Sync>>>(
     row: &Row<'_>,
-    column: &str,
+    column: impl RowIndex,
     parse: impl Fn(&str) -> Result<T, E>,
 ) -> rusqlite::Result<T> {
-    let text: String = row.get(column)?;
-    parse(&text).map_err(|error| unreadable(row, column, error))
+    let text = row.get_ref(column)?.as_str().map_err(|error| unreadable(row, column, error))?;
+    parse(text).map_err(|error| unreadable(row, column, error))
 }
 
 pub(super) fn parsed_option<T, E: Into<Box<dyn Error + Send + Sync>>>(
     row: &Row<'_>,
-    column: &str,
+    column: impl RowIndex,
     parse: impl Fn(&str) -> Result<T, E>,
 ) -> rusqlite::Result<Option<T>> {
-    let text: Option<String> = row.get(column)?;
-    text.map(|text| parse(&text).map_err(|error| unreadable(row, column, error))).transpose()
+    let text = row.get_ref(column)?.as_str_or_null();
+    let text = text.map_err(|error| unreadable(row, column, error))?;
+    text.map(|text| parse(text).map_err(|error| unreadable(row, column, error))).transpose()
 }
 
 /// What the ledger wrote is not what it reads: somebody else was at the file.
 fn unreadable(
     row: &Row<'_>,
-    column: &str,
+    column: impl RowIndex,
     error: impl Into<Box<dyn Error + Send + Sync>>,
 ) -> rusqlite::Error {
-    let index = row.as_ref().column_index(column).unwrap_or_default();
+    let index = column.idx(row.as_ref()).unwrap_or_default();
     rusqlite::Error::FromSqlConversionFailure(index, Type::Text, error.into())
 }

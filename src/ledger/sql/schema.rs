@@ -7,10 +7,10 @@
 use rusqlite::Connection;
 
 /// The version this program writes and reads.
-pub(in crate::ledger) const SCHEMA_VERSION: i32 = 1;
+pub(in crate::ledger) const SCHEMA_VERSION: i32 = 2;
 
 /// Step `n` makes version `n + 1` out of version `n`.
-const STEPS: [&str; 1] = [VERSION_1];
+pub(in crate::ledger) const STEPS: [&str; 2] = [VERSION_1, VERSION_2];
 
 /// Brings the tables from version `from` to [`SCHEMA_VERSION`], within the caller's transaction.
 pub(in crate::ledger) fn migrate(connection: &Connection, from: i32) -> rusqlite::Result<()> {
@@ -202,4 +202,15 @@ CREATE TABLE iaca_pins (
     pinned_at INTEGER NOT NULL,
     PRIMARY KEY (spki_sha256, subject_der, ian_email, ian_uri, not_before, not_after)
 );
+";
+
+/// For SQLite alone, and as its documentation of ALTER TABLE has it where no row changes: to look for a
+/// state among three, it builds a table of the three, for each intent and at each end of one.
+const VERSION_2: &str = "
+PRAGMA writable_schema = ON;
+UPDATE sqlite_schema SET sql = replace(sql,
+    'CHECK (state IN (''open'', ''issued'', ''aborted''))',
+    'CHECK (state = ''open'' OR state = ''issued'' OR state = ''aborted'')')
+WHERE type = 'table' AND name = 'intents';
+PRAGMA writable_schema = RESET;
 ";

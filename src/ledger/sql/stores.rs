@@ -1,6 +1,6 @@
 //! Statements that change store entries outside an issuance.
 
-use rusqlite::{Connection, named_params};
+use rusqlite::named_params;
 
 use super::write::append;
 use crate::{
@@ -9,17 +9,18 @@ use crate::{
     ledger::{
         error::{CreateError, LedgerError},
         record::NewEntry,
+        transaction::Transaction,
     },
 };
 
 /// Adds an entry; an id that is there or reserved is taken.
 pub(in crate::ledger) fn add(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     entry: &NewEntry,
     audit: &AuditRecord,
 ) -> Result<(), CreateError> {
     let added = execute(
-        connection,
+        transaction,
         entry,
         "INSERT INTO store_entries (store, id, kind, der, spki_sha256, is_ca, metadata)
          VALUES (:store, :id, :kind, :der, :spki_sha256, :is_ca, :metadata)
@@ -28,55 +29,57 @@ pub(in crate::ledger) fn add(
     if added == 0 {
         return Err(CreateError::Taken);
     }
-    append(connection, audit)?;
+    append(transaction, audit)?;
     Ok(())
 }
 
 /// Replaces an entry; false when there is none.
 pub(in crate::ledger) fn replace(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     entry: &NewEntry,
     audit: &AuditRecord,
 ) -> Result<bool, LedgerError> {
     let replaced = execute(
-        connection,
+        transaction,
         entry,
         "UPDATE store_entries SET kind = :kind, der = :der, spki_sha256 = :spki_sha256,
              is_ca = :is_ca, metadata = :metadata
          WHERE store = :store AND id = :id AND der IS NOT NULL",
     )?;
     if replaced == 1 {
-        append(connection, audit)?;
+        append(transaction, audit)?;
     }
     Ok(replaced == 1)
 }
 
 /// Deletes an entry; false when there is none.
 pub(in crate::ledger) fn delete(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     store: &ResourcePath,
     id: &PathElement,
     audit: &AuditRecord,
 ) -> Result<bool, LedgerError> {
-    let deleted = connection
-        .prepare_cached(
-            "DELETE FROM store_entries WHERE store = ?1 AND id = ?2 AND der IS NOT NULL",
-        )?
+    let deleted = transaction
+        .statement("DELETE FROM store_entries WHERE store = ?1 AND id = ?2 AND der IS NOT NULL")?
         .execute((store.as_str(), id.as_str()))?;
     if deleted == 1 {
-        append(connection, audit)?;
+        append(transaction, audit)?;
     }
     Ok(deleted == 1)
 }
 
-fn execute(connection: &Connection, entry: &NewEntry, sql: &str) -> rusqlite::Result<usize> {
+fn execute(
+    transaction: &Transaction<'_>,
+    entry: &NewEntry,
+    sql: &'static str,
+) -> rusqlite::Result<usize> {
     let metadata = entry
         .metadata
         .as_ref()
         .map(serde_json::to_string)
         .transpose()
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-    connection.prepare_cached(sql)?.execute(named_params! {
+    transaction.statement(sql)?.execute(named_params! {
         ":store": entry.store.as_str(),
         ":id": entry.id.as_str(),
         ":kind": entry.kind.name(),

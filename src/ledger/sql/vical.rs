@@ -12,26 +12,27 @@ use crate::{
     ledger::{
         error::{BeginError, LedgerError},
         record::{Intent, IntentId, KeptAnswer, StoreEntry},
+        transaction::Transaction,
         vical::{PublishedVersion, VicalArtifact, VicalVersion},
     },
 };
 
 /// Takes the next issue id of a service, has the intent made that signs with it, and records both.
 pub(in crate::ledger) fn begin<T>(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     service: &ResourcePath,
     version: &PathElement,
     make: impl FnOnce(u64) -> Result<(Intent, T), String>,
 ) -> Result<(IntentId, T), BeginError> {
-    let issue_id = next_issue_id(connection, service)?;
+    let issue_id = next_issue_id(transaction, service)?;
     let (intent, made) = make(issue_id.unsigned_abs()).map_err(BeginError::NotMade)?;
-    let id = write::begin(connection, &intent)?;
-    let rows = connection
-        .prepare_cached(
+    let id = IntentId { reserves: true, ..write::begin(transaction, &intent)? };
+    let rows = transaction
+        .statement(
             "INSERT INTO vical_versions (service, version, issue_id, reserved_by)
              VALUES (?1, ?2, ?3, ?4) ON CONFLICT (service, version) DO NOTHING",
         )?
-        .execute((service.as_str(), version.as_str(), issue_id, id.0))?;
+        .execute((service.as_str(), version.as_str(), issue_id, id.number))?;
     if rows == 0 {
         return Err(BeginError::VersionTaken);
     }
@@ -40,15 +41,15 @@ pub(in crate::ledger) fn begin<T>(
 
 /// Ends an intent with the version that it reserved; the index of its audit entry.
 pub(in crate::ledger) fn complete(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     id: IntentId,
     published: &PublishedVersion,
     audit: &AuditRecord,
     answer: Option<&KeptAnswer>,
 ) -> Result<u64, LedgerError> {
     let chain = serde_json::Value::from(published.signer_chain_pem.clone()).to_string();
-    let rows = connection
-        .prepare_cached(
+    let rows = transaction
+        .statement(
             "UPDATE vical_versions SET reserved_by = NULL, provider = :provider, date = :date,
                  next_update = :next_update, entry_count = :entry_count, artifact = :artifact,
                  sha256 = :sha256, size_bytes = :size_bytes, algorithm = :algorithm,
@@ -67,12 +68,12 @@ pub(in crate::ledger) fn complete(
             ":algorithm": published.algorithm,
             ":signer_certificate_pem": published.signer_certificate_pem,
             ":signer_chain_pem": chain,
-            ":intent": id.0,
+            ":intent": id.number,
         })?;
     if rows != 1 {
         return Err(LedgerError::NotOpen);
     }
-    write::complete_request(connection, id, audit, answer)
+    write::complete_request(transaction, id, audit, answer)
 }
 
 /// The `vical-entry` entries of several stores, in the order of the stores, then by id.
@@ -173,9 +174,9 @@ fn described(row: &Row<'_>) -> rusqlite::Result<VicalVersion> {
 }
 
 /// Counts even what comes to nothing: the octets may have been signed all the same.
-fn next_issue_id(connection: &Connection, service: &ResourcePath) -> rusqlite::Result<i64> {
-    connection
-        .prepare_cached(
+fn next_issue_id(transaction: &Transaction<'_>, service: &ResourcePath) -> rusqlite::Result<i64> {
+    transaction
+        .statement(
             "INSERT INTO vical_issues (service, last) VALUES (?1, 1)
              ON CONFLICT (service) DO UPDATE SET last = vical_issues.last + 1
              RETURNING last",

@@ -1,6 +1,6 @@
 //! Statements that change the ledger.
 
-use rusqlite::{Connection, OptionalExtension, named_params, types::ToSqlOutput};
+use rusqlite::{OptionalExtension, named_params, params, types::ToSqlOutput};
 use serde_json::Value;
 
 use super::{answers, read};
@@ -13,35 +13,36 @@ use crate::{
             IacaPin, Intent, IntentId, KeptAnswer, KeyPin, Outcome, Pinning, Reservation,
             StoredCopy, StoredResource,
         },
+        transaction::Transaction,
     },
 };
 
 /// Records an intent with all that hangs on it.
 pub(in crate::ledger) fn begin(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     intent: &Intent,
 ) -> Result<IntentId, BeginError> {
-    let id = insert_intent(connection, intent)?.ok_or(BeginError::SerialTaken)?;
+    let id = insert_intent(transaction, intent)?.ok_or(BeginError::SerialTaken)?;
     for reservation in &intent.reservations {
-        if !reserve(connection, id, reservation)? {
+        if !reserve(transaction, id, reservation)? {
             let Reservation { store, id } = reservation;
             return Err(BeginError::StoreIdTaken(store.child(id)));
         }
     }
-    append(connection, &intent.audit)?;
+    append(transaction, &intent.audit)?;
     for Pinning { pin, audit } in &intent.key_pins {
-        match pin_key(connection, pin)? {
+        match pin_key(transaction, pin)? {
             Pinned::Now => {
-                append(connection, audit)?;
+                append(transaction, audit)?;
             }
             Pinned::Before => {}
             Pinned::Otherwise => return Err(BeginError::KeyChanged(pin.path.clone())),
         }
     }
     if let Some(Pinning { pin, audit }) = &intent.iaca_pin {
-        match pin_iaca(connection, pin)? {
+        match pin_iaca(transaction, pin)? {
             Pinned::Now => {
-                append(connection, audit)?;
+                append(transaction, audit)?;
             }
             Pinned::Before => {}
             Pinned::Otherwise => return Err(BeginError::IacaPinConflict),
@@ -52,116 +53,118 @@ pub(in crate::ledger) fn begin(
 
 /// Ends an intent with a certificate; the index of its audit entry.
 pub(in crate::ledger) fn complete(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     id: IntentId,
     outcome: &Outcome,
 ) -> Result<u64, LedgerError> {
-    let index = append(connection, &outcome.audit)?;
-    if !insert_certificate(connection, id, index, outcome)? {
+    let index = append(transaction, &outcome.audit)?;
+    if !insert_certificate(transaction, id, index, outcome)? {
         return Err(LedgerError::NotOpen);
     }
     for copy in &outcome.entries {
-        if !fill(connection, id, copy, outcome)? {
+        if !fill(transaction, id, copy, outcome)? {
             return Err(LedgerError::NotReserved(copy.store.child(&copy.id)));
         }
     }
-    free_reservations(connection, id)?;
-    close_intent(connection, id, "issued")?;
+    free_reservations(transaction, id)?;
+    close_intent(transaction, id, "issued")?;
     if let Some(answer) = &outcome.answer {
-        answers::keep(connection, answer, index)?;
+        answers::keep(transaction, answer, index)?;
     }
     Ok(index.unsigned_abs())
 }
 
 /// Ends an intent that has no serial number; the index of its audit entry.
 pub(in crate::ledger) fn complete_request(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     id: IntentId,
     audit: &AuditRecord,
     answer: Option<&KeptAnswer>,
 ) -> Result<u64, LedgerError> {
-    let serial: Option<Option<Vec<u8>>> = connection
-        .prepare_cached("SELECT serial FROM intents WHERE id = ?1")?
-        .query_row([id.0], |row| row.get(0))
+    let serial: Option<Option<Vec<u8>>> = transaction
+        .statement("SELECT serial FROM intents WHERE id = ?1")?
+        .query_row([id.number], |row| row.get(0))
         .optional()?;
     // A serial number without its certificate would be a signature unaccounted for.
-    if serial != Some(None) || !close_intent(connection, id, "issued")? {
+    if serial != Some(None) || !close_intent(transaction, id, "issued")? {
         return Err(LedgerError::NotOpen);
     }
-    free_reservations(connection, id)?;
-    let index = append(connection, audit)?;
+    free_reservations(transaction, id)?;
+    let index = append(transaction, audit)?;
     if let Some(answer) = answer {
-        answers::keep(connection, answer, index)?;
+        answers::keep(transaction, answer, index)?;
     }
     Ok(index.unsigned_abs())
 }
 
 /// Ends an intent with nothing; does nothing when it has ended.
 pub(in crate::ledger) fn abort(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     id: IntentId,
     audit: &AuditRecord,
 ) -> Result<(), LedgerError> {
-    if close_intent(connection, id, "aborted")? {
-        free_reservations(connection, id)?;
-        append(connection, audit)?;
+    if close_intent(transaction, id, "aborted")? {
+        free_reservations(transaction, id)?;
+        append(transaction, audit)?;
     }
     Ok(())
 }
 
 /// Adds an entry to the log; its index.
 pub(in crate::ledger) fn append(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     record: &AuditRecord,
 ) -> rusqlite::Result<i64> {
-    let index = next(connection, "SELECT COALESCE(MAX(idx) + 1, 0) FROM audit_entries")?;
-    connection
-        .prepare_cached("INSERT INTO audit_entries (idx, entry, leaf_hash) VALUES (?1, ?2, ?3)")?
-        .execute((index, record.entry(), record.leaf_hash()))?;
-    Ok(index)
+    transaction
+        .statement(
+            "INSERT INTO audit_entries (idx, entry, leaf_hash)
+             VALUES ((SELECT COALESCE(MAX(idx) + 1, 0) FROM audit_entries), ?1, ?2)",
+        )?
+        .execute((record.entry(), record.leaf_hash()))?;
+    Ok(inserted(transaction))
 }
 
-/// The number of the next row. Asked for by itself: for a statement that may come to several rows, as
-/// INSERT … SELECT and RETURNING may, SQLite first copies each page that it changes.
-fn next(connection: &Connection, statement: &str) -> rusqlite::Result<i64> {
-    connection.prepare_cached(statement)?.query_row([], |row| row.get(0))
+/// The number of the row that the last statement has made. Not by RETURNING: for a statement that may
+/// come to several rows, as that or INSERT … SELECT may, SQLite first copies each page that it changes.
+fn inserted(transaction: &Transaction<'_>) -> i64 {
+    transaction.last_insert_rowid()
 }
 
 /// Records a tenant or service.
 pub(in crate::ledger) fn create_resource(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     resource: &StoredResource,
     audit: &AuditRecord,
 ) -> Result<(), CreateError> {
-    let created = connection
-        .prepare_cached(
+    let created = transaction
+        .statement(
             "INSERT INTO resources (path, definition) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
         )?
         .execute((resource.path.as_str(), &resource.definition))?;
     if created == 0 {
         return Err(CreateError::Taken);
     }
-    append(connection, audit)?;
+    append(transaction, audit)?;
     Ok(())
 }
 
 /// Records a changed definition.
 pub(in crate::ledger) fn change_resource(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     resource: &StoredResource,
     audit: &AuditRecord,
 ) -> Result<(), LedgerError> {
-    connection
-        .prepare_cached("UPDATE resources SET definition = ?2 WHERE path = ?1")?
+    transaction
+        .statement("UPDATE resources SET definition = ?2 WHERE path = ?1")?
         .execute((resource.path.as_str(), &resource.definition))?;
-    append(connection, audit)?;
+    append(transaction, audit)?;
     Ok(())
 }
 
 /// Changes a row that nobody reads: the way to find out whether the ledger can be written.
-pub(in crate::ledger) fn touch(connection: &Connection) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
+pub(in crate::ledger) fn touch(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction
+        .statement(
             "INSERT INTO meta (name, value) VALUES ('probe', '1')
              ON CONFLICT (name) DO UPDATE SET value =
                  CASE meta.value WHEN '1' THEN '0' ELSE '1' END",
@@ -171,44 +174,47 @@ pub(in crate::ledger) fn touch(connection: &Connection) -> rusqlite::Result<()> 
 }
 
 /// `None` when the serial number is taken.
-fn insert_intent(connection: &Connection, intent: &Intent) -> rusqlite::Result<Option<IntentId>> {
-    let id = next(connection, "SELECT COALESCE(MAX(id) + 1, 0) FROM intents")?;
-    let rows = connection
-        .prepare_cached(
-            "INSERT INTO intents (id, state, serial, purpose, service, tbs_sha256,
+fn insert_intent(
+    transaction: &Transaction<'_>,
+    intent: &Intent,
+) -> rusqlite::Result<Option<IntentId>> {
+    let rows = transaction
+        .statement(
+            "INSERT INTO intents (id, state,
+                 serial, purpose, service, tbs_sha256,
                  issuer_key_path, subject_key_path, dev_key, client, request_id, created_at)
-             VALUES (:id, 'open', :serial, :purpose, :service, :tbs_sha256,
-                 :issuer_key_path, :subject_key_path, :dev_key, :client, :request_id, :created_at)
+             VALUES ((SELECT COALESCE(MAX(id) + 1, 0) FROM intents), 'open',
+                 ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (serial) DO NOTHING",
         )?
-        .execute(named_params! {
-            ":id": id,
-            ":serial": intent.serial.as_ref().map(|serial| serial.as_octets()),
-            ":purpose": intent.purpose.name(),
-            ":service": intent.service.as_str(),
-            ":tbs_sha256": intent.tbs_sha256,
-            ":issuer_key_path": intent.issuer_key_path.as_ref().map(|path| path.as_str()),
-            ":subject_key_path": intent.subject_key_path.as_ref().map(|path| path.as_str()),
-            ":dev_key": intent.dev_key,
-            ":client": intent.client,
-            ":request_id": intent.request_id,
-            ":created_at": intent.created_at.unix(),
-        })?;
-    Ok((rows == 1).then_some(IntentId(id)))
+        .execute(params![
+            intent.serial.as_ref().map(|serial| serial.as_octets()),
+            intent.purpose.name(),
+            intent.service.as_str(),
+            intent.tbs_sha256,
+            intent.issuer_key_path.as_ref().map(|path| path.as_str()),
+            intent.subject_key_path.as_ref().map(|path| path.as_str()),
+            intent.dev_key,
+            intent.client,
+            intent.request_id,
+            intent.created_at.unix(),
+        ])?;
+    let reserves = !intent.reservations.is_empty();
+    Ok((rows == 1).then(|| IntentId { number: inserted(transaction), reserves }))
 }
 
 /// False when the id is taken.
 fn reserve(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     intent: IntentId,
     Reservation { store, id }: &Reservation,
 ) -> rusqlite::Result<bool> {
-    let rows = connection
-        .prepare_cached(
+    let rows = transaction
+        .statement(
             "INSERT INTO store_entries (store, id, reserved_by) VALUES (?1, ?2, ?3)
              ON CONFLICT (store, id) DO NOTHING",
         )?
-        .execute((store.as_str(), id.as_str(), intent.0))?;
+        .execute((store.as_str(), id.as_str(), intent.number))?;
     Ok(rows == 1)
 }
 
@@ -222,9 +228,9 @@ pub(super) enum Pinned {
     Otherwise,
 }
 
-pub(super) fn pin_key(connection: &Connection, pin: &KeyPin) -> rusqlite::Result<Pinned> {
-    let rows = connection
-        .prepare_cached(
+pub(super) fn pin_key(transaction: &Transaction<'_>, pin: &KeyPin) -> rusqlite::Result<Pinned> {
+    let rows = transaction
+        .statement(
             "INSERT INTO key_pins (path, token, label, cka_id, spki, spki_sha256, first_seen)
              VALUES (:path, :token, :label, :cka_id, :spki, :spki_sha256, :first_seen)
              ON CONFLICT (path) DO NOTHING",
@@ -238,8 +244,8 @@ pub(super) fn pin_key(connection: &Connection, pin: &KeyPin) -> rusqlite::Result
             ":spki_sha256": pin.spki_sha256,
             ":first_seen": pin.first_seen.unix(),
         })?;
-    let pinned: [u8; 32] = connection
-        .prepare_cached("SELECT spki_sha256 FROM key_pins WHERE path = ?1")?
+    let pinned: [u8; 32] = transaction
+        .statement("SELECT spki_sha256 FROM key_pins WHERE path = ?1")?
         .query_row([pin.path.as_str()], |row| row.get(0))?;
     Ok(match (rows, pinned == pin.spki_sha256) {
         (1.., _) => Pinned::Now,
@@ -248,14 +254,14 @@ pub(super) fn pin_key(connection: &Connection, pin: &KeyPin) -> rusqlite::Result
     })
 }
 
-fn pin_iaca(connection: &Connection, pin: &IacaPin) -> rusqlite::Result<Pinned> {
-    let pinned = read::iaca_pins(connection, &pin.spki_sha256)?;
+fn pin_iaca(transaction: &Transaction<'_>, pin: &IacaPin) -> rusqlite::Result<Pinned> {
+    let pinned = read::iaca_pins(transaction, &pin.spki_sha256)?;
     if !pinned.is_empty() {
         let same = pinned.iter().any(|other| other.describes_same_as(pin));
         return Ok(if same { Pinned::Before } else { Pinned::Otherwise });
     }
-    connection
-        .prepare_cached(
+    transaction
+        .statement(
             "INSERT INTO iaca_pins (spki_sha256, subject_der, ian_email, ian_uri, not_before,
                  not_after, key_path, pinned_at)
              VALUES (:spki_sha256, :subject_der, :ian_email, :ian_uri, :not_before,
@@ -276,69 +282,66 @@ fn pin_iaca(connection: &Connection, pin: &IacaPin) -> rusqlite::Result<Pinned> 
 
 /// False when the intent is not open or has no serial number.
 fn insert_certificate(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     id: IntentId,
     audit_index: i64,
     outcome: &Outcome,
 ) -> rusqlite::Result<bool> {
-    let mut intents = connection.prepare_cached(
+    let mut intents = transaction.statement(
         "SELECT serial, service, purpose, issuer_key_path, subject_key_path, client, request_id,
              dev_key
          FROM intents WHERE id = ?1 AND state = 'open' AND serial IS NOT NULL",
     )?;
-    let mut intents = intents.query([id.0])?;
+    let mut intents = intents.query([id.number])?;
     let Some(intent) = intents.next()? else { return Ok(false) };
-    let of_intent = |column: &str| intent.get_ref(column).map(ToSqlOutput::Borrowed);
+    let of_intent = |column: usize| intent.get_ref(column).map(ToSqlOutput::Borrowed);
     let stored_ids: Value =
         outcome.entries.iter().map(|copy| copy.store.child(&copy.id).to_string()).collect();
-    let rows = connection
-        .prepare_cached(
-            "INSERT INTO certificates (audit_index, intent, serial, service, profile, der, sha256,
-                 spki_sha256, subject_der, issuer_der, subject_cn, subject_text, issuer_text,
-                 subject_key_id, issuer_key_id, issuer_key_path, subject_key_path, not_before,
-                 not_after, is_ca, self_signed, issued_at, client, request_id, dev_key,
-                 stored_id, stored_ids)
-             VALUES (:audit_index, :intent, :serial, :service, :profile, :der, :sha256,
-                 :spki_sha256, :subject_der, :issuer_der, :subject_cn, :subject_text, :issuer_text,
-                 :subject_key_id, :issuer_key_id, :issuer_key_path, :subject_key_path, :not_before,
-                 :not_after, :is_ca, :self_signed, :issued_at, :client, :request_id, :dev_key,
-                 :stored_id, :stored_ids)",
+    let rows = transaction
+        .statement(
+            "INSERT INTO certificates (audit_index, intent,
+                 serial, service, profile,
+                 issuer_key_path, subject_key_path, client, request_id, dev_key,
+                 der, sha256, spki_sha256, subject_der, issuer_der,
+                 subject_cn, subject_text, issuer_text, subject_key_id, issuer_key_id,
+                 not_before, not_after, is_ca, self_signed, issued_at, stored_id, stored_ids)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
-        .execute(named_params! {
-            ":audit_index": audit_index,
-            ":intent": id.0,
-            ":serial": of_intent("serial")?,
-            ":service": of_intent("service")?,
-            ":profile": of_intent("purpose")?,
-            ":der": outcome.der,
-            ":sha256": outcome.sha256,
-            ":spki_sha256": outcome.spki_sha256,
-            ":subject_der": outcome.subject_der,
-            ":issuer_der": outcome.issuer_der,
-            ":subject_cn": outcome.subject_cn,
-            ":subject_text": outcome.subject_text,
-            ":issuer_text": outcome.issuer_text,
-            ":subject_key_id": outcome.subject_key_id,
-            ":issuer_key_id": outcome.issuer_key_id,
-            ":issuer_key_path": of_intent("issuer_key_path")?,
-            ":subject_key_path": of_intent("subject_key_path")?,
-            ":not_before": outcome.not_before.unix(),
-            ":not_after": outcome.not_after.unix(),
-            ":is_ca": outcome.is_ca,
-            ":self_signed": outcome.self_signed,
-            ":issued_at": outcome.issued_at.unix(),
-            ":client": of_intent("client")?,
-            ":request_id": of_intent("request_id")?,
-            ":dev_key": of_intent("dev_key")?,
-            ":stored_id": outcome.entries.first().map(|copy| copy.id.as_str()),
-            ":stored_ids": stored_ids.to_string(),
-        })?;
+        .execute(params![
+            audit_index,
+            id.number,
+            of_intent(0)?,
+            of_intent(1)?,
+            of_intent(2)?,
+            of_intent(3)?,
+            of_intent(4)?,
+            of_intent(5)?,
+            of_intent(6)?,
+            of_intent(7)?,
+            outcome.der,
+            outcome.sha256,
+            outcome.spki_sha256,
+            outcome.subject_der,
+            outcome.issuer_der,
+            outcome.subject_cn,
+            outcome.subject_text,
+            outcome.issuer_text,
+            outcome.subject_key_id,
+            outcome.issuer_key_id,
+            outcome.not_before.unix(),
+            outcome.not_after.unix(),
+            outcome.is_ca,
+            outcome.self_signed,
+            outcome.issued_at.unix(),
+            outcome.entries.first().map(|copy| copy.id.as_str()),
+            stored_ids.to_string(),
+        ])?;
     Ok(rows == 1)
 }
 
 /// False when the intent has not reserved the id.
 fn fill(
-    connection: &Connection,
+    transaction: &Transaction<'_>,
     intent: IntentId,
     copy: &StoredCopy,
     outcome: &Outcome,
@@ -350,8 +353,8 @@ fn fill(
         .transpose()
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     let (store, id): (&ResourcePath, &PathElement) = (&copy.store, &copy.id);
-    let rows = connection
-        .prepare_cached(
+    let rows = transaction
+        .statement(
             "UPDATE store_entries SET reserved_by = NULL, kind = :kind, der = :der,
                  spki_sha256 = :spki_sha256, is_ca = :is_ca, metadata = :metadata
              WHERE store = :store AND id = :id AND reserved_by = :intent",
@@ -364,25 +367,32 @@ fn fill(
             ":metadata": metadata,
             ":store": store.as_str(),
             ":id": id.as_str(),
-            ":intent": intent.0,
+            ":intent": intent.number,
         })?;
     Ok(rows == 1)
 }
 
-fn free_reservations(connection: &Connection, intent: IntentId) -> rusqlite::Result<()> {
+fn free_reservations(transaction: &Transaction<'_>, intent: IntentId) -> rusqlite::Result<()> {
+    if !intent.reserves {
+        return Ok(());
+    }
     for delete in [
         "DELETE FROM store_entries WHERE reserved_by = ?1",
         "DELETE FROM vical_versions WHERE reserved_by = ?1",
     ] {
-        connection.prepare_cached(delete)?.execute([intent.0])?;
+        transaction.statement(delete)?.execute([intent.number])?;
     }
     Ok(())
 }
 
 /// False when the intent was not open.
-fn close_intent(connection: &Connection, id: IntentId, state: &str) -> rusqlite::Result<bool> {
-    let rows = connection
-        .prepare_cached("UPDATE intents SET state = ?2 WHERE id = ?1 AND state = 'open'")?
-        .execute((id.0, state))?;
+fn close_intent(
+    transaction: &Transaction<'_>,
+    id: IntentId,
+    state: &str,
+) -> rusqlite::Result<bool> {
+    let rows = transaction
+        .statement("UPDATE intents SET state = ?2 WHERE id = ?1 AND state = 'open'")?
+        .execute((id.number, state))?;
     Ok(rows == 1)
 }

@@ -102,7 +102,7 @@ async fn when_a_commit_fails_the_whole_batch_is_told_and_the_next_one_works() {
         begins.push(queue(&ledger, begin).await);
     }
     // SQLite finds this out when it commits.
-    let work = |connection: &Connection| {
+    let work = |connection: &Transaction<'_>| {
         connection.execute_batch(
             "PRAGMA defer_foreign_keys = ON;
              INSERT INTO store_entries (store, id, reserved_by) VALUES ('x', 'y', 999);",
@@ -151,7 +151,7 @@ async fn when_the_database_is_full_nothing_is_half_written() {
     let release = hold_writer(&ledger);
     let append = |ledger: Ledger| async move { ledger.append(record(Audit::Refused)).await };
     let sharing = queue(&ledger, append).await;
-    let work = |connection: &Connection| {
+    let work = |connection: &Transaction<'_>| {
         let large = "x".repeat(100_000);
         connection.execute("INSERT INTO meta (name, value) VALUES ('large', ?1)", [large])?;
         Ok(())

@@ -1,0 +1,57 @@
+//! Whether signatures are fast of late.
+
+use std::time::Duration;
+
+/// What takes longer is slow.
+const FAST_MAX: Duration = Duration::from_micros(250);
+/// So many in a row, one way or the other, leave no doubt. Single ones decide nothing: a thread may have
+/// been kept from its processor.
+const MEMORY: u8 = 8;
+
+/// See the module. Slow at first.
+pub(super) struct Pace(u8);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(MEMORY)
+    }
+}
+
+impl Pace {
+    /// Takes one in.
+    pub(super) fn note(&mut self, took: Duration) {
+        self.0 = match took <= FAST_MAX {
+            true => self.0.saturating_sub(1),
+            false => (self.0 + 1).min(MEMORY),
+        };
+    }
+
+    pub(super) fn is_fast(&self) -> bool {
+        self.0 < MEMORY / 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAST: Duration = Duration::from_micros(60);
+    const SLOW: Duration = Duration::from_millis(20);
+
+    #[test]
+    fn a_few_in_a_row_tell_fast_from_slow_and_single_ones_do_not() {
+        let mut pace = Pace::default();
+        let mut after = |times: &[Duration]| {
+            times.iter().for_each(|took| pace.note(*took));
+            pace.is_fast()
+        };
+        assert!(!after(&[]));
+        assert!(after(&[FAST; 5]));
+        assert!(after(&[FAST, SLOW, FAST, FAST, SLOW, SLOW, FAST, FAST]));
+        assert!(!after(&[SLOW; 4]));
+        assert!(!after(&[FAST, SLOW].repeat(4)));
+        assert!(after(&[FAST; 8]));
+        assert!(!after(&[SLOW; 100]));
+        assert!(after(&[FAST; 5]));
+    }
+}
