@@ -111,7 +111,8 @@ impl UnsignedRequest {
     ) -> Result<Self, X509Error> {
         let mut attributes = Vec::new();
         if !names.is_empty() {
-            let extension = Extension::SubjectAlternativeNames(names.clone()).to_der()?;
+            let mut extension = Vec::new();
+            Extension::SubjectAlternativeNames(names.clone()).push_der(&mut extension)?;
             let values = encoding::element(Tag::Set, &[&encoding::sequence(&[&extension])?])?;
             attributes = encoding::sequence(&[&oid::EXTENSION_REQUEST.to_der()?, &values])?;
         }

@@ -19,9 +19,16 @@ const HEADER_OCTETS_MAX: usize = 5;
 pub(super) fn element(tag: Tag, parts: &[&[u8]]) -> der::Result<Vec<u8>> {
     let octets: usize = parts.iter().map(|part| part.len()).sum();
     let mut der = Vec::with_capacity(HEADER_OCTETS_MAX + octets);
-    Header::new(tag, Length::try_from(octets)?).encode(&mut der)?;
-    parts.iter().for_each(|part| der.extend_from_slice(part));
+    push(&mut der, tag, parts)?;
     Ok(der)
+}
+
+/// The same after what is there already.
+pub(super) fn push(der: &mut Vec<u8>, tag: Tag, parts: &[&[u8]]) -> der::Result<()> {
+    let octets: usize = parts.iter().map(|part| part.len()).sum();
+    Header::new(tag, Length::try_from(octets)?).encode(der)?;
+    parts.iter().for_each(|part| der.extend_from_slice(part));
+    Ok(())
 }
 
 /// A SEQUENCE of `parts`.

@@ -40,9 +40,12 @@ pub(super) enum Extension {
     CrlDistributionPoint(HttpUrl),
 }
 
+/// What comes before the value: an object identifier of three octets, critical, tag and length.
+const HEAD_OCTETS_MAX: usize = 13;
+
 impl Extension {
-    /// `Extension`, DER. `critical FALSE` is left out (X.690, 11.5).
-    pub(super) fn to_der(&self) -> Result<Vec<u8>, X509Error> {
+    /// Writes `Extension`, DER, after what is there already. `critical FALSE` is left out (X.690, 11.5).
+    pub(super) fn push_der(&self, der: &mut Vec<u8>) -> Result<(), X509Error> {
         let (extn_id, critical, value) = match self {
             Self::BasicConstraints(path_length) => {
                 let value = pkix::BasicConstraints {
@@ -92,11 +95,13 @@ impl Extension {
                 (oid::CRL_DISTRIBUTION_POINTS, false, value.to_der()?)
             }
         };
-        Ok(encoding::sequence(&[
-            &encoding::element(Tag::ObjectIdentifier, &[extn_id.as_bytes()])?,
-            if critical { b"\x01\x01\xff" } else { b"" },
-            &encoding::element(Tag::OctetString, &[&value])?,
-        ])?)
+        let mut content = Vec::with_capacity(HEAD_OCTETS_MAX + value.len());
+        encoding::push(&mut content, Tag::ObjectIdentifier, &[extn_id.as_bytes()])?;
+        if critical {
+            encoding::push(&mut content, Tag::Boolean, &[&[0xFF]])?;
+        }
+        encoding::push(&mut content, Tag::OctetString, &[&value])?;
+        Ok(encoding::push(der, Tag::Sequence, &[&content])?)
     }
 }
 

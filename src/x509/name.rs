@@ -5,10 +5,7 @@
 
 use std::fmt;
 
-use der::{
-    Encode, Tag,
-    asn1::{ObjectIdentifier, PrintableStringRef, Utf8StringRef},
-};
+use der::{Tag, asn1::ObjectIdentifier};
 
 use super::{
     X509Error,
@@ -21,6 +18,9 @@ use crate::domain::name::{AttributeText, DistinguishedName};
 #[derive(Clone, PartialEq, Eq)]
 pub struct EncodedName(Vec<u8>);
 
+/// As many as most names have.
+const OCTETS_EXPECTED: usize = 256;
+
 impl EncodedName {
     /// C, CN, ST, O, L, OU in this order, one attribute per RDN; C as PrintableString, the others
     /// as UTF8String.
@@ -28,26 +28,25 @@ impl EncodedName {
     /// # Errors
     /// [`X509Error::Encoding`]; with values that satisfy their types it does not happen.
     pub fn encode(name: &DistinguishedName) -> Result<Self, X509Error> {
-        let utf8 = |text: &AttributeText| Utf8StringRef::new(text.as_str())?.to_der();
-        let country = match &name.country {
-            Some(country) => Some(PrintableStringRef::new(country.as_str())?.to_der()?),
-            None => None,
-        };
-        let optional = |text: &Option<AttributeText>| text.as_ref().map(utf8).transpose();
+        let country = name.country.as_ref();
         let values = [
-            (oid::COUNTRY, country),
-            (oid::COMMON_NAME, Some(utf8(&name.common_name)?)),
-            (oid::STATE_OR_PROVINCE, optional(&name.state_or_province)?),
-            (oid::ORGANIZATION, optional(&name.organization)?),
-            (oid::LOCALITY, optional(&name.locality)?),
-            (oid::ORGANIZATIONAL_UNIT, optional(&name.organizational_unit)?),
+            (oid::COUNTRY, country.map(|country| (Tag::PrintableString, country.as_str()))),
+            (oid::COMMON_NAME, Some(utf8(&name.common_name))),
+            (oid::STATE_OR_PROVINCE, name.state_or_province.as_ref().map(utf8)),
+            (oid::ORGANIZATION, name.organization.as_ref().map(utf8)),
+            (oid::LOCALITY, name.locality.as_ref().map(utf8)),
+            (oid::ORGANIZATIONAL_UNIT, name.organizational_unit.as_ref().map(utf8)),
         ];
-        let mut rdns = Vec::new();
+        let mut rdns = Vec::with_capacity(OCTETS_EXPECTED);
+        let (mut content, mut attribute) = (Vec::with_capacity(64), Vec::with_capacity(64));
         for (kind, value) in values {
-            if let Some(value) = value {
-                let attribute = encoding::sequence(&[&kind.to_der()?, &value])?;
-                rdns.extend(encoding::element(Tag::Set, &[&attribute])?);
-            }
+            let Some((tag, text)) = value else { continue };
+            content.clear();
+            encoding::push(&mut content, Tag::ObjectIdentifier, &[kind.as_bytes()])?;
+            encoding::push(&mut content, tag, &[text.as_bytes()])?;
+            attribute.clear();
+            encoding::push(&mut attribute, Tag::Sequence, &[&content])?;
+            encoding::push(&mut rdns, Tag::Set, &[&attribute])?;
         }
         Ok(Self(encoding::sequence(&[&rdns])?))
     }
@@ -122,6 +121,11 @@ impl fmt::Debug for EncodedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "EncodedName({self})")
     }
+}
+
+/// An attribute other than countryName.
+fn utf8(text: &AttributeText) -> (Tag, &str) {
+    (Tag::Utf8String, text.as_str())
 }
 
 /// The values of a name that the profiles speak of; other attributes are left out.
@@ -291,6 +295,8 @@ fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
+    use der::Encode;
+
     use super::*;
     use crate::domain::name::{AttributeKind, Country};
 

@@ -1,9 +1,12 @@
 //! PEM, exactly one block (RFC 7468).
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use data_encoding::BASE64;
 
 /// Characters of one line of base64 (RFC 7468, 2).
 const LINE_CHARACTERS: usize = 64;
+/// What they stand for.
+const LINE_OCTETS: usize = LINE_CHARACTERS / 4 * 3;
 
 /// The octets in the only block of `text`, which must have the label `label`. Lines end with LF or
 /// CRLF; white space may stand around the block, nothing else.
@@ -35,16 +38,17 @@ pub fn decode(label: &str, text: &str) -> Result<Vec<u8>, PemError> {
 
 /// A block with lines of 64 characters, LF after each, the last one too.
 pub fn encode(label: &str, der: &[u8]) -> String {
-    let base64 = STANDARD.encode(der);
-    let mut text = format!("-----BEGIN {label}-----\n");
-    let mut rest = base64.as_str();
-    while !rest.is_empty() {
-        let (line, after) = rest.split_at(rest.len().min(LINE_CHARACTERS));
-        text.push_str(line);
+    let (begin, end) = (format!("-----BEGIN {label}-----\n"), format!("-----END {label}-----\n"));
+    let lines = der.len().div_ceil(LINE_OCTETS);
+    let characters = begin.len() + lines * (LINE_CHARACTERS + 1) + end.len();
+    let mut text = String::with_capacity(characters);
+    text.push_str(&begin);
+    for octets in der.chunks(LINE_OCTETS) {
+        let line = &mut [0; LINE_CHARACTERS][..BASE64.encode_len(octets.len())];
+        text.push_str(BASE64.encode_mut_str(octets, line));
         text.push('\n');
-        rest = after;
     }
-    text.push_str(&format!("-----END {label}-----\n"));
+    text.push_str(&end);
     text
 }
 

@@ -137,16 +137,17 @@ macro_rules! accessors {
 }
 accessors!(UnsignedCertificate, SignedCertificate);
 
+/// As many as most certificates have.
+const EXTENSIONS_OCTETS_EXPECTED: usize = 512;
+
 /// `TBSCertificate` (RFC 5280, 4.1.2), v3.
 fn encode_tbs(
     plan: &TbsPlan,
     issuer: &EncodedName,
     subject: &EncodedName,
 ) -> Result<Vec<u8>, X509Error> {
-    let mut extensions = Vec::new();
-    for extension in &plan.extensions {
-        extensions.extend(extension.to_der()?);
-    }
+    let mut extensions = Vec::with_capacity(EXTENSIONS_OCTETS_EXPECTED);
+    plan.extensions.iter().try_for_each(|extension| extension.push_der(&mut extensions))?;
     Ok(encoding::sequence(&[
         &encoding::context(0, &[b"\x02\x01\x02"])?,
         &encoding::serial(plan.serial)?,
