@@ -21,7 +21,7 @@ const APPLICATION_ID: i32 = 0x4368_6E63;
 /// have to wait for it twice: for a record, and for its withdrawal.
 const BUSY_TIMEOUT_MS: u64 = 5_000;
 /// Pages (of 4 KiB) in the write-ahead log before they are copied into the file.
-const CHECKPOINT_PAGES: i64 = 16_000;
+const CHECKPOINT_PAGES: i64 = 4_000;
 /// What is left of the write-ahead log after that, at most.
 const WAL_BYTES_MAX: i64 = 64 << 20;
 /// Statements kept prepared; more than we have.
