@@ -202,8 +202,21 @@ fn what_a_client_hung_up_on_is_issued_and_recorded_all_the_same() {
         frozen.thaw();
         until(SOON, || (open() == 0).then_some(())).expect("the intent stays open");
     }
+    // An answer that nobody got has no line of its own: this is where the log names the certificate.
+    let unanswered = || {
+        let log = daemon.log();
+        let lines = log.lines().filter(|line| line.contains("nobody waits for the answer"));
+        let lines: Vec<_> = lines.map(str::to_owned).collect();
+        (lines.len() == 2).then_some(lines)
+    };
+    let unanswered = until(SOON, unanswered).expect("the log does not tell of both");
     let evidence = assert_sound(&appliance, &[], None);
     assert_eq!(evidence.in_state("issued").count(), 2);
+    let serial: String = appliance
+        .ledger()
+        .query_row("select lower(hex(serial)) from certificates", [], |row| row.get(0))
+        .unwrap();
+    assert!(unanswered[0].contains(&serial), "{serial}: {}", unanswered[0]);
     let stored =
         daemon.client.get(&format!("/v1/{STORE}.nobody-waits/x509-store-api/certificates"));
     stored.ok();
