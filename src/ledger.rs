@@ -17,6 +17,7 @@ use std::{
 };
 
 pub use backup::{BackupLabel, CaKey, Counts, backup};
+use checkpoint::Checkpoints;
 pub use error::{BeginError, CreateError, LedgerError};
 use figures::Figures;
 pub use figures::{CaEnd, LedgerFigures};
@@ -40,6 +41,7 @@ use crate::{
 
 mod answers;
 mod backup;
+mod checkpoint;
 mod error;
 mod figures;
 mod inventory;
@@ -93,7 +95,8 @@ impl Ledger {
         write_jobs_max: usize,
     ) -> Result<(Self, Vec<OpenIntent>), LedgerError> {
         let file = Arc::new(LedgerFile::prepare(path)?);
-        let connection = file.writer()?;
+        let checkpoints = Checkpoints::of(Arc::clone(&file));
+        let connection = checkpoints.writer()?;
         let open_intents = read::open_intents(&connection)?;
         let figures = Arc::new(Figures::of(&connection)?);
         let known_keys_version = Arc::new(AtomicU64::new(0));
@@ -102,7 +105,7 @@ impl Ledger {
         reader::start(&file, to_read)
             .and_then(|()| {
                 let (figures, version) = (Arc::clone(&figures), Arc::clone(&known_keys_version));
-                writer::start(file, connection, to_write, figures, version)
+                writer::start(checkpoints, connection, to_write, figures, version)
             })
             .map_err(|error| LedgerError::unavailable(format!("no thread: {error}")))?;
         Ok((

@@ -20,9 +20,7 @@ const APPLICATION_ID: i32 = 0x4368_6E63;
 /// How long to wait for a foreign process, such as a backup, to let go of the file. A caller may
 /// have to wait for it twice: for a record, and for its withdrawal.
 const BUSY_TIMEOUT_MS: u64 = 5_000;
-/// Pages (of 4 KiB) in the write-ahead log before they are copied into the file.
-const CHECKPOINT_PAGES: i64 = 4_000;
-/// What is left of the write-ahead log after that, at most.
+/// What is left of the write-ahead log once it has been copied into the file, at most.
 const WAL_BYTES_MAX: i64 = 64 << 20;
 /// Statements kept prepared; more than we have.
 const STATEMENTS_MAX: usize = 64;
@@ -73,7 +71,6 @@ impl LedgerFile {
         connection.pragma_update(None, "foreign_keys", true)?;
         // What a savepoint needs to undo is of no use after a crash: it need not go through a file.
         connection.pragma_update(None, "temp_store", "MEMORY")?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.pragma_update(None, "journal_size_limit", WAL_BYTES_MAX)?;
         Ok(connection)
     }

@@ -26,6 +26,7 @@ use crate::{
     },
 };
 
+mod checkpoint;
 mod faults;
 mod figures;
 mod migration;

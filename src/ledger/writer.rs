@@ -14,11 +14,11 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::{
+    checkpoint::Checkpoints,
     error::LedgerError,
     figures::{Figures, News},
     job::{Job, Message},
-    sql,
-    sqlite::{self, LedgerFile},
+    sql, sqlite,
     transaction::Transaction,
 };
 
@@ -34,19 +34,19 @@ const GATHERING_MAX: Duration = Duration::from_millis(2);
 /// Starts the thread, which keeps the figures up to date. `known_keys_version` counts the
 /// transactions after which something else may be known of a key.
 pub(super) fn start(
-    file: Arc<LedgerFile>,
+    checkpoints: Checkpoints,
     connection: Connection,
     queue: mpsc::Receiver<Message>,
     figures: Arc<Figures>,
     known_keys_version: Arc<AtomicU64>,
 ) -> io::Result<()> {
-    let writer = Writer { file, connection: Some(connection), figures, known_keys_version };
+    let writer = Writer { checkpoints, connection: Some(connection), figures, known_keys_version };
     thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || writer.run(queue))?;
     Ok(())
 }
 
 struct Writer {
-    file: Arc<LedgerFile>,
+    checkpoints: Checkpoints,
     /// `None` after a transaction was lost: what the connection knows is not to be trusted then.
     connection: Option<Connection>,
     figures: Arc<Figures>,
@@ -113,6 +113,9 @@ impl Writer {
         for job in jobs {
             job.answer(result.clone());
         }
+        if let Some(connection) = &self.connection {
+            self.checkpoints.go_on(connection);
+        }
     }
 
     /// One transaction for all jobs; those that fail leave nothing in it. The answer is what they
@@ -120,7 +123,7 @@ impl Writer {
     fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<News, LedgerError> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
-            none => none.insert(self.file.writer()?),
+            none => none.insert(self.checkpoints.writer()?),
         };
         // Few jobs fail, and what guards the others against them costs as much as a small job.
         let tree_size = self.figures.tree_size();
@@ -131,6 +134,7 @@ impl Writer {
     }
 
     fn finish(self) {
+        self.checkpoints.end();
         if let Some(connection) = self.connection
             && let Err(error) = sqlite::close(connection)
         {

@@ -1,0 +1,56 @@
+//! What becomes of the write-ahead log.
+
+use super::*;
+use crate::ledger::checkpoint::CHECKPOINT_PAGES;
+
+/// Pages of a certificate here, so that a few fill the log.
+const PAGES: usize = 50;
+
+/// Issues until the log could have been filled so many times.
+async fn fill(ledger: &Ledger, times: usize) {
+    let each = times * CHECKPOINT_PAGES / PAGES / WRITERS;
+    let issue = |ledger: Ledger| async move {
+        for _ in 0..each {
+            let id = ledger.begin(intent(&[])).await.unwrap();
+            let der = vec![0x30; PAGES * 4_096];
+            ledger.complete(id, Outcome { der, ..outcome(&[]) }).await.unwrap();
+        }
+    };
+    let writers: Vec<_> = (0..WRITERS).map(|_| tokio::spawn(issue(ledger.clone()))).collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+}
+
+const WRITERS: usize = 4;
+
+/// Pages in the log.
+fn logged(file: &Path) -> i64 {
+    let sql = "PRAGMA wal_checkpoint(NOOP)";
+    Connection::open(file).unwrap().query_row(sql, [], |row| row.get(1)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_written_without_pause_begins_anew_all_the_same() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    fill(&ledger, 8).await;
+    // The file keeps the length that the log had at its longest.
+    let pages = fs::metadata(format!("{}-wal", file.display())).unwrap().len() / 4_120;
+    assert!(pages < 3 * CHECKPOINT_PAGES as u64, "{pages}");
+    ledger.close().await;
+    assert_consistent(&file);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_a_backup_has_kept_begins_anew_after_it() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    let reader = Connection::open(&file).unwrap();
+    reader.execute_batch("BEGIN; SELECT * FROM meta").unwrap();
+    fill(&ledger, 3).await;
+    assert!(logged(&file) > 3 * CHECKPOINT_PAGES as i64);
+    reader.execute_batch("COMMIT").unwrap();
+    fill(&ledger, 3).await;
+    assert!(logged(&file) < 2 * CHECKPOINT_PAGES as i64, "{}", logged(&file));
+}
