@@ -68,18 +68,9 @@ impl Appliance {
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let mut daemon = Daemon { child, api: self.listens(config, "api"), signers: Vec::new() };
-        let operations = self.listens(config, "operations");
-        let started = Instant::now();
-        while !is_ready(operations) {
-            let ended = daemon.child.try_wait().unwrap();
-            assert!(
-                ended.is_none() && started.elapsed() < START_MAX,
-                "the daemon does not serve:\n{}",
-                fs::read_to_string(&log).unwrap()
-            );
-            thread::sleep(Duration::from_millis(2));
-        }
+        let (api, operations) = (self.listens(config, "api"), self.listens(config, "operations"));
+        let mut daemon = Daemon { child, api, operations, log, signers: Vec::new() };
+        daemon.wait_until(is_ready);
         daemon.signers = children_of(daemon.child.id());
         daemon
     }
@@ -89,6 +80,8 @@ impl Appliance {
 pub struct Daemon {
     child: Child,
     pub api: SocketAddr,
+    operations: SocketAddr,
+    log: PathBuf,
     signers: Vec<u32>,
 }
 
@@ -100,6 +93,28 @@ pub struct Usage {
 }
 
 impl Daemon {
+    /// The daemon is ready with its first signer; this waits for both.
+    pub fn wait_for_both_signers(&mut self) {
+        self.wait_until(|operations| {
+            let metrics = get(operations, "metrics").unwrap();
+            let line = metrics.lines().find(|line| line.starts_with("chancery_token_signers{"));
+            line.unwrap().ends_with(" 2")
+        });
+    }
+
+    fn wait_until(&mut self, holds: impl Fn(SocketAddr) -> bool) {
+        let started = Instant::now();
+        while !holds(self.operations) {
+            let ended = self.child.try_wait().unwrap();
+            assert!(
+                ended.is_none() && started.elapsed() < START_MAX,
+                "the daemon does not serve:\n{}",
+                fs::read_to_string(&self.log).unwrap()
+            );
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// CPU time of the front and of all signers. The second signer starts after readiness, so the
     /// list of processes is read anew; one that ended would take its time along.
     pub fn usage(&mut self) -> Usage {
@@ -147,12 +162,13 @@ fn children_of(pid: u32) -> Vec<u32> {
 }
 
 fn is_ready(operations: SocketAddr) -> bool {
-    let ask = || {
-        let mut stream = TcpStream::connect(operations)?;
-        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: load\r\nconnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok::<_, std::io::Error>(answer)
-    };
-    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "))
+    get(operations, "readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "))
+}
+
+fn get(operations: SocketAddr, page: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(operations)?;
+    write!(stream, "GET /{page} HTTP/1.1\r\nhost: load\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }

@@ -142,7 +142,7 @@ impl Run {
     }
 
     fn issue_and_list(&self, mut daemon: Daemon) -> (Measured, Duration) {
-        wait_for_both_signers();
+        daemon.wait_for_both_signers();
         let client = Client::new(&self.appliance.path("pki"), daemon.api, false, HTTP_1);
         let (load, how) = (leaf(), Travel::KeepAlive);
         let measured = traffic::run(&mut daemon, &client, &load, how, 32, self.seconds);
@@ -245,7 +245,7 @@ impl Run {
 
         let config = self.slow_config(&module, "CHANCERY_SLOW_SIGN_US", 20_000, 32);
         let mut daemon = self.appliance.start(&config);
-        wait_for_both_signers();
+        daemon.wait_for_both_signers();
         let at = client(self, &daemon);
         for concurrency in [128, 700] {
             eprintln!("slow token, {concurrency} at once");
@@ -258,7 +258,7 @@ impl Run {
 
         let config = self.slow_config(&module, "CHANCERY_SLOW_CALL_US", 2_000, 2);
         let mut daemon = self.appliance.start(&config);
-        wait_for_both_signers();
+        daemon.wait_for_both_signers();
         let at = client(self, &daemon);
         eprintln!("network token");
         let measured = traffic::run(&mut daemon, &at, &load, Travel::KeepAlive, 1, 2);
@@ -286,11 +286,6 @@ impl Run {
 
 /// Of the appliance as it is provisioned.
 const KEYS: usize = 13;
-
-/// The daemon is ready with its first signer.
-fn wait_for_both_signers() {
-    std::thread::sleep(Duration::from_secs(1));
-}
 
 const LEAF: &str = "self-signed leaf";
 

@@ -643,3 +643,13 @@ async fn every_commit_is_synced_before_it_is_answered() {
     .await
     .unwrap();
 }
+
+#[test]
+fn sqlite_is_compiled_as_the_build_asks_for_it() {
+    let connection = Connection::open_in_memory().unwrap();
+    let mut options = connection.prepare("PRAGMA compile_options").unwrap();
+    let options: Vec<String> =
+        options.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    assert!(options.iter().any(|option| option == "DEFAULT_MEMSTATUS=0"), "{options:?}");
+    assert!(options.iter().all(|option| option != "ENABLE_API_ARMOR"), "{options:?}");
+}
