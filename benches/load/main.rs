@@ -30,7 +30,7 @@ use client::Client;
 use raw::Raw;
 use serde_json::{Value, json};
 use table::Table;
-use traffic::{Load, Measured, Travel};
+use traffic::{Load, Measured, Travel, is_issued};
 
 const SECONDS: u64 = 8;
 const CERTIFICATES: usize = 1_000_000;
@@ -99,6 +99,7 @@ impl Run {
         {
             rows.extend(self.row(&mut daemon, &loads[1], travel, callers));
         }
+        let least = self.row(&mut daemon, &refused(), Travel::KeepAlive, 32);
         self.verify(&daemon);
         drop(daemon);
 
@@ -110,6 +111,9 @@ impl Run {
         self.table.raw("one verification", verification);
         for (name, concurrency, measured) in &rows {
             self.table.issuance(name, *concurrency, measured, raw, commit);
+        }
+        if let Some((name, _, measured)) = least {
+            self.table.least(&name, &measured, raw, verification);
         }
         self.slow_tokens(raw);
         self.grown_ledger();
@@ -194,7 +198,9 @@ impl Run {
         let resume = travel == Travel::Resumed;
         let client = Client::new(&self.appliance.path("pki"), daemon.api, resume, alpn);
         let mut measured = traffic::run(daemon, &client, load, travel, concurrency, self.seconds);
-        self.samples.extend(measured.samples.drain(..).map(|sample| (load.name, sample)));
+        if load.name != REFUSED {
+            self.samples.extend(measured.samples.drain(..).map(|sample| (load.name, sample)));
+        }
         Some((name, concurrency, measured))
     }
 
@@ -205,7 +211,7 @@ impl Run {
             "certificateData": described_iaca(),
             "iacaKeyDesc": kms_key("iaca-secp256r1"),
         });
-        let load = Load { name: "", path: format!("{SERVICE}/iso/iacas"), body: iaca.to_string() };
+        let load = issuance("", "iso/iacas", iaca.to_string());
         let client = Client::new(&self.appliance.path("pki"), daemon.api, false, HTTP_1);
         let iaca = answer(&client, &load);
         let directory = self.appliance.path("samples");
@@ -299,7 +305,19 @@ fn leaf() -> Load {
 }
 
 fn documented(name: &'static str, route: &str, file: &str) -> Load {
-    Load { name, path: format!("{SERVICE}/{route}"), body: request(file).to_string() }
+    issuance(name, route, request(file).to_string())
+}
+
+fn issuance(name: &'static str, route: &str, body: String) -> Load {
+    Load { name, path: format!("{SERVICE}/{route}"), body, is_answer: is_issued }
+}
+
+const REFUSED: &str = "TLS and HTTP alone (404)";
+
+/// The same octets to a path that is not there: what any server on these libraries takes.
+fn refused() -> Load {
+    let is_answer = |status, _: &[u8]| status == 404;
+    Load { name: REFUSED, is_answer, ..documented(LEAF, "nowhere", "certificate-self-signed-leaf") }
 }
 
 fn request(file: &str) -> Value {

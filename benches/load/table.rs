@@ -49,6 +49,20 @@ impl Table {
         self.answers(name, measured, format!("{rate:.2}"), format!("{cpu:.2}"), &targets);
     }
 
+    /// What would be left if all else cost nothing: TLS and HTTP, one `C_Sign`, one verification.
+    pub fn least(&mut self, name: &str, measured: &Measured, raw: Raw, verification: Raw) {
+        let all = (measured.cpu() + raw.cpu + verification.cpu).as_secs_f64();
+        let cores = std::thread::available_parallelism().unwrap().get();
+        let most =
+            f64::from(u32::try_from(cores).unwrap()) / (all + measured.client_cpu.as_secs_f64());
+        let bounds = format!(
+            "with one C_Sign and one verification CPU ≥ {:.1}×, rate ≤ {:.2}× with all cores full",
+            all / raw.cpu.as_secs_f64(),
+            most / raw.per_second
+        );
+        self.answers(name, measured, String::new(), String::new(), &[bounds]);
+    }
+
     pub fn slow_token(&mut self, concurrency: usize, measured: &Measured, most: f64) {
         let rate = measured.per_second / most;
         let front = measured.front_share * 100.0;

@@ -44,6 +44,13 @@ pub struct Load {
     pub name: &'static str,
     pub path: String,
     pub body: String,
+    /// Whether an answer is the one that is wanted.
+    pub is_answer: fn(u16, &[u8]) -> bool,
+}
+
+/// A certificate.
+pub fn is_issued(status: u16, answer: &[u8]) -> bool {
+    status == 200 && answer.starts_with(b"{\"certificatePEM\":\"-----BEGIN CERTIFICATE-----")
 }
 
 /// What came of it.
@@ -122,6 +129,7 @@ struct Caller {
     request: Vec<u8>,
     path: String,
     body: Bytes,
+    is_answer: fn(u16, &[u8]) -> bool,
 }
 
 enum Way {
@@ -160,6 +168,7 @@ impl Caller {
             request: post(&load.path, &load.body),
             path: load.path.clone(),
             body: Bytes::from(load.body.clone()),
+            is_answer: load.is_answer,
         })
     }
 
@@ -170,7 +179,11 @@ impl Caller {
             let begin = Instant::now();
             let status = self.call(&mut answer).await.unwrap_or(0);
             if phase.get() == Phase::Counting {
-                tally.count(begin.elapsed(), status, &answer);
+                let time = begin.elapsed();
+                match (self.is_answer)(status, &answer) {
+                    true => tally.count(time, &answer),
+                    false => *tally.refused.entry(status).or_default() += 1,
+                }
             }
             if status == 0 {
                 return tally;
@@ -242,13 +255,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, time: Duration, status: u16, answer: &[u8]) {
-        let issued = status == 200
-            && answer.starts_with(b"{\"certificatePEM\":\"-----BEGIN CERTIFICATE-----");
-        if !issued {
-            *self.refused.entry(status).or_default() += 1;
-            return;
-        }
+    fn count(&mut self, time: Duration, answer: &[u8]) {
         if self.times.len().is_multiple_of(SAMPLE_EVERY) {
             self.samples.push(answer.to_vec());
         }
@@ -271,14 +278,14 @@ impl Tally {
         resident_mib: f64,
     ) -> Measured {
         self.times.sort_unstable();
-        let issued = self.times.len();
-        assert!(issued > 0, "nothing was issued: {:?}", self.refused);
-        let answers = u32::try_from(issued + self.refused.values().sum::<usize>()).unwrap();
+        let wanted = self.times.len();
+        assert!(wanted > 0, "only other answers: {:?}", self.refused);
+        let answers = u32::try_from(wanted + self.refused.values().sum::<usize>()).unwrap();
         let front = end.0.front - begin.0.front;
         Measured {
-            per_second: f64::from(u32::try_from(issued).unwrap()) / took.as_secs_f64(),
-            p50: self.times[issued / 2],
-            p99: self.times[issued * 99 / 100],
+            per_second: f64::from(u32::try_from(wanted).unwrap()) / took.as_secs_f64(),
+            p50: self.times[wanted / 2],
+            p99: self.times[wanted * 99 / 100],
             front_cpu: front / answers,
             signers_cpu: (end.0.signers - begin.0.signers) / answers,
             client_cpu: (end.1 - begin.1) / answers,
