@@ -14,7 +14,7 @@ use actix_service::{IntoServiceFactory, ServiceFactoryExt, apply_fn_factory, map
 use actix_web::{
     App, HttpRequest, HttpResponse,
     dev::{AppConfig, RequestHead, Server, Service, ServiceFactory, fn_factory, fn_service},
-    http::header::HeaderValue,
+    http::header::{HeaderMap, HeaderValue},
     rt::net::TcpStream,
     web::{self, Payload},
 };
@@ -119,7 +119,8 @@ impl Entrance {
                     Ok::<_, ()>(fn_service(move |socket: TcpStream| {
                         let (entrance, http) = (Rc::clone(&entrance), Rc::clone(&http));
                         async move {
-                            entrance.receive(socket, &*http).await;
+                            // Boxed: actix-server has room for its future twice.
+                            Box::pin(entrance.receive(socket, &*http)).await;
                             Ok::<(), ()>(())
                         }
                     }))
@@ -202,15 +203,45 @@ impl Entrance {
 }
 
 /// Has a request's head stand on its own. As it comes it is a part of what was read from the connection,
-/// bodies included, and actix keeps it, with all of that, until it needs it for another request.
+/// bodies included, and actix keeps it, with all of that, until it needs it for another request. Its room
+/// for headers is that for 28, 6 KiB, until it is that for as many as there are.
 fn own(head: &mut RequestHead) {
     if let Ok(own) = head.uri.to_string().parse() {
         head.uri = own;
     }
-    head.headers.retain(|_, value| {
-        if let Ok(own) = HeaderValue::from_bytes(value.as_bytes()) {
-            *value = own;
+    let mut headers = HeaderMap::with_capacity(head.headers.len_keys());
+    for (name, value) in &head.headers {
+        let own = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+        headers.append(name.clone(), own);
+    }
+    head.headers = headers;
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{HttpMessage, http::header};
+
+    use super::*;
+
+    #[test]
+    fn a_head_of_its_own_has_all_headers_and_no_room_for_many_more() {
+        let mut request = actix_http::Request::new();
+        let headers = request.headers_mut();
+        for (name, value) in [
+            (header::HOST, "appliance"),
+            (header::ACCEPT, "application/json"),
+            (header::ACCEPT, "text/plain"),
+            // Not ASCII, and allowed (RFC 9110, section 5.5).
+            (header::USER_AGENT, "caf\u{e9}"),
+        ] {
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        true
-    });
+        let as_it_came = headers.clone();
+        own(request.head_mut());
+        assert_eq!(request.headers().len(), 4);
+        for name in as_it_came.keys() {
+            assert!(request.headers().get_all(name).eq(as_it_came.get_all(name)), "{name}");
+        }
+        assert!(request.headers().capacity() <= 8, "{}", request.headers().capacity());
+    }
 }
