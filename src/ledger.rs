@@ -17,7 +17,6 @@ use std::{
 };
 
 pub use backup::{BackupLabel, CaKey, Counts, backup};
-use checkpoint::Checkpoints;
 pub use error::{BeginError, CreateError, LedgerError};
 use figures::Figures;
 pub use figures::{CaEnd, LedgerFigures};
@@ -30,7 +29,7 @@ pub use record::{
 };
 pub use restore::Restoration;
 use sql::{read, write};
-use sqlite::LedgerFile;
+use sqlite::{LedgerFile, checkpoint::Checkpoints};
 use transaction::Transaction;
 pub use vical::{PublishedVersion, VicalArtifact, VicalVersion};
 
@@ -41,7 +40,6 @@ use crate::{
 
 mod answers;
 mod backup;
-mod checkpoint;
 mod error;
 mod figures;
 mod inventory;

@@ -314,7 +314,7 @@ fn issuance(name: &'static str, route: &str, body: String) -> Load {
 
 const REFUSED: &str = "TLS and HTTP alone (404)";
 
-/// The same octets to a path that is not there: what any server on these libraries takes.
+/// The same octets to a path that is not there: what TLS, HTTP and a log line take.
 fn refused() -> Load {
     let is_answer = |status, _: &[u8]| status == 404;
     Load { name: REFUSED, is_answer, ..documented(LEAF, "nowhere", "certificate-self-signed-leaf") }

@@ -173,7 +173,7 @@ fn ledger(page: &mut Page, ledger: &LedgerFigures) {
     );
     page.gauge(
         "chancery_ledger_transaction_age_seconds",
-        "How long the transaction under way has taken; 0 without one.",
+        "How long the transaction under way has taken, or a checkpoint after it; 0 without one.",
         ledger.under_way.unwrap_or_default().as_secs_f64(),
     );
     page.gauges(

@@ -33,7 +33,7 @@ pub struct LedgerFigures {
     pub committed: u64,
     /// Transactions that were lost since the start.
     pub lost: u64,
-    /// How long the transaction that is under way has taken.
+    /// How long the transaction that is under way has taken, or the writer's part of a checkpoint.
     pub under_way: Option<Duration>,
     /// Writes that wait for their turn.
     pub writes_waiting: usize,
@@ -67,7 +67,7 @@ pub(super) struct Figures {
     committed: AtomicU64,
     lost: AtomicU64,
     writable: AtomicBool,
-    /// When the transaction began that is under way.
+    /// When what is under way began: a transaction, or the writer's part of a checkpoint.
     begun: Mutex<Option<Instant>>,
     /// From the call to the answer.
     pub(super) write_seconds: Histogram,
@@ -120,13 +120,18 @@ impl Figures {
         self.learn(news);
         self.committed.fetch_add(1, Ordering::Relaxed);
         self.writable.store(true, Ordering::Relaxed);
-        *lock(&self.begun) = None;
+        self.ended();
     }
 
     /// A transaction was lost.
     pub(super) fn lost(&self) {
         self.lost.fetch_add(1, Ordering::Relaxed);
         self.writable.store(false, Ordering::Relaxed);
+        self.ended();
+    }
+
+    /// Nothing is under way.
+    pub(super) fn ended(&self) {
         *lock(&self.begun) = None;
     }
 

@@ -15,6 +15,8 @@ use super::{
     sql::schema::{SCHEMA_VERSION, migrate},
 };
 
+pub(super) mod checkpoint;
+
 /// "Chnc": marks the file as a ledger of ours.
 const APPLICATION_ID: i32 = 0x4368_6E63;
 /// How long to wait for a foreign process, such as a backup, to let go of the file. A caller may

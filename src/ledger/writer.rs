@@ -14,11 +14,14 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::{
-    checkpoint::Checkpoints,
     error::LedgerError,
     figures::{Figures, News},
     job::{Job, Message},
-    sql, sqlite,
+    sql,
+    sqlite::{
+        self,
+        checkpoint::{self, Checkpoints},
+    },
     transaction::Transaction,
 };
 
@@ -113,8 +116,12 @@ impl Writer {
         for job in jobs {
             job.answer(result.clone());
         }
-        if let Some(connection) = &self.connection {
-            self.checkpoints.go_on(connection);
+        if let Some(connection) = &self.connection
+            && self.checkpoints.is_writers_turn()
+        {
+            self.figures.begun();
+            checkpoint::copy(connection);
+            self.figures.ended();
         }
     }
 

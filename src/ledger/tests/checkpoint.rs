@@ -1,7 +1,7 @@
 //! What becomes of the write-ahead log.
 
 use super::*;
-use crate::ledger::checkpoint::CHECKPOINT_PAGES;
+use crate::ledger::sqlite::checkpoint::CHECKPOINT_PAGES;
 
 /// Pages of a certificate here, so that a few fill the log.
 const PAGES: usize = 50;

@@ -14,29 +14,29 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{error::LedgerError, sqlite::LedgerFile};
+use super::LedgerFile;
+use crate::ledger::error::LedgerError;
 
 /// Pages (of 4 KiB) in the log before they are copied into the file.
-pub(super) const CHECKPOINT_PAGES: usize = 4_000;
+pub(in crate::ledger) const CHECKPOINT_PAGES: usize = 4_000;
 
-/// The writer's part.
-pub(super) struct Checkpoints {
+/// When to copy, and the thread that does.
+pub(in crate::ledger) struct Checkpoints {
     file: Arc<LedgerFile>,
     /// In the log, after the last transaction.
     pages: Arc<AtomicUsize>,
-    /// Pages in the log when they were last looked at, and when they were last copied.
-    seen: usize,
+    /// In the log when it was last copied; none since it has begun anew.
     copied: usize,
     bulk: Option<JoinHandle<()>>,
 }
 
 impl Checkpoints {
-    pub(super) fn of(file: Arc<LedgerFile>) -> Self {
-        Self { file, pages: Arc::default(), seen: 0, copied: 0, bulk: None }
+    pub(in crate::ledger) fn of(file: Arc<LedgerFile>) -> Self {
+        Self { file, pages: Arc::default(), copied: 0, bulk: None }
     }
 
     /// A connection that writes, and copies nothing by itself.
-    pub(super) fn writer(&self) -> Result<Connection, LedgerError> {
+    pub(in crate::ledger) fn writer(&self) -> Result<Connection, LedgerError> {
         let mut connection = self.file.writer()?;
         let pages = Arc::clone(&self.pages);
         connection.wal_hook(Some(move |_: &mut _, count| {
@@ -46,41 +46,36 @@ impl Checkpoints {
         Ok(connection)
     }
 
-    /// To be called between transactions.
-    pub(super) fn go_on(&mut self, connection: &Connection) {
+    /// To be asked after each transaction: starts the thread when it is time. True when what is left
+    /// is the writer's to copy.
+    pub(in crate::ledger) fn is_writers_turn(&mut self) -> bool {
         let pages = self.pages.load(Ordering::Relaxed);
-        if pages < self.seen {
+        if pages < self.copied {
             self.copied = 0;
         }
-        self.seen = pages;
         match &self.bulk {
-            Some(bulk) if !bulk.is_finished() => {}
-            Some(_) => {
-                self.bulk = None;
-                self.copied = pages;
-                copy(connection);
-            }
+            Some(bulk) if !bulk.is_finished() => return false,
+            Some(_) => self.bulk = None,
             // Who reads for long, a backup, keeps the log from being copied to its end.
-            None if pages < self.copied + CHECKPOINT_PAGES => {}
+            None if pages < self.copied + CHECKPOINT_PAGES => return false,
             None => {
                 let file = Arc::clone(&self.file);
-                let bulk =
-                    thread::Builder::new().name("ledger-checkpoint".to_owned()).spawn(move || {
-                        match file.writer() {
-                            Ok(connection) => copy(&connection),
-                            Err(error) => warn(&error),
-                        }
-                    });
-                match bulk {
-                    Ok(bulk) => self.bulk = Some(bulk),
+                let thread = thread::Builder::new().name("ledger-checkpoint".to_owned());
+                match thread.spawn(move || copy_bulk(&file)) {
+                    Ok(bulk) => {
+                        self.bulk = Some(bulk);
+                        return false;
+                    }
                     Err(error) => warn(&error),
                 }
             }
         }
+        self.copied = pages;
+        true
     }
 
     /// Waits for what is under way.
-    pub(super) fn end(self) {
+    pub(in crate::ledger) fn end(self) {
         if let Some(bulk) = self.bulk {
             // It panicked, or has copied: what is left is copied by the one who closes the file.
             let _ = bulk.join();
@@ -88,7 +83,15 @@ impl Checkpoints {
     }
 }
 
-fn copy(connection: &Connection) {
+fn copy_bulk(file: &LedgerFile) {
+    match file.writer() {
+        Ok(connection) => copy(&connection),
+        Err(error) => warn(&error),
+    }
+}
+
+/// Copies all that no reader needs where it is. Waits for nobody.
+pub(in crate::ledger) fn copy(connection: &Connection) {
     if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
         warn(&error);
     }
