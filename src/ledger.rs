@@ -20,6 +20,7 @@ pub use backup::{BackupLabel, CaKey, Counts, backup};
 pub use error::{BeginError, CreateError, LedgerError};
 use figures::Figures;
 pub use figures::{CaEnd, LedgerFigures};
+use gathering::Gathering;
 use job::{Queue, WhenFull};
 pub use record::{
     Certificate, CertificateFilter, CertificateOrigin, CertificateStatus, EntryKind, IacaPin,
@@ -42,6 +43,7 @@ mod answers;
 mod backup;
 mod error;
 mod figures;
+mod gathering;
 mod inventory;
 mod job;
 mod keys;
@@ -73,6 +75,7 @@ struct Inner {
     reads: Queue,
     figures: Arc<Figures>,
     known_keys_version: Arc<AtomicU64>,
+    gathering: Arc<Gathering>,
 }
 
 impl Ledger {
@@ -100,14 +103,18 @@ impl Ledger {
         let known_keys_version = Arc::new(AtomicU64::new(0));
         let (writes, to_write) = Queue::new(write_jobs_max, figures.write_seconds.clone());
         let (reads, to_read) = Queue::new(READ_JOBS_MAX, figures.read_seconds.clone());
+        let gathering = Arc::<Gathering>::default();
         reader::start(&file, to_read)
             .and_then(|()| {
                 let (figures, version) = (Arc::clone(&figures), Arc::clone(&known_keys_version));
-                writer::start(checkpoints, connection, to_write, figures, version)
+                let gathering = Arc::clone(&gathering);
+                writer::start(checkpoints, connection, to_write, figures, version, gathering)
             })
             .map_err(|error| LedgerError::unavailable(format!("no thread: {error}")))?;
         Ok((
-            Self { inner: Arc::new(Inner { writes, reads, figures, known_keys_version }) },
+            Self {
+                inner: Arc::new(Inner { writes, reads, figures, known_keys_version, gathering }),
+            },
             open_intents,
         ))
     }
@@ -134,6 +141,7 @@ impl Ledger {
     /// [`LedgerError`]; the intent is still open then, and wants to be aborted.
     pub async fn complete(&self, id: IntentId, outcome: Outcome) -> Result<u64, LedgerError> {
         let writes = &self.inner.writes;
+        self.inner.gathering.note(id.since);
         let on_keys = outcome.is_ca;
         let work = move |transaction: &Transaction<'_>| write::complete(transaction, id, &outcome);
         match on_keys {
@@ -154,6 +162,7 @@ impl Ledger {
         answer: Option<KeptAnswer>,
     ) -> Result<u64, LedgerError> {
         let writes = &self.inner.writes;
+        self.inner.gathering.note(id.since);
         writes
             .run(WhenFull::Wait, move |transaction| {
                 write::complete_request(transaction, id, &audit, answer.as_ref())

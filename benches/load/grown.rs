@@ -1,6 +1,7 @@
 //! An appliance after years: a token with many keys, a ledger with many certificates.
 
 use std::{
+    fs::File,
     ops::Range,
     process::Command,
     time::{Duration, Instant},
@@ -56,7 +57,8 @@ pub fn run_key_maker(arguments: &[String]) {
 /// Adds copies of the newest certificate to the ledger of a daemon that does not run: each with a
 /// serial number, an intent and two audit entries of its own.
 pub fn fill_ledger(appliance: &Appliance, certificates: usize) {
-    let mut connection = Connection::open(appliance.path("ledger.sqlite")).unwrap();
+    let ledger = appliance.path("ledger.sqlite");
+    let mut connection = Connection::open(&ledger).unwrap();
     connection.pragma_update(None, "synchronous", "OFF").unwrap();
     connection.pragma_update(None, "cache_size", -512_000).unwrap();
     let columns: String = connection
@@ -102,6 +104,9 @@ pub fn fill_ledger(appliance: &Appliance, certificates: usize) {
     }
     drop((entries, intents, rows));
     transaction.commit().unwrap();
+    connection.close().unwrap();
+    // It is on the disk for years: its gigabytes are not to be written while something is measured.
+    File::open(ledger).unwrap().sync_all().unwrap();
 }
 
 fn random_serial() -> [u8; 16] {

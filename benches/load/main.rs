@@ -99,7 +99,10 @@ impl Run {
         {
             rows.extend(self.row(&mut daemon, &loads[1], travel, callers));
         }
-        let least = self.row(&mut daemon, &refused(), Travel::KeepAlive, 32);
+        let least: Vec<_> = [1, 32]
+            .into_iter()
+            .filter_map(|callers| self.row(&mut daemon, &refused(), Travel::KeepAlive, callers))
+            .collect();
         self.verify(&daemon);
         drop(daemon);
 
@@ -112,8 +115,8 @@ impl Run {
         for (name, concurrency, measured) in &rows {
             self.table.issuance(name, *concurrency, measured, raw, commit);
         }
-        if let Some((name, _, measured)) = least {
-            self.table.least(&name, &measured, raw, verification);
+        for (name, concurrency, measured) in &least {
+            self.table.least((name, *concurrency), measured, [raw, verification, commit]);
         }
         self.slow_tokens(raw);
         self.grown_ledger();

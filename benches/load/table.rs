@@ -49,18 +49,33 @@ impl Table {
         self.answers(name, measured, format!("{rate:.2}"), format!("{cpu:.2}"), &targets);
     }
 
-    /// What would be left if all else cost nothing: TLS and HTTP, one `C_Sign`, one verification.
-    pub fn least(&mut self, name: &str, measured: &Measured, raw: Raw, verification: Raw) {
+    /// What would be left if all else cost nothing: TLS and HTTP, one `C_Sign`, one verification; and
+    /// for one caller, who waits for an intent and an outcome, two commits.
+    pub fn least(
+        &mut self,
+        (name, concurrency): (&str, usize),
+        measured: &Measured,
+        [raw, verification, commit]: [Raw; 3],
+    ) {
         let all = (measured.cpu() + raw.cpu + verification.cpu).as_secs_f64();
         let cores = std::thread::available_parallelism().unwrap().get();
         let most =
             f64::from(u32::try_from(cores).unwrap()) / (all + measured.client_cpu.as_secs_f64());
-        let bounds = format!(
-            "with one C_Sign and one verification CPU ≥ {:.1}×, rate ≤ {:.2}× with all cores full",
-            all / raw.cpu.as_secs_f64(),
-            most / raw.per_second
-        );
-        self.answers(name, measured, String::new(), String::new(), &[bounds]);
+        let bound = match concurrency {
+            1 => {
+                let p50 = measured.p50 + raw.p50 + verification.p50 + 2 * commit.p50;
+                format!(
+                    "with one C_Sign, one verification and two commits p50 ≥ {} ms",
+                    millis(p50)
+                )
+            }
+            _ => format!(
+                "with one C_Sign and one verification CPU ≥ {:.1}×, rate ≤ {:.2}× with all cores full",
+                all / raw.cpu.as_secs_f64(),
+                most / raw.per_second
+            ),
+        };
+        self.answers(name, measured, String::new(), String::new(), &[bound]);
     }
 
     pub fn slow_token(&mut self, concurrency: usize, measured: &Measured, most: f64) {

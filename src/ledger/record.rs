@@ -1,5 +1,7 @@
 //! What the ledger is given and gives back: column values, already decoded.
 
+use std::time::Instant;
+
 use crate::{
     audit::AuditRecord,
     domain::{
@@ -12,12 +14,22 @@ use crate::{
 };
 
 /// The handle of a recorded intent; never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy)]
 pub struct IntentId {
     pub(super) number: i64,
     /// Whether it may have reserved anything.
     pub(super) reserves: bool,
+    /// When it was recorded, or found open.
+    pub(super) since: Instant,
 }
+
+impl PartialEq for IntentId {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for IntentId {}
 
 /// What is about to be signed, recorded before the HSM is asked.
 #[derive(Debug, Clone)]

@@ -271,6 +271,17 @@ async fn what_waits_while_the_writer_is_busy_shares_one_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_writer_waits_longer_for_more_when_signatures_take_long() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    let at_first = ledger.inner.gathering.pause();
+    let mut id = ledger.begin(intent(&[])).await.unwrap();
+    id.since -= Duration::from_secs(10);
+    ledger.complete(id, outcome(&[])).await.unwrap();
+    assert!(ledger.inner.gathering.pause() > at_first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_two_begins_with_one_store_id_one_wins_and_the_other_leaves_nothing() {
     let (_directory, file) = place();
     let ledger = open(&file);

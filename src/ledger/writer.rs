@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rusqlite::Connection;
@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::{
     error::LedgerError,
     figures::{Figures, News},
+    gathering::Gathering,
     job::{Job, Message},
     sql,
     sqlite::{
@@ -28,12 +29,6 @@ use super::{
 /// Jobs that share one commit, at most: a batch that is too long keeps its first job waiting.
 const BATCH_JOBS_MAX: usize = 256;
 
-/// While several write at once, what comes this soon after another shares its commit: a commit costs
-/// the processor as much as several jobs do. One who writes alone never waits for it.
-const GATHERING: Duration = Duration::from_micros(200);
-/// Nobody waits longer than this for others.
-const GATHERING_MAX: Duration = Duration::from_millis(2);
-
 /// Starts the thread, which keeps the figures up to date. `known_keys_version` counts the
 /// transactions after which something else may be known of a key.
 pub(super) fn start(
@@ -42,8 +37,10 @@ pub(super) fn start(
     queue: mpsc::Receiver<Message>,
     figures: Arc<Figures>,
     known_keys_version: Arc<AtomicU64>,
+    gathering: Arc<Gathering>,
 ) -> io::Result<()> {
-    let writer = Writer { checkpoints, connection: Some(connection), figures, known_keys_version };
+    let connection = Some(connection);
+    let writer = Writer { checkpoints, connection, figures, known_keys_version, gathering };
     thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || writer.run(queue))?;
     Ok(())
 }
@@ -54,6 +51,7 @@ struct Writer {
     connection: Option<Connection>,
     figures: Arc<Figures>,
     known_keys_version: Arc<AtomicU64>,
+    gathering: Arc<Gathering>,
 }
 
 impl Writer {
@@ -62,7 +60,7 @@ impl Writer {
         let mut are_many = false;
         while queue.blocking_recv_many(&mut messages, BATCH_JOBS_MAX) > 0 {
             if are_many {
-                gather(&mut queue, &mut messages);
+                gather(self.gathering.pause(), &mut queue, &mut messages);
             }
             are_many = messages.len() > 1;
             let mut jobs = Vec::with_capacity(messages.len());
@@ -151,18 +149,15 @@ impl Writer {
     }
 }
 
-/// Waits for more, as long as more keeps coming.
-fn gather(queue: &mut mpsc::Receiver<Message>, messages: &mut Vec<Message>) {
-    let until = Instant::now() + GATHERING_MAX;
-    let mut count = 0;
-    while (count + 1..BATCH_JOBS_MAX).contains(&messages.len()) && Instant::now() < until {
-        count = messages.len();
-        thread::sleep(GATHERING);
-        while messages.len() < BATCH_JOBS_MAX
-            && let Ok(message) = queue.try_recv()
-        {
-            messages.push(message);
-        }
+/// Waits for more.
+fn gather(pause: Duration, queue: &mut mpsc::Receiver<Message>, messages: &mut Vec<Message>) {
+    if messages.len() < BATCH_JOBS_MAX {
+        thread::sleep(pause);
+    }
+    while messages.len() < BATCH_JOBS_MAX
+        && let Ok(message) = queue.try_recv()
+    {
+        messages.push(message);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Statements that only read.
 
-use std::error::Error;
+use std::{error::Error, time::Instant};
 
 use rusqlite::{Connection, OptionalExtension, Row, RowIndex, types::Type};
 
@@ -29,7 +29,7 @@ pub(in crate::ledger) fn open_intents(
         )?
         .query_map([], |row| {
             Ok(OpenIntent {
-                id: IntentId { number: row.get("id")?, reserves: true },
+                id: IntentId { number: row.get("id")?, reserves: true, since: Instant::now() },
                 // Shaping what is shaped already changes nothing.
                 serial: row.get::<_, Option<[u8; 16]>>("serial")?.map(SerialNumber::from_random),
                 purpose: parsed(row, "purpose", purpose)?,

@@ -1,5 +1,7 @@
 //! Statements that change the ledger.
 
+use std::time::Instant;
+
 use rusqlite::{OptionalExtension, named_params, params, types::ToSqlOutput};
 use serde_json::Value;
 
@@ -200,7 +202,11 @@ fn insert_intent(
             intent.created_at.unix(),
         ])?;
     let reserves = !intent.reservations.is_empty();
-    Ok((rows == 1).then(|| IntentId { number: inserted(transaction), reserves }))
+    Ok((rows == 1).then(|| IntentId {
+        number: inserted(transaction),
+        reserves,
+        since: Instant::now(),
+    }))
 }
 
 /// False when the id is taken.
