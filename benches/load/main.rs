@@ -99,6 +99,18 @@ impl Run {
         {
             rows.extend(self.row(&mut daemon, &loads[1], travel, callers));
         }
+        // Signatures that cost more than their verification, each kind beside its own raw rate.
+        let mut others = Vec::new();
+        for (key, name) in OTHER_KEYS {
+            let load = leaf_of(key, name);
+            let measured: Vec<_> = [32, 128]
+                .into_iter()
+                .filter_map(|callers| self.row(&mut daemon, &load, Travel::KeepAlive, callers))
+                .collect();
+            if !measured.is_empty() {
+                others.push((format!("C_Sign, two processes, {key}"), self.c_sign(key), measured));
+            }
+        }
         let least: Vec<_> = [1, 32]
             .into_iter()
             .filter_map(|callers| self.row(&mut daemon, &refused(), Travel::KeepAlive, callers))
@@ -106,7 +118,7 @@ impl Run {
         self.verify(&daemon);
         drop(daemon);
 
-        let raw_after = raw::c_sign(&self.appliance, 2, 1, self.seconds.min(4));
+        let raw_after = self.c_sign(raw::P256);
         let raw = Raw::mean(&[raw_before, raw_after]);
         self.table.raw("C_Sign, two processes (before)", raw_before);
         self.table.raw("C_Sign, two processes (after)", raw_after);
@@ -114,6 +126,12 @@ impl Run {
         self.table.raw("one verification", verification);
         for (name, concurrency, measured) in &rows {
             self.table.issuance(name, *concurrency, measured, raw, commit);
+        }
+        for (name, raw, measured) in &others {
+            self.table.raw(name, *raw);
+            for (name, concurrency, measured) in measured {
+                self.table.issuance(name, *concurrency, measured, *raw, commit);
+            }
         }
         for (name, concurrency, measured) in &least {
             self.table.least((name, *concurrency), measured, [raw, verification, commit]);
@@ -174,10 +192,15 @@ impl Run {
     fn raw(&mut self) -> Raw {
         let seconds = self.seconds.min(4);
         for threads in [1, 2] {
-            let raw = raw::c_sign(&self.appliance, 1, threads, seconds);
+            let raw = raw::c_sign(&self.appliance, raw::P256, 1, threads, seconds);
             self.table.raw(&format!("C_Sign, one process, {threads} threads"), raw);
         }
-        raw::c_sign(&self.appliance, 2, 1, seconds)
+        self.c_sign(raw::P256)
+    }
+
+    /// The rate of two processes.
+    fn c_sign(&self, key: &str) -> Raw {
+        raw::c_sign(&self.appliance, key, 2, 1, self.seconds.min(4))
     }
 
     fn row(
@@ -223,7 +246,8 @@ impl Run {
         for (index, (name, sample)) in self.samples.iter().enumerate() {
             let file = directory.join(format!("{index}.pem"));
             fs::write(&file, pem(&serde_json::from_slice(sample).unwrap())).unwrap();
-            let issuer = if *name == LEAF { file.clone() } else { directory.join("iaca.pem") };
+            let issuer =
+                if name.starts_with(LEAF) { file.clone() } else { directory.join("iaca.pem") };
             let openssl = Command::new("openssl")
                 .args(["verify", "-x509_strict", "-CAfile"])
                 .args([&issuer, &file])
@@ -298,6 +322,10 @@ const KEYS: usize = 13;
 
 const LEAF: &str = "self-signed leaf";
 
+/// Keys of other kinds, and the rows of certificates that they sign.
+const OTHER_KEYS: [(&str, &str); 2] =
+    [("iaca-secp384r1", "self-signed leaf, P-384"), ("rsa2048", "self-signed leaf, RSA-2048")];
+
 /// The documented request, its ids left to the daemon: described IACA, pinned at the first call.
 fn document_signer() -> Load {
     documented("document signer", "iso/document-signers", "document-signers-create")
@@ -305,6 +333,13 @@ fn document_signer() -> Load {
 
 fn leaf() -> Load {
     documented(LEAF, "certificate", "certificate-self-signed-leaf")
+}
+
+/// The same with another key on the token.
+fn leaf_of(key: &str, name: &'static str) -> Load {
+    let mut request = request("certificate-self-signed-leaf");
+    request["subjectPublicKeySource"]["keyDescriptor"] = kms_key(key);
+    issuance(name, "certificate", request.to_string())
 }
 
 fn documented(name: &'static str, route: &str, file: &str) -> Load {

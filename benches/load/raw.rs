@@ -29,7 +29,9 @@ use crate::appliance::{Appliance, cpu_of};
 pub const SIGNER: &str = "raw-signer";
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const TOKEN: &str = "chancery-dev";
-const KEY: &str = "test.tenant1.kms1.secp256r1";
+const KMS: &str = "test.tenant1.kms1";
+/// The key that everything is measured against.
+pub const P256: &str = "secp256r1";
 
 /// Rate, CPU time and duration of single operations.
 #[derive(Clone, Copy)]
@@ -64,11 +66,17 @@ impl Raw {
     }
 }
 
-/// `C_Sign` with P-256 on the appliance's token, by processes that do nothing else.
-pub fn c_sign(appliance: &Appliance, processes: usize, threads: usize, seconds: u64) -> Raw {
+/// `C_Sign` with a key on the appliance's token, by processes that do nothing else.
+pub fn c_sign(
+    appliance: &Appliance,
+    key: &str,
+    processes: usize,
+    threads: usize,
+    seconds: u64,
+) -> Raw {
     // One after the other: SoftHSM may not see a token that another process is just opening.
     let mut children: Vec<_> =
-        (0..processes).map(|_| RawSigner::start(appliance, threads, seconds)).collect();
+        (0..processes).map(|_| RawSigner::start(appliance, key, threads, seconds)).collect();
     // All are logged in and hold their handles: now they begin together.
     for child in &mut children {
         child.process.stdin.take().unwrap().write_all(b"go\n").unwrap();
@@ -83,9 +91,9 @@ struct RawSigner {
 }
 
 impl RawSigner {
-    fn start(appliance: &Appliance, threads: usize, seconds: u64) -> Self {
+    fn start(appliance: &Appliance, key: &str, threads: usize, seconds: u64) -> Self {
         let mut process = Command::new(std::env::current_exe().unwrap())
-            .args([SIGNER, &threads.to_string(), &seconds.to_string()])
+            .args([SIGNER, key, &threads.to_string(), &seconds.to_string()])
             .arg(appliance.path("pin"))
             .env("SOFTHSM2_CONF", appliance.path("softhsm2.conf"))
             .stdin(Stdio::piped())
@@ -145,13 +153,14 @@ impl RawToken {
     }
 }
 
-/// The life of a process that signs: `THREADS SECONDS PIN_FILE`.
+/// The life of a process that signs: `KEY THREADS SECONDS PIN_FILE`.
 pub fn run_signer(arguments: &[String]) {
-    let threads: usize = arguments[0].parse().unwrap();
-    let duration = Duration::from_secs(arguments[1].parse().unwrap());
-    let RawToken { pkcs11, slot, keeper } = RawToken::open(&arguments[2]);
-    let wanted =
-        [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Label(KEY.as_bytes().to_vec())];
+    let label = format!("{KMS}.{}", arguments[0]);
+    let is_rsa = arguments[0].starts_with("rsa");
+    let threads: usize = arguments[1].parse().unwrap();
+    let duration = Duration::from_secs(arguments[2].parse().unwrap());
+    let RawToken { pkcs11, slot, keeper } = RawToken::open(&arguments[3]);
+    let wanted = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Label(label.into_bytes())];
     let key = keeper.find_objects(&wanted).unwrap()[0];
     let barrier = Arc::new(Barrier::new(threads + 1));
     let workers: Vec<_> = (0..threads)
@@ -159,7 +168,12 @@ pub fn run_signer(arguments: &[String]) {
             let session = pkcs11.open_ro_session(slot).unwrap();
             let barrier = Arc::clone(&barrier);
             thread::spawn(move || {
-                let sign = || session.sign(&Mechanism::Ecdsa, key, &[7; 32]).unwrap();
+                // As long as the digest, or the DigestInfo (RFC 8017, 9.2), of SHA-256.
+                let (mechanism, octets): (_, &[u8]) = match is_rsa {
+                    true => (Mechanism::RsaPkcs, &[7; 51]),
+                    false => (Mechanism::Ecdsa, &[7; 32]),
+                };
+                let sign = || session.sign(&mechanism, key, octets).unwrap();
                 (0..200).for_each(|_| drop(sign()));
                 barrier.wait();
                 barrier.wait();
