@@ -61,7 +61,9 @@ impl Drop for Managed {
 #[test]
 fn it_hears_of_readiness_state_progress_reload_and_end() {
     let appliance = Appliance::new();
-    appliance.configure_token("sign_deadline_ms = 2000\ncanary_seconds = 2");
+    // The last proof is too old for three seconds before signers count as frozen: longer than from one
+    // look at the state to the next.
+    appliance.configure_token("sign_deadline_ms = 10000\ncanary_seconds = 2");
     let mut managed = Managed::start(&appliance);
     let pid = managed.child.id();
     managed.hear(&["READY=1", "STATUS=serving on ", "token softhsm: ready", "ledger: ok"]);
