@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What intents are open for with a fast token, whatever their number.
+/// Where intents are open for less, nobody waits longer than [`PAUSE_MIN`].
 const FAST: Duration = Duration::from_millis(4);
 /// What may be added to the time beyond that, at each end of an intent: one part in so many.
 const PART: u32 = 16;
