@@ -7,10 +7,10 @@
 use rusqlite::Connection;
 
 /// The version this program writes and reads.
-pub(in crate::ledger) const SCHEMA_VERSION: i32 = 2;
+pub(in crate::ledger) const SCHEMA_VERSION: i32 = 3;
 
 /// Step `n` makes version `n + 1` out of version `n`.
-pub(in crate::ledger) const STEPS: [&str; 2] = [VERSION_1, VERSION_2];
+pub(in crate::ledger) const STEPS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
 
 /// Brings the tables from version `from` to [`SCHEMA_VERSION`], within the caller's transaction.
 pub(in crate::ledger) fn migrate(connection: &Connection, from: i32) -> rusqlite::Result<()> {
@@ -213,4 +213,17 @@ UPDATE sqlite_schema SET sql = replace(sql,
     'CHECK (state = ''open'' OR state = ''issued'' OR state = ''aborted'')')
 WHERE type = 'table' AND name = 'intents';
 PRAGMA writable_schema = RESET;
+";
+
+const VERSION_3: &str = "
+-- Which token each name of the configuration stands for: the one that was seen first under the name, or
+-- that an operator has accepted in its place.
+CREATE TABLE tokens (
+    name TEXT NOT NULL PRIMARY KEY,
+    serial TEXT NOT NULL,
+    since INTEGER NOT NULL
+);
+
+-- Serial number of the token that has the key; NULL until a token has shown the key.
+ALTER TABLE key_pins ADD COLUMN token_serial TEXT;
 ";

@@ -1,7 +1,7 @@
 //! Ledgers that an earlier build has written.
 
 use super::*;
-use crate::ledger::sql::schema::STEPS;
+use crate::ledger::sql::schema::{SCHEMA_VERSION, STEPS};
 
 /// A ledger of version 1 with an issued, an aborted and an open intent.
 fn of_version_1(file: &Path) -> [SerialNumber; 3] {
@@ -57,7 +57,7 @@ async fn a_ledger_of_version_1_goes_on_with_all_that_is_in_it() {
     let connection = Connection::open(&file).unwrap();
     let version: i32 =
         connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, 2);
+    assert_eq!(version, SCHEMA_VERSION);
     let wrong = connection.execute("UPDATE intents SET state = 'lost' WHERE id = 0", []);
     assert!(wrong.unwrap_err().to_string().contains("CHECK constraint failed"));
 }
