@@ -1,7 +1,7 @@
 //! One call: what it is told before, during and after its work.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
     fs, process, thread,
     time::{Duration, Instant},
 };
@@ -11,12 +11,26 @@ use cryptoki_sys::*;
 use crate::{
     count::is_told,
     functions::real_functions,
-    orders::{Action, First, Last, Order, Orders},
+    orders::{Action, First, Hang, Last, Order, Orders, directory},
     state, trace,
 };
 
+/// A longer label is not looked for.
+const LABEL_OCTETS_MAX: usize = 1024;
+
 /// Between two looks at whether an order is still there.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// The object that a call is about.
+#[derive(Clone, Copy)]
+pub(crate) enum Subject {
+    /// None.
+    None,
+    /// The one of this handle, seen in this session.
+    Object(CK_SESSION_HANDLE, CK_OBJECT_HANDLE),
+    /// The key that this session signs with.
+    SignsWith(CK_SESSION_HANDLE),
+}
 
 /// A call under way.
 pub(crate) struct Call {
@@ -25,6 +39,9 @@ pub(crate) struct Call {
     /// There is no work whose reply could be lost.
     pub(crate) gave_only_a_length: Cell<bool>,
     orders: Orders,
+    subject: Subject,
+    /// Of the subject; read when an order wants to know it.
+    label: OnceCell<Option<Vec<u8>>>,
 }
 
 /// Calls the real function.
@@ -48,7 +65,11 @@ macro_rules! told {
 pub(crate) use told;
 
 /// Runs a function with all that was ordered for it.
-pub(crate) fn around(function: &'static str, work: impl FnOnce(&Call) -> CK_RV) -> CK_RV {
+pub(crate) fn around(
+    function: &'static str,
+    subject: Subject,
+    work: impl FnOnce(&Call) -> CK_RV,
+) -> CK_RV {
     let Some(real) = real_functions() else { return CKR_GENERAL_ERROR };
     let orders = match Orders::read() {
         Ok(orders) => orders,
@@ -58,7 +79,9 @@ pub(crate) fn around(function: &'static str, work: impl FnOnce(&Call) -> CK_RV) 
             return CKR_GENERAL_ERROR;
         }
     };
-    let call = Call { function, real, gave_only_a_length: Cell::new(false), orders };
+    let gave_only_a_length = Cell::new(false);
+    let label = OnceCell::new();
+    let call = Call { function, real, gave_only_a_length, orders, subject, label };
     let traced = call.is_told(&Action::Trace);
     let begin = Instant::now();
     if traced {
@@ -79,7 +102,7 @@ impl Call {
 
     /// The same of orders that name another function.
     pub(crate) fn told_of<T>(&self, function: &str, pick: impl Fn(&Action) -> Option<T>) -> Vec<T> {
-        let orders = self.orders.of(function);
+        let orders = self.orders.of(function).filter(|order| self.is_of_the_key_of(order));
         let picked = orders.filter_map(|order| Some((order, pick(&order.action)?)));
         picked.filter(|(order, _)| is_told(&self.orders, order)).map(|(_, told)| told).collect()
     }
@@ -89,6 +112,22 @@ impl Call {
         !self.told(|action| (action == wanted).then_some(())).is_empty()
     }
 
+    /// Whether an order is for any key, or for the one that this call is about.
+    fn is_of_the_key_of(&self, order: &Order) -> bool {
+        let Some(wanted) = &order.key else { return true };
+        let label = self.label.get_or_init(|| self.read_label());
+        label.as_ref().is_some_and(|label| wanted.fits(label))
+    }
+
+    fn read_label(&self) -> Option<Vec<u8>> {
+        let (session, object) = match self.subject {
+            Subject::None => return None,
+            Subject::Object(session, object) => (session, object),
+            Subject::SignsWith(session) => (session, state::signs_with(session)?),
+        };
+        label_of(self, session, object)
+    }
+
     /// The code of a call that does not come to its work.
     fn before(&self) -> Option<CK_RV> {
         if let Some(code) = state::removed().filter(|_| self.needs_a_token()) {
@@ -96,7 +135,7 @@ impl Call {
         }
         for order in self.orders.of(self.function) {
             let Action::First(action) = &order.action else { continue };
-            if !is_told(&self.orders, order) {
+            if !self.is_of_the_key_of(order) || !is_told(&self.orders, order) {
                 continue;
             }
             match action {
@@ -108,7 +147,8 @@ impl Call {
                     }
                 }
                 First::Delay(time) => thread::sleep(*time),
-                First::Hang => hang(order),
+                First::InTurn(time) => in_turn(*time),
+                First::Hang(how) => hang(order, *how),
                 First::Abort => process::abort(),
                 First::Segfault => segfault(),
                 First::Exit(status) => process::exit(*status),
@@ -126,12 +166,12 @@ impl Call {
         }
         for order in self.orders.of(self.function) {
             let Action::Last(action) = &order.action else { continue };
-            if !is_told(&self.orders, order) {
+            if !self.is_of_the_key_of(order) || !is_told(&self.orders, order) {
                 continue;
             }
             match action {
                 Last::Fail(code) => return *code,
-                Last::Hang => hang(order),
+                Last::Hang(how) => hang(order, *how),
                 Last::Abort => process::abort(),
             }
         }
@@ -144,12 +184,40 @@ impl Call {
     }
 }
 
-/// Blocks for as long as the order is there.
-fn hang(order: &Order) {
+/// Blocks for as long as the order is there, or for good.
+fn hang(order: &Order, how: Hang) {
     let stands = || Orders::read().is_ok_and(|orders| orders.has(order));
-    while stands() {
+    while how == Hang::ForGood || stands() {
         thread::sleep(LOOK_AGAIN);
     }
+}
+
+/// Takes its time while no other call does, in whichever process: a device does one thing at a time.
+fn in_turn(time: Duration) {
+    let Some(directory) = directory() else { return thread::sleep(time) };
+    // Let go when the file is closed.
+    let turn = fs::File::create(directory.join("turn")).and_then(|file| file.lock().map(|()| file));
+    if let Err(error) = &turn {
+        eprintln!("chaos: no turn: {error}");
+    }
+    thread::sleep(time);
+}
+
+/// The label of an object.
+pub(crate) fn label_of(
+    call: &Call,
+    session: CK_SESSION_HANDLE,
+    object: CK_OBJECT_HANDLE,
+) -> Option<Vec<u8>> {
+    let mut label = vec![0; LABEL_OCTETS_MAX];
+    let mut attribute = CK_ATTRIBUTE {
+        type_: CKA_LABEL,
+        pValue: label.as_mut_ptr().cast(),
+        ulValueLen: label.len() as CK_ULONG,
+    };
+    let code = real!(call.C_GetAttributeValue(session, object, &raw mut attribute, 1));
+    label.truncate(usize::try_from(attribute.ulValueLen).unwrap_or(0));
+    (code == CKR_OK).then_some(label)
 }
 
 fn segfault() {

@@ -9,14 +9,11 @@ use std::{
 use cryptoki_sys::*;
 
 use crate::{
-    call::{Call, real, told},
+    call::{Call, label_of, real, told},
     mechanisms::{is_hidden, real_data, real_mechanism},
     orders::{Action, Field},
     state, trace,
 };
-
-/// A longer label is not looked for.
-const LABEL_OCTETS_MAX: usize = 1024;
 
 pub(crate) unsafe fn initialize(call: &Call, arguments: *mut c_void) -> CK_RV {
     // SAFETY: PKCS#11 lets it be nothing but these, or null.
@@ -171,8 +168,18 @@ pub(crate) unsafe fn find_objects(
     count: *mut CK_ULONG,
 ) -> CK_RV {
     let batches = told!(call, Action::Batch(most) => *most);
-    let most = batches.into_iter().fold(most, CK_ULONG::min);
+    let class = state::searches_for(session);
+    let ends = call.told(|action| {
+        let Action::EndAfter(most, of) = action else { return None };
+        let is_meant = of.is_none() || *of == class;
+        is_meant.then(|| most.saturating_sub(state::found(session)))
+    });
+    let most = batches.into_iter().chain(ends).fold(most, CK_ULONG::min);
     let code = real!(call.C_FindObjects(session, objects, most, count));
+    // SAFETY: the caller wants the number there.
+    if let Some(count) = unsafe { count.as_mut() }.filter(|_| code == CKR_OK) {
+        state::has_found(session, *count);
+    }
     if code == CKR_OK && call.is_told(&Action::Record) && !objects.is_null() {
         // SAFETY: the real function has put as many handles there as it says.
         let found =
@@ -181,7 +188,34 @@ pub(crate) unsafe fn find_objects(
             trace::record("C_FindObjects", &format!("handle {handle}"));
         }
     }
+    for lie in told!(call, Action::LieCount(number) => *number) {
+        // SAFETY: as above.
+        if let Some(count) = unsafe { count.as_mut() }.filter(|_| code == CKR_OK) {
+            *count = lie;
+        }
+    }
     code
+}
+
+pub(crate) unsafe fn find_objects_init(
+    call: &Call,
+    session: CK_SESSION_HANDLE,
+    template: *mut CK_ATTRIBUTE,
+    count: CK_ULONG,
+) -> CK_RV {
+    let mut class = None;
+    if !template.is_null() {
+        let length = usize::try_from(count).unwrap_or(0);
+        // SAFETY: the caller gives that many attributes.
+        let attributes = unsafe { std::slice::from_raw_parts(template, length) };
+        let of_class = attributes.iter().find(|attribute| attribute.type_ == CKA_CLASS);
+        // SAFETY: the value of this one is a class.
+        class = of_class.and_then(|attribute| unsafe {
+            attribute.pValue.cast::<CK_OBJECT_CLASS>().as_ref().copied()
+        });
+    }
+    state::begins_a_search(session, class);
+    real!(call.C_FindObjectsInit(session, template, count))
 }
 
 #[expect(clippy::too_many_arguments, reason = "the standard gives it nine")]
@@ -227,6 +261,7 @@ pub(crate) unsafe fn sign_init(
     if call.is_told(&Action::Record) {
         trace::record("C_SignInit", &format!("handle {key}"));
     }
+    state::set_signs_with(session, key);
     let label = LazyCell::new(|| label_of(call, session, key));
     let instead = call.told(|action| {
         let Action::Foreign(meant, instead) = action else { return None };
@@ -249,18 +284,6 @@ pub(crate) unsafe fn sign_init(
     };
     mechanism.mechanism = real_mechanism(call, session, mechanism.mechanism);
     real!(call.C_SignInit(session, &raw mut mechanism, key))
-}
-
-fn label_of(call: &Call, session: CK_SESSION_HANDLE, key: CK_OBJECT_HANDLE) -> Option<Vec<u8>> {
-    let mut label = vec![0; LABEL_OCTETS_MAX];
-    let mut attribute = CK_ATTRIBUTE {
-        type_: CKA_LABEL,
-        pValue: label.as_mut_ptr().cast(),
-        ulValueLen: label.len() as CK_ULONG,
-    };
-    let code = real!(call.C_GetAttributeValue(session, key, &raw mut attribute, 1));
-    label.truncate(usize::try_from(attribute.ulValueLen).unwrap_or(0));
-    (code == CKR_OK).then_some(label)
 }
 
 /// The first private key with a label.
@@ -351,6 +374,11 @@ pub(crate) unsafe fn attribute_value(
         if call.is_told(&Action::HideAttribute(kind)) {
             attribute.ulValueLen = CK_UNAVAILABLE_INFORMATION;
             code = CKR_ATTRIBUTE_TYPE_INVALID;
+        }
+    }
+    for attribute in attributes.iter_mut() {
+        if call.is_told(&Action::Unavailable(attribute.type_)) {
+            attribute.ulValueLen = CK_UNAVAILABLE_INFORMATION;
         }
     }
     let all_shown = attributes.iter().all(|a| a.ulValueLen != CK_UNAVAILABLE_INFORMATION);

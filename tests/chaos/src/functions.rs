@@ -7,7 +7,7 @@ use cryptoki_sys::*;
 use libloading::Library;
 
 use crate::{
-    call::{around, real},
+    call::{Subject, around, real},
     faults::*,
     mechanisms::{mechanism_info, mechanism_list},
 };
@@ -71,6 +71,22 @@ pub(crate) fn real_functions() -> Option<&'static CK_FUNCTION_LIST> {
     WRAPPED.get()?.as_ref().ok().map(|wrapped| &wrapped.real)
 }
 
+/// What a function is about, by its name and arguments.
+macro_rules! subject {
+    (C_SignInit, $session:ident, $_mechanism:ident, $key:ident) => {
+        Subject::Object($session, $key)
+    };
+    (C_Sign, $session:ident $(, $_rest:ident)*) => {
+        Subject::SignsWith($session)
+    };
+    (C_GetAttributeValue, $session:ident, $object:ident $(, $_rest:ident)*) => {
+        Subject::Object($session, $object)
+    };
+    ($_name:ident $(, $_argument:ident)*) => {
+        Subject::None
+    };
+}
+
 macro_rules! functions {
     ($($name:ident($($argument:ident: $type:ty),*) $(=> $special:ident)?;)*) => {
         /// All of them.
@@ -87,7 +103,7 @@ macro_rules! functions {
 
         $(
             unsafe extern "C" fn $name($($argument: $type),*) -> CK_RV {
-                around(stringify!($name), |call| {
+                around(stringify!($name), subject!($name $(, $argument)*), |call| {
                     functions!(@work call, $name, ($($argument),*) $(, $special)?)
                 })
             }
@@ -148,7 +164,9 @@ functions! {
     C_SetAttributeValue(
         a: CK_SESSION_HANDLE, b: CK_OBJECT_HANDLE, c: *mut CK_ATTRIBUTE, d: CK_ULONG
     );
-    C_FindObjectsInit(a: CK_SESSION_HANDLE, b: *mut CK_ATTRIBUTE, c: CK_ULONG);
+    C_FindObjectsInit(
+        a: CK_SESSION_HANDLE, b: *mut CK_ATTRIBUTE, c: CK_ULONG
+    ) => find_objects_init;
     C_FindObjects(
         a: CK_SESSION_HANDLE, b: *mut CK_OBJECT_HANDLE, c: CK_ULONG, d: *mut CK_ULONG
     ) => find_objects;

@@ -70,6 +70,12 @@ pub(crate) const ATTRIBUTES: Table = table! {
     CKA_PUBLIC_KEY_INFO CKA_SENSITIVE CKA_SIGN CKA_TOKEN CKA_UNIQUE_ID CKA_VERIFY
 };
 
+/// Classes of objects.
+#[rustfmt::skip]
+pub(crate) const CLASSES: Table = table! {
+    CKO_CERTIFICATE CKO_PRIVATE_KEY CKO_PUBLIC_KEY
+};
+
 /// Mechanisms that make keys and signatures.
 #[rustfmt::skip]
 pub(crate) const MECHANISMS: Table = table! {

@@ -1,4 +1,4 @@
-//! The text of orders, one a line: `FUNCTION [WHEN] ACTION [ARGUMENTS]`.
+//! The text of orders, one a line: `FUNCTION [WHEN] [key=LABEL] ACTION [ARGUMENTS]`.
 
 use std::{
     env, fs,
@@ -13,7 +13,7 @@ use cryptoki_sys::*;
 
 use crate::{
     functions,
-    names::{ATTRIBUTES, CODES, MECHANISMS, TOKEN_FLAGS, value},
+    names::{ATTRIBUTES, CLASSES, CODES, MECHANISMS, TOKEN_FLAGS, value},
 };
 
 /// Where orders are read and notes are written, when there is such a place.
@@ -35,8 +35,34 @@ pub(crate) struct Order {
     /// `None` means all functions.
     function: Option<String>,
     pub(crate) when: When,
+    /// `None` means all keys.
+    pub(crate) key: Option<Label>,
     pub(crate) action: Action,
     pub(crate) line: usize,
+}
+
+/// The label of a key, or how the labels of several begin.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Label {
+    text: String,
+    begins: bool,
+}
+
+impl Label {
+    fn read(word: &str) -> Self {
+        match word.strip_suffix('*') {
+            Some(text) => Self { text: text.to_owned(), begins: true },
+            None => Self { text: word.to_owned(), begins: false },
+        }
+    }
+
+    /// Whether a label is meant.
+    pub(crate) fn fits(&self, label: &[u8]) -> bool {
+        match self.begins {
+            true => label.starts_with(self.text.as_bytes()),
+            false => label == self.text.as_bytes(),
+        }
+    }
 }
 
 /// Which of the calls that an action fits, counted from 1.
@@ -69,7 +95,12 @@ pub(crate) enum Action {
     CountSessions,
     LeakSession,
     Batch(CK_ULONG),
+    /// Of each search for objects of the class, or for any.
+    EndAfter(CK_ULONG, Option<CK_OBJECT_CLASS>),
+    LieCount(CK_ULONG),
     HideAttribute(CK_ATTRIBUTE_TYPE),
+    /// As hidden, but the call says that all is well.
+    Unavailable(CK_ATTRIBUTE_TYPE),
     /// Without a value, the lowest bit of the first octet is another one.
     Lie(CK_ATTRIBUTE_TYPE, Option<Vec<u8>>),
     Logout,
@@ -84,7 +115,9 @@ pub(crate) enum Action {
 pub(crate) enum First {
     Fail(CK_RV),
     Delay(Duration),
-    Hang,
+    /// The same, one call after the other.
+    InTurn(Duration),
+    Hang(Hang),
     Abort,
     Segfault,
     Exit(i32),
@@ -97,8 +130,17 @@ pub(crate) enum First {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Last {
     Fail(CK_RV),
-    Hang,
+    Hang(Hang),
     Abort,
+}
+
+/// For how long a call blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hang {
+    /// For as long as the order stands.
+    WithTheOrder,
+    /// Until the process ends, as a connect(2) does that began before the HSM came back.
+    ForGood,
 }
 
 /// A text that a token shows of itself.
@@ -143,6 +185,7 @@ impl Orders {
         self.orders.iter().any(|order| {
             order.function == wanted.function
                 && order.when == wanted.when
+                && order.key == wanted.key
                 && order.action == wanted.action
         })
     }
@@ -168,10 +211,17 @@ fn order(number: usize, line: &str) -> Result<Order, String> {
     let is_when =
         |word: &&str| word.starts_with(|first: char| first.is_ascii_digit() || first == '/');
     let when = words.next_if(is_when).map_or(Ok(When::Always), when)?;
+    let key = words.next_if(|word| word.starts_with("key="));
+    let key = key.and_then(|word| word.strip_prefix("key=")).map(Label::read);
+    let has_keys =
+        matches!(function.as_deref(), Some("C_SignInit" | "C_Sign" | "C_GetAttributeValue"));
+    if key.is_some() && !has_keys {
+        return Err("a call of this function is not about one key".to_owned());
+    }
     let name = words.next().ok_or("no action")?;
     let arguments: Vec<_> = words.collect();
     let action = action(function.as_deref(), name, &arguments)?;
-    Ok(Order { function, when, action, line: number })
+    Ok(Order { function, when, key, action, line: number })
 }
 
 /// `3`, `3-5`, `3-`, `/10`.
@@ -200,7 +250,11 @@ fn action(function: Option<&str>, name: &str, arguments: &[&str]) -> Result<Acti
     Ok(match (function, name, arguments) {
         (_, "fail", [word]) => Action::First(First::Fail(code(word)?)),
         (_, "delay", [word]) => Action::First(First::Delay(Duration::from_millis(number(word)?))),
-        (_, "hang", []) => Action::First(First::Hang),
+        (_, "in-turn", [word]) => {
+            Action::First(First::InTurn(Duration::from_millis(number(word)?)))
+        }
+        (_, "hang", []) => Action::First(First::Hang(Hang::WithTheOrder)),
+        (_, "hang", ["for-good"]) => Action::First(First::Hang(Hang::ForGood)),
         (_, "abort", []) => Action::First(First::Abort),
         (_, "segfault", []) => Action::First(First::Segfault),
         (_, "exit", [word]) => {
@@ -210,7 +264,8 @@ fn action(function: Option<&str>, name: &str, arguments: &[&str]) -> Result<Acti
         (_, "leak", [word]) => Action::First(First::Leak(size(word)?)),
         (_, "leak-descriptor", []) => Action::First(First::LeakDescriptor),
         (_, "removed", [word]) => Action::First(First::Removed(code(word)?)),
-        (_, "late", ["hang"]) => Action::Last(Last::Hang),
+        (_, "late", ["hang"]) => Action::Last(Last::Hang(Hang::WithTheOrder)),
+        (_, "late", ["hang", "for-good"]) => Action::Last(Last::Hang(Hang::ForGood)),
         (_, "late", ["abort"]) => Action::Last(Last::Abort),
         (_, "late", [word]) => Action::Last(Last::Fail(code(word)?)),
         (_, "trace", []) => Action::Trace,
@@ -240,7 +295,16 @@ fn action(function: Option<&str>, name: &str, arguments: &[&str]) -> Result<Acti
         (Some("C_GetTokenInfo"), "count-sessions", []) => Action::CountSessions,
         (Some("C_CloseSession"), "leak", []) => Action::LeakSession,
         (Some("C_FindObjects"), "batch", [word]) => Action::Batch(number(word)?),
+        (Some("C_FindObjects"), "end-after", [word]) => Action::EndAfter(number(word)?, None),
+        (Some("C_FindObjects"), "end-after", [word, class]) => {
+            let class = value(CLASSES, class).ok_or(format!("{class} is no class of objects"))?;
+            Action::EndAfter(number(word)?, Some(class))
+        }
+        (Some("C_FindObjects"), "lie-count", [word]) => Action::LieCount(number(word)?),
         (Some("C_GetAttributeValue"), "hide", [word]) => Action::HideAttribute(attribute(word)?),
+        (Some("C_GetAttributeValue"), "unavailable", [word]) => {
+            Action::Unavailable(attribute(word)?)
+        }
         (Some("C_GetAttributeValue"), "lie", [word]) => Action::Lie(attribute(word)?, None),
         (Some("C_GetAttributeValue"), "lie", [word, hex]) => {
             Action::Lie(attribute(word)?, Some(octets(hex)?))
@@ -294,6 +358,11 @@ mod tests {
         assert_eq!(parsed("C_SignInit foreign * other").action, foreign);
         let lie = Action::Lie(CKA_SENSITIVE, Some(vec![0xAB, 1]));
         assert_eq!(parsed("C_GetAttributeValue lie CKA_SENSITIVE ab01").action, lie);
+        let order = parsed("C_Sign 2- key=bad-* hang for-good");
+        assert_eq!(order.action, Action::First(First::Hang(Hang::ForGood)));
+        let key = order.key.unwrap();
+        assert!(key.fits(b"bad-1") && !key.fits(b"good"));
+        assert!(!parsed("C_Sign key=bad flip").key.unwrap().fits(b"bad-1"));
     }
 
     #[test]
@@ -311,6 +380,7 @@ mod tests {
             ("C_Sign fail", "'fail' is no action here"),
             ("C_Login flip", "'flip' is no action here"),
             ("* limit 3", "'limit' is no action here"),
+            ("C_Login key=one hang", "is not about one key"),
             ("C_GetAttributeValue lie CKA_SENSITIVE abc", "abc is not hexadecimal"),
         ] {
             let error = parse(&format!("\n{line}")).unwrap_err();

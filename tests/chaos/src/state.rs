@@ -9,16 +9,32 @@ use cryptoki_sys::*;
 
 use crate::orders::directory;
 
-static STATE: Mutex<State> =
-    Mutex::new(State { removed: None, sessions: Vec::new(), hashing: Vec::new(), alone: None });
+static STATE: Mutex<State> = Mutex::new(State {
+    removed: None,
+    sessions: Vec::new(),
+    hashing: Vec::new(),
+    signing: Vec::new(),
+    searching: Vec::new(),
+    alone: None,
+});
 
 struct State {
     removed: Option<CK_RV>,
     sessions: Vec<(CK_SLOT_ID, CK_SESSION_HANDLE)>,
     /// The sessions that hash what they sign, and with what.
     hashing: Vec<(CK_SESSION_HANDLE, CK_MECHANISM_TYPE)>,
+    /// The key that each session signs with.
+    signing: Vec<(CK_SESSION_HANDLE, CK_OBJECT_HANDLE)>,
+    /// What each session searches for, and how much it has found.
+    searching: Vec<Search>,
     /// Locked for as long as this process has the token for itself.
     alone: Option<File>,
+}
+
+struct Search {
+    session: CK_SESSION_HANDLE,
+    class: Option<CK_OBJECT_CLASS>,
+    found: CK_ULONG,
 }
 
 fn state() -> MutexGuard<'static, State> {
@@ -41,6 +57,8 @@ pub(crate) fn finalized() {
     state.removed = None;
     state.sessions.clear();
     state.hashing.clear();
+    state.signing.clear();
+    state.searching.clear();
     state.alone = None;
 }
 
@@ -70,6 +88,44 @@ pub(crate) fn closed(session: CK_SESSION_HANDLE) {
 
 pub(crate) fn closed_all(slot: CK_SLOT_ID) {
     state().sessions.retain(|(of, _)| *of != slot);
+}
+
+/// A session is about to sign with a key.
+pub(crate) fn set_signs_with(session: CK_SESSION_HANDLE, key: CK_OBJECT_HANDLE) {
+    let mut state = state();
+    state.signing.retain(|(of, _)| *of != session);
+    state.signing.push((session, key));
+}
+
+/// The key that a session signs with.
+pub(crate) fn signs_with(session: CK_SESSION_HANDLE) -> Option<CK_OBJECT_HANDLE> {
+    state().signing.iter().find(|(of, _)| *of == session).map(|(_, key)| *key)
+}
+
+/// A session begins to look for objects of a class, or of any.
+pub(crate) fn begins_a_search(session: CK_SESSION_HANDLE, class: Option<CK_OBJECT_CLASS>) {
+    let mut state = state();
+    state.searching.retain(|search| search.session != session);
+    state.searching.push(Search { session, class, found: 0 });
+}
+
+/// The class of the objects that a session looks for.
+pub(crate) fn searches_for(session: CK_SESSION_HANDLE) -> Option<CK_OBJECT_CLASS> {
+    state().searching.iter().find(|search| search.session == session)?.class
+}
+
+/// How many objects the search of a session has given.
+pub(crate) fn found(session: CK_SESSION_HANDLE) -> CK_ULONG {
+    let state = state();
+    state.searching.iter().find(|search| search.session == session).map_or(0, |s| s.found)
+}
+
+/// The search of a session has given so many more.
+pub(crate) fn has_found(session: CK_SESSION_HANDLE, more: CK_ULONG) {
+    let mut state = state();
+    if let Some(search) = state.searching.iter_mut().find(|search| search.session == session) {
+        search.found += more;
+    }
 }
 
 /// With what a session hashes what it signs, or that it does not.

@@ -64,6 +64,13 @@ impl Bed {
         (output.status.success(), String::from_utf8_lossy(&said).into_owned())
     }
 
+    /// The arguments of timeout(1) for a listing that may take two seconds.
+    fn timed(&self) -> Vec<&'static str> {
+        let module = env::current_exe().unwrap().with_file_name("libchancery_chaos.so");
+        let module = module.to_str().unwrap().to_owned().leak();
+        [&["2", "pkcs11-tool", "--module", module][..], &objects(true)].concat()
+    }
+
     #[track_caller]
     fn succeeds(&self, arguments: &[&str]) -> String {
         let (succeeded, said) = self.tool(arguments);
@@ -209,6 +216,61 @@ fn signatures_are_flipped_and_forged() {
     assert!(bed.verifies("02") && !bed.verifies("01"));
     bed.order("C_SignInit foreign two one");
     assert!(bed.verifies("01"));
+}
+
+#[test]
+fn a_key_fails_alone() {
+    let bed = Bed::new();
+    bed.order("C_Sign key=one flip");
+    assert!(!bed.verifies("01"));
+    bed.order("C_Sign key=two flip\nC_SignInit key=tw* fail CKR_DEVICE_ERROR");
+    assert!(bed.verifies("01"));
+    bed.order("C_GetAttributeValue key=one lie CKA_LABEL 616263");
+    let said = bed.succeeds(&objects(true));
+    assert!(said.contains("abc") && said.contains("two") && !said.contains("one"), "{said}");
+}
+
+#[test]
+fn listings_end_early_and_labels_are_not_available() {
+    let bed = Bed::new();
+    let all =
+        || bed.succeeds(&[&LOGIN[..], &["--list-objects"]].concat()).matches("Object;").count();
+    let before = all();
+    bed.order("C_FindObjects end-after 1");
+    assert!(before > 1 && all() == 1);
+    bed.order("C_FindObjects end-after 0 CKO_CERTIFICATE");
+    assert_eq!(all(), before);
+    bed.order("C_FindObjects end-after 0 CKO_PRIVATE_KEY");
+    let sign = ["--sign", "-m", "ECDSA", "--id", "01", "-i", "softhsm2.conf"];
+    bed.fails(&[&LOGIN[..], &sign].concat(), "not found");
+    bed.order("C_GetAttributeValue unavailable CKA_LABEL");
+    assert!(!bed.succeeds(&objects(true)).contains("two"));
+}
+
+#[test]
+fn calls_take_turns_over_all_processes() {
+    let bed = Bed::new();
+    bed.order("C_Login in-turn 400");
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| bed.succeeds(&objects(true)));
+        }
+    });
+    assert!(begin.elapsed() >= Duration::from_millis(1_200));
+}
+
+#[test]
+fn a_process_that_hangs_for_good_does_so_without_the_order() {
+    let bed = Bed::new();
+    bed.order("C_Login hang for-good");
+    let hanging = std::thread::scope(|scope| {
+        let running = scope.spawn(|| bed.run("timeout", &bed.timed()));
+        std::thread::sleep(Duration::from_millis(700));
+        bed.order("");
+        running.join().unwrap()
+    });
+    assert_eq!(hanging.status.code(), Some(124), "{hanging:?}");
 }
 
 #[test]
