@@ -19,7 +19,8 @@ const ITERATIONS: NonZeroU32 = NonZeroU32::new(210_000).unwrap();
 const SALT_BYTES: usize = 16;
 const DIGEST_BYTES: usize = 32;
 
-/// Reads the PIN. One trailing newline is not counted.
+/// Reads the PIN. Line ends (CR, LF) at the end of the file are not part of it. What an editor may have
+/// added besides is refused by name: each PIN that is wrong by it costs the token one of its few tries.
 ///
 /// # Errors
 /// [`Fault`] of configuration class that names the file.
@@ -31,17 +32,41 @@ pub(super) fn read(path: &Path) -> Result<RawAuthPin, Fault> {
     File::open(path)
         .and_then(|file| file.take(PIN_BYTES_MAX + 1).read_to_end(&mut octets))
         .map_err(|error| refuse(format!("{}: {error}", path.display())))?;
-    if octets.last() == Some(&b'\n') {
+    let is_too_long = octets.len() as u64 > PIN_BYTES_MAX;
+    while let Some(b'\r' | b'\n') = octets.last() {
         octets.pop();
     }
-    let length = octets.len();
+    let fault = if is_too_long {
+        Some(format!("longer than {PIN_BYTES_MAX} octets"))
+    } else {
+        not_a_pin(&octets).map(str::to_owned)
+    };
+    // Wiped when it is dropped, whatever is wrong with it.
     let pin = RawAuthPin::new(Box::new(octets));
-    match length {
-        0 => Err(refuse(format!("{}: the file is empty", path.display()))),
-        _ if length as u64 > PIN_BYTES_MAX => {
-            Err(refuse(format!("{}: longer than {PIN_BYTES_MAX} octets", path.display())))
-        }
-        _ => Ok(pin),
+    match fault {
+        Some(words) => Err(refuse(format!("{}: {words}; C_Login was not called", path.display()))),
+        None => Ok(pin),
+    }
+}
+
+/// Why these octets, without the line ends behind them, cannot be meant as a PIN.
+fn not_a_pin(octets: &[u8]) -> Option<&'static str> {
+    let is_blank = |octet: Option<&u8>| matches!(octet, Some(b' ' | b'\t'));
+    // Of UTF-16, whose ASCII has NULs; a PIN of other octets may begin so.
+    let is_utf_16 = octets.starts_with(b"\xfe\xff") || octets.starts_with(b"\xff\xfe");
+    let has_nul = octets.contains(&0);
+    if octets.is_empty() {
+        Some("the file is empty")
+    } else if octets.starts_with(b"\xef\xbb\xbf") || is_utf_16 && has_nul {
+        Some("the file begins with a byte order mark: save it without one")
+    } else if has_nul {
+        Some("there is a NUL in the PIN: save the file as plain text")
+    } else if octets.iter().any(|octet| matches!(octet, b'\r' | b'\n')) {
+        Some("there is more than one line: the file may hold the PIN alone")
+    } else if is_blank(octets.first()) || is_blank(octets.last()) {
+        Some("there is a blank before or after the PIN: remove it")
+    } else {
+        None
     }
 }
 
@@ -113,21 +138,48 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_is_opaque_but_for_one_newline() {
+    fn a_pin_is_opaque_but_for_line_ends_at_the_end() {
         for (content, expected) in [
             (&b"1234"[..], &b"1234"[..]),
             (b"1234\n", b"1234"),
-            (b"1234\n\n", b"1234\n"),
-            (b" 12\xff\0 ", b" 12\xff\0 "),
+            (b"1234\r\n", b"1234"),
+            (b"1234\n\n", b"1234"),
+            (b"1234\r\n\r\n", b"1234"),
+            (b"1234\r", b"1234"),
+            (b"user:pass word\n", b"user:pass word"),
+            (b"12\xff\x01\xfe", b"12\xff\x01\xfe"),
+            (b"\xff\xfe 7\x01:391", b"\xff\xfe 7\x01:391"),
         ] {
             assert_eq!(read_back(content).unwrap().expose_secret(), expected);
         }
     }
 
     #[test]
-    fn an_empty_missing_or_huge_pin_file_is_a_configuration_fault() {
-        for content in [&b""[..], b"\n", &[b'1'; 1025]] {
-            assert_eq!(read_back(content).unwrap_err().class, Class::Configuration);
+    fn what_an_editor_has_added_to_a_pin_is_refused_by_name_before_a_try() {
+        for (content, words) in [
+            (&b"\xef\xbb\xbf1234\n"[..], "byte order mark"),
+            (b"\xff\xfe1\x002\x00", "byte order mark"),
+            (b"\xfe\xff\x001\x002", "byte order mark"),
+            (b"1\x002\x003\x00", "NUL"),
+            (b"1234\0", "NUL"),
+            (b"1234\n5678\n", "more than one line"),
+            (b"1234\r5678", "more than one line"),
+            (b"\n1234\n", "more than one line"),
+            (b"# the PIN\r\n1234\r\n", "more than one line"),
+            (b"1234 \n", "blank"),
+            (b" 1234", "blank"),
+            (b"\t1234", "blank"),
+            (b"1234\t\r\n", "blank"),
+            (b"", "empty"),
+            (b"\n", "empty"),
+            (b"\r\n\r\n", "empty"),
+            (&[b'1'; 1025], "longer than"),
+        ] {
+            let fault = read_back(content).unwrap_err();
+            let text = fault.to_string();
+            assert_eq!(fault.class, Class::Configuration);
+            assert!(text.contains(words) && text.contains("/pin"), "{content:?}: {text}");
+            assert!(!text.contains("1234"), "{text}");
         }
         let fault = read(Path::new("/nonexistent/pin")).unwrap_err();
         assert!(fault.to_string().contains("/nonexistent/pin"), "{fault}");
