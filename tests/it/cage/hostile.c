@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -150,6 +151,58 @@ static long owns(pid_t pid) {
     return result;
 }
 
+/* The calls that act by path and came after fchmodat2: as setxattr and the like, by number, for older
+ * headers. A POSIX ACL gives the file to all (acl(5)). */
+static long gives_away(const char *path) {
+    static const unsigned char everybody[] = {
+        2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 4, 0, 6, 0, 255, 255, 255, 255,
+        32, 0, 6, 0, 255, 255, 255, 255 };
+    struct { unsigned long value; unsigned size, flags; } arguments = {
+        (unsigned long)everybody, sizeof everybody, 0 };
+    return syscall(463, AT_FDCWD, path, 0, "system.posix_acl_access", &arguments, sizeof arguments);
+}
+
+static long takes_attribute_away(const char *path) {
+    long result = syscall(466, AT_FDCWD, path, 0, "user.none");
+    return result < 0 && errno == ENODATA ? 0 : result;
+}
+
+static long reads_attributes(const char *path) {
+    char list[64];
+    return syscall(465, AT_FDCWD, path, 0, list, sizeof list);
+}
+
+static long reads_flags(const char *path) {
+    unsigned long long attributes[3] = { 0, 0, 0 };
+    return syscall(468, AT_FDCWD, path, attributes, sizeof attributes, 0);
+}
+
+static long sets_flags(const char *path) {
+    unsigned long long attributes[3] = { 0x40 /* FS_XFLAG_NOATIME */, 0, 0 };
+    return syscall(469, AT_FDCWD, path, attributes, sizeof attributes, 0);
+}
+
+/* Of a file that may be read only, by descriptor. */
+static long by_descriptor(const char *path, int what) {
+    int file = open(path, O_RDONLY | O_CLOEXEC), flags = 0;
+    if (file < 0) return -1;
+    long result = what == 0 ? fsetxattr(file, "user.x", "x", 1, 0)
+                : what == 1 ? (ioctl(file, 0x80086601 /* FS_IOC_GETFLAGS */, &flags) < 0 ? -1
+                               : ioctl(file, 0x40086602 /* FS_IOC_SETFLAGS */, &flags))
+                : fcntl(file, F_SETLEASE, F_RDLCK);
+    close(file);
+    return result;
+}
+
+/* All of the group or the user would get the weight that this one has: mostly what they have already. */
+static long weighs(int which) { return setpriority(which, 0, getpriority(PRIO_PROCESS, 0)); }
+
+/* Of no class that there is, so that nothing changes; 1 is a process, 2 its group, 3 all of the user. */
+static long queues(int which) {
+    long result = syscall(SYS_ioprio_set, which, 0, 7 << 13);
+    return result < 0 && errno == EINVAL ? 0 : result;
+}
+
 static void *thread(void *nothing) { return nothing; }
 static long threads(void) {
     pthread_t made;
@@ -171,6 +224,14 @@ static void probe(const char *when) {
     TRY("chown-ledger", chown(ledger, getuid(), getgid()));
     TRY("touch-ledger", utimensat(AT_FDCWD, ledger, now, 0));
     TRY("attribute-ledger", setxattr(ledger, "user.x", "x", 1, 0));
+    TRY("give-ledger-away", gives_away(ledger));
+    TRY("attributes-of-ledger", reads_attributes(ledger));
+    TRY("no-attribute-of-ledger", takes_attribute_away(ledger));
+    TRY("flags-of-ledger", reads_flags(ledger));
+    TRY("set-flags-of-ledger", sets_flags(ledger));
+    TRY("attribute-by-descriptor", by_descriptor(getenv("SOFTHSM2_CONF"), 0));
+    TRY("flags-by-descriptor", by_descriptor(getenv("SOFTHSM2_CONF"), 1));
+    TRY("lease-by-descriptor", by_descriptor(getenv("SOFTHSM2_CONF"), 2));
     TRY("read-tls-key", opens(tls_key, O_RDONLY));
     TRY("read-pin", opens(pin, O_RDONLY));
     TRY("list-directory", lists(directory));
@@ -192,6 +253,13 @@ static void probe(const char *when) {
     TRY("front-limits", limits(front));
     TRY("front-processors", hinders(front));
     TRY("front-owner", owns(front));
+    TRY("front-weight", setpriority(PRIO_PROCESS, front, getpriority(PRIO_PROCESS, front)));
+    TRY("group-weight", weighs(PRIO_PGRP));
+    TRY("user-weight", weighs(PRIO_USER));
+    TRY("group-queue", queues(2));
+    TRY("user-queue", queues(3));
+    TRY("socketpair-other", socketpair(AF_TIPC, SOCK_STREAM, 0, (int[2]){ 0, 0 }) < 0
+                            && errno != EPERM ? 0 : -1);
     TRY("connect", connects());
     TRY("socket-unix", socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     TRY("socket-raw", socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
@@ -207,6 +275,8 @@ static void probe(const char *when) {
     TRY("memory-limit", raises_limit());
     /* What a module needs. */
     TRY("needs-threads", threads());
+    TRY("needs-weight", weighs(PRIO_PROCESS));
+    TRY("needs-queue", queues(1));
     TRY("needs-libraries", opens("/usr/lib/softhsm/libsofthsm2.so", O_RDONLY));
     TRY("needs-randomness", opens("/dev/urandom", O_RDONLY));
     TRY("needs-configuration", opens(getenv("SOFTHSM2_CONF"), O_RDONLY));

@@ -1,15 +1,18 @@
 //! The system calls that a module is denied (seccomp). A list of what is denied and not of what is
 //! allowed: vendors differ, and the unit file has the other kind (`SystemCallFilter=`).
 //!
-//! Denied calls fail with EPERM, as they would in a unit file; `clone3`, whose arguments cannot be
-//! seen, with ENOSYS, so that the C library falls back to `clone`.
+//! The list ends at [`LAST_LOOKED_AT`]: calls that came to the kernel after it are denied unseen.
+//!
+//! Denied calls fail with EPERM, as they would in a unit file. Two kinds fail with ENOSYS, as on a kernel
+//! that lacks them, so that libraries fall back to an older call: `clone3`, whose arguments a filter
+//! cannot see, and the calls after the last one that was looked at.
 
 use std::collections::BTreeMap;
 
 use libc::c_long;
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
-    SeccompFilter, SeccompRule, TargetArch, apply_filter,
+    SeccompFilter, SeccompRule, TargetArch, apply_filter, sock_filter,
 };
 
 use crate::hsm::sandbox::Network;
@@ -44,14 +47,17 @@ const DENIED: &[c_long] = &[
     libc::SYS_request_key,
     libc::SYS_personality,
     // Landlock does not know these: modes, owners and attributes by path, also of files that a module
-    // may not open. By descriptor they stay allowed.
+    // may not open. By descriptor, mode and group stay allowed (fchmod, fchown), because modules set them on
+    // their own files; config/chancery.toml says what follows for files that a module may only read.
     libc::SYS_fchmodat,
     libc::SYS_fchmodat2,
     libc::SYS_fchownat,
     libc::SYS_setxattr,
     libc::SYS_lsetxattr,
+    libc::SYS_fsetxattr,
     libc::SYS_removexattr,
     libc::SYS_lremovexattr,
+    libc::SYS_fremovexattr,
     libc::SYS_name_to_handle_at,
     libc::SYS_open_by_handle_at,
     libc::SYS_fanotify_init,
@@ -112,6 +118,22 @@ const DENIED_OF_OLD: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const DENIED_OF_OLD: &[c_long] = &[];
 
+/// The last call that was looked at: `mseal`, of Linux 6.10. All architectures count alike from
+/// [`FIRST_IN_COMMON`] on. The next ones are `setxattrat`, `getxattrat`, `listxattrat` and `removexattrat`
+/// (463 to 466, Linux 6.13), `open_tree_attr` (467, 6.15), `file_getattr` and `file_setattr` (468 and 469,
+/// 6.17): attributes by path, and mounts, which no module needs. Whoever raises this number looks at each
+/// call up to the new one first.
+const LAST_LOOKED_AT: u32 = 462;
+/// `pidfd_send_signal`: from here on a call has the same number on every architecture.
+const FIRST_IN_COMMON: u32 = 424;
+/// The last of this architecture's own numbers: `uretprobe`, which is called for the kernel's tracers.
+/// Above it the kernel's table has a gap, that further calls of this architecture alone go into.
+#[cfg(target_arch = "x86_64")]
+const LAST_OF_ITS_OWN: u32 = 335;
+/// The last of the numbers that 64-bit architectures had in common before: `kexec_file_load`.
+#[cfg(not(target_arch = "x86_64"))]
+const LAST_OF_ITS_OWN: u32 = 294;
+
 /// Ways to another socket than the one to the front.
 const SOCKETS: &[c_long] = &[libc::SYS_socket, libc::SYS_socketpair, libc::SYS_connect];
 
@@ -121,6 +143,16 @@ const PR_SET_PTRACER: u64 = 0x5961_6d61;
 const F_SETOWN_EX: u64 = 15;
 /// `F_SETSIG`: which signal a descriptor sends to its owner.
 const F_SETSIG: u64 = 10;
+/// `F_SETLEASE`: a lease keeps others from opening a file for up to 45 s (fcntl(2)).
+const F_SETLEASE: u64 = 1_024;
+/// `PR_SCHED_CORE`: which processes share a core.
+const PR_SCHED_CORE: u64 = 62;
+/// Flags of a file that may only be read, such as append-only, when the service owns it (ioctl_iflags(2)).
+const FS_IOC_SETFLAGS: u64 = 0x4008_6602;
+/// The same with a project (ioctl_fssetxattr(2)).
+const FS_IOC_FSSETXATTR: u64 = 0x401c_5820;
+/// `IOPRIO_WHO_PROCESS`.
+const IOPRIO_WHO_PROCESS: u64 = 1;
 /// The same as `F_SETOWN`, by ioctl(2), in its two spellings (asm-generic/sockios.h).
 const FIOSETOWN: u64 = 0x8901;
 /// See [`FIOSETOWN`].
@@ -134,9 +166,7 @@ pub(super) fn filter(network: Network) -> Result<String, String> {
     let words = |error: &dyn std::fmt::Display| {
         format!("system calls: {error}: the module can make what the service can make")
     };
-    let hidden = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-    let programs = [compile(hidden, libc::ENOSYS), denied(network).and_then(deny)];
-    for program in programs {
+    for program in programs(network) {
         let program = program.map_err(|error| words(&error))?;
         apply_filter(&program).map_err(|error| words(&error))?;
     }
@@ -145,6 +175,31 @@ pub(super) fn filter(network: Network) -> Result<String, String> {
         Network::Local => "system calls (seccomp, local sockets)".to_owned(),
         Network::Any => "system calls (seccomp)".to_owned(),
     })
+}
+
+fn programs(network: Network) -> [Result<BpfProgram, BackendError>; 3] {
+    let hidden = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    [Ok(only_known_calls()), compile(hidden, libc::ENOSYS), denied(network).and_then(deny)]
+}
+
+/// Denies every number that is none of a call that was looked at. The numbers of the x32 ABI are among
+/// them: they have bit 30 set. Whether the call is of this architecture is asked by the other filters.
+fn only_known_calls() -> BpfProgram {
+    // linux/bpf_common.h: load a word, jump if above, jump if not below, return.
+    const LOAD: u16 = 0x20;
+    const ABOVE: u16 = 0x25;
+    const FROM: u16 = 0x35;
+    const RETURN: u16 = 0x06;
+    let step = |code, jt, jf, k| sock_filter { code, jt, jf, k };
+    vec![
+        // The number of the call is the first word of seccomp_data.
+        step(LOAD, 0, 0, 0),
+        step(ABOVE, 3, 0, LAST_LOOKED_AT),
+        step(FROM, 1, 0, FIRST_IN_COMMON),
+        step(ABOVE, 1, 0, LAST_OF_ITS_OWN),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs()),
+    ]
 }
 
 fn deny(rules: Rules) -> Result<BpfProgram, BackendError> {
@@ -185,13 +240,25 @@ fn denied(network: Network) -> Result<Rules, BackendError> {
     ] {
         when(call, argument, SeccompCmpOp::Ne, 0)?;
     }
-    for option in [libc::PR_SET_DUMPABLE as u64, libc::PR_SET_MM as u64, PR_SET_PTRACER] {
+    // With 0 they are about this thread, about its process group, or about all processes of its user: the
+    // first argument says which.
+    for (call, process) in [
+        (libc::SYS_setpriority, libc::PRIO_PROCESS.into()),
+        (libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS),
+    ] {
+        when(call, 0, SeccompCmpOp::Ne, process)?;
+    }
+    for option in
+        [libc::PR_SET_DUMPABLE as u64, libc::PR_SET_MM as u64, PR_SET_PTRACER, PR_SCHED_CORE]
+    {
         when(libc::SYS_prctl, 0, SeccompCmpOp::Eq, option)?;
     }
-    for command in [libc::F_SETOWN as u64, F_SETOWN_EX, F_SETSIG] {
+    for command in [libc::F_SETOWN as u64, F_SETOWN_EX, F_SETSIG, F_SETLEASE] {
         when(libc::SYS_fcntl, 1, SeccompCmpOp::Eq, command)?;
     }
-    for request in [FIOSETOWN, SIOCSPGRP, libc::TIOCSTI, libc::TIOCLINUX] {
+    for request in
+        [FIOSETOWN, SIOCSPGRP, libc::TIOCSTI, libc::TIOCLINUX, FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR]
+    {
         when(libc::SYS_ioctl, 1, SeccompCmpOp::Eq, request)?;
     }
     // The keeper sets this after the login, and nobody unsets it.
@@ -211,8 +278,6 @@ fn denied(network: Network) -> Result<Rules, BackendError> {
             &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK],
         )?,
     }
-    #[cfg(target_arch = "x86_64")]
-    deny_x32(&mut rules);
     Ok(rules)
 }
 
@@ -222,7 +287,10 @@ fn families(rules: &mut Rules, allowed: &[i32]) -> Result<(), BackendError> {
         .iter()
         .map(|family| is(0, SeccompCmpOp::Ne, u64::from(family.unsigned_abs())))
         .collect::<Result<_, _>>()?;
-    rules.insert(libc::SYS_socket, vec![SeccompRule::new(other)?]);
+    let other = SeccompRule::new(other)?;
+    for call in [libc::SYS_socket, libc::SYS_socketpair] {
+        rules.insert(call, vec![other.clone()]);
+    }
     Ok(())
 }
 
@@ -231,25 +299,5 @@ fn is(argument: u8, op: SeccompCmpOp, value: u64) -> Result<SeccompCondition, Ba
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value)
 }
 
-/// On kernels with the x32 ABI each call has a second number, and some a third.
-#[cfg(target_arch = "x86_64")]
-fn deny_x32(rules: &mut Rules) {
-    const X32: i64 = 0x4000_0000;
-    let theirs = rules.keys().copied().chain([libc::SYS_clone3]).chain(512..=547);
-    let theirs: Vec<_> = theirs.map(|call| X32 | call).collect();
-    rules.extend(theirs.into_iter().map(|call| (call, Vec::new())));
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_filter_compiles_for_every_kind_of_network() {
-        for network in [Network::None, Network::Local, Network::Any] {
-            let program = denied(network).and_then(deny).unwrap();
-            // The kernel takes 4096 (BPF_MAXINSNS).
-            assert!(program.len() < 2_000, "{}", program.len());
-        }
-    }
-}
+mod tests;
