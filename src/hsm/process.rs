@@ -145,7 +145,7 @@ impl Signer {
     /// Starts the process and greets it. Its events carry `id`.
     ///
     /// # Errors
-    /// When the process cannot be started, or the greeting is too long.
+    /// When the process cannot be started or greeted.
     pub(super) fn spawn(
         id: u64,
         program: &Path,
@@ -198,8 +198,13 @@ impl Signer {
             cage: Cage::around(config),
             stored,
         }));
-        if !outbox.say(&hello, HELLO_BYTES_MAX) || !outbox.flush() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the greeting is too long"));
+        if !outbox.say(&hello, HELLO_BYTES_MAX) {
+            let words = format!("its greeting is longer than {HELLO_BYTES_MAX} octets");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, words));
+        }
+        if !outbox.flush() {
+            let words = "it was gone before it was greeted, or does not read";
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, words));
         }
         Ok(Self {
             id,

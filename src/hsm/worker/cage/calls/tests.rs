@@ -18,7 +18,9 @@ fn run(program: &[sock_filter], call: u32, arguments: [u64; 6]) -> u32 {
         8 | 12 => 0,
         _ => {
             let (index, upper) = ((offset - 16) / 8, (offset - 16) % 8 == 4);
-            (arguments[index as usize] >> if upper { 32 } else { 0 }) as u32
+            let halves = arguments[index as usize].to_le_bytes();
+            let half = if upper { &halves[4..] } else { &halves[..4] };
+            u32::from_le_bytes(half.try_into().unwrap())
         }
     };
     let (mut accumulator, mut at) = (0, 0);
