@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::domain::{
-    client::{ClientIdentity, Grant, Permission},
+    client::{ClientIdentity, Grant, Grants, Permission},
     path::ResourcePath,
 };
 
@@ -38,7 +38,7 @@ pub struct Access {
 #[derive(Debug)]
 pub struct Client {
     name: Arc<str>,
-    grants: Vec<Grant>,
+    grants: Grants,
 }
 
 impl Access {
@@ -46,7 +46,7 @@ impl Access {
     pub fn new(clients: Vec<ClientConfig>) -> Self {
         let mut access = Self::default();
         for ClientConfig { name, certificate, grants } in clients {
-            let client = Arc::new(Client { name: name.into(), grants });
+            let client = Arc::new(Client { name: name.into(), grants: grants.into() });
             match certificate {
                 ClientCertificate::Subject(subject) => access.by_subject.insert(subject, client),
                 ClientCertificate::Sha256(sha256) => access.by_sha256.insert(sha256, client),
@@ -72,14 +72,17 @@ impl Client {
 
     /// Whether a grant covers `permission` on `path`.
     pub fn may(&self, permission: Permission, path: &ResourcePath) -> bool {
-        self.grants
-            .iter()
-            .any(|grant| grant.permission == permission && path.is_at_or_under(&grant.path))
+        self.grants.may(permission, path)
     }
 
     /// Whether `permission` is granted on any path: enough for what belongs to no path.
     pub fn has(&self, permission: Permission) -> bool {
-        self.grants.iter().any(|grant| grant.permission == permission)
+        self.grants.has(permission)
+    }
+
+    /// All that it may do.
+    pub fn grants(&self) -> &Grants {
+        &self.grants
     }
 }
 

@@ -22,12 +22,14 @@ use std::sync::Arc;
 pub use crate::ledger::LedgerFigures;
 use crate::{
     domain::{
+        client::{Grants, Permission},
         path::ResourcePath,
         tree::{ResourceTree, Service, ServiceKind},
     },
     keys::Keyring,
     ledger::Ledger,
 };
+use error::Error;
 pub use idempotency::Idempotency;
 use idempotency::Keyed;
 pub use known::KnownKeys;
@@ -81,6 +83,9 @@ pub struct Features(pub Vec<ServiceKind>);
 pub struct Call {
     /// The configured client's name.
     pub client: Arc<str>,
+    /// What that client may do. The route was opened by a grant on the target; what the request
+    /// names beside the target may need another grant.
+    pub grants: Grants,
     /// Of the request, for log and audit.
     pub request_id: String,
     /// The service of the call; for the resource tree's own routes, the target as given.
@@ -92,6 +97,26 @@ pub struct Call {
 }
 
 impl Call {
+    /// Refuses a caller who has no grant of `permission` on `path`, which the member `field` of the
+    /// body names. Asked before anything is said about what stands at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`].
+    fn needs(
+        &self,
+        permission: Permission,
+        path: &ResourcePath,
+        field: Option<&str>,
+    ) -> Result<(), Error> {
+        if self.grants.may(permission, path) {
+            return Ok(());
+        }
+        Err(Error::Forbidden {
+            message: format!("client '{}' has no {permission} on {path}", self.client),
+            field: field.map(str::to_owned),
+        })
+    }
+
     /// What is attached to the service of the call, in order of attachment.
     fn dependencies(&self) -> &[ResourcePath] {
         self.tree.service(&self.target).and_then(Service::dependencies).unwrap_or_default()

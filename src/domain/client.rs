@@ -1,6 +1,6 @@
 //! Who calls, and what a grant speaks of.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use super::path::ResourcePath;
 
@@ -93,6 +93,30 @@ pub struct Grant {
     pub permission: Permission,
     /// Where.
     pub path: ResourcePath,
+}
+
+/// Everything that a client may do. What is not in it is denied.
+#[derive(Debug, Clone, Default)]
+pub struct Grants(Arc<[Grant]>);
+
+impl Grants {
+    /// Whether a grant covers `permission` on `path`.
+    pub fn may(&self, permission: Permission, path: &ResourcePath) -> bool {
+        self.0
+            .iter()
+            .any(|grant| grant.permission == permission && path.is_at_or_under(&grant.path))
+    }
+
+    /// Whether `permission` is granted on any path: enough for what belongs to no path.
+    pub fn has(&self, permission: Permission) -> bool {
+        self.0.iter().any(|grant| grant.permission == permission)
+    }
+}
+
+impl From<Vec<Grant>> for Grants {
+    fn from(grants: Vec<Grant>) -> Self {
+        Self(grants.into())
+    }
 }
 
 /// What the TLS handshake proved about the peer.

@@ -81,6 +81,11 @@ pub struct Vical {
     pub dependencies: Vec<ResourcePath>,
 }
 
+impl Vical {
+    /// Certificates above the signer's, at most: each publication reads and verifies them all.
+    pub const CHAIN_MAX: usize = 8;
+}
+
 impl Service {
     /// Its type.
     pub fn kind(&self) -> ServiceKind {

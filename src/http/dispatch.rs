@@ -184,6 +184,7 @@ async fn answer(
         route,
         call: Call {
             client: Arc::clone(client.name()),
+            grants: client.grants().clone(),
             request_id: request_id.to_owned(),
             target: service,
             tree,

@@ -3,9 +3,13 @@
 //! What the configuration declares is read-only here. Everything else is in the ledger, and in the
 //! tree only after the ledger has it.
 
+mod definition;
 mod tree;
+mod uses;
 
-use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+
+use definition::Definition;
 use serde_json::json;
 pub use tree::Tree;
 
@@ -17,6 +21,7 @@ use super::{
 use crate::{
     audit::EntryKind,
     domain::{
+        client::Permission,
         path::{KeyPath, ResourcePath},
         time::Timestamp,
         tree::{
@@ -89,14 +94,16 @@ impl NewServiceKind {
 /// Creates a service at the target of the call, with its dependencies, or nothing.
 ///
 /// # Errors
-/// [`Error`]: as for tenants; a type that is switched off (403); a dependency that does not exist
-/// (404) or does not fit (400).
+/// [`Error`]: no grant on something that the service will use (403, before anything else is said);
+/// as for tenants; a type that is switched off (403); a dependency that does not exist (404) or does
+/// not fit (400).
 pub async fn create_service(
     services: &Services,
     call: &Call,
     new: NewService,
     now: Timestamp,
 ) -> Result<Resource, Error> {
+    uses::check_grants(call, &new)?;
     let _alone = services.tree.changing.lock().await;
     let tree = services.tree.snapshot();
     let kind = new.kind.service_kind();
@@ -110,9 +117,10 @@ pub async fn create_service(
     check_place(&tree, &call.target)?;
     let service = service_of(services, &tree, &call.target, new)?;
     let dependencies = service.dependencies().unwrap_or_default();
+    let mut seen = HashSet::new();
     for (index, dependency) in dependencies.iter().enumerate() {
         let field = format!("/dependencies/{index}");
-        if dependencies[..index].contains(dependency) {
+        if !seen.insert(dependency) {
             return Err(Invalid::at(field, format!("{dependency} is named twice")).into());
         }
         tree.check_dependency(&call.target, kind, dependency)
@@ -124,7 +132,8 @@ pub async fn create_service(
 /// Attaches a dependency to the service of the call; the answer is the list after it.
 ///
 /// # Errors
-/// [`Error`]: attached already (409), a declared service (403), unknown (404), unfit (400).
+/// [`Error`]: no grant on the dependency (403, before anything else is said), attached already (409),
+/// a declared service (403), unknown (404), unfit (400).
 pub async fn attach(
     services: &Services,
     call: &Call,
@@ -132,6 +141,7 @@ pub async fn attach(
     field: Option<&str>,
     now: Timestamp,
 ) -> Result<Vec<ResourcePath>, Error> {
+    call.needs(Permission::ResourceWrite, dependency, field)?;
     let _alone = services.tree.changing.lock().await;
     let tree = services.tree.snapshot();
     let (service, mut dependencies) = service_with_dependencies(&tree, &call.target)?;
@@ -209,7 +219,7 @@ fn service_of(
                 .enumerate()
                 .map(|(index, id)| (format!("/signerCertificateChainIds/{index}"), id));
             for (field, certificate) in std::iter::once(signer).chain(chain) {
-                let store = certificate.parent().unwrap_or_else(|| certificate.clone());
+                let store = uses::store_of(certificate);
                 must_be_own(tree, target, &store, ServiceKind::X509Store, &field)?;
             }
             Service::Vical(Vical {
@@ -339,76 +349,4 @@ fn stored(path: &ResourcePath, node: &Node) -> Result<StoredResource, Error> {
     let definition = serde_json::to_string(&Definition::of(node))
         .map_err(|error| Error::Internal(format!("{path}: {error}")))?;
     Ok(StoredResource { path: path.clone(), definition })
-}
-
-/// A tenant or service as the ledger keeps it. Members may be added, never renamed.
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
-enum Definition {
-    Tenant {
-        name: String,
-    },
-    /// Over the API a KMS has one token.
-    Kms {
-        token: String,
-    },
-    X509Service {
-        dependencies: Vec<String>,
-    },
-    X509Store,
-    VicalService {
-        signing_key: String,
-        signer_certificate: String,
-        signer_certificate_chain: Vec<String>,
-        dependencies: Vec<String>,
-    },
-}
-
-impl Definition {
-    fn of(node: &Node) -> Self {
-        let texts = |paths: &[ResourcePath]| paths.iter().map(ToString::to_string).collect();
-        match node {
-            // Organisations are declared only.
-            Node::Organisation => Self::Tenant { name: String::new() },
-            Node::Tenant(name) => Self::Tenant { name: name.clone() },
-            Node::Service(Service::Kms(kms)) => Self::Kms { token: kms.first_token().to_owned() },
-            Node::Service(Service::X509 { dependencies }) => {
-                Self::X509Service { dependencies: texts(dependencies) }
-            }
-            Node::Service(Service::X509Store) => Self::X509Store,
-            Node::Service(Service::Vical(vical)) => Self::VicalService {
-                signing_key: vical.signing_key.to_string(),
-                signer_certificate: vical.signer_certificate.to_string(),
-                signer_certificate_chain: texts(&vical.signer_certificate_chain),
-                dependencies: texts(&vical.dependencies),
-            },
-        }
-    }
-
-    fn into_node(self) -> Result<Node, crate::domain::path::PathError> {
-        let paths = |texts: Vec<String>| {
-            texts.iter().map(|text| ResourcePath::parse(text)).collect::<Result<Vec<_>, _>>()
-        };
-        Ok(match self {
-            Self::Tenant { name } => Node::Tenant(name),
-            Self::Kms { token } => {
-                Node::Service(Service::Kms(Kms { tokens: vec![token], ..Kms::default() }))
-            }
-            Self::X509Service { dependencies } => {
-                Node::Service(Service::X509 { dependencies: paths(dependencies)? })
-            }
-            Self::X509Store => Node::Service(Service::X509Store),
-            Self::VicalService {
-                signing_key,
-                signer_certificate,
-                signer_certificate_chain,
-                dependencies,
-            } => Node::Service(Service::Vical(Vical {
-                signing_key: KeyPath::parse(&signing_key)?,
-                signer_certificate: ResourcePath::parse(&signer_certificate)?,
-                signer_certificate_chain: paths(signer_certificate_chain)?,
-                dependencies: paths(dependencies)?,
-            })),
-        })
-    }
 }

@@ -2,6 +2,7 @@
 //! knows nothing of the program.
 
 mod routes;
+mod uses;
 
 use std::collections::BTreeMap;
 

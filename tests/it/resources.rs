@@ -17,6 +17,11 @@ fn daemon() -> (Appliance, Daemon) {
 }
 
 fn declare_more(appliance: &Appliance) {
+    // What belongs to another organisation is told only to those who have a grant there.
+    appliance.configure(|text| {
+        let other = "{ path = \"other\", permissions = [\"resource:write\"] },\n    ";
+        text.replace("{ path = \"test\", ", &format!("{other}{{ path = \"test\", "))
+    });
     appliance.declare(
         r#"
         [[organisations]]

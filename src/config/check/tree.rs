@@ -112,6 +112,10 @@ impl Check<'_> {
             .ok();
         let signer_certificate = self.path(place, &certificate);
         let signer_certificate_chain = self.paths(place, raw.signer_certificate_chain);
+        if signer_certificate_chain.len() > Vical::CHAIN_MAX {
+            let max = Vical::CHAIN_MAX;
+            self.problem(format!("{place}: signer_certificate_chain: at most {max} certificates"));
+        }
         let dependencies = self.paths(place, raw.dependencies);
         let organisation = raw.path.split('.').next().unwrap_or_default();
         let kms = signing_key.iter().map(KeyPath::kms);

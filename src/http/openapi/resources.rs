@@ -10,7 +10,7 @@ use super::{
     shared::{KEY_PATH, PATH},
 };
 use crate::{
-    domain::tree::{Origin, ServiceKind},
+    domain::tree::{Origin, ServiceKind, Vical},
     http::route::Api,
 };
 
@@ -116,8 +116,11 @@ fn create_service() -> Operation {
     let target = "The new service; its parent is an organisation or a tenant.";
     Operation::on(&TAG, "createService", "Create a service", target, "test.tenant1.certs-2")
         .describe(
-            "Creates nothing when one dependency cannot be attached. Members of the body that \
-             nobody knows are listed in the answer. 403 for a type that is switched off.",
+            "Needs resource:write on the new service and on everything that it will use: each \
+             dependency, the KMS of signingKeyId, the stores of signerCertificateId and \
+             signerCertificateChainIds. Without it 403, whether or not those exist. Creates nothing \
+             when one dependency cannot be attached. Members of the body that nobody knows are \
+             listed in the answer. 403 also for a type that is switched off.",
         )
         .takes(
             &NEW_SERVICE,
@@ -167,6 +170,10 @@ fn attach(at: &Dependent) -> Operation {
         .pattern(r"^\s*[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\s*$")
         .describe("The path alone; white space around it is ignored.");
     Operation::on(&TAG, &id, "Attach a KMS or a store", at.target, at.example)
+        .describe(
+            "Needs resource:write on the service and on what is attached. Without it 403, whether or \
+             not that exists.",
+        )
         .takes_any(&[
             Content::json(
                 json_forms,
@@ -310,7 +317,7 @@ static NEW_VICAL: Named = Named {
             .optional(
                 "signerCertificateChainIds",
                 "Stored certificates, issuer of the signer first; needed unless it is self-signed.",
-                paths(&["acme.dmv.certs.vical-root"]),
+                paths(&["acme.dmv.certs.vical-root"]).items_max(Vical::CHAIN_MAX),
             )
             .optional("dependencies", "Attached in this order.", paths(&["acme.dmv.certs"]))
             .describe("Publishes VICALs.")

@@ -91,6 +91,11 @@ impl Schema {
         self.with("uniqueItems", true)
     }
 
+    /// An array of at most so many items.
+    pub(super) fn items_max(self, max: usize) -> Self {
+        self.with("maxItems", max)
+    }
+
     /// An array of at least so many items.
     pub(super) fn items_min(self, min: u64) -> Self {
         self.with("minItems", min)

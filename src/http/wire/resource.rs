@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     domain::{
         path::{KeyPath, ResourcePath},
-        tree::{Node as TreeNode, Resource, Service, ServiceKind},
+        tree::{Node as TreeNode, Resource, Service, ServiceKind, Vical},
     },
     http::json::{Node, Object},
     service::{
@@ -65,9 +65,17 @@ fn vical(object: &mut Object<'_>) -> Result<NewServiceKind, Invalid> {
         })?,
         signer_certificate: object.required("signerCertificateId", path)?,
         signer_certificate_chain: object
-            .optional("signerCertificateChainIds", |node| node.array("paths", path))?
+            .optional("signerCertificateChainIds", chain)?
             .unwrap_or_default(),
     })
+}
+
+fn chain(node: Node<'_>) -> Result<Vec<ResourcePath>, Invalid> {
+    let paths = node.array("paths", path)?;
+    if paths.len() > Vical::CHAIN_MAX {
+        return Err(node.invalid(format!("at most {} certificates", Vical::CHAIN_MAX)));
+    }
+    Ok(paths)
 }
 
 /// Reads a dependency: an object, or the path alone.

@@ -174,6 +174,12 @@ fn a_tenant_or_service_that_cannot_be_is_refused_and_leaves_nothing() {
         ),
         (x509(json!([STORE, "test.n.s"])), 404, Some("/dependencies/1"), "does not exist"),
         (x509(json!([KMS, "other.store"])), 400, Some("/dependencies/1"), "organisation"),
+        (
+            vical(&key, &entry, &[&*entry; 9]),
+            400,
+            Some("/signerCertificateChainIds"),
+            "at most 8 certificates",
+        ),
         (json!({ "type": "vical-service" }), 400, Some("/signingKeyId"), "is required"),
         (
             json!({ "type": "vical-service", "signingKeyId": key }),

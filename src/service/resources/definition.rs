@@ -1,0 +1,80 @@
+//! Tenants and services as the ledger keeps them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    path::{KeyPath, PathError, ResourcePath},
+    tree::{Kms, Node, Service, Vical},
+};
+
+/// A tenant or service as the ledger keeps it. Members may be added, never renamed.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub(super) enum Definition {
+    Tenant {
+        name: String,
+    },
+    /// Over the API a KMS has one token.
+    Kms {
+        token: String,
+    },
+    X509Service {
+        dependencies: Vec<String>,
+    },
+    X509Store,
+    VicalService {
+        signing_key: String,
+        signer_certificate: String,
+        signer_certificate_chain: Vec<String>,
+        dependencies: Vec<String>,
+    },
+}
+
+impl Definition {
+    pub(super) fn of(node: &Node) -> Self {
+        let texts = |paths: &[ResourcePath]| paths.iter().map(ToString::to_string).collect();
+        match node {
+            // Organisations are declared only.
+            Node::Organisation => Self::Tenant { name: String::new() },
+            Node::Tenant(name) => Self::Tenant { name: name.clone() },
+            Node::Service(Service::Kms(kms)) => Self::Kms { token: kms.first_token().to_owned() },
+            Node::Service(Service::X509 { dependencies }) => {
+                Self::X509Service { dependencies: texts(dependencies) }
+            }
+            Node::Service(Service::X509Store) => Self::X509Store,
+            Node::Service(Service::Vical(vical)) => Self::VicalService {
+                signing_key: vical.signing_key.to_string(),
+                signer_certificate: vical.signer_certificate.to_string(),
+                signer_certificate_chain: texts(&vical.signer_certificate_chain),
+                dependencies: texts(&vical.dependencies),
+            },
+        }
+    }
+
+    pub(super) fn into_node(self) -> Result<Node, PathError> {
+        let paths = |texts: Vec<String>| {
+            texts.iter().map(|text| ResourcePath::parse(text)).collect::<Result<Vec<_>, _>>()
+        };
+        Ok(match self {
+            Self::Tenant { name } => Node::Tenant(name),
+            Self::Kms { token } => {
+                Node::Service(Service::Kms(Kms { tokens: vec![token], ..Kms::default() }))
+            }
+            Self::X509Service { dependencies } => {
+                Node::Service(Service::X509 { dependencies: paths(dependencies)? })
+            }
+            Self::X509Store => Node::Service(Service::X509Store),
+            Self::VicalService {
+                signing_key,
+                signer_certificate,
+                signer_certificate_chain,
+                dependencies,
+            } => Node::Service(Service::Vical(Vical {
+                signing_key: KeyPath::parse(&signing_key)?,
+                signer_certificate: ResourcePath::parse(&signer_certificate)?,
+                signer_certificate_chain: paths(signer_certificate_chain)?,
+                dependencies: paths(dependencies)?,
+            })),
+        })
+    }
+}
