@@ -7,6 +7,7 @@ mod documents;
 mod key;
 mod logging;
 mod memory;
+mod output;
 mod recovery;
 mod serve;
 mod signer;
@@ -102,6 +103,6 @@ pub fn run() -> ExitCode {
 
 /// Says why a subcommand ends, where a person or the journal reads it.
 fn fail(error: impl std::fmt::Display) -> ExitCode {
-    eprintln!("chancery: {error}");
+    output::complain(error);
     ExitCode::FAILURE
 }

@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::client::{Client, Connection, Failure, print_table, text};
+use super::{
+    client::{Client, Connection, Failure, table, text},
+    output::Output,
+};
 
 /// List and show certificates that a running daemon issued.
 #[derive(Args)]
@@ -53,13 +56,14 @@ enum Action {
 impl Cert {
     /// Runs the subcommand.
     pub(super) fn run(self) -> ExitCode {
-        match self.ask() {
-            Ok(()) => ExitCode::SUCCESS,
+        let mut output = Output::default();
+        match self.ask(&mut output) {
+            Ok(()) => output.end(ExitCode::SUCCESS),
             Err(failure) => failure.report(),
         }
     }
 
-    fn ask(self) -> Result<(), Failure> {
+    fn ask(self, output: &mut Output) -> Result<(), Failure> {
         let client = Client::new(self.connection)?;
         match self.action {
             Action::List { service, of, status, common_name, key_path, limit } => {
@@ -70,17 +74,17 @@ impl Cert {
                     ("keyIdPath", key_path),
                 ];
                 let items = list(&client, &service, &filters, limit)?;
-                print_list(&client, items);
+                print_list(output, &client, items);
             }
             Action::Show { service, serial, pem } => {
                 let path = format!("{}/{serial}", route(&service));
                 let certificate = client.send("GET", &path, None)?;
                 if client.json {
-                    println!("{certificate}");
+                    output.line(certificate);
                 } else if pem {
-                    print!("{}", text(&certificate, "certificatePEM"));
+                    output.text(text(&certificate, "certificatePEM"));
                 } else {
-                    print_one(&certificate);
+                    print_one(output, &certificate);
                 }
             }
         }
@@ -126,9 +130,9 @@ fn list(
     Ok(items)
 }
 
-fn print_list(client: &Client, items: Vec<Value>) {
+fn print_list(output: &mut Output, client: &Client, items: Vec<Value>) {
     if client.json {
-        println!("{}", Value::Array(items));
+        output.line(Value::Array(items));
         return;
     }
     let rows: Vec<_> = items
@@ -139,23 +143,25 @@ fn print_list(client: &Client, items: Vec<Value>) {
                 .to_vec()
         })
         .collect();
-    print_table(&["SERIAL", "PROFILE", "STATUS", "NOT AFTER", "SUBJECT"], &rows);
+    output.text(table(&["SERIAL", "PROFILE", "STATUS", "NOT AFTER", "SUBJECT"], &rows));
 }
 
-fn print_one(certificate: &Value) {
+fn print_one(output: &mut Output, certificate: &Value) {
     let members = certificate.as_object().into_iter().flatten();
     for (name, value) in members.filter(|(name, _)| *name != "certificatePEM") {
         match value {
             Value::Array(values) => {
                 let values: Vec<_> = values.iter().filter_map(Value::as_str).collect();
-                println!("{name:22} {}", values.join(" "));
+                output.line(format_args!("{name:22} {}", values.join(" ")));
             }
             Value::Null
             | Value::Bool(_)
             | Value::Number(_)
             | Value::String(_)
-            | Value::Object(_) => println!("{name:22} {}", text(certificate, name)),
+            | Value::Object(_) => {
+                output.line(format_args!("{name:22} {}", text(certificate, name)));
+            }
         }
     }
-    print!("{}", text(certificate, "certificatePEM"));
+    output.text(text(certificate, "certificatePEM"));
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path, process::ExitCode, time::Duration};
 
-use super::{fail, logging, memory};
+use super::{
+    fail, logging, memory,
+    output::{self, Output},
+};
 use crate::{
     app,
     config::Config,
@@ -25,10 +28,7 @@ const NO_PROBLEMS: &str = "no problems";
 pub(super) fn run(file: &Path, config_only: bool) -> ExitCode {
     if config_only {
         return match Config::load_without_credentials(file) {
-            Ok(_) => {
-                println!("{NO_PROBLEMS}");
-                ExitCode::SUCCESS
-            }
+            Ok(_) => output::print(format_args!("{NO_PROBLEMS}\n")),
             Err(error) => fail(error),
         };
     }
@@ -45,34 +45,35 @@ pub(super) fn run(file: &Path, config_only: bool) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(error),
     };
+    let mut output = Output::default();
     let mut problems = Vec::new();
     if let Err(found) = http::check_tls(&config.api) {
         problems.extend(found);
     }
-    match runtime.block_on(check_tokens(config)) {
+    match runtime.block_on(check_tokens(config, &mut output)) {
         Ok(found) => problems.extend(found),
         Err(error) => problems.push(error),
     }
     for problem in &problems {
-        eprintln!("problem: {problem}");
+        output::warn(format_args!("problem: {problem}"));
     }
     if problems.is_empty() {
-        println!("{NO_PROBLEMS}");
-        ExitCode::SUCCESS
+        output.line(NO_PROBLEMS);
+        output.end(ExitCode::SUCCESS)
     } else {
         ExitCode::FAILURE
     }
 }
 
-async fn check_tokens(config: Config) -> Result<Vec<String>, String> {
+async fn check_tokens(config: Config, output: &mut Output) -> Result<Vec<String>, String> {
     let mut problems = Vec::new();
     let mut seen = Seen::new();
     for token in app::start_tokens(config.tokens, &[]) {
         token.wait_until_known(TOKEN_KNOWN_WITHIN).await;
         match token.state() {
             TokenState::Ready { .. } | TokenState::Unproven { .. } | TokenState::NoKeys => {
-                show_facts(&token);
-                problems.extend(check_keys(&token, &config.tree, &mut seen).await);
+                show_facts(&token, output);
+                problems.extend(check_keys(&token, &config.tree, &mut seen, output).await);
             }
             TokenState::Starting => problems.push(format!(
                 "token {}: not started within {} s",
@@ -88,20 +89,25 @@ async fn check_tokens(config: Config) -> Result<Vec<String>, String> {
     for (key, (_, tokens)) in seen {
         let missing = |kms: &Kms| tokens.len() < kms.tokens.len();
         if config.tree.kms(&key.kms()).is_some_and(missing) {
-            println!("key {key}: on {} alone", tokens.join(", "));
+            output.line(format_args!("key {key}: on {} alone", tokens.join(", ")));
         }
     }
     Ok(problems)
 }
 
 /// What the token says it can sign with, whether or not that is used here.
-fn show_facts(token: &Token) {
+fn show_facts(token: &Token, output: &mut Output) {
     let Some(facts) = token.facts() else { return };
     let name = token.name();
     let offers: Vec<_> = facts.offers.iter().map(ToString::to_string).collect();
-    println!("token {name}: {} by {}, with {}", facts.model, facts.manufacturer, offers.join(", "));
+    let offers = offers.join(", ");
+    output.line(format_args!(
+        "token {name}: {} by {}, with {offers}",
+        facts.model, facts.manufacturer
+    ));
     if facts.local_says_nothing {
-        println!("token {name}: its CKA_LOCAL means nothing, and is not looked at");
+        output
+            .line(format_args!("token {name}: its CKA_LOCAL means nothing, and is not looked at"));
     }
 }
 
@@ -109,7 +115,12 @@ fn show_facts(token: &Token) {
 type Seen = BTreeMap<KeyPath, (PublicKey, Vec<String>)>;
 
 /// Signs with each key that a KMS service leads to, and names those of its table that are missing.
-async fn check_keys(token: &Token, tree: &ResourceTree, seen: &mut Seen) -> Vec<String> {
+async fn check_keys(
+    token: &Token,
+    tree: &ResourceTree,
+    seen: &mut Seen,
+    output: &mut Output,
+) -> Vec<String> {
     let catalogue = match token.list().await {
         Ok(catalogue) => catalogue,
         Err(error) => return vec![format!("token {}: {error}", token.name())],
@@ -124,7 +135,7 @@ async fn check_keys(token: &Token, tree: &ResourceTree, seen: &mut Seen) -> Vec<
         for (key, entries) in keys_of(path, kms, &catalogue) {
             match check_key(token, &entries).await {
                 Ok(public_key) => {
-                    println!("key {key}: {}, signs{place}", public_key.key_type());
+                    output.line(format_args!("key {key}: {}, signs{place}", public_key.key_type()));
                     let (first, tokens) =
                         seen.entry(key.clone()).or_insert_with(|| (public_key.clone(), Vec::new()));
                     if *first != public_key {

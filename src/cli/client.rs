@@ -12,7 +12,7 @@ use ureq::{
 };
 use zeroize::Zeroizing;
 
-use super::memory;
+use super::{memory, output::complain};
 
 /// Where the daemon is and who asks: by flags, or in a profile file; flags win.
 #[derive(Args)]
@@ -73,7 +73,7 @@ impl Failure {
             Self::Unreachable(words) => (words, 3),
             Self::Setup(words) => (words, 4),
         };
-        eprintln!("chancery: {words}");
+        complain(words);
         ExitCode::from(code)
     }
 }
@@ -203,11 +203,6 @@ fn certificates(file: &PathBuf) -> Result<Vec<ureq::tls::Certificate<'static>>, 
         }
     }
     if found.is_empty() { Err(wrong(&"no certificate in it")) } else { Ok(found) }
-}
-
-/// Prints rows under a heading, each column as wide as it needs.
-pub(super) fn print_table(heading: &[&str], rows: &[Vec<String>]) {
-    print!("{}", table(heading, rows));
 }
 
 /// Rows under a heading, each column as wide as it needs.

@@ -9,15 +9,16 @@ use clap_mangen::{
     roff::{Roff, roman},
 };
 
-use super::fail;
+use super::{fail, output};
 
 /// From an installed package to a first certificate; lines that are indented are commands.
 const GETTING_STARTED: &str = include_str!("getting_started.txt");
 
 /// Writes a shell's completions to standard output.
 pub(super) fn completions(mut command: Command, shell: Shell) -> ExitCode {
-    clap_complete::generate(shell, &mut command, "chancery", &mut io::stdout());
-    ExitCode::SUCCESS
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, "chancery", &mut script);
+    output::print(String::from_utf8_lossy(&script))
 }
 
 /// The reference that explains every setting.

@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::{Client, Connection, Failure, print_table, text};
+use super::{
+    client::{Client, Connection, Failure, table, text},
+    output::Output,
+};
 
 /// List, generate, show and delete keys of a running daemon.
 #[derive(Args)]
@@ -52,45 +55,46 @@ enum Action {
 impl Key {
     /// Runs the subcommand.
     pub(super) fn run(self) -> ExitCode {
-        match self.ask() {
-            Ok(()) => ExitCode::SUCCESS,
+        let mut output = Output::default();
+        match self.ask(&mut output) {
+            Ok(()) => output.end(ExitCode::SUCCESS),
             Err(failure) => failure.report(),
         }
     }
 
-    fn ask(self) -> Result<(), Failure> {
+    fn ask(self, output: &mut Output) -> Result<(), Failure> {
         let client = Client::new(self.connection)?;
         let route = |path: &str| format!("/v1/{path}/kms-service-api/keys");
         match self.action {
             Action::List { kms } => {
                 let keys = client.send("GET", &route(&kms), None)?;
-                print_keys(&client, &keys);
+                print_keys(output, &client, &keys);
             }
             Action::Generate { path, key_type } => {
                 let body = json!({ "keyType": key_type });
                 let key =
                     client.send("POST", &format!("{}/generate", route(&path)), Some(&body))?;
-                print_keys(&client, &key);
+                print_keys(output, &client, &key);
             }
             Action::Show { path, pem: true } => {
                 let key = client.send("GET", &format!("{}?format=pem", route(&path)), None)?;
                 if client.json {
-                    println!("{key}");
+                    output.line(key);
                 } else {
-                    print!("{}", text(&key, "publicKeyPem"));
+                    output.text(text(&key, "publicKeyPem"));
                 }
             }
             Action::Show { path, pem: false } => {
                 let key = client.send("GET", &route(&path), None)?;
-                print_keys(&client, &key);
+                print_keys(output, &client, &key);
             }
             Action::Delete { path, force } => {
                 let query = if force { "?force=true" } else { "" };
                 let answer = client.send("DELETE", &format!("{}{query}", route(&path)), None)?;
                 if client.json {
-                    println!("{answer}");
+                    output.line(answer);
                 } else {
-                    println!("deleted {}", text(&answer, "deleted"));
+                    output.line(format_args!("deleted {}", text(&answer, "deleted")));
                 }
             }
         }
@@ -99,9 +103,9 @@ impl Key {
 }
 
 /// One key, or a list of them.
-fn print_keys(client: &Client, answer: &Value) {
+fn print_keys(output: &mut Output, client: &Client, answer: &Value) {
     if client.json {
-        println!("{answer}");
+        output.line(answer);
         return;
     }
     let one = std::slice::from_ref(answer);
@@ -117,5 +121,5 @@ fn print_keys(client: &Client, answer: &Value) {
             ]
         })
         .collect();
-    print_table(&["KEY", "TYPE", "BACKEND", "THUMBPRINT"], &rows);
+    output.text(table(&["KEY", "TYPE", "BACKEND", "THUMBPRINT"], &rows));
 }

@@ -27,7 +27,9 @@ impl Filter {
 /// In words for the operator: the journal cannot be written to.
 pub(super) fn start(config: &LogConfig) -> Result<Filter, String> {
     let (filter, handle) = reload::Layer::new(config.filter.parse::<Targets>().unwrap_or_default());
-    let lines = || tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // Words of its own about a standard error that cannot be written would end the thread: nobody reads them.
+    let lines =
+        || tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
     let layer = match config.format {
         LogFormat::Json => lines().json().flatten_event(true).boxed(),
         LogFormat::Auto if systemd::stderr_is_journal() => tracing_journald::layer()

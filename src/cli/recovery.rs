@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::ExitCode};
 
-use super::{fail, logging, memory};
+use super::{fail, logging, memory, output};
 use crate::{app, config::Config};
 
 /// Writes a backup and says what is in it.
@@ -12,10 +12,11 @@ pub(super) fn backup(to: &Path, config: &Path) -> ExitCode {
         Err(error) => return fail(error),
     };
     match app::backup(&config, to) {
-        Ok(counts) => {
-            println!("{}: {}, read back and whole", to.display(), words(&counts));
-            ExitCode::SUCCESS
-        }
+        Ok(counts) => output::print(format_args!(
+            "{}: {}, read back and whole\n",
+            to.display(),
+            words(&counts)
+        )),
         Err(error) => fail(error),
     }
 }
@@ -37,18 +38,16 @@ pub(super) fn restore(from: &Path, config: &Path, without_hsm: bool) -> ExitCode
         Err(error) => return fail(error),
     };
     if without_hsm {
-        eprintln!("warning: nobody looks whether the keys of the CAs are on their tokens");
+        output::warn("warning: nobody looks whether the keys of the CAs are on their tokens");
     }
     let ledger = config.ledger.clone();
     match runtime.block_on(app::restore(config, from, !without_hsm)) {
-        Ok(counts) => {
-            println!("{}: {}", ledger.display(), words(&counts));
-            println!(
-                "What was issued after the backup is not in it: compare with the logs, and publish \
-                 VICALs only after a look at the last issue that is out."
-            );
-            ExitCode::SUCCESS
-        }
+        Ok(counts) => output::print(format_args!(
+            "{}: {}\nWhat was issued after the backup is not in it: compare with the logs, and \
+                 publish VICALs only after a look at the last issue that is out.\n",
+            ledger.display(),
+            words(&counts)
+        )),
         Err(error) => fail(error),
     }
 }

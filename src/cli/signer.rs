@@ -9,6 +9,7 @@ pub(super) fn run() -> ExitCode {
         .with_ansi(false)
         .with_target(false)
         .without_time()
+        .log_internal_errors(false)
         .init();
     super::memory::keep_off_disk();
     crate::hsm::run_signer()

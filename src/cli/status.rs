@@ -16,7 +16,10 @@ use report::Report;
 use samples::Samples;
 use serde_json::Value;
 
-use super::client::{Client, Connection, Failure};
+use super::{
+    client::{Client, Connection, Failure},
+    output::{Output, complain},
+};
 
 /// Show how a running daemon is doing: tokens, ledger, certificates, warnings. Exit codes: 0 ready, 1
 /// not ready, 2 it could not be asked. What only `ops:read` opens is left out without that grant.
@@ -43,8 +46,9 @@ impl Status {
         match self.watch {
             None => match ask(&client) {
                 Ok(report) => {
-                    show(&client, &report);
-                    ExitCode::from(u8::from(!report.is_ready()))
+                    let mut output = Output::default();
+                    show(&mut output, &client, &report);
+                    output.end(ExitCode::from(u8::from(!report.is_ready())))
                 }
                 Err(failure) => not_asked(&failure),
             },
@@ -54,35 +58,39 @@ impl Status {
 }
 
 fn not_asked(failure: &Failure) -> ExitCode {
-    eprintln!("chancery: {}", failure.words());
+    complain(failure.words());
     ExitCode::from(2)
 }
 
-/// A daemon that is gone for a while is waited for: that is what is being watched.
-fn watch(client: &Client, pause: Duration) -> ! {
+/// A daemon that is gone for a while is waited for: that is what is being watched. Ends when nobody reads.
+fn watch(client: &Client, pause: Duration) -> ExitCode {
     let mut before: Option<Report> = None;
-    loop {
+    let mut output = Output::default();
+    while !output.has_failed() {
         let asked = ask(client);
         if io::stdout().is_terminal() && !client.json {
-            print!("{CLEAR}");
+            output.text(CLEAR);
         }
         match asked {
             Ok(mut report) => {
                 report.compare(before.as_ref());
-                show(client, &report);
+                show(&mut output, client, &report);
                 before = Some(report);
             }
-            Err(failure) => println!("{}", failure.words()),
+            Err(failure) => output.line(failure.words()),
         }
-        thread::sleep(pause);
+        if !output.has_failed() {
+            thread::sleep(pause);
+        }
     }
+    output.end(ExitCode::SUCCESS)
 }
 
-fn show(client: &Client, report: &Report) {
+fn show(output: &mut Output, client: &Client, report: &Report) {
     if client.json {
-        println!("{}", report.to_json());
+        output.line(report.to_json());
     } else {
-        print!("{}", text::render(report));
+        output.text(text::render(report));
     }
 }
 

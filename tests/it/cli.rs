@@ -4,6 +4,8 @@ use std::{fs, process::Output};
 
 use crate::appliance::{Appliance, BINARY, Daemon, Frozen, KMS, SERVICE, SOON, documented, until};
 
+mod output;
+
 fn run(appliance: &Appliance, arguments: &[&str]) -> Output {
     let profile = appliance.path("client.toml");
     appliance.run(&[arguments, &["--profile", profile.to_str().unwrap()]].concat())
