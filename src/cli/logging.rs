@@ -1,5 +1,10 @@
 //! Where log lines go: standard error, as text or JSON, or the journal with its fields.
 
+mod journal;
+
+use std::path::Path;
+
+use journal::Journal;
 use tracing_subscriber::{
     Layer, Registry, filter::Targets, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
@@ -32,10 +37,8 @@ pub(super) fn start(config: &LogConfig) -> Result<Filter, String> {
         || tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
     let layer = match config.format {
         LogFormat::Json => lines().json().flatten_event(true).boxed(),
-        LogFormat::Auto if systemd::stderr_is_journal() => tracing_journald::layer()
-            .map_err(|error| format!("the journal: {error}"))?
-            .with_field_prefix(None)
-            .with_syslog_identifier("chancery".to_owned())
+        LogFormat::Auto if systemd::stderr_is_journal() => Journal::at(Path::new(journal::SOCKET))
+            .map_err(|error| format!("the journal: {}: {error}", journal::SOCKET))?
             .boxed(),
         LogFormat::Auto | LogFormat::Text => lines().with_ansi(false).boxed(),
     };
