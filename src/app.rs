@@ -21,7 +21,7 @@ use crate::{
     http::{Api, Listeners, Running},
     keys::{DevKeysAllowed, Keyring},
     ledger::{KeyPin, Ledger},
-    service::{Idempotency, KnownKeys, Services, Tree, journal},
+    service::{BadKeys, Idempotency, KnownKeys, Services, Tree, journal},
     systemd::{self, Sockets},
 };
 
@@ -104,6 +104,7 @@ impl App {
             vical: config.vical,
             features: config.features,
             import_keys: config.import_keys,
+            bad_keys: Arc::new(BadKeys::new(config.bad_keys)),
             known: Arc::new(KnownKeys::default()),
             idempotency: Arc::new(Idempotency::new(config.idempotency_retention_hours)),
         });

@@ -13,7 +13,7 @@ use raw::RawConfig;
 
 use crate::{
     access::ClientConfig,
-    domain::tree::ResourceTree,
+    domain::{key::ListedKeys, tree::ResourceTree},
     hsm::TokenConfig,
     http::{ApiConfig, Limits, PlainListeners},
     service::{Features, IssuanceSettings, VicalSettings},
@@ -34,6 +34,8 @@ pub struct Config {
     pub limits: Limits,
     /// Rules of issuance that can be switched.
     pub issuance: IssuanceSettings,
+    /// Public keys that are neither certified nor sign.
+    pub bad_keys: ListedKeys,
     /// Rules of publication that can be switched.
     pub vical: VicalSettings,
     /// How long answers are kept for an Idempotency-Key, in hours.

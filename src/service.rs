@@ -1,5 +1,6 @@
 //! The use cases. Each is a function with numbered steps; none knows JSON, HTTP, SQL or PKCS#11.
 
+mod bad_keys;
 pub mod csr;
 mod edwards;
 pub mod error;
@@ -29,6 +30,7 @@ use crate::{
     keys::Keyring,
     ledger::Ledger,
 };
+pub use bad_keys::BadKeys;
 use error::Error;
 pub use idempotency::Idempotency;
 use idempotency::Keyed;
@@ -53,6 +55,8 @@ pub struct Services {
     pub features: Features,
     /// Whether private keys may be imported into the HSM.
     pub import_keys: bool,
+    /// Keys that are not used.
+    pub bad_keys: Arc<BadKeys>,
     /// What the ledger knows of keys.
     pub known: Arc<KnownKeys>,
     /// Requests with an Idempotency-Key.

@@ -9,7 +9,7 @@ use crate::{
     domain::time::Timestamp,
     hsm::TokenConfig,
     http::{NewTls, PlainListeners},
-    service::{Services, journal},
+    service::{BadKeys, Services, journal},
     systemd,
 };
 
@@ -66,6 +66,7 @@ impl App {
             vical: config.vical,
             features: config.features,
             import_keys: config.import_keys,
+            bad_keys: Arc::new(BadKeys::new(config.bad_keys)),
             ..Services::clone(&services)
         });
         let access = Access::new(config.clients);

@@ -1,5 +1,6 @@
 //! From TOML values to domain values, collecting every problem on the way.
 
+mod bad_keys;
 mod recycling;
 mod sandbox;
 mod token;
@@ -56,6 +57,7 @@ impl Check<'_> {
             ledger,
             log: self.log(raw.log),
             limits: self.limits(raw.limits),
+            bad_keys: self.bad_keys(raw.issuance.bad_keys.as_deref()),
             issuance: self.issuance(raw.issuance, &raw.store),
             idempotency_retention_hours: raw.idempotency.retention_hours.unwrap_or(168),
             vical: VicalSettings {

@@ -1,6 +1,8 @@
 //! Keys by their public half: types, algorithms, digests, signatures.
 
+mod listed;
 mod raw_signature;
+mod weakness;
 
 use std::{fmt, sync::Arc};
 
@@ -9,8 +11,10 @@ use der::{
     Decode, Encode,
     asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef},
 };
+pub use listed::{LISTED_OCTETS_MAX, ListedKeys};
 pub use raw_signature::RawSignature;
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
+pub use weakness::Weakness;
 
 const ID_EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");

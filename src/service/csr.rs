@@ -1,7 +1,7 @@
 //! Certification requests: signed by the subject's key, audited, not stored.
 
 use super::{
-    Call, Services, edwards,
+    Call, Services, bad_keys, edwards,
     error::{Error, Invalid},
     idempotency::Answer,
     key_errors, signing,
@@ -38,6 +38,7 @@ pub async fn make(
     let role = KeyRole::Signing(KeyPurpose::Csr);
     let admitted = signing::admit(services, call, &request.key, role)?;
     let key = signing::find(services, &request.key, admitted).await?;
+    bad_keys::refuse(services, &request.key, key.public_key()).await?;
     let key_type = key.public_key().key_type();
     if edwards::is_off(services, key_type) {
         let words = format!("subjectKeyDescriptor: {}", edwards::words());

@@ -1,7 +1,7 @@
 //! The corridor: every certificate, of whatever profile, is issued by [`issue`].
 
 use super::{
-    Call, Services,
+    Call, Services, bad_keys,
     error::{DuplicateKind, Error, Invalid},
     idempotency::Answer,
     issuers, key_errors,
@@ -59,9 +59,11 @@ pub async fn issue(
     let stored_id = stored_id(request, &stores)?;
     let supplied = signing::read_supplied(services, &request.issuance)?;
     check_requested_validity(&request.issuance, now)?;
+    Box::pin(bad_keys::refuse_given(services, &request.issuance, &supplied)).await?;
 
     // 2. The keys: allowed for this service and purpose, there, and the ones that were pinned.
     let keys = signing::resolve(services, call, &request.issuance, &supplied).await?;
+    Box::pin(bad_keys::refuse_named(services, &request.issuance, &keys)).await?;
     let known = Known::load(services, call, &keys, &stores).await?;
     issuers::refuse_iaca_key(&request.issuance, &known, &keys, now)?;
 

@@ -24,7 +24,7 @@ use crate::{
         time::Timestamp,
         tree::Kms,
     },
-    hsm::{CatalogueEntry, HsmError, KeyMaterial, Token},
+    hsm::{CatalogueEntry, ChangeError, HsmError, KeyMaterial, Token},
     keys::{HostedKey, Key, KeyRefusal, keys_of, material},
 };
 
@@ -94,7 +94,15 @@ pub async fn generate(
     // 4. Make it in the HSM, read it back, have it sign.
     let made = token.generate(&new.label, &new.cka_id, key_type).await;
 
-    // 5. Record the outcome, and the pin with it.
+    // 5. Record the outcome, and the pin with it. A key that is bad is pinned to nothing.
+    let made = match made {
+        Ok(key) => match services.bad_keys.reason(&key.public_key).await {
+            Ok(None) => Ok(key),
+            Ok(Some(bad)) => Err(ChangeError::Rejected(bad.to_string())),
+            Err(_) => Err(ChangeError::Rejected("it could not be looked at".to_owned())),
+        },
+        Err(error) => Err(error),
+    };
     let key = recording.made(token, made).await?;
     Ok(ShownKey { path: new.path, public_key: key.public_key, extractable: false })
 }
@@ -118,6 +126,9 @@ pub async fn import(
     // 1. The point is on its curve, and the halves belong together.
     let material: KeyMaterial = material(jwk).map_err(|error| broken(&error))?;
     let key_type = material.public_key.key_type();
+    if let Some(bad) = services.bad_keys.reason(&material.public_key).await? {
+        return Err(Invalid::body(format!("jwk: {bad}")).into());
+    }
 
     // 2. Its turn; label and CKA_ID are free.
     let _turn = turn(services, token).await?;

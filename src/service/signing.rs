@@ -63,9 +63,23 @@ pub(super) struct Supplied {
     csr_key: Option<PublicKey>,
 }
 
-/// Reads the PEM members of a request. A CSR's signature is verified.
-pub(super) fn read_supplied(services: &Services, issuance: &Issuance) -> Result<Supplied, Invalid> {
-    let (issuer, subject) = match issuance {
+impl Supplied {
+    /// The keys in the PEM members that were read, each with its member.
+    pub(super) fn keys<'a>(&self, issuance: &'a Issuance) -> Vec<(&'a Pem, PublicKey)> {
+        let (issuer, subject) = given(issuance);
+        let issuer_key = self.issuer.as_ref().and_then(|issuer| issuer.public_key().ok());
+        let subject = match subject {
+            Some(SubjectKey::Csr(pem)) => Some(pem),
+            Some(SubjectKey::Descriptor(_)) | None => None,
+        };
+        let given = [issuer.zip(issuer_key), subject.zip(self.csr_key.clone())];
+        given.into_iter().flatten().collect()
+    }
+}
+
+/// The issuer certificate that a request may bring, and the key that another certifies.
+fn given(issuance: &Issuance) -> (Option<&Pem>, Option<&SubjectKey>) {
+    match issuance {
         Issuance::Iaca(_) => (None, None),
         Issuance::DocumentSigner(ds) => match &ds.iaca.certificate {
             IacaCertificate::Supplied(pem) => (Some(pem), Some(&ds.subject_key)),
@@ -77,7 +91,12 @@ pub(super) fn read_supplied(services: &Services, issuance: &Issuance) -> Result<
                 (issuer_certificate.as_ref(), Some(subject_key))
             }
         },
-    };
+    }
+}
+
+/// Reads the PEM members of a request. A CSR's signature is verified.
+pub(super) fn read_supplied(services: &Services, issuance: &Issuance) -> Result<Supplied, Invalid> {
+    let (issuer, subject) = given(issuance);
     let issuer = issuer
         .map(|pem| Certificate::from_pem(&pem.text).map_err(|error| unreadable(pem, &error)))
         .transpose()?;
@@ -115,6 +134,12 @@ pub(super) async fn resolve(
         _ => None,
     };
     Ok(SigningKeys { signer, subject })
+}
+
+/// All key descriptors of an issuance: that of the key that signs first.
+pub(super) fn descriptors_of(issuance: &Issuance) -> impl Iterator<Item = &KeyDescriptor> {
+    let (signer, subject) = descriptors(issuance);
+    [Some(signer), subject].into_iter().flatten()
 }
 
 /// The descriptor of the key that signs, and of the one that is certified when that is another.
@@ -167,11 +192,7 @@ fn field_of(subject_key: &SubjectKey) -> &str {
 /// # Errors
 /// [`Invalid`] at the JWK.
 pub(super) fn check_jwks(services: &Services, issuance: &Issuance) -> Result<(), Invalid> {
-    let (signer, subject) = descriptors(issuance);
-    [Some(signer), subject]
-        .into_iter()
-        .flatten()
-        .try_for_each(|descriptor| edwards::refuse_jwk(services, descriptor))
+    descriptors_of(issuance).try_for_each(|descriptor| edwards::refuse_jwk(services, descriptor))
 }
 
 /// The check that fails first is that of the contract's order, not that of the first descriptor.

@@ -87,7 +87,7 @@ pub async fn add(
         Some(id) => id,
         None => signing::random_id()?,
     };
-    let entry = checked(services, call, id, content)?;
+    let entry = checked(services, call, id, content).await?;
     let audit = audited(call, Audited::StoreAdded, &entry, now);
     let answer = Entry::from(stored(&entry));
     let target = answer.path.clone();
@@ -111,7 +111,7 @@ pub async fn replace(
     content: Content,
     now: Timestamp,
 ) -> Result<Entry, Error> {
-    let entry = checked(services, call, id, content)?;
+    let entry = checked(services, call, id, content).await?;
     let audit = audited(call, Audited::StoreReplaced, &entry, now);
     let answer = Entry::from(stored(&entry));
     match services.ledger.replace_entry(entry, audit).await.map_err(key_errors::ledger)? {
@@ -140,7 +140,7 @@ pub async fn delete(
     }
 }
 
-fn checked(
+async fn checked(
     services: &Services,
     call: &Call,
     id: PathElement,
@@ -160,6 +160,11 @@ fn checked(
                 "certificatePem: a vical-entry must be an IACA: self-signature does not verify"
                     .to_owned(),
             ));
+        }
+        if let Ok(key) = certificate.public_key()
+            && let Some(bad) = services.bad_keys.reason(&key).await?
+        {
+            return Err(invalid(format!("certificatePem: a vical-entry must be an IACA: {bad}")));
         }
     }
     let kind = match metadata {

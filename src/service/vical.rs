@@ -243,7 +243,11 @@ async fn key(services: &Services, call: &Call, vical: &Vical) -> Result<Key, Err
     let keyring = &services.keyring;
     let admitted =
         keyring.admit_own(path, &call.tree, &call.target, KeyPurpose::Vical).map_err(refused)?;
-    keyring.find(admitted).await.map_err(refused)
+    let key = keyring.find(admitted).await.map_err(refused)?;
+    match services.bad_keys.reason(key.public_key()).await? {
+        Some(bad) => Err(Invalid::body(format!("the signing key {path}: {bad}")).into()),
+        None => Ok(key),
+    }
 }
 
 /// Everything that was decided about one publication, but its issue id.

@@ -3,6 +3,7 @@
 //!
 //! All rows of a module go to one daemon, and all failures are reported together.
 
+mod bad_keys;
 pub mod bench;
 mod csr;
 mod dev;

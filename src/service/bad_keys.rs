@@ -1,0 +1,152 @@
+//! Keys that are neither certified nor sign: broken, published, or listed by the operator.
+//!
+//! Each key is looked at once and then remembered, because an RSA key costs milliseconds.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+
+use tokio::sync::Semaphore;
+
+use super::{
+    Services,
+    error::{Error, Invalid},
+    key_errors,
+    signing::{self, SigningKeys, Supplied, signer_descriptor, unreadable},
+};
+use crate::domain::{
+    key::{ListedKeys, PublicKey, Weakness},
+    request::{Issuance, KeyDescriptor, KeySource},
+};
+
+/// Keys that are remembered as good; when there are more, all are forgotten and looked at again.
+const GOOD_MAX: usize = 4_096;
+
+/// What is known of bad keys.
+pub struct BadKeys {
+    listed: ListedKeys,
+    /// SHA-256 over the `SubjectPublicKeyInfo` of keys that have no weakness.
+    good: Mutex<HashSet<[u8; 32]>>,
+    /// One key is looked at at a time: whoever sends many occupies one processor.
+    turn: Semaphore,
+}
+
+impl BadKeys {
+    /// With the operator's own list.
+    pub fn new(listed: ListedKeys) -> Self {
+        Self { listed, good: Mutex::default(), turn: Semaphore::new(1) }
+    }
+
+    /// Why a key may not be used, if it may not.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the look ended in a panic.
+    pub(super) async fn reason(&self, key: &PublicKey) -> Result<Option<BadKey>, Error> {
+        let spki_sha256 = key.spki_sha256();
+        if self.listed.has(&spki_sha256) {
+            return Ok(Some(BadKey::Listed));
+        }
+        if self.good().contains(&spki_sha256) {
+            return Ok(None);
+        }
+        let _turn = self.turn.acquire().await;
+        if self.good().contains(&spki_sha256) {
+            return Ok(None);
+        }
+        let looked_at = key.clone();
+        let weakness = tokio::task::spawn_blocking(move || looked_at.weakness()).await;
+        let weakness = weakness
+            .map_err(|error| Error::Internal(format!("a key could not be looked at: {error}")))?;
+        if weakness.is_none() {
+            let mut good = self.good();
+            if good.len() >= GOOD_MAX {
+                good.clear();
+            }
+            good.insert(spki_sha256);
+        }
+        Ok(weakness.map(BadKey::Weak))
+    }
+
+    fn good(&self) -> std::sync::MutexGuard<'_, HashSet<[u8; 32]>> {
+        self.good.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a key may not be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BadKey {
+    Listed,
+    Weak(Weakness),
+}
+
+impl fmt::Display for BadKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listed => f.write_str("the key is on the list of bad keys (issuance.bad_keys)"),
+            Self::Weak(weakness) => write!(f, "the key is known to be bad: {weakness}"),
+        }
+    }
+}
+
+/// Refuses bad keys that a request brings along: public JWKs, CSRs, issuer certificates.
+///
+/// # Errors
+/// [`Invalid`] at the member that holds the key.
+pub(super) async fn refuse_given(
+    services: &Services,
+    issuance: &Issuance,
+    supplied: &Supplied,
+) -> Result<(), Error> {
+    for descriptor in signing::descriptors_of(issuance) {
+        if let KeySource::PublicJwk { key, field } = &descriptor.source
+            && let Some(bad) = services.bad_keys.reason(key).await?
+        {
+            return Err(Invalid::at(field.clone(), format!("jwk: {bad}")).into());
+        }
+    }
+    for (pem, key) in supplied.keys(issuance) {
+        if let Some(bad) = services.bad_keys.reason(&key).await? {
+            return Err(unreadable(pem, &bad).into());
+        }
+    }
+    Ok(())
+}
+
+/// Refuses bad keys that a request names: those on tokens, and private JWKs.
+///
+/// # Errors
+/// [`Invalid`] at the descriptor.
+pub(super) async fn refuse_named(
+    services: &Services,
+    issuance: &Issuance,
+    keys: &SigningKeys,
+) -> Result<(), Error> {
+    refuse(services, signer_descriptor(issuance), keys.signer.public_key()).await?;
+    let named = signing::descriptors_of(issuance).last();
+    match named.filter(|_| !keys.is_self_signed()) {
+        Some(descriptor) if descriptor.field != signer_descriptor(issuance).field => {
+            refuse(services, descriptor, keys.subject()).await
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Refuses a key that a descriptor led to.
+///
+/// # Errors
+/// [`Invalid`] at the descriptor.
+pub(super) async fn refuse(
+    services: &Services,
+    descriptor: &KeyDescriptor,
+    key: &PublicKey,
+) -> Result<(), Error> {
+    let Some(bad) = services.bad_keys.reason(key).await? else { return Ok(()) };
+    let field = match &descriptor.source {
+        KeySource::PublicJwk { field, .. } | KeySource::PrivateJwk { field, .. } => field.clone(),
+        KeySource::Kms(_) => key_errors::key_field(descriptor),
+    };
+    let place = field.trim_start_matches('/').replace('/', ".");
+    Err(Invalid::at(field, format!("{place}: {bad}")).into())
+}
