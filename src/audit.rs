@@ -65,11 +65,14 @@ pub enum EntryKind {
     CsrIssued,
     /// A VICAL was published.
     VicalPublished,
+    /// A VICAL service has another signer, or other certificates above it, than at its last
+    /// publication.
+    VicalSignerChanged,
 }
 
 impl EntryKind {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Started,
         Self::Stopped,
         Self::Reloaded,
@@ -96,6 +99,7 @@ impl EntryKind {
         Self::CsrIntent,
         Self::CsrIssued,
         Self::VicalPublished,
+        Self::VicalSignerChanged,
     ];
 
     /// The name in the entry.
@@ -127,6 +131,7 @@ impl EntryKind {
             Self::CsrIntent => "csr-intent",
             Self::CsrIssued => "csr-issued",
             Self::VicalPublished => "vical-published",
+            Self::VicalSignerChanged => "vical-signer-changed",
         }
     }
 }

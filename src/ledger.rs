@@ -32,7 +32,7 @@ pub use restore::Restoration;
 use sql::{read, write};
 use sqlite::{LedgerFile, checkpoint::Checkpoints};
 use transaction::Transaction;
-pub use vical::{PublishedVersion, VicalArtifact, VicalVersion};
+pub use vical::{BegunPublication, PublishedVersion, VicalArtifact, VicalSigner, VicalVersion};
 
 use crate::{
     audit::AuditRecord,

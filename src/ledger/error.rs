@@ -67,6 +67,9 @@ pub enum BeginError {
     /// The VICAL version exists or is reserved.
     #[error("the version is taken")]
     VersionTaken,
+    /// The VICAL service has another signer on record, and the caller may not change it.
+    #[error("another signer of the VICAL service is on record")]
+    OtherSigner,
     /// Our fault: what was to be recorded could not be made.
     #[error("the intent was not made: {0}")]
     NotMade(String),

@@ -33,6 +33,28 @@ pub struct PublishedVersion {
     pub signer_certificate_pem: String,
     /// Those above it, its issuer first.
     pub signer_chain_pem: Vec<String>,
+    /// SHA-256 of the signer's certificate and of those above it, the signer's first.
+    pub signer_sha256s: Vec<[u8; 32]>,
+}
+
+/// Whom a publication is signed by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VicalSigner {
+    /// SHA-256 of its certificate and of those above it, its own first.
+    pub sha256s: Vec<[u8; 32]>,
+    /// Whether it may take the place of the one on record.
+    pub may_change: bool,
+}
+
+/// A publication that is on record and not yet signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BegunPublication<T> {
+    /// To be ended.
+    pub intent: IntentId,
+    /// What was made beside the intent.
+    pub made: T,
+    /// The signer on record that this publication's takes the place of, as SHA-256s.
+    pub replaces: Option<Vec<[u8; 32]>>,
 }
 
 /// A published VICAL without its octets.
@@ -76,6 +98,9 @@ impl Ledger {
     /// makes for that id, all in one transaction. An issue id is spent even if the intent comes to
     /// nothing. `make` runs on the thread that writes: it computes and does nothing else.
     ///
+    /// `signer` must be the one on record for the service, unless none is or it may be changed; two
+    /// first publications at a time have one signer.
+    ///
     /// # Errors
     /// [`BeginError`] says what is taken or has changed; nothing is recorded then, and the issue id
     /// is not spent.
@@ -83,17 +108,19 @@ impl Ledger {
         &self,
         service: ResourcePath,
         version: PathElement,
+        signer: VicalSigner,
         make: impl Fn(u64) -> Result<(Intent, T), String> + Send + 'static,
-    ) -> Result<(IntentId, T), BeginError> {
+    ) -> Result<BegunPublication<T>, BeginError> {
         let writes = &self.inner.writes;
         writes
             .run(WhenFull::Refuse, move |transaction| {
-                vical::begin(transaction, &service, &version, &make)
+                vical::begin(transaction, &service, &version, &signer, &make)
             })
             .await
     }
 
-    /// Records the version that an intent came to, and keeps `answer` for its Idempotency-Key.
+    /// Records the version that an intent came to, its signer, and keeps `answer` for its
+    /// Idempotency-Key. `replaced` is the audit entry of a signer that takes another's place.
     /// The result is the index of the audit entry. Waits where other calls are
     /// [`LedgerError::Busy`].
     ///
@@ -103,13 +130,15 @@ impl Ledger {
         &self,
         id: IntentId,
         published: PublishedVersion,
+        replaced: Option<AuditRecord>,
         audit: AuditRecord,
         answer: Option<KeptAnswer>,
     ) -> Result<u64, LedgerError> {
         let writes = &self.inner.writes;
         writes
             .run(WhenFull::Wait, move |transaction| {
-                vical::complete(transaction, id, &published, &audit, answer.as_ref())
+                let replaced = replaced.as_ref();
+                vical::complete(transaction, id, &published, replaced, &audit, answer.as_ref())
             })
             .await
     }
@@ -215,16 +244,40 @@ mod tests {
         }
     }
 
+    async fn begin_as(
+        ledger: &Ledger,
+        service: &'static str,
+        version: &str,
+        signer: VicalSigner,
+    ) -> Result<BegunPublication<u64>, BeginError> {
+        let make = move |issue_id| Ok((intent(service), issue_id));
+        ledger.begin_publication(path(service), element(version), signer, make).await
+    }
+
+    fn signer(octets: &[u8], may_change: bool) -> VicalSigner {
+        VicalSigner { sha256s: octets.iter().map(|octet| [*octet; 32]).collect(), may_change }
+    }
+
     async fn begin(
         ledger: &Ledger,
         service: &'static str,
         version: &str,
     ) -> Result<(IntentId, u64), BeginError> {
-        let make = move |issue_id| Ok((intent(service), issue_id));
-        ledger.begin_publication(path(service), element(version), make).await
+        let begun = begin_as(ledger, service, version, signer(&[1], false)).await?;
+        Ok((begun.intent, begun.made))
     }
 
     async fn complete(ledger: &Ledger, id: IntentId, octet: u8) -> Result<u64, LedgerError> {
+        complete_as(ledger, id, octet, signer(&[1], false), None).await
+    }
+
+    async fn complete_as(
+        ledger: &Ledger,
+        id: IntentId,
+        octet: u8,
+        signer: VicalSigner,
+        replaced: Option<AuditRecord>,
+    ) -> Result<u64, LedgerError> {
         let published = PublishedVersion {
             provider: "Acme".to_owned(),
             date: now(),
@@ -235,8 +288,10 @@ mod tests {
             algorithm: "ES256",
             signer_certificate_pem: "signer".to_owned(),
             signer_chain_pem: vec!["above".to_owned()],
+            signer_sha256s: signer.sha256s,
         };
-        ledger.complete_publication(id, published, record(EntryKind::VicalPublished), None).await
+        let audit = record(EntryKind::VicalPublished);
+        ledger.complete_publication(id, published, replaced, audit, None).await
     }
 
     #[tokio::test]
@@ -249,7 +304,8 @@ mod tests {
         // A taken version spends nothing, nor does an intent that cannot be made.
         assert_eq!(begin(&ledger, "a.vical", "x").await, Err(BeginError::VersionTaken));
         let broken = |_| Err::<(Intent, ()), _>("broken".to_owned());
-        let not_made = ledger.begin_publication(path("a.vical"), element("y"), broken).await;
+        let by = signer(&[1], false);
+        let not_made = ledger.begin_publication(path("a.vical"), element("y"), by, broken).await;
         assert_eq!(not_made.err(), Some(BeginError::NotMade("broken".to_owned())));
         assert_eq!(begin(&ledger, "b.vical", "x").await.unwrap().1, 1);
         // What came to nothing frees its version and keeps its issue id.
@@ -296,5 +352,63 @@ mod tests {
         assert_eq!((newest.issue_id, newest.entry_count, newest.size_bytes), (2, 2, 9));
         assert_eq!(newest.signer_chain_pem, ["above"]);
         assert_eq!(ledger.vical_ids(path("b.vical")).await.unwrap(), []);
+    }
+
+    /// What a publication under `octets` is told, and the signer that it replaces.
+    async fn told(
+        ledger: &Ledger,
+        version: &str,
+        octets: &[u8],
+        may_change: bool,
+    ) -> Result<(IntentId, Option<Vec<[u8; 32]>>), BeginError> {
+        let begun = begin_as(ledger, "a.vical", version, signer(octets, may_change)).await?;
+        Ok((begun.intent, begun.replaces))
+    }
+
+    #[tokio::test]
+    async fn the_signer_of_the_first_publication_stays_unless_it_may_be_changed() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("ledger.db");
+        let (ledger, _) = Ledger::open(&file).unwrap();
+        let ours = [1, 2];
+        let others: [&[u8]; 5] = [&[1, 3], &[1], &[1, 2, 3], &[2, 1], &[]];
+        let (first, replaces) = told(&ledger, "first", &ours, false).await.unwrap();
+        assert_eq!(replaces, None);
+        // While the first is under way, nothing but its signer is taken.
+        for other in others {
+            assert_eq!(told(&ledger, "x", other, false).await, Err(BeginError::OtherSigner));
+        }
+        let (second, _) = told(&ledger, "second", &ours, false).await.unwrap();
+        // A first publication that came to nothing leaves nothing on record.
+        ledger.abort(first, record(EntryKind::Aborted)).await.unwrap();
+        let (third, _) = told(&ledger, "third", &[9], false).await.unwrap();
+        ledger.abort(third, record(EntryKind::Aborted)).await.unwrap();
+        complete_as(&ledger, second, 1, signer(&ours, false), None).await.unwrap();
+        for other in others {
+            assert_eq!(told(&ledger, "x", other, false).await, Err(BeginError::OtherSigner));
+        }
+
+        // A change begins with the right to it, and is on record when it has been published.
+        let on_record = Some(vec![[1; 32], [2; 32]]);
+        let (change, replaces) = told(&ledger, "change", &[7], true).await.unwrap();
+        assert_eq!(replaces, on_record);
+        ledger.abort(change, record(EntryKind::Aborted)).await.unwrap();
+        assert_eq!(told(&ledger, "x", &[7], false).await, Err(BeginError::OtherSigner));
+        let (late, _) = told(&ledger, "late", &ours, false).await.unwrap();
+        let (change, replaces) = told(&ledger, "change", &[7], true).await.unwrap();
+        assert_eq!(replaces, on_record);
+        let size = ledger.figures().tree_size;
+        let audit = || Some(record(EntryKind::VicalSignerChanged));
+        complete_as(&ledger, change, 2, signer(&[7], true), audit()).await.unwrap();
+        assert_eq!(ledger.figures().tree_size, size + 2, "the change and the publication");
+        // One that began before the change ends, and does not undo it.
+        complete_as(&ledger, late, 3, signer(&ours, false), None).await.unwrap();
+        assert_eq!(told(&ledger, "x", &ours, false).await, Err(BeginError::OtherSigner));
+        let (last, replaces) = told(&ledger, "last", &[7], false).await.unwrap();
+        assert_eq!(replaces, None);
+        ledger.abort(last, record(EntryKind::Aborted)).await.unwrap();
+        ledger.close().await;
+        let (ledger, _) = Ledger::open(&file).unwrap();
+        assert_eq!(told(&ledger, "x", &ours, false).await, Err(BeginError::OtherSigner));
     }
 }

@@ -296,6 +296,7 @@ pub(super) fn not_begun(error: BeginError) -> Error {
         BeginError::SerialTaken
         | BeginError::StoreIdTaken(_)
         | BeginError::VersionTaken
+        | BeginError::OtherSigner
         | BeginError::NotMade(_) => {
             Error::Internal(format!("unexpected answer of the ledger: {error}"))
         }

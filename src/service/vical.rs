@@ -19,14 +19,16 @@ use super::{
 use crate::{
     audit::{AuditRecord, EntryKind},
     domain::{
-        client::KeyPurpose,
+        client::{KeyPurpose, Permission},
         path::{PathElement, ResourcePath},
         request::{KeyDescriptor, KeySource, PublishRequest},
         time::Timestamp,
         tree::{Service, Vical},
     },
     keys::{Key, KeyRefusal},
-    ledger::{BeginError, Intent, IntentId, KeyPin, PublishedVersion},
+    ledger::{
+        BeginError, BegunPublication, Intent, IntentId, KeyPin, PublishedVersion, VicalSigner,
+    },
     vical::{List, SignedVical, UnsignedVical},
 };
 pub use crate::{
@@ -131,7 +133,7 @@ pub async fn publish(
         warnings,
         now,
     });
-    let Begun { intent, issue_id, unsigned } = publication.begin(services).await?;
+    let Begun { intent, issue_id, unsigned, replaces } = publication.begin(services).await?;
 
     // 7. Sign, and verify in software.
     let detail = publication.detail(issue_id, &unsigned);
@@ -151,7 +153,10 @@ pub async fn publish(
     };
     let kept = call.keyed.as_ref().map(|keyed| keyed.keep(&body, None, now));
     let (outcome, record) = publication.outcome(&signed, detail, &published.skipped);
-    match services.ledger.complete_publication(intent, outcome, record, kept).await {
+    let replaced = replaces.map(|replaced| publication.signer_changed(&replaced));
+    let completed =
+        services.ledger.complete_publication(intent, outcome, replaced, record, kept).await;
+    match completed {
         Ok(audit_index) => {
             tracing::info!(version = %published.version, issue_id, audit_index, "VICAL published");
             Ok(Answer { body, serial: None, audit_index, replayed: false })
@@ -266,6 +271,8 @@ struct Begun {
     intent: IntentId,
     issue_id: u64,
     unsigned: UnsignedVical,
+    /// The signer on record, when this publication has another.
+    replaces: Option<Vec<[u8; 32]>>,
 }
 
 impl Publication {
@@ -276,6 +283,10 @@ impl Publication {
         let begun = services.ledger.begin_publication(
             self.call.target.clone(),
             self.version.clone(),
+            VicalSigner {
+                sha256s: self.signer.sha256s(),
+                may_change: self.call.grants.may(Permission::ResourceWrite, &self.call.target),
+            },
             move |issue_id| {
                 let unsigned = publication.encode(issue_id)?;
                 let intent = publication.intent(issue_id, &unsigned, pin.clone());
@@ -283,10 +294,11 @@ impl Publication {
             },
         );
         match begun.await {
-            Ok((intent, (issue_id, unsigned))) => {
+            Ok(BegunPublication { intent, made: (issue_id, unsigned), replaces }) => {
                 services.keyring.pinned(pinned);
-                Ok(Begun { intent, issue_id, unsigned })
+                Ok(Begun { intent, issue_id, unsigned, replaces })
             }
+            Err(BeginError::OtherSigner) => Err(signer::refused_change(&self.call)),
             Err(BeginError::VersionTaken) => Err(taken(&self.call, &self.version)),
             Err(error) => Err(signing::not_begun(error)),
         }
@@ -344,8 +356,22 @@ impl Publication {
             algorithm: signed.algorithm(),
             signer_certificate_pem: self.signer.certificate.pem(),
             signer_chain_pem: self.signer.chain.iter().map(|above| above.pem()).collect(),
+            signer_sha256s: self.signer.sha256s(),
         };
         (version, self.entry(EntryKind::VicalPublished, detail))
+    }
+
+    /// The audit entry of a signer that takes the place of the one on record.
+    fn signer_changed(&self, replaced: &[[u8; 32]]) -> AuditRecord {
+        let texts = |sha256s: &[[u8; 32]]| -> Vec<_> {
+            sha256s.iter().map(|sha256| signing::hex(sha256)).collect()
+        };
+        let detail = json!({
+            "version": version_path(&self.call.target, &self.version).as_str(),
+            "signerSha256s": texts(&self.signer.sha256s()),
+            "replacedSha256s": texts(replaced),
+        });
+        self.entry(EntryKind::VicalSignerChanged, detail)
     }
 
     fn published(&self, issue_id: u64, skipped: Vec<Skipped>) -> Published {

@@ -4,6 +4,7 @@
 mod forms;
 mod listed;
 mod refused;
+mod signer;
 mod versions;
 
 use std::{
@@ -20,7 +21,8 @@ use serde_json::{Value, json};
 use ureq::http::HeaderMap;
 
 use crate::appliance::{
-    Answer, Appliance, Client, Daemon, KMS, SERVICE, SOON, STORE, generic_ca, key, signal, until,
+    Answer, Appliance, Client, Daemon, Frozen, KMS, SERVICE, SOON, STORE, generic_ca, key, signal,
+    until,
 };
 
 const VICAL: &str = "test.tenant1.vical-1";

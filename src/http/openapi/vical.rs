@@ -69,7 +69,11 @@ const EXAMPLE_VERSION: &str = "test.tenant1.vical.versions.2026-06";
 fn publish() -> Operation {
     let target = "The vical-service.";
     Operation::on(&TAG, "publishVical", "Sign and publish a VICAL", target, EXAMPLE_SERVICE)
-        .describe("Lists every vical-entry of all attached stores.")
+        .describe(
+            "Lists every vical-entry of all attached stores. The signer's certificate and those above \
+             it are the ones of the service's first publication; others are published only for a \
+             client with resource:write on the service, else 403.",
+        )
         .idempotent()
         .takes(&PUBLICATION_REQUEST, &[Example::new("quarter", request_example())])
         .answers(

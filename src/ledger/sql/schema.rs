@@ -226,4 +226,14 @@ CREATE TABLE tokens (
 
 -- Serial number of the token that has the key; NULL until a token has shown the key.
 ALTER TABLE key_pins ADD COLUMN token_serial TEXT;
+
+-- The signer of each VICAL service and the certificates above it: their SHA-256, one after the other,
+-- the signer's first. Until the first publication has ended, the row is that publication's and goes
+-- with it.
+CREATE TABLE vical_signers (
+    service TEXT NOT NULL PRIMARY KEY,
+    sha256s BLOB NOT NULL,
+    reserved_by INTEGER REFERENCES intents (id)
+);
+CREATE INDEX vical_signers_reserved ON vical_signers (reserved_by) WHERE reserved_by IS NOT NULL;
 ";

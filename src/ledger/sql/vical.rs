@@ -13,7 +13,7 @@ use crate::{
         error::{BeginError, LedgerError},
         record::{Intent, IntentId, KeptAnswer, StoreEntry},
         transaction::Transaction,
-        vical::{PublishedVersion, VicalArtifact, VicalVersion},
+        vical::{BegunPublication, PublishedVersion, VicalArtifact, VicalSigner, VicalVersion},
     },
 };
 
@@ -22,8 +22,14 @@ pub(in crate::ledger) fn begin<T>(
     transaction: &Transaction<'_>,
     service: &ResourcePath,
     version: &PathElement,
+    signer: &VicalSigner,
     make: impl FnOnce(u64) -> Result<(Intent, T), String>,
-) -> Result<(IntentId, T), BeginError> {
+) -> Result<BegunPublication<T>, BeginError> {
+    let recorded = signer_of(transaction, service)?;
+    let replaces = recorded.clone().filter(|recorded| *recorded != signer.sha256s);
+    if replaces.is_some() && !signer.may_change {
+        return Err(BeginError::OtherSigner);
+    }
     let issue_id = next_issue_id(transaction, service)?;
     let (intent, made) = make(issue_id.unsigned_abs()).map_err(BeginError::NotMade)?;
     let id = IntentId { reserves: true, ..write::begin(transaction, &intent)? };
@@ -36,7 +42,58 @@ pub(in crate::ledger) fn begin<T>(
     if rows == 0 {
         return Err(BeginError::VersionTaken);
     }
-    Ok((id, made))
+    if recorded.is_none() {
+        transaction
+            .statement(
+                "INSERT INTO vical_signers (service, sha256s, reserved_by) VALUES (?1, ?2, ?3)",
+            )?
+            .execute((service.as_str(), signer.sha256s.concat(), id.number))?;
+    }
+    Ok(BegunPublication { intent: id, made, replaces })
+}
+
+/// SHA-256 of the signer on record for a service and of the certificates above it.
+fn signer_of(
+    transaction: &Transaction<'_>,
+    service: &ResourcePath,
+) -> rusqlite::Result<Option<Vec<[u8; 32]>>> {
+    let sha256s: Option<Vec<u8>> = transaction
+        .statement("SELECT sha256s FROM vical_signers WHERE service = ?1")?
+        .query_row([service.as_str()], |row| row.get(0))
+        .optional()?;
+    Ok(sha256s.map(|octets| octets.as_chunks().0.to_vec()))
+}
+
+/// Puts the signer of a publication that ends on record: the first of its service, or one that
+/// replaces another with the right to do so. What was put on record meanwhile by somebody else stays.
+fn record_signer(
+    transaction: &Transaction<'_>,
+    intent: IntentId,
+    published: &PublishedVersion,
+    replaced: Option<&AuditRecord>,
+) -> Result<(), LedgerError> {
+    let service: Option<String> = transaction
+        .statement("SELECT service FROM vical_versions WHERE reserved_by = ?1")?
+        .query_row([intent.number], |row| row.get(0))
+        .optional()?;
+    let service = service.ok_or(LedgerError::NotOpen)?;
+    let sha256s = published.signer_sha256s.concat();
+    let rows = transaction
+        .statement(
+            "INSERT INTO vical_signers (service, sha256s) VALUES (?1, ?2)
+             ON CONFLICT (service) DO UPDATE SET reserved_by = NULL
+                 WHERE vical_signers.sha256s = excluded.sha256s",
+        )?
+        .execute((&service, &sha256s))?;
+    if let (0, Some(audit)) = (rows, replaced) {
+        transaction
+            .statement(
+                "UPDATE vical_signers SET sha256s = ?2, reserved_by = NULL WHERE service = ?1",
+            )?
+            .execute((&service, &sha256s))?;
+        write::append(transaction, audit)?;
+    }
+    Ok(())
 }
 
 /// Ends an intent with the version that it reserved; the index of its audit entry.
@@ -44,9 +101,11 @@ pub(in crate::ledger) fn complete(
     transaction: &Transaction<'_>,
     id: IntentId,
     published: &PublishedVersion,
+    replaced: Option<&AuditRecord>,
     audit: &AuditRecord,
     answer: Option<&KeptAnswer>,
 ) -> Result<u64, LedgerError> {
+    record_signer(transaction, id, published, replaced)?;
     let chain = serde_json::Value::from(published.signer_chain_pem.clone()).to_string();
     let rows = transaction
         .statement(

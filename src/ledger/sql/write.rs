@@ -385,6 +385,7 @@ fn free_reservations(transaction: &Transaction<'_>, intent: IntentId) -> rusqlit
     for delete in [
         "DELETE FROM store_entries WHERE reserved_by = ?1",
         "DELETE FROM vical_versions WHERE reserved_by = ?1",
+        "DELETE FROM vical_signers WHERE reserved_by = ?1",
     ] {
         transaction.statement(delete)?.execute([intent.number])?;
     }

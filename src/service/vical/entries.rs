@@ -29,26 +29,35 @@ pub(super) struct Collected {
 
 impl Collected {
     /// The same certificate in several entries becomes one; document types and profiles are
-    /// united, in order of first appearance.
+    /// united, in order of first appearance. It is the same when what is signed is the same: of an
+    /// ECDSA signature everybody can make a second one that verifies too (n − s for s).
     pub(super) fn of(entries: Vec<StoreEntry>, now: Timestamp) -> Self {
         let mut collected = Self::default();
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
         for entry in entries {
-            let info = match info(&entry, now) {
-                Ok(info) => info,
+            let (info, certificate) = match info(&entry, now) {
+                Ok(read) => read,
                 Err(reason) => {
                     let path = entry.store.child(&entry.id);
                     collected.skipped.push(Skipped { path, reason });
                     continue;
                 }
             };
-            match places.get(&entry.der).and_then(|place| collected.infos.get_mut(*place)) {
+            let known = places.get(certificate.tbs_der());
+            match known.and_then(|place| collected.infos.get_mut(*place)) {
                 Some(listed) => {
+                    if listed.certificate != entry.der
+                        && certificate.is_self_signed()
+                        && !is_self_signed(&listed.certificate)
+                    {
+                        // A signature of nobody's stands before the one that is good.
+                        listed.certificate = entry.der;
+                    }
                     unite(&mut listed.doc_types, info.doc_types);
                     unite(&mut listed.certificate_profiles, info.certificate_profiles);
                 }
                 None => {
-                    places.insert(entry.der, collected.infos.len());
+                    places.insert(certificate.tbs_der().to_vec(), collected.infos.len());
                     collected.infos.push(info);
                 }
             }
@@ -89,6 +98,10 @@ impl Collected {
     }
 }
 
+fn is_self_signed(der: &[u8]) -> bool {
+    Certificate::from_der(der).is_ok_and(|certificate| certificate.is_self_signed())
+}
+
 fn unite(all: &mut Vec<String>, more: Vec<String>) {
     for item in more {
         if !all.contains(&item) {
@@ -98,7 +111,10 @@ fn unite(all: &mut Vec<String>, more: Vec<String>) {
 }
 
 /// What is listed of an entry, or why it is left out.
-fn info(entry: &StoreEntry, now: Timestamp) -> Result<CertificateInfo, &'static str> {
+fn info(
+    entry: &StoreEntry,
+    now: Timestamp,
+) -> Result<(CertificateInfo, Certificate), &'static str> {
     let certificate = Certificate::from_der(&entry.der).map_err(|error| {
         tracing::error!(%error, "a certificate in the ledger does not parse");
         "unreadable"
@@ -118,7 +134,7 @@ fn info(entry: &StoreEntry, now: Timestamp) -> Result<CertificateInfo, &'static 
         (None, Ok(key)) => key.subject_key_id().to_vec(),
         (None, Err(_)) => return Err("no subject key identifier"),
     };
-    Ok(CertificateInfo {
+    let info = CertificateInfo {
         serial_number: certificate.serial().to_vec(),
         subject_key_id,
         doc_types: doc_type,
@@ -131,5 +147,6 @@ fn info(entry: &StoreEntry, now: Timestamp) -> Result<CertificateInfo, &'static 
         not_before: validity.not_before(),
         not_after: validity.not_after(),
         certificate: entry.der.clone(),
-    })
+    };
+    Ok((info, certificate))
 }

@@ -1,7 +1,7 @@
 //! The certificate that a VICAL is verified with, and those above it.
 
 use crate::{
-    domain::{path::ResourcePath, time::Timestamp, tree::Vical},
+    domain::{client::Permission, path::ResourcePath, time::Timestamp, tree::Vical},
     keys::Key,
     service::{
         Call, Services,
@@ -51,12 +51,14 @@ impl Signer {
         strict: bool,
         warnings: &mut Vec<String>,
     ) -> Result<(), Error> {
-        for finding in lint::vical_signer(&self.certificate) {
+        let findings = lint::vical_signer(&self.certificate)
+            .into_iter()
+            .map(|finding| format!("{} ({})", finding.detail, finding.clause))
+            .chain(self.wrong_authority_key_ids());
+        for finding in findings {
             let warning = format!(
-                "signer certificate {} does not have the VICAL signer profile: {} ({})",
+                "signer certificate {} does not have the VICAL signer profile: {finding}",
                 self.certificate.subject(),
-                finding.detail,
-                finding.clause
             );
             if strict {
                 return Err(Invalid::body(warning).into());
@@ -66,9 +68,36 @@ impl Signer {
         Ok(())
     }
 
+    /// RFC 5280, 4.2.1.1: an authorityKeyIdentifier is the subjectKeyIdentifier of the certificate
+    /// above; readers that go by it find no way up otherwise.
+    fn wrong_authority_key_ids(&self) -> impl Iterator<Item = String> {
+        let top = self.certificates().last().filter(|top| top.is_self_signed());
+        let links = self.certificates().zip(self.chain.iter().chain(top));
+        links.filter_map(|(below, above)| {
+            let named = below.authority_key_id()?;
+            let is_right = match (above.subject_key_id(), above.public_key()) {
+                (Some(id), _) => named == id,
+                (None, Ok(key)) => named == key.subject_key_id(),
+                (None, Err(_)) => false,
+            };
+            (!is_right).then(|| {
+                format!(
+                    "the authorityKeyIdentifier of {} is not the key of {} (RFC 5280, 4.2.1.1)",
+                    below.subject(),
+                    above.subject()
+                )
+            })
+        })
+    }
+
     /// All of them, signer first.
     pub(super) fn der(&self) -> Vec<Vec<u8>> {
         self.certificates().map(|certificate| certificate.der().to_vec()).collect()
+    }
+
+    /// SHA-256 of all of them, signer first.
+    pub(super) fn sha256s(&self) -> Vec<[u8; 32]> {
+        self.certificates().map(Certificate::sha256).collect()
     }
 
     fn certificates(&self) -> impl Iterator<Item = &Certificate> {
@@ -105,6 +134,21 @@ impl Signer {
             }
         }
         Ok(())
+    }
+}
+
+/// The signer is the stored certificate of today; the one on record is that of the first publication.
+/// Who may write into the store may not thereby choose under whose name the service publishes.
+pub(super) fn refused_change(call: &Call) -> Error {
+    let Call { client, target, .. } = call;
+    let permission = Permission::ResourceWrite;
+    Error::Forbidden {
+        message: format!(
+            "the signer's certificate, or one above it, is not the one that {target} has published \
+             with; the change has to be published by a client with {permission} on {target}, which \
+             '{client}' has not"
+        ),
+        field: None,
     }
 }
 

@@ -91,7 +91,11 @@ fn subject_key_id(specimen: &Specimen<'_>) -> Verdict {
     let Some(extension) = specimen.view.extension(oid::SUBJECT_KEY_ID) else {
         return Err("subjectKeyIdentifier is missing".to_owned());
     };
-    value::subject_key_id(extension.value).map(|_| ()).map_err(|error| error.to_string())
+    let found = value::subject_key_id(extension.value).map_err(|error| error.to_string())?;
+    require(
+        specimen.subject_key.as_ref().is_some_and(|key| key.subject_key_id() == found),
+        "the subjectKeyIdentifier must be the SHA-1 of the certified key (RFC 5280, 4.2.1.2)",
+    )
 }
 
 fn key_usage(specimen: &Specimen<'_>) -> Verdict {
