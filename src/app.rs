@@ -8,7 +8,7 @@ mod reload;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use board::Board;
-pub use recovery::{backup, restore};
+pub use recovery::{accept_token, backup, restore};
 use reload::Fixed;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -19,9 +19,9 @@ use crate::{
     domain::time::Timestamp,
     hsm::{StoredKey, Token, TokenConfig},
     http::{Api, Listeners, Running},
-    keys::{DevKeysAllowed, Keyring},
+    keys::{DevKeysAllowed, Keyring, PinnedKey},
     ledger::{KeyPin, Ledger},
-    service::{BadKeys, Idempotency, KnownKeys, Services, Tree, journal},
+    service::{BadKeys, Idempotency, KnownKeys, Services, Tree, journal, tokens},
     systemd::{self, Sockets},
 };
 
@@ -75,6 +75,7 @@ impl App {
         journal::end_open_key_changes(&ledger, now).await.map_err(not_written)?;
         journal::started(&ledger, is_dev, config.import_keys, now).await.map_err(not_written)?;
         let pins = ledger.key_pins().await.map_err(not_written)?;
+        let recorded = ledger.tokens().await.map_err(not_written)?;
 
         let stored = ledger.resources().await.map_err(not_written)?;
         let names: Vec<_> = config.tokens.iter().map(|token| token.name.as_str()).collect();
@@ -86,7 +87,15 @@ impl App {
             spki: pin.spki.clone(),
         };
         let on_record: Vec<_> = pins.iter().map(on_record).collect();
-        let tokens = start_tokens(config.tokens, &on_record);
+        let tree_now = tree.snapshot();
+        let with_serial = |token: TokenConfig| TokenConfig {
+            serial: token
+                .serial
+                .or_else(|| tokens::serial_on_record(&token.name, &recorded, &pins, &tree_now)),
+            ..token
+        };
+        let configured = config.tokens.into_iter().map(with_serial).collect();
+        let tokens = start_tokens(configured, &on_record);
         for token in &tokens {
             token.wait_until_known(TOKENS_KNOWN_WITHIN).await;
             tracing::info!(token = token.name(), state = ?token.state(), "token");
@@ -97,7 +106,10 @@ impl App {
             keyring: Arc::new(Keyring::new(
                 tokens.clone(),
                 dev,
-                pins.into_iter().map(|pin| (pin.path, pin.spki_sha256)),
+                pins.into_iter().map(|pin| {
+                    let KeyPin { path, spki_sha256, token_serial, .. } = pin;
+                    (path, PinnedKey { spki_sha256, token_serial })
+                }),
             )),
             ledger: ledger.clone(),
             settings: config.issuance,
@@ -108,7 +120,9 @@ impl App {
             known: Arc::new(KnownKeys::default()),
             idempotency: Arc::new(Idempotency::new(config.idempotency_retention_hours)),
         });
-        let housekeeping = tokio::spawn(housekeeping::keep(Arc::clone(&services)));
+        let mut watch = tokens::Watch::new(recorded);
+        watch.look(&services).await;
+        let housekeeping = tokio::spawn(housekeeping::keep(Arc::clone(&services), watch));
         let api = Api::new(
             config.api,
             config.plain_listeners,

@@ -68,11 +68,15 @@ pub enum EntryKind {
     /// A VICAL service has another signer, or other certificates above it, than at its last
     /// publication.
     VicalSignerChanged,
+    /// The serial number of a token was put on record.
+    TokenRecorded,
+    /// An operator has accepted another token in place of the one on record.
+    TokenAccepted,
 }
 
 impl EntryKind {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::Started,
         Self::Stopped,
         Self::Reloaded,
@@ -100,6 +104,8 @@ impl EntryKind {
         Self::CsrIssued,
         Self::VicalPublished,
         Self::VicalSignerChanged,
+        Self::TokenRecorded,
+        Self::TokenAccepted,
     ];
 
     /// The name in the entry.
@@ -132,6 +138,8 @@ impl EntryKind {
             Self::CsrIssued => "csr-issued",
             Self::VicalPublished => "vical-published",
             Self::VicalSignerChanged => "vical-signer-changed",
+            Self::TokenRecorded => "token-recorded",
+            Self::TokenAccepted => "token-accepted",
         }
     }
 }

@@ -12,6 +12,7 @@ mod recovery;
 mod serve;
 mod signer;
 mod status;
+mod token;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -68,6 +69,7 @@ enum Command {
     Key(key::Key),
     Cert(cert::Cert),
     Status(status::Status),
+    Token(token::Token),
     /// Print the completions of a shell.
     Completions {
         /// The shell.
@@ -95,6 +97,7 @@ pub fn run() -> ExitCode {
         Command::Key(key) => key.run(),
         Command::Cert(cert) => cert.run(),
         Command::Status(status) => status.run(),
+        Command::Token(token) => token.run(),
         Command::Completions { shell } => documents::completions(Arguments::command(), shell),
         Command::Man { directory } => documents::man(Arguments::command(), &directory),
         Command::Signer => signer::run(),

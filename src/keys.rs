@@ -5,19 +5,19 @@ mod dev;
 mod inventory;
 mod material;
 mod pair;
+mod pins;
 mod refusal;
 mod standing;
 mod twins;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use dev::DevKey;
 pub use dev::DevKeysAllowed;
 pub use inventory::keys_of;
 pub use material::material;
+use pins::Pins;
+pub use pins::{PinFault, PinnedKey, PinnedKeys};
 pub use refusal::KeyRefusal;
 pub use standing::Standing;
 use twins::{Holdings, Unfound};
@@ -37,8 +37,8 @@ use crate::{
 pub struct Keyring {
     tokens: HashMap<String, Token>,
     dev: Option<DevKeysAllowed>,
-    /// SHA-256 of the public key that each key path was first seen with.
-    pins: Mutex<HashMap<KeyPath, [u8; 32]>>,
+    /// The public key that each key path was first seen with.
+    pins: Pins,
     /// One change of a token at a time, from its intent to its outcome; by token.
     changing: HashMap<String, Arc<tokio::sync::Mutex<()>>>,
 }
@@ -99,12 +99,12 @@ impl Keyring {
     pub fn new(
         tokens: Vec<Token>,
         dev: Option<DevKeysAllowed>,
-        pins: impl IntoIterator<Item = (KeyPath, [u8; 32])>,
+        pins: impl IntoIterator<Item = (KeyPath, PinnedKey)>,
     ) -> Self {
         let tokens: HashMap<_, _> =
             tokens.into_iter().map(|token| (token.name().to_owned(), token)).collect();
         let changing = tokens.keys().map(|name| (name.clone(), Arc::default())).collect();
-        Self { tokens, dev, pins: Mutex::new(pins.into_iter().collect()), changing }
+        Self { tokens, dev, pins: pins.into_iter().collect(), changing }
     }
 
     /// Whether private JWKs are accepted.
@@ -235,7 +235,10 @@ impl Keyring {
                 let found = Holdings::find(&tokens, &label).await;
                 let holdings = found.map_err(|unfound| match unfound {
                     Unfound::Different(tokens) => KeyRefusal::Different(path.clone(), tokens),
-                    Unfound::Hsm(HsmError::Missing) => KeyRefusal::Missing(path.clone()),
+                    Unfound::Hsm(HsmError::Missing) => match self.pin_of(&path) {
+                        None => KeyRefusal::Missing(path.clone()),
+                        Some(_) => KeyRefusal::Gone(path.clone()),
+                    },
                     Unfound::Hsm(HsmError::Ambiguous { .. }) => KeyRefusal::Ambiguous(path.clone()),
                     Unfound::Hsm(
                         error @ (HsmError::Unusable { .. }
@@ -251,30 +254,6 @@ impl Keyring {
                 Ok(Key::Hosted(HostedKey { path, key, holdings, may_sign_generic }))
             }
         }
-    }
-
-    /// Remembers the pins that the ledger has made durable.
-    pub fn pinned(&self, pins: impl IntoIterator<Item = (KeyPath, [u8; 32])>) {
-        self.pins.lock().unwrap_or_else(PoisonError::into_inner).extend(pins);
-    }
-
-    /// Forgets a pin that the ledger has removed.
-    pub fn unpinned(&self, path: &KeyPath) {
-        self.pins.lock().unwrap_or_else(PoisonError::into_inner).remove(path);
-    }
-
-    /// Whether the path is pinned to another public key than this.
-    pub fn is_changed(&self, path: &KeyPath, spki_sha256: [u8; 32]) -> bool {
-        self.pin_of(path).is_some_and(|pinned| pinned != spki_sha256)
-    }
-
-    /// Whether the path's public key is pinned already.
-    pub fn is_pinned(&self, path: &KeyPath) -> bool {
-        self.pin_of(path).is_some()
-    }
-
-    fn pin_of(&self, path: &KeyPath) -> Option<[u8; 32]> {
-        self.pins.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied()
     }
 }
 
@@ -348,6 +327,14 @@ impl HostedKey {
     /// The configured name of the first token that has it.
     pub fn token_name(&self) -> &str {
         self.holdings.token_name()
+    }
+
+    /// What its path stands for from now on.
+    pub fn as_pinned(&self) -> PinnedKey {
+        PinnedKey {
+            spki_sha256: self.key.public_key.spki_sha256(),
+            token_serial: self.holdings.token_serial(),
+        }
     }
 
     /// Whether its private half may leave a token.

@@ -25,8 +25,8 @@ use job::{Queue, WhenFull};
 pub use record::{
     Certificate, CertificateFilter, CertificateOrigin, CertificateStatus, EntryKind, IacaPin,
     Intent, IntentId, KeptAnswer, KeyChange, KeyPin, KnownCertificate, KnownKey, NewEntry,
-    OpenIntent, Outcome, PinChange, Pinning, RequestKey, Reservation, StoreEntry, StoredCopy,
-    StoredResource,
+    OpenIntent, Outcome, PinChange, Pinning, RecordedToken, RequestKey, Reservation, StoreEntry,
+    StoredCopy, StoredResource,
 };
 pub use restore::Restoration;
 use sql::{read, write};
@@ -55,6 +55,7 @@ mod sqlite;
 mod stores;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod transaction;
 mod vical;
 mod writer;

@@ -16,6 +16,7 @@ mod recording;
 pub mod resources;
 mod signing;
 pub mod stores;
+pub mod tokens;
 pub mod vical;
 
 use std::sync::Arc;

@@ -7,8 +7,8 @@ use crate::{
     config::Config,
     domain::time::Timestamp,
     hsm::TokenConfig,
-    ledger::{self, CaKey, Counts, Restoration},
-    service::journal,
+    ledger::{self, CaKey, Counts, Ledger, Restoration},
+    service::{journal, tokens},
 };
 
 /// How long a token may take to start.
@@ -37,6 +37,35 @@ pub async fn restore(config: Config, from: &Path, check_keys: bool) -> Result<Co
     journal::restored(restoration, check_keys, now)?;
     Ok(counts)
 }
+
+/// Accepts a token in place of the one on record under a name of the configuration; the serial number
+/// that was on record. The keys that are pinned are looked for on it by the next start.
+///
+/// # Errors
+/// In words for the operator.
+pub async fn accept_token(
+    config: &Config,
+    name: &str,
+    serial: &str,
+) -> Result<Option<String>, String> {
+    let Some(token) = config.tokens.iter().find(|token| token.name == name) else {
+        return Err(format!("the configuration has no token '{name}'"));
+    };
+    if let Some(configured) = token.serial.as_ref().filter(|configured| *configured != serial) {
+        return Err(format!("the configuration says that '{name}' has the serial {configured}"));
+    }
+    if serial.len() > SERIAL_OCTETS_MAX || serial.chars().any(char::is_control) {
+        return Err("this is no serial number of a token".to_owned());
+    }
+    let wrong = |error| format!("ledger: {error}");
+    let (ledger, _) = Ledger::open(&config.ledger).map_err(wrong)?;
+    let accepted = tokens::accept(&ledger, name, serial, Timestamp::now()).await;
+    ledger.close().await;
+    accepted.map_err(wrong)
+}
+
+/// Of `CK_TOKEN_INFO.serialNumber`.
+const SERIAL_OCTETS_MAX: usize = 16;
 
 /// Looks for the keys on all tokens.
 ///

@@ -21,7 +21,8 @@ pub(super) fn health(services: &Services, compat_login: bool) -> HttpResponse {
     })
 }
 
-/// What has no place in production: settings that are on, and tokens that are none.
+/// What an operator should know: settings that have no place in production, tokens that are none, pinned
+/// keys that cannot be used.
 pub(super) fn warnings(services: &Services, compat_login: bool) -> Vec<Cow<'static, str>> {
     let mut warnings: Vec<Cow<'static, str>> = Vec::new();
     if services.keyring.is_dev() {
@@ -43,6 +44,12 @@ pub(super) fn warnings(services: &Services, compat_login: bool) -> Vec<Cow<'stat
             let name = token.name();
             let words = "does not say where keys were made: its CKA_LOCAL means nothing";
             warnings.push(format!("token {name} {words}").into());
+        }
+    }
+    for (kms, keys) in services.keyring.pinned_keys(&services.tree.snapshot()) {
+        if !keys.refused.is_empty() {
+            let words = "pinned keys cannot be used; the log names them";
+            warnings.push(format!("KMS {kms}: {} {words}", keys.refused.len()).into());
         }
     }
     warnings
@@ -83,6 +90,11 @@ pub(super) async fn readiness(services: &Services, queue_is_full: bool) -> HttpR
     for (kms, standing) in services.keyring.twins(&tree) {
         checks.insert(format!("kms:{kms}"), standing.word().to_owned());
     }
+    for (kms, keys) in services.keyring.pinned_keys(&tree) {
+        if keys.are_all_refused() {
+            checks.insert(format!("kms:{kms}"), "no pinned key can be used".to_owned());
+        }
+    }
     let mut response =
         HttpResponse::build(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE });
     if !ready {
@@ -97,6 +109,7 @@ pub(super) fn tokens_are_ready(services: &Services) -> bool {
     let tree = services.tree.snapshot();
     keyring.tokens().all(|token| token.state().is_ready() || keyring.is_stood_in_for(token, &tree))
         && keyring.twins(&tree).iter().all(|(_, standing)| standing.is_ready())
+        && !keyring.pinned_keys(&tree).values().any(|keys| keys.are_all_refused())
 }
 
 const RETRY_AFTER_SECONDS: u64 = 5;

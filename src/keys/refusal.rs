@@ -27,8 +27,10 @@ pub enum KeyRefusal {
     },
     /// The key's policy does not list the purpose.
     Policy(KeyPath, KeyPurpose),
-    /// No private key with the label.
+    /// No private key with the label, and none was ever seen there.
     Missing(KeyPath),
+    /// The path is pinned to a public key, and no private key has the label.
+    Gone(KeyPath),
     /// Several private keys with the label.
     Ambiguous(KeyPath),
     /// Tokens that are to hold the same key hold different ones; which, in words.
@@ -49,6 +51,7 @@ impl KeyRefusal {
             Self::NotAttached { .. } => 2,
             Self::Policy(..) => 3,
             Self::Missing(_)
+            | Self::Gone(_)
             | Self::Ambiguous(_)
             | Self::Different(..)
             | Self::Changed(_)

@@ -93,6 +93,11 @@ impl Holdings {
         self.all[0].token.name()
     }
 
+    /// The serial number of the first token that has it.
+    pub(super) fn token_serial(&self) -> Option<String> {
+        self.all[0].token.facts().map(|facts| facts.serial.clone())
+    }
+
     /// Whether its private half may leave one of its tokens.
     pub(super) fn is_extractable(&self) -> bool {
         self.all.iter().any(|Holding { token, key }| token.is_extractable(key))

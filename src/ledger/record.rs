@@ -87,8 +87,10 @@ pub struct Reservation {
 pub struct KeyPin {
     /// Where the key is.
     pub path: KeyPath,
-    /// The token's serial number.
+    /// The name of its token in the configuration.
     pub token: String,
+    /// The serial number of the token that has shown it; `None` until one has.
+    pub token_serial: Option<String>,
     /// CKA_LABEL.
     pub label: String,
     /// CKA_ID.
@@ -99,6 +101,17 @@ pub struct KeyPin {
     pub spki_sha256: [u8; 32],
     /// When the key was first used.
     pub first_seen: Timestamp,
+}
+
+/// The token that a name of the configuration stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedToken {
+    /// The name in the configuration.
+    pub name: String,
+    /// Its serial number.
+    pub serial: String,
+    /// When it was put on record.
+    pub since: Timestamp,
 }
 
 /// A change of a key that was begun.

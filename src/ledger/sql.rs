@@ -10,6 +10,7 @@ pub(super) mod keys;
 pub(super) mod read;
 pub(super) mod schema;
 pub(super) mod stores;
+pub(super) mod tokens;
 pub(super) mod verify;
 pub(super) mod vical;
 pub(super) mod write;

@@ -119,7 +119,8 @@ fn metadata() -> VicalMetadata {
 fn key_pin(spki: &[u8]) -> KeyPin {
     KeyPin {
         path: KeyPath::parse("a.kms.k").unwrap(),
-        token: "0011".to_owned(),
+        token: "hsm".to_owned(),
+        token_serial: Some("0011".to_owned()),
         label: "k".to_owned(),
         cka_id: vec![1, 2],
         spki: spki.to_vec(),

@@ -74,7 +74,7 @@ pub async fn make(
         CsrKind::DocumentSigner => "iso-document-signer",
     };
     let pin = signing::new_pin(services, &key, now);
-    let pinned = pin.as_ref().map(|pin| (pin.path.clone(), pin.spki_sha256));
+    let pinned = pin.as_ref().map(signing::pinned);
     let intent = services
         .ledger
         .begin(Intent {

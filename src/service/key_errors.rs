@@ -48,6 +48,7 @@ pub(super) fn refused(descriptor: &KeyDescriptor, refusal: KeyRefusal) -> Error 
             field: Some(key_field),
         },
         refusal @ (KeyRefusal::Missing(_)
+        | KeyRefusal::Gone(_)
         | KeyRefusal::Ambiguous(_)
         | KeyRefusal::Different(..)
         | KeyRefusal::Changed(_)
@@ -60,6 +61,17 @@ pub(super) fn not_usable(refusal: KeyRefusal, field: Option<String>) -> Error {
     match refusal {
         KeyRefusal::Missing(key) => {
             Error::NotFound { message: format!("key {key} not found"), field }
+        }
+        KeyRefusal::Gone(key) => {
+            tracing::error!(
+                %key,
+                alarm = "key-missing",
+                "the token does not list the key that is pinned for this path"
+            );
+            Error::Unavailable {
+                message: format!("key {key} is not on its token; an operator must resolve it"),
+                retry_after_seconds: OPERATOR_RETRY_SECONDS,
+            }
         }
         KeyRefusal::Ambiguous(key) => {
             tracing::error!(%key, "several private keys answer to one key path; remove all but one");

@@ -1,14 +1,16 @@
 //! Keys of a KMS service: generate, import, list, read, delete.
 //!
 //! Nothing is changed in an HSM that the ledger does not know of before. A key that is made here is
-//! pinned with its outcome. A deletion removes the pin: the next key under the path, wherever it
-//! comes from, is another key; certificates and registered IACAs go by public key and stay with the
-//! old one.
+//! pinned with its outcome. Nothing but a deletion removes the pin, also of a key that another tool has
+//! deleted: the next key under the path, wherever it comes from, is another key; certificates and
+//! registered IACAs go by public key and stay with the old one.
 
+mod delete;
 mod record;
 
 use std::collections::BTreeMap;
 
+pub use delete::delete;
 use record::{Operation, Recording};
 
 use super::{
@@ -85,7 +87,7 @@ pub async fn generate(
     let _turn = turn(services, token).await?;
 
     // 2. Label and CKA_ID are free, as far as is known; the token is asked again when it is made.
-    new.check_free()?;
+    new.check_free(services)?;
 
     // 3. Record the intent.
     let recording = Recording::new(services, call, Operation::Generate, &new.path, now);
@@ -132,7 +134,7 @@ pub async fn import(
 
     // 2. Its turn; label and CKA_ID are free.
     let _turn = turn(services, token).await?;
-    new.check_free()?;
+    new.check_free(services)?;
 
     // 3. Record the intent.
     let recording = Recording::new(services, call, Operation::Import, &new.path, now);
@@ -243,67 +245,6 @@ pub async fn get(services: &Services, call: &Call, id: &PathElement) -> Result<S
     Ok(ShownKey { path: hosted.path, public_key: hosted.key.public_key, extractable })
 }
 
-/// Deletes a key from the HSM; it cannot be brought back. The answer is its path.
-///
-/// # Errors
-/// [`Error`]: adopted, or of a KMS of several tokens (403), missing (404), in use and not forced
-/// (409), no HSM (503).
-pub async fn delete(
-    services: &Services,
-    call: &Call,
-    id: &PathElement,
-    force: bool,
-    now: Timestamp,
-) -> Result<KeyPath, Error> {
-    let (kms, token) = changeable_kms_of(services, call)?;
-    let path = KeyPath::of(&call.target, id);
-
-    // 1. Keys that were there before us are not ours to delete.
-    if kms.adopts(&path) {
-        let message = "adopted keys are managed on the token".to_owned();
-        return Err(Error::Forbidden { message, field: None });
-    }
-
-    // 2. Its turn; exactly one key, the pinned one.
-    let _turn = turn(services, token).await?;
-    let hosted = find(services, kms, &path).await?;
-    let key = &hosted.key;
-
-    // 3. No valid CA certificate needs it, or the caller insists.
-    let spki_sha256 = key.public_key.spki_sha256();
-    let used_by = services
-        .ledger
-        .valid_ca_certificates(spki_sha256, now)
-        .await
-        .map_err(key_errors::ledger)?;
-    if used_by > 0 && !force {
-        let plural = if used_by == 1 { "" } else { "s" };
-        return Err(Error::Conflict {
-            message: format!("key is used by {used_by} valid CA certificate{plural}"),
-            retry_after_seconds: None,
-        });
-    }
-
-    // 4. Record the intent.
-    let recording = Recording::new(services, call, Operation::Delete, &path, now);
-    recording
-        .begin(serde_json::json!({
-            "token": token.name(),
-            "label": key.label,
-            "spkiSha256": super::signing::hex(&spki_sha256),
-            "force": force,
-            "validCaCertificates": used_by,
-        }))
-        .await?;
-
-    // 5. Destroy both halves.
-    let destroyed = token.destroy(key).await;
-
-    // 6. Record the outcome; the path is free.
-    recording.destroyed(spki_sha256, destroyed).await?;
-    Ok(path)
-}
-
 /// The KMS of the call and its only token.
 ///
 /// # Errors
@@ -341,11 +282,24 @@ fn kms_of<'a>(services: &'a Services, call: &'a Call) -> Result<(&'a Kms, Vec<&'
 }
 
 async fn find(services: &Services, kms: &Kms, path: &KeyPath) -> Result<HostedKey, Error> {
-    let not_usable = |refusal: KeyRefusal| key_errors::not_usable(refusal, None);
-    let admitted = services.keyring.held_by(kms, path).map_err(not_usable)?;
-    match services.keyring.find(admitted).await.map_err(not_usable)? {
-        Key::Hosted(hosted) => Ok(hosted),
-        Key::Public(_) | Key::Dev(_) => Err(Error::Internal(format!("{path} is on no token"))),
+    let found = look_for(services, kms, path).await?;
+    found.map_err(|refusal| key_errors::not_usable(refusal, None))
+}
+
+/// The key, or why there is none.
+async fn look_for(
+    services: &Services,
+    kms: &Kms,
+    path: &KeyPath,
+) -> Result<Result<HostedKey, KeyRefusal>, Error> {
+    let found = match services.keyring.held_by(kms, path) {
+        Ok(admitted) => services.keyring.find(admitted).await,
+        Err(refusal) => Err(refusal),
+    };
+    match found {
+        Ok(Key::Hosted(hosted)) => Ok(Ok(hosted)),
+        Ok(Key::Public(_) | Key::Dev(_)) => Err(Error::Internal(format!("{path} is on no token"))),
+        Err(refusal) => Ok(Err(refusal)),
     }
 }
 
@@ -381,14 +335,23 @@ impl<'a> NewKey<'a> {
         Self { path, label, cka_id, token }
     }
 
-    fn check_free(&self) -> Result<(), Error> {
-        match self.token.holds(&self.label, &self.cka_id) {
-            true => {
-                let target = self.path.to_resource();
-                Err(Error::Duplicate { target, kind: DuplicateKind::Key, field: None })
-            }
-            false => Ok(()),
+    /// A path that is pinned to a public key is not free, whatever the token lists: only a deletion
+    /// through Chancery makes room for another key.
+    fn check_free(&self, services: &Services) -> Result<(), Error> {
+        if self.token.holds(&self.label, &self.cka_id) {
+            let target = self.path.to_resource();
+            return Err(Error::Duplicate { target, kind: DuplicateKind::Key, field: None });
         }
+        if services.keyring.pin_of(&self.path).is_some() {
+            return Err(Error::Conflict {
+                message: format!(
+                    "{} stands for a key that is not on its token; delete it first",
+                    self.path
+                ),
+                retry_after_seconds: None,
+            });
+        }
+        Ok(())
     }
 
     fn detail(&self, key_type: KeyType) -> serde_json::Value {

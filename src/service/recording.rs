@@ -96,8 +96,7 @@ impl Recording<'_> {
                 .map_err(|error| Error::Internal(format!("our own certificate: {error}")))?;
             let facts = Facts { is_ca, path_length, tbs_sha256: unsigned.tbs_sha256() };
             let key_pins = signing::new_pins(self.services, self.keys, self.now);
-            let pinned: Vec<_> =
-                key_pins.iter().map(|pin| (pin.path.clone(), pin.spki_sha256)).collect();
+            let pinned: Vec<_> = key_pins.iter().map(signing::pinned).collect();
             match self.services.ledger.begin(self.intent(serial, facts, key_pins)).await {
                 Ok(intent) => {
                     self.services.keyring.pinned(pinned);

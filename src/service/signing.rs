@@ -20,7 +20,7 @@ use crate::{
         request::{GenericSigning, IacaCertificate, Issuance, KeyDescriptor, Pem, SubjectKey},
         time::Timestamp,
     },
-    keys::{Admitted, Key, KeyRole},
+    keys::{Admitted, Key, KeyRole, PinnedKey},
     ledger::{BeginError, IntentId, KeyPin, Pinning},
     x509::{Certificate, csr::CertificationRequest},
 };
@@ -257,9 +257,10 @@ pub(super) fn new_pins(services: &Services, keys: &SigningKeys, now: Timestamp) 
 
 pub(super) fn new_pin(services: &Services, key: &Key, now: Timestamp) -> Option<KeyPin> {
     let Key::Hosted(hosted) = key else { return None };
-    (!services.keyring.is_pinned(&hosted.path)).then(|| KeyPin {
+    services.keyring.pin_of(&hosted.path).is_none().then(|| KeyPin {
         path: hosted.path.clone(),
         token: hosted.token_name().to_owned(),
+        token_serial: hosted.as_pinned().token_serial,
         label: hosted.key.label.clone(),
         cka_id: hosted.key.id.clone(),
         spki: hosted.key.public_key.spki_der().to_vec(),
@@ -268,11 +269,18 @@ pub(super) fn new_pin(services: &Services, key: &Key, now: Timestamp) -> Option<
     })
 }
 
+/// What the ring of keys is told of a pin.
+pub(super) fn pinned(pin: &KeyPin) -> (KeyPath, PinnedKey) {
+    let (spki_sha256, token_serial) = (pin.spki_sha256, pin.token_serial.clone());
+    (pin.path.clone(), PinnedKey { spki_sha256, token_serial })
+}
+
 /// A pin with its audit entry.
 pub(super) fn pinning(call: &Call, pin: KeyPin, now: Timestamp) -> Pinning<KeyPin> {
     let detail = serde_json::json!({
         "keyPath": pin.path.as_str(),
         "token": pin.token,
+        "tokenSerial": pin.token_serial,
         "spkiSha256": hex(&pin.spki_sha256),
     });
     Pinning { audit: entry(call, EntryKind::KeyPinned, detail, now), pin }

@@ -278,7 +278,7 @@ struct Begun {
 impl Publication {
     async fn begin(self: &Arc<Self>, services: &Services) -> Result<Begun, Error> {
         let pin = signing::new_pin(services, &self.key, self.now);
-        let pinned = pin.as_ref().map(|pin| (pin.path.clone(), pin.spki_sha256));
+        let pinned = pin.as_ref().map(signing::pinned);
         let publication = Arc::clone(self);
         let begun = services.ledger.begin_publication(
             self.call.target.clone(),

@@ -48,6 +48,7 @@ mod modules;
 mod monitoring;
 mod openapi;
 mod outages;
+mod pinned;
 mod pins;
 mod plug;
 mod races;

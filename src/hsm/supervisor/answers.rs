@@ -234,6 +234,7 @@ impl Supervisor {
             tracing::error!(
                 alarm = "token_replaced",
                 token = self.config.name,
+                action = "bring the token back; or accept the other one by chancery token accept",
                 "another token bears the label; it is left alone"
             );
         }

@@ -31,6 +31,13 @@ pub(super) fn show(page: &mut Page, services: &Services) {
             .iter()
             .map(|(kms, standing)| Sample::new([("kms", kms.as_str())], flag(standing.is_ready()))),
     );
+    page.gauges(
+        "chancery_pinned_keys_refused",
+        "Pinned keys that nobody can sign with although their token is up: gone, replaced or doubled.",
+        services.keyring.pinned_keys(&tree).iter().map(|(kms, keys)| {
+            Sample::new([("kms", kms.as_str())], size(keys.refused.len()))
+        }),
+    );
     conditions(page, &tokens);
     mechanisms(page, services);
     signatures(page, &tokens);

@@ -65,13 +65,14 @@ pub(in crate::ledger) fn resources(
 pub(in crate::ledger) fn key_pins(connection: &Connection) -> rusqlite::Result<Vec<KeyPin>> {
     connection
         .prepare_cached(
-            "SELECT path, token, label, cka_id, spki, spki_sha256, first_seen
+            "SELECT path, token, token_serial, label, cka_id, spki, spki_sha256, first_seen
              FROM key_pins ORDER BY path",
         )?
         .query_map([], |row| {
             Ok(KeyPin {
                 path: parsed(row, "path", KeyPath::parse)?,
                 token: row.get("token")?,
+                token_serial: row.get("token_serial")?,
                 label: row.get("label")?,
                 cka_id: row.get("cka_id")?,
                 spki: row.get("spki")?,

@@ -237,13 +237,16 @@ pub(super) enum Pinned {
 pub(super) fn pin_key(transaction: &Transaction<'_>, pin: &KeyPin) -> rusqlite::Result<Pinned> {
     let rows = transaction
         .statement(
-            "INSERT INTO key_pins (path, token, label, cka_id, spki, spki_sha256, first_seen)
-             VALUES (:path, :token, :label, :cka_id, :spki, :spki_sha256, :first_seen)
+            "INSERT INTO key_pins (path, token, token_serial, label, cka_id, spki, spki_sha256,
+                 first_seen)
+             VALUES (:path, :token, :token_serial, :label, :cka_id, :spki, :spki_sha256,
+                 :first_seen)
              ON CONFLICT (path) DO NOTHING",
         )?
         .execute(named_params! {
             ":path": pin.path.as_str(),
             ":token": pin.token,
+            ":token_serial": pin.token_serial,
             ":label": pin.label,
             ":cka_id": pin.cka_id,
             ":spki": pin.spki,

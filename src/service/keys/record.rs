@@ -97,6 +97,7 @@ impl<'a> Recording<'a> {
         let pin = KeyPin {
             path: self.path.clone(),
             token: token.name().to_owned(),
+            token_serial: token.facts().map(|facts| facts.serial.clone()),
             label: key.label.clone(),
             cka_id: key.id.clone(),
             spki: key.public_key.spki_der().to_vec(),
@@ -106,10 +107,12 @@ impl<'a> Recording<'a> {
         let detail = json!({
             "keyType": key.public_key.key_type().name(),
             "token": token.name(),
+            "tokenSerial": pin.token_serial,
             "spkiSha256": signing::hex(&spki_sha256),
         });
+        let pinned = signing::pinned(&pin);
         self.end(PinChange::Set(pin), self.operation.outcome(), detail).await?;
-        self.services.keyring.pinned([(self.path.clone(), spki_sha256)]);
+        self.services.keyring.pinned([pinned]);
         Ok(key)
     }
 

@@ -1,0 +1,134 @@
+//! Deletion of keys, and of what is left of those that another tool has deleted.
+
+use super::{
+    changeable_kms_of, kms_of, look_for,
+    record::{Operation, Recording},
+    turn,
+};
+use crate::{
+    domain::{
+        path::{KeyPath, PathElement},
+        time::Timestamp,
+        tree::Kms,
+    },
+    hsm::Token,
+    keys::{HostedKey, KeyRefusal},
+    service::{Call, Services, error::Error, key_errors, signing},
+};
+
+/// Deletes a key from the HSM; it cannot be brought back. Where a pinned key is on its token no more,
+/// the path is set free. The answer is the path.
+///
+/// # Errors
+/// [`Error`]: adopted, or of a KMS of several tokens (403), missing (404), in use and not forced
+/// (409), no HSM (503).
+pub async fn delete(
+    services: &Services,
+    call: &Call,
+    id: &PathElement,
+    force: bool,
+    now: Timestamp,
+) -> Result<KeyPath, Error> {
+    let (kms, tokens) = kms_of(services, call)?;
+    let path = KeyPath::of(&call.target, id);
+    let deletion = Deletion { services, call, kms, path, force, now };
+
+    // 1. A key that is pinned and gone leaves nothing on the token to be deleted, whoever made it.
+    if services.keyring.pin_of(&deletion.path).is_some() {
+        let _turn = turn(services, tokens[0]).await?;
+        if let Err(KeyRefusal::Gone(_)) = look_for(services, kms, &deletion.path).await? {
+            return deletion.set_free().await;
+        }
+    }
+
+    // 2. Keys that were there before us are not ours to delete.
+    let (_, token) = changeable_kms_of(services, call)?;
+    if kms.adopts(&deletion.path) {
+        let message = "adopted keys are managed on the token".to_owned();
+        return Err(Error::Forbidden { message, field: None });
+    }
+
+    // 3. Its turn; exactly one key, the pinned one.
+    let _turn = turn(services, token).await?;
+    match look_for(services, kms, &deletion.path).await? {
+        Ok(hosted) => deletion.destroy(token, &hosted).await,
+        Err(KeyRefusal::Gone(_)) => deletion.set_free().await,
+        Err(refusal) => Err(key_errors::not_usable(refusal, None)),
+    }
+}
+
+struct Deletion<'a> {
+    services: &'a Services,
+    call: &'a Call,
+    kms: &'a Kms,
+    path: KeyPath,
+    force: bool,
+    now: Timestamp,
+}
+
+impl Deletion<'_> {
+    /// Destroys both halves on the token.
+    async fn destroy(self, token: &Token, hosted: &HostedKey) -> Result<KeyPath, Error> {
+        let key = &hosted.key;
+        let spki_sha256 = key.public_key.spki_sha256();
+        let used_by = self.refuse_in_use(spki_sha256).await?;
+        let recording = self.begin(token.name(), &key.label, spki_sha256, used_by, false).await?;
+        let destroyed = token.destroy(key).await;
+        recording.destroyed(spki_sha256, destroyed).await?;
+        drop(recording);
+        Ok(self.path)
+    }
+
+    /// Removes the pin of a key that is on its token no more.
+    async fn set_free(self) -> Result<KeyPath, Error> {
+        let Some(pin) = self.services.keyring.pin_of(&self.path) else {
+            return Err(key_errors::not_usable(KeyRefusal::Missing(self.path), None));
+        };
+        let used_by = self.refuse_in_use(pin.spki_sha256).await?;
+        let label = self.kms.label_of(&self.path);
+        let tokens = self.kms.tokens.join(", ");
+        let recording = self.begin(&tokens, &label, pin.spki_sha256, used_by, true).await?;
+        recording.destroyed(pin.spki_sha256, Ok(())).await?;
+        drop(recording);
+        Ok(self.path)
+    }
+
+    /// No valid CA certificate needs the key, or the caller insists.
+    async fn refuse_in_use(&self, spki_sha256: [u8; 32]) -> Result<u64, Error> {
+        let ledger = &self.services.ledger;
+        let used_by = ledger.valid_ca_certificates(spki_sha256, self.now).await;
+        let used_by = used_by.map_err(key_errors::ledger)?;
+        if used_by > 0 && !self.force {
+            let plural = if used_by == 1 { "" } else { "s" };
+            return Err(Error::Conflict {
+                message: format!("key is used by {used_by} valid CA certificate{plural}"),
+                retry_after_seconds: None,
+            });
+        }
+        Ok(used_by)
+    }
+
+    /// Records the intent.
+    async fn begin(
+        &self,
+        token: &str,
+        label: &str,
+        spki_sha256: [u8; 32],
+        used_by: u64,
+        was_gone: bool,
+    ) -> Result<Recording<'_>, Error> {
+        let Self { services, call, path, now, .. } = self;
+        let recording = Recording::new(services, call, Operation::Delete, path, *now);
+        recording
+            .begin(serde_json::json!({
+                "token": token,
+                "label": label,
+                "spkiSha256": signing::hex(&spki_sha256),
+                "force": self.force,
+                "validCaCertificates": used_by,
+                "wasGone": was_gone,
+            }))
+            .await?;
+        Ok(recording)
+    }
+}
