@@ -38,6 +38,7 @@ mod supervisor;
 mod token;
 mod tries;
 mod trust;
+mod waiting;
 mod wear;
 mod worker;
 

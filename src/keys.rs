@@ -20,6 +20,7 @@ use pins::Pins;
 pub use pins::{PinFault, PinnedKey, PinnedKeys};
 pub use refusal::KeyRefusal;
 pub use standing::Standing;
+use tokio::time::Instant;
 use twins::{Holdings, Unfound};
 
 use crate::{
@@ -299,15 +300,33 @@ impl Key {
         matches!(self, Self::Dev(_))
     }
 
+    /// Waits until somebody could sign with it; when the signature is to be there at the latest. To be
+    /// asked before anything is written down about the signature.
+    ///
+    /// # Errors
+    /// [`HsmError`] when nobody can, and nobody is about to.
+    pub async fn until_up(&self) -> Result<Instant, HsmError> {
+        match self {
+            Self::Hosted(hosted) => hosted.holdings.until_up().await,
+            // These wait for nobody.
+            Self::Dev(_) | Self::Public(_) => Ok(Instant::now()),
+        }
+    }
+
     /// Signs a message with the algorithm of the key's type, on behalf of a client. The signature is
     /// not yet verified: the certificate or request that it is for does that when it is assembled.
     ///
     /// # Errors
     /// [`HsmError`] when the token cannot; [`HsmError::Unusable`] for a public key, which
     /// [`Keyring::admit`] lets nobody sign with.
-    pub async fn sign(&self, client: &str, message: &[u8]) -> Result<Signature, HsmError> {
+    pub async fn sign(
+        &self,
+        client: &str,
+        message: &[u8],
+        deadline: Instant,
+    ) -> Result<Signature, HsmError> {
         match self {
-            Self::Hosted(hosted) => hosted.holdings.sign(client, message).await,
+            Self::Hosted(hosted) => hosted.holdings.sign(client, message, deadline).await,
             Self::Dev(key) => key.sign(message),
             Self::Public(_) => {
                 Err(HsmError::Unusable { reason: "a public key cannot sign".to_owned() })

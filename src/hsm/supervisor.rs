@@ -40,7 +40,7 @@ mod starting;
 
 pub(super) use canary::Canary;
 pub(super) use changes::{Change, ChangeReply, Changed};
-pub(super) use published::Published;
+pub(super) use published::{Outlook, Published};
 
 /// Time for a signer to end in order.
 const END_GRACE_MS: u64 = 2_000;

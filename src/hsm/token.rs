@@ -268,6 +268,11 @@ impl Token {
         self.0.published.borrow()
     }
 
+    /// Told of each change of what the supervisor shows.
+    pub(super) fn changes(&self) -> watch::Receiver<Published> {
+        self.0.published.clone()
+    }
+
     pub(super) fn trust(&self) -> &Trust {
         &self.0.trust
     }

@@ -1,9 +1,12 @@
 //! One key on several tokens: proven to be the same, signed with wherever there is room, and moved on
 //! when a token goes away.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
@@ -103,12 +106,35 @@ impl Holdings {
         self.all.iter().any(|Holding { token, key }| token.is_extractable(key))
     }
 
+    /// Waits until one of its tokens could sign; when the signature is to be there at the latest.
+    pub(super) async fn until_up(&self) -> Result<Instant, HsmError> {
+        let deadline = Instant::now() + self.patience();
+        let mut waiting: FuturesUnordered<_> =
+            self.all.iter().map(|holding| holding.token.until_up(deadline)).collect();
+        let mut refusals = Vec::new();
+        while let Some(result) = waiting.next().await {
+            match result {
+                Ok(()) => return Ok(deadline),
+                Err(error) => refusals.push(error),
+            }
+        }
+        Err(most_hopeful(refusals))
+    }
+
+    fn patience(&self) -> Duration {
+        let deadlines = self.all.iter().map(|holding| holding.token.sign_deadline());
+        deadlines.max().unwrap_or_default()
+    }
+
     /// A signature of whichever token makes it first. One that fails, or is silent for a quarter of the
     /// deadline, is given up for the next: a second signature over the same message is harmless.
-    pub(super) async fn sign(&self, client: &str, message: &[u8]) -> Result<Signature, HsmError> {
-        let deadlines = self.all.iter().map(|holding| holding.token.sign_deadline());
-        let patience = deadlines.max().unwrap_or_default();
-        let deadline = Instant::now() + patience;
+    pub(super) async fn sign(
+        &self,
+        client: &str,
+        message: &[u8],
+        deadline: Instant,
+    ) -> Result<Signature, HsmError> {
+        let patience = self.patience();
         if let [Holding { token, key }] = &self.all[..] {
             return token.sign_for(client, key, message, deadline).await;
         }

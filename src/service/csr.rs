@@ -1,5 +1,7 @@
 //! Certification requests: signed by the subject's key, audited, not stored.
 
+use tokio::time::Instant;
+
 use super::{
     Call, Services, bad_keys, edwards,
     error::{Error, Invalid},
@@ -53,7 +55,8 @@ pub async fn make(
         )));
     }
 
-    // 2. Encode once; record the intent.
+    // 2. Somebody could sign. Encode once; record the intent.
+    let deadline = key.until_up().await.map_err(key_errors::signing)?;
     let unsigned = UnsignedRequest::encode(
         &request.subject,
         &request.subject_alternative_names,
@@ -98,7 +101,7 @@ pub async fn make(
     services.keyring.pinned(pinned);
 
     // 3. Sign, and verify in software.
-    let signed = match sign(call, &key, unsigned).await {
+    let signed = match sign(call, &key, unsigned, deadline).await {
         Ok(signed) => signed,
         Err(error) => return Err(signing::abort(services, call, intent, error, now).await),
     };
@@ -122,8 +125,13 @@ pub async fn make(
     }
 }
 
-async fn sign(call: &Call, key: &Key, unsigned: UnsignedRequest) -> Result<SignedRequest, Error> {
-    let signature =
-        key.sign(&call.client, unsigned.tbs_der()).await.map_err(key_errors::signing)?;
+async fn sign(
+    call: &Call,
+    key: &Key,
+    unsigned: UnsignedRequest,
+    deadline: Instant,
+) -> Result<SignedRequest, Error> {
+    let signed = key.sign(&call.client, unsigned.tbs_der(), deadline).await;
+    let signature = signed.map_err(key_errors::signing)?;
     unsigned.assemble(signature).map_err(|error| signing::bad_signature(key, &error))
 }

@@ -1,5 +1,7 @@
 //! The corridor: every certificate, of whatever profile, is issued by [`issue`].
 
+use tokio::time::Instant;
+
 use super::{
     Call, Services, bad_keys,
     error::{DuplicateKind, Error, Invalid},
@@ -77,7 +79,10 @@ pub async fn issue(
     // 4. The profile's and the issuer's rules.
     let ruling = issuers::rule(services, call, &request.issuance, &supplied, &keys, &known, now)?;
 
-    // 5. and 6. Plan, encode, lint; record the intent.
+    // 5. Somebody could sign: what is refused for want of a signer leaves nothing behind.
+    let deadline = keys.signer.until_up().await.map_err(key_errors::signing)?;
+
+    // 6. Plan, encode, lint; record the intent.
     let recording = Recording {
         services,
         call,
@@ -92,7 +97,7 @@ pub async fn issue(
     let Begun { unsigned, facts, intent } = Box::pin(recording.begin()).await?;
 
     // 7. Sign, and verify in software.
-    let signed = match sign(call, &keys, unsigned).await {
+    let signed = match sign(call, &keys, unsigned, deadline).await {
         Ok(signed) => signed,
         Err(error) => return Err(signing::abort(services, call, intent, error, now).await),
     };
@@ -203,9 +208,10 @@ async fn sign(
     call: &Call,
     keys: &SigningKeys,
     unsigned: UnsignedCertificate,
+    deadline: Instant,
 ) -> Result<SignedCertificate, Error> {
-    let signature =
-        keys.signer.sign(&call.client, unsigned.tbs_der()).await.map_err(key_errors::signing)?;
+    let signed = keys.signer.sign(&call.client, unsigned.tbs_der(), deadline).await;
+    let signature = signed.map_err(key_errors::signing)?;
     unsigned.assemble(signature).map_err(|error| signing::bad_signature(&keys.signer, &error))
 }
 

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 pub use delete::delete;
 use record::{Operation, Recording};
+use tokio::time::Instant;
 
 use super::{
     Call, Services, edwards,
@@ -89,7 +90,8 @@ pub async fn generate(
     // 2. Label and CKA_ID are free, as far as is known; the token is asked again when it is made.
     new.check_free(services)?;
 
-    // 3. Record the intent.
+    // 3. Somebody could make it. Record the intent.
+    new.until_up().await?;
     let recording = Recording::new(services, call, Operation::Generate, &new.path, now);
     recording.begin(new.detail(key_type)).await?;
 
@@ -136,7 +138,8 @@ pub async fn import(
     let _turn = turn(services, token).await?;
     new.check_free(services)?;
 
-    // 3. Record the intent.
+    // 3. Somebody could take it in. Record the intent.
+    new.until_up().await?;
     let recording = Recording::new(services, call, Operation::Import, &new.path, now);
     recording.begin(new.detail(key_type)).await?;
 
@@ -352,6 +355,12 @@ impl<'a> NewKey<'a> {
             });
         }
         Ok(())
+    }
+
+    /// What is refused for want of a signer leaves nothing behind.
+    async fn until_up(&self) -> Result<(), Error> {
+        let up = self.token.until_up(Instant::now() + self.token.sign_deadline()).await;
+        up.map_err(|error| key_errors::change(&self.path, None, ChangeError::Failed(error)))
     }
 
     fn detail(&self, key_type: KeyType) -> serde_json::Value {

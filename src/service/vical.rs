@@ -9,6 +9,7 @@ use entries::Collected;
 pub use entries::Skipped;
 use serde_json::{Value, json};
 use signer::Signer;
+use tokio::time::Instant;
 
 use super::{
     Call, Services,
@@ -116,7 +117,8 @@ pub async fn publish(
         tracing::warn!(service = %call.target, "{warning}");
     }
 
-    // 6. Encode with the next issue id; record the intent.
+    // 6. Somebody could sign. Encode with the next issue id; record the intent.
+    let deadline = key.until_up().await.map_err(key_errors::signing)?;
     let Collected { infos, skipped } = collected;
     let publication = Arc::new(Publication {
         call: call.clone(),
@@ -137,7 +139,7 @@ pub async fn publish(
 
     // 7. Sign, and verify in software.
     let detail = publication.detail(issue_id, &unsigned);
-    let signed = match publication.sign(unsigned, services.vical.cose_tag).await {
+    let signed = match publication.sign(unsigned, services.vical.cose_tag, deadline).await {
         Ok(signed) => signed,
         Err(error) => return Err(signing::abort(services, call, intent, error, now).await),
     };
@@ -310,8 +312,13 @@ impl Publication {
             .map_err(|error| error.to_string())
     }
 
-    async fn sign(&self, unsigned: UnsignedVical, tagged: bool) -> Result<SignedVical, Error> {
-        let signed = self.key.sign(&self.call.client, unsigned.to_be_signed()).await;
+    async fn sign(
+        &self,
+        unsigned: UnsignedVical,
+        tagged: bool,
+        deadline: Instant,
+    ) -> Result<SignedVical, Error> {
+        let signed = self.key.sign(&self.call.client, unsigned.to_be_signed(), deadline).await;
         let signature = signed.map_err(key_errors::signing)?;
         unsigned
             .assemble(&signature, tagged)

@@ -42,6 +42,7 @@ mod key_faults;
 mod keys;
 mod layers;
 mod ledger_faults;
+mod ledger_growth;
 mod limits;
 mod metrics;
 mod modules;

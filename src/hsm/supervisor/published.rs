@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::Supervisor;
+use super::{CREDENTIAL_RETRY_SECONDS, Supervisor};
 use crate::domain::key::SignatureAlgorithm;
 use crate::hsm::{
     TokenFacts, TokenState, Usage,
@@ -42,6 +42,20 @@ struct Gate {
     next_try: Option<Instant>,
 }
 
+/// What a request can expect that needs a signer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::hsm) enum Outlook {
+    /// A signer is up.
+    Up,
+    /// One is about to come up.
+    Coming,
+    /// None is, until the next try.
+    None {
+        /// When that is.
+        retry_after: Duration,
+    },
+}
+
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) enum Condition {
     #[default]
@@ -76,6 +90,22 @@ impl Published {
             reason: reason.clone(),
             age: now.saturating_duration_since(*since),
             next_try_in: next_try.map(|at| at.saturating_duration_since(now)),
+        }
+    }
+
+    /// Whether a signer is up, or may be soon.
+    pub(in crate::hsm) fn outlook(&self, now: Instant) -> Outlook {
+        match (&self.condition, self.gate.state) {
+            (Condition::Up | Condition::Broken, _) => Outlook::Up,
+            (Condition::CredentialFault(_), _) => {
+                Outlook::None { retry_after: Duration::from_secs(CREDENTIAL_RETRY_SECONDS) }
+            }
+            (Condition::Away(_), BreakerState::Open) => {
+                let next_try = self.gate.next_try.unwrap_or(now);
+                Outlook::None { retry_after: next_try.saturating_duration_since(now) }
+            }
+            (Condition::Away(_), BreakerState::HalfOpen | BreakerState::Closed)
+            | (Condition::Starting, _) => Outlook::Coming,
         }
     }
 

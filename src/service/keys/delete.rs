@@ -1,5 +1,7 @@
 //! Deletion of keys, and of what is left of those that another tool has deleted.
 
+use tokio::time::Instant;
+
 use super::{
     changeable_kms_of, kms_of, look_for,
     record::{Operation, Recording},
@@ -11,7 +13,7 @@ use crate::{
         time::Timestamp,
         tree::Kms,
     },
-    hsm::Token,
+    hsm::{ChangeError, Token},
     keys::{HostedKey, KeyRefusal},
     service::{Call, Services, error::Error, key_errors, signing},
 };
@@ -72,6 +74,8 @@ impl Deletion<'_> {
         let key = &hosted.key;
         let spki_sha256 = key.public_key.spki_sha256();
         let used_by = self.refuse_in_use(spki_sha256).await?;
+        let up = token.until_up(Instant::now() + token.sign_deadline()).await;
+        up.map_err(|error| key_errors::change(&self.path, None, ChangeError::Failed(error)))?;
         let recording = self.begin(token.name(), &key.label, spki_sha256, used_by, false).await?;
         let destroyed = token.destroy(key).await;
         recording.destroyed(spki_sha256, destroyed).await?;
