@@ -1,11 +1,20 @@
 //! Entries of the audit log: made once, kept and hashed as exactly those bytes.
 //!
-//! Storing them is the ledger's work. Nothing here decides what is worth an entry.
+//! Storing them is the ledger's work. Nothing here decides what is worth an entry. How long one can get
+//! is decided here: whoever writes one may pass on what a caller sent, of whatever length.
+
+use std::borrow::Cow;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use data_encoding::HEXLOWER;
 use serde::Serialize;
+use serde_json::{Value, json};
 
-use crate::domain::time::Timestamp;
+use crate::domain::{
+    excerpt::{EXCERPT_CHARACTERS_MAX, end_of_excerpt},
+    key::sha256,
+    time::Timestamp,
+};
 
 /// RFC 9162, 2.1.1: what a leaf's hash starts with, so that no node can pass for a leaf.
 const LEAF_PREFIX: [u8; 1] = [0x00];
@@ -29,6 +38,8 @@ pub enum EntryKind {
     Aborted,
     /// A request was refused.
     Refused,
+    /// More requests were refused than have entries of their own; the detail holds how many.
+    RefusalsSummary,
     /// A described IACA became the only one its key may be described as.
     IacaPinned,
     /// A key path was bound to a public key.
@@ -85,6 +96,7 @@ impl EntryKind {
         Self::Issued,
         Self::Aborted,
         Self::Refused,
+        Self::RefusalsSummary,
         Self::IacaPinned,
         Self::KeyPinned,
         Self::TenantCreated,
@@ -119,6 +131,7 @@ impl EntryKind {
             Self::Issued => "issued",
             Self::Aborted => "aborted",
             Self::Refused => "refused",
+            Self::RefusalsSummary => "refusals-summary",
             Self::IacaPinned => "iaca-pinned",
             Self::KeyPinned => "key-pinned",
             Self::TenantCreated => "tenant-created",
@@ -162,6 +175,8 @@ struct Entry<'a, D> {
 
 /// As many octets as most entries have.
 const ENTRY_OCTETS_EXPECTED: usize = 1_024;
+/// As many octets as an entry has at most: its length fits two octets (C2SP tlog-tiles, entry bundles).
+pub const ENTRY_OCTETS_MAX: usize = 65_535;
 
 /// One entry, `{"type","time","requestId","client","target","detail"}`, and the hash of its leaf.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,6 +188,10 @@ pub struct AuditRecord {
 impl AuditRecord {
     /// Fixes the bytes: compact JSON, members in the order above, those that are `None` left out. The
     /// members of the detail are in alphabetical order; those of a struct must be declared so.
+    ///
+    /// A text of more than [`EXCERPT_CHARACTERS_MAX`] characters, wherever it stands, goes in as its
+    /// beginning and the SHA-256 of the whole. A detail that is too large all the same goes in as its
+    /// SHA-256 and its length.
     pub fn new(
         kind: EntryKind,
         time: Timestamp,
@@ -182,9 +201,35 @@ impl AuditRecord {
         detail: impl Serialize,
     ) -> Self {
         let fields = Entry { kind: kind.name(), time, request_id, client, target, detail };
-        let mut entry = Vec::with_capacity(ENTRY_OCTETS_EXPECTED);
-        #[expect(clippy::expect_used, reason = "neither texts nor values fail, nor does a vector")]
-        serde_json::to_writer(&mut entry, &fields).expect("JSON");
+        let mut entry = octets(&fields);
+        if has_long_text(&entry) {
+            let [request_id, client, target] =
+                [request_id, client, target].map(|text| text.map(bounded));
+            let fields = Entry {
+                kind: fields.kind,
+                time,
+                request_id: request_id.as_deref(),
+                client: client.as_deref(),
+                target: target.as_deref(),
+                detail: with_bounded_texts(value(&fields.detail)),
+            };
+            entry = octets(&fields);
+            if entry.len() > ENTRY_OCTETS_MAX {
+                let detail = octets(&fields.detail);
+                let detail = json!({
+                    "detailOctets": detail.len(),
+                    "detailSha256": HEXLOWER.encode(&sha256(&detail)),
+                });
+                entry = octets(&Entry {
+                    kind: fields.kind,
+                    time,
+                    request_id: fields.request_id,
+                    client: fields.client,
+                    target: fields.target,
+                    detail,
+                });
+            }
+        }
         let leaf_hash = leaf_hash(&entry);
         Self { entry, leaf_hash }
     }
@@ -197,6 +242,58 @@ impl AuditRecord {
     /// SHA-256 over `00 ‖ entry`.
     pub fn leaf_hash(&self) -> &[u8; 32] {
         &self.leaf_hash
+    }
+}
+
+fn octets(value: &impl Serialize) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(ENTRY_OCTETS_EXPECTED);
+    #[expect(clippy::expect_used, reason = "neither texts nor values fail, nor does a vector")]
+    serde_json::to_writer(&mut octets, value).expect("JSON");
+    octets
+}
+
+fn value(detail: &impl Serialize) -> Value {
+    #[expect(clippy::expect_used, reason = "what was written as JSON is a value, too")]
+    serde_json::to_value(detail).expect("JSON")
+}
+
+/// Whether a string of this JSON may have to be cut, or all of it is too large. It looks at octets, so
+/// it may say so of a string that is short enough.
+fn has_long_text(entry: &[u8]) -> bool {
+    let mut length = 0;
+    let mut is_escaped = false;
+    for octet in entry {
+        match octet {
+            b'"' if !is_escaped => length = 0,
+            _ => length += 1,
+        }
+        is_escaped = *octet == b'\\' && !is_escaped;
+        if length > EXCERPT_CHARACTERS_MAX {
+            return true;
+        }
+    }
+    entry.len() > ENTRY_OCTETS_MAX
+}
+
+fn bounded(text: &str) -> Cow<'_, str> {
+    match end_of_excerpt(text) {
+        None => Cow::Borrowed(text),
+        Some(end) => {
+            let whole = HEXLOWER.encode(&sha256(text.as_bytes()));
+            Cow::Owned(format!("{}… sha256:{whole}", &text[..end]))
+        }
+    }
+}
+
+fn with_bounded_texts(detail: Value) -> Value {
+    match detail {
+        Value::String(text) => bounded(&text).into_owned().into(),
+        Value::Array(items) => items.into_iter().map(with_bounded_texts).collect(),
+        Value::Object(members) => members
+            .into_iter()
+            .map(|(name, member)| (bounded(&name).into_owned(), with_bounded_texts(member)))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => detail,
     }
 }
 
@@ -252,6 +349,49 @@ mod tests {
         let empty = "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d";
         let hex: String = leaf_hash(b"").iter().map(|octet| format!("{octet:02x}")).collect();
         assert_eq!(hex, empty);
+    }
+
+    #[test]
+    fn no_entry_repeats_more_of_a_text_than_its_beginning_and_its_hash() {
+        let hash = |text: &str| HEXLOWER.encode(&sha256(text.as_bytes()));
+        for letter in ["a", "\"", "\\", "\u{1}", "é", "😀"] {
+            let whole = letter.repeat(EXCERPT_CHARACTERS_MAX);
+            let long = letter.repeat(60_000);
+            let cut = format!("{whole}… sha256:{}", hash(&long));
+            let entry = |text: &str| {
+                let detail = json!({ "operation": text, "ids": [text, { "deep": text }] });
+                let entry = AuditRecord::new(
+                    EntryKind::Refused,
+                    noon(),
+                    Some("0b7f"),
+                    Some(text),
+                    Some(text),
+                    detail,
+                );
+                assert!(entry.entry().len() <= ENTRY_OCTETS_MAX);
+                serde_json::from_slice::<Value>(entry.entry()).unwrap()
+            };
+            for (given, kept) in [(&whole, &whole), (&long, &cut)] {
+                let entry = entry(given);
+                let places = ["/client", "/target", "/detail/operation", "/detail/ids/0"];
+                for place in places.into_iter().chain(["/detail/ids/1/deep"]) {
+                    assert_eq!(entry.pointer(place).unwrap(), kept.as_str(), "{place}");
+                }
+                assert_eq!(entry["requestId"], "0b7f");
+            }
+        }
+    }
+
+    #[test]
+    fn a_detail_that_is_too_large_is_kept_as_its_hash() {
+        let detail: Value = json!({ "ids": vec!["0123456789abcdef"; 5_000] });
+        let record =
+            AuditRecord::new(EntryKind::StoreAdded, noon(), None, Some("a"), None, &detail);
+        let entry: Value = serde_json::from_slice(record.entry()).unwrap();
+        let whole = detail.to_string();
+        assert_eq!(entry["client"], "a");
+        assert_eq!(entry["detail"]["detailOctets"], whole.len());
+        assert_eq!(entry["detail"]["detailSha256"], HEXLOWER.encode(&sha256(whole.as_bytes())));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod alternative_name;
 pub mod client;
+pub mod excerpt;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub mod jwk;

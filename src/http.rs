@@ -25,8 +25,10 @@ mod route;
 mod server;
 mod shares;
 mod swagger;
+mod tally;
 mod tls;
 pub mod wire;
 
 pub use pulse::Pulse;
 pub use server::{Api, ApiConfig, Limits, Listeners, NewTls, PlainListeners, Running, check_tls};
+pub use tally::BOUNDED_LINES;

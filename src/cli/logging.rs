@@ -1,26 +1,32 @@
 //! Where log lines go: standard error, as text or JSON, or the journal with its fields.
 
 mod journal;
+mod throttle;
 
 use std::path::Path;
 
 use journal::Journal;
+use throttle::Throttle;
 use tracing_subscriber::{
     Layer, Registry, filter::Targets, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
 
 use crate::{
     config::{LogConfig, LogFormat},
-    systemd,
+    http, systemd,
 };
 
 /// Changes what is logged while the daemon runs.
-pub(super) struct Filter(reload::Handle<Targets, Registry>);
+pub(super) struct Filter {
+    handle: reload::Handle<Targets, Registry>,
+    /// Bounds what is logged.
+    pub(super) throttle: Throttle,
+}
 
 impl Filter {
     /// From now on. The configuration has checked the filter.
     pub(super) fn replace(&self, filter: &str) {
-        if let Err(error) = self.0.reload(filter.parse::<Targets>().unwrap_or_default()) {
+        if let Err(error) = self.handle.reload(filter.parse::<Targets>().unwrap_or_default()) {
             tracing::error!(%error, "log.filter stays as it was");
         }
     }
@@ -42,6 +48,7 @@ pub(super) fn start(config: &LogConfig) -> Result<Filter, String> {
             .boxed(),
         LogFormat::Auto | LogFormat::Text => lines().with_ansi(false).boxed(),
     };
-    tracing_subscriber::registry().with(filter).with(layer).init();
-    Ok(Filter(handle))
+    let throttle = Throttle::new(http::BOUNDED_LINES);
+    tracing_subscriber::registry().with(filter).with(throttle.clone()).with(layer).init();
+    Ok(Filter { handle, throttle })
 }

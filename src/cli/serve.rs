@@ -46,6 +46,7 @@ async fn serve(
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hangup = listen(SignalKind::hangup())?;
+    let telling = tokio::spawn(filter.throttle.clone().keep_telling());
     let mut app = App::start(config, Sockets::take()?, dev).await?;
     loop {
         tokio::select! {
@@ -55,6 +56,8 @@ async fn serve(
         }
     }
     app.stop().await;
+    telling.abort();
+    filter.throttle.tell();
     Ok(())
 }
 

@@ -129,7 +129,10 @@ impl Check<'_> {
         let limits = Limits {
             connections_max: raw.connections_max.unwrap_or(1_024),
             in_flight_max: raw.in_flight_max.unwrap_or(512),
-            client_requests_per_minute: raw.client_requests_per_minute.unwrap_or(0),
+            client_requests_per_minute: raw.client_requests_per_minute.unwrap_or(12_000),
+            client_refusals_audited_per_minute: raw
+                .client_refusals_audited_per_minute
+                .unwrap_or(60),
             handshake: milliseconds(raw.handshake_ms, 5_000),
             request_head: milliseconds(raw.request_head_ms, 5_000),
             request_body: milliseconds(raw.request_body_ms, 10_000),

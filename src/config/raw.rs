@@ -77,6 +77,7 @@ pub(super) struct RawLimits {
     pub(super) connections_max: Option<usize>,
     pub(super) in_flight_max: Option<usize>,
     pub(super) client_requests_per_minute: Option<u32>,
+    pub(super) client_refusals_audited_per_minute: Option<u32>,
     pub(super) handshake_ms: Option<u64>,
     pub(super) request_head_ms: Option<u64>,
     pub(super) request_body_ms: Option<u64>,

@@ -25,6 +25,7 @@ pub(super) async fn read_json(
     deadline: Duration,
 ) -> Result<Octets, Problem> {
     let body = read(request, payload, deadline).await?;
+    check_content_coding(request)?;
     if has_media_type(request, "application/json") {
         Ok(body)
     } else {
@@ -39,6 +40,7 @@ pub(super) async fn read_text(
     deadline: Duration,
 ) -> Result<String, Problem> {
     let body = read(request, payload, deadline).await?;
+    check_content_coding(request)?;
     String::from_utf8(body.to_vec()).map_err(|_| broken("body is not UTF-8"))
 }
 
@@ -72,6 +74,17 @@ async fn read(
     tokio::time::timeout(deadline, whole)
         .await
         .unwrap_or_else(|_| Err(broken("the body did not arrive in time")))
+}
+
+/// What is read are the octets that were sent: a body that says that they stand for others is none
+/// (415).
+fn check_content_coding(request: &HttpRequest) -> Result<(), Problem> {
+    let codings = request.headers().get_all(header::CONTENT_ENCODING);
+    let is_identity = |value: &header::HeaderValue| {
+        let codings = value.to_str().unwrap_or("unreadable").split(',').map(str::trim);
+        codings.into_iter().all(|coding| coding.eq_ignore_ascii_case("identity"))
+    };
+    if codings.into_iter().all(is_identity) { Ok(()) } else { Err(Problem::content_coding()) }
 }
 
 /// Whether the body has this media type; parameters do not matter.

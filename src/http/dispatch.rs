@@ -19,16 +19,18 @@ use super::{
     once, operations,
     plain::{self, PlainRequest},
     problem::Problem,
-    public::PublicRoute,
+    public::{self, PublicRoute},
+    query,
     rate::Rates,
     refusals::Refusals,
     room::Room,
     route::{Request, Routes},
+    tally::{self, Caller, Outcome, Tally, Told},
     tls::{Peer, Tls},
 };
 use crate::{
     access::{Access, Client},
-    domain::{client::Permission, path::ResourcePath, time::Timestamp},
+    domain::{client::Permission, excerpt::excerpt, path::ResourcePath, time::Timestamp},
     service::{Call, Services, error::Error, journal},
 };
 
@@ -43,6 +45,8 @@ pub(super) struct Context {
     pub(super) refusals: Arc<Refusals>,
     /// Requests of each client.
     pub(super) rates: Arc<Rates>,
+    /// What is told of them.
+    pub(super) tally: Arc<Tally>,
     /// Requests of all of them, by what became of them.
     pub(super) requests: Arc<Requests>,
     /// Whether the login that grants nothing is there.
@@ -64,40 +68,73 @@ pub(super) async fn dispatch(
     let request_id = request_id(&request);
     let span = tracing::info_span!("request", id = %request_id);
     let mut answer = async {
-        let would_change = request.method() == Method::POST;
-        let mut refusal = Refused { would_change, client: "".into(), target: None };
-        let answer = match answer(context, &request, payload, &request_id, &mut refusal).await {
+        let mut seen = Seen::of(&request);
+        let answered = answer(context, &request, payload, &request_id, &mut seen).await;
+        let told = told(context, &request, &seen, &answered);
+        let answer = match answered {
             Ok(answer) => answer,
             Err(problem) => {
-                record_refusal(context, &request, &request_id, &refusal, &problem).await;
+                if told.entry {
+                    record_refusal(context, &request, &request_id, &seen, &problem).await;
+                }
                 problem.into_response(&request_id)
             }
         };
         context.requests.count(request.method(), request.path(), answer.status());
-        let said = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
-        tracing::info!(
-            client = &*refusal.client,
-            method = %request.method(),
-            path = request.path(),
-            status = answer.status().as_u16(),
-            serial = said(once::SERIAL),
-            audit_index = said(once::AUDIT_INDEX).and_then(|index| index.parse::<u64>().ok()),
-            replayed = said(once::REPLAYED).map(|_| true),
-            milliseconds = started.elapsed().as_millis(),
-            "answered"
-        );
+        if told.line {
+            tally::line(&seen.client, &request, &answer, started.elapsed());
+        }
         answer
     }
     .instrument(span)
     .await;
-    if let Ok(value) = HeaderValue::from_str(&request_id) {
-        answer.headers_mut().insert(X_REQUEST_ID, value);
+    name_request(&mut answer, &request_id);
+    if PublicRoute::of(&request).is_some() {
+        public::open_to_browsers(&mut answer);
     }
     if answer.status() == StatusCode::UNAUTHORIZED {
         // Who the client is was settled with the connection.
         answer.head_mut().set_connection_type(ConnectionType::Close);
     }
     answer
+}
+
+/// Says in the answer which request it is for.
+pub(super) fn name_request(answer: &mut HttpResponse, request_id: &str) {
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        answer.headers_mut().insert(X_REQUEST_ID, value);
+    }
+}
+
+/// Counts a request, and says how it is told.
+fn told(
+    context: &Context,
+    request: &HttpRequest,
+    seen: &Seen,
+    answered: &Result<HttpResponse, Problem>,
+) -> Told {
+    let (status, outcome) = match answered {
+        Err(problem) => {
+            let status = problem.status();
+            let is_refusal =
+                status.is_client_error() || status == StatusCode::INTERNAL_SERVER_ERROR;
+            let is_recorded = seen.would_change && is_refusal;
+            (status, Outcome::Refused { is_recorded })
+        }
+        Ok(answer) if !answer.status().is_success() && !answer.status().is_redirection() => {
+            (answer.status(), Outcome::Refused { is_recorded: false })
+        }
+        Ok(answer) => {
+            let has_changed = seen.would_change
+                && seen.target.is_some()
+                && !request.method().is_safe()
+                && !answer.headers().contains_key(once::REPLAYED);
+            let outcome = if has_changed { Outcome::Changed } else { Outcome::Read };
+            (answer.status(), outcome)
+        }
+    };
+    let entries_max = context.limits.client_refusals_audited_per_minute;
+    context.tally.count(seen.caller.clone(), &seen.client, status, outcome, entries_max)
 }
 
 pub(super) const X_REQUEST_ID: actix_web::http::header::HeaderName =
@@ -117,12 +154,38 @@ pub(super) fn request_id(request: &HttpRequest) -> String {
         .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
 }
 
-/// What is known of a request by the time that it is refused.
-struct Refused {
-    /// Whether it would have changed something: any POST, and what the path has beside GET.
+/// What is known of a request by the time that it is answered.
+struct Seen {
+    /// Whether it would change something: any POST, and what the path has beside GET.
     would_change: bool,
+    caller: Caller,
+    /// What the caller is called.
     client: Arc<str>,
     target: Option<ResourcePath>,
+}
+
+impl Seen {
+    fn of(request: &HttpRequest) -> Self {
+        let would_change = match *request.method() {
+            Method::POST => true,
+            ref safe if safe.is_safe() => false,
+            ref method => match segments(request).as_slice() {
+                ["v1", _, api, tail @ ..] => {
+                    Routes::of(api, tail).is_some_and(|routes| routes.have(method))
+                }
+                _ => false,
+            },
+        };
+        Self { would_change, caller: Caller::OtherStrangers, client: "".into(), target: None }
+    }
+}
+
+/// More segments than any path has that leads somewhere.
+pub(super) const SEGMENTS_MAX: usize = 16;
+
+/// The segments of a path. One of more than [`SEGMENTS_MAX`] is cut, and leads nowhere all the same.
+pub(super) fn segments(request: &HttpRequest) -> Vec<&str> {
+    request.uri().path().split('/').skip(1).take(SEGMENTS_MAX).collect()
 }
 
 async fn answer(
@@ -130,26 +193,29 @@ async fn answer(
     request: &HttpRequest,
     payload: Payload,
     request_id: &str,
-    refusal: &mut Refused,
+    seen: &mut Seen,
 ) -> Result<HttpResponse, Problem> {
-    // Identity: 401.
-    let client = identify(context, request, refusal)?;
+    // Identity: 401. A certificate that is no client's is refused at a rate: 429.
+    let client = identify(context, request, seen)?;
+
+    // The rate, before anything that may be refused: 429.
+    context.rates.count(client.name())?;
+
+    // The target's syntax: 400.
+    query::check(request)?;
 
     // What needs no grant.
     if let Some((route, target)) = PublicRoute::of(request) {
-        context.rates.count(client.name())?;
-        return route.answer(context, target, request).await;
+        return route.answer(context, target, request, Some(&client)).await;
     }
 
-    // The target's syntax: 400.
-    let segments: Vec<&str> = request.uri().path().split('/').skip(1).collect();
+    let segments = segments(request);
     let (target, api, tail) = match segments.as_slice() {
         ["v1", target, api, tail @ ..] => (*target, *api, tail),
         path => {
             let handler = plain::find(context, &client, path, request.method())?;
             return handler(PlainRequest {
                 context: Arc::clone(context),
-                client,
                 last: path.last().map_or_else(String::new, |segment| (*segment).to_owned()),
                 http: request.clone(),
                 payload,
@@ -158,9 +224,8 @@ async fn answer(
         }
     };
     let target = parse_target(target)?;
-    refusal.target = Some(target.clone());
+    seen.target = Some(target.clone());
     let routes = Routes::of(api, tail).ok_or_else(|| Problem::not_found("not found"))?;
-    refusal.would_change |= !request.method().is_safe() && routes.have(request.method());
 
     // The grant, before anything is said about what exists: 403.
     check_grant(&client, &target, &routes.permissions(request.method()))?;
@@ -169,11 +234,6 @@ async fn answer(
     let tree = context.services.tree.snapshot();
     let (service, child, routes) = routes.resolve(&tree, &target).map_err(Problem::not_found)?;
     let route = routes.with(request.method()).map_err(Problem::method_not_allowed)?;
-
-    // The rate: 429. With a body, its size and media type come before.
-    if matches!(*request.method(), Method::GET | Method::DELETE) {
-        context.rates.count(client.name())?;
-    }
 
     // Room: 503.
     let _place = context.in_flight.enter(client.name())?;
@@ -200,10 +260,10 @@ async fn answer(
 fn identify(
     context: &Context,
     request: &HttpRequest,
-    refusal: &mut Refused,
+    seen: &mut Seen,
 ) -> Result<Arc<Client>, Problem> {
     let peer = request.conn_data::<Arc<Peer>>();
-    let subject = peer.map_or("", |peer| peer.subject());
+    let subject = excerpt(peer.map_or("", |peer| peer.subject()));
     let identified = match peer.map(|peer| peer.identity(&context.tls)) {
         None => Err("is not a known client".to_owned()),
         Some(Ok(identity)) => {
@@ -213,11 +273,15 @@ fn identify(
     };
     match identified {
         Ok(client) => {
-            refusal.client = Arc::clone(client.name());
+            seen.caller = Caller::Client(Arc::clone(client.name()));
+            seen.client = Arc::clone(client.name());
             Ok(client)
         }
         Err(why) => {
-            refusal.client = format!("unknown certificate {subject}").into();
+            let certificate = peer.map(|peer| peer.certificate_sha256()).unwrap_or_default();
+            seen.caller = Caller::Stranger(certificate);
+            seen.client = format!("unknown certificate {subject}").into();
+            context.rates.count_stranger(certificate)?;
             let message = format!("client certificate '{subject}' {why}");
             Err(Problem::new(StatusCode::UNAUTHORIZED, message))
         }
@@ -266,23 +330,18 @@ pub(super) async fn uninterrupted<T: Send + 'static>(
 }
 
 /// Refusals of what would change something are part of the audit log. Without it the caller is
-/// refused all the same.
+/// refused all the same, and the next summary counts the refusal.
 async fn record_refusal(
     context: &Context,
     request: &HttpRequest,
     request_id: &str,
-    refused: &Refused,
+    seen: &Seen,
     problem: &Problem,
 ) {
-    let is_refusal =
-        problem.status().is_client_error() || problem.status() == StatusCode::INTERNAL_SERVER_ERROR;
-    if !refused.would_change || !is_refusal {
-        return;
-    }
     let refusal = journal::Refusal {
         request_id,
-        client: &refused.client,
-        target: refused.target.as_ref().map(ResourcePath::as_str),
+        client: &seen.client,
+        target: seen.target.as_ref().map(ResourcePath::as_str),
         operation: request.uri().path(),
         status: problem.status().as_u16(),
         message: problem.message(),
@@ -290,5 +349,6 @@ async fn record_refusal(
     if let Err(error) = journal::refused(&context.services.ledger, refusal, Timestamp::now()).await
     {
         tracing::error!(%error, "a refusal is missing in the audit log");
+        context.tally.is_unrecorded(seen.caller.clone(), &seen.client, problem.status());
     }
 }

@@ -4,7 +4,7 @@
 //! duplicate members within free-form objects, and all of it inside tagged unions. So bodies are
 //! read into a tree first, and `http::wire` takes the members out one by one.
 
-use std::{fmt, ops::Deref};
+use std::{collections::HashSet, fmt, ops::Deref};
 
 use serde::{
     Deserialize, Deserializer,
@@ -16,6 +16,9 @@ use crate::service::error::Invalid;
 
 /// Longest string unless a member has a limit of its own, in characters.
 pub const STRING_CHARACTERS_MAX: usize = 2_048;
+
+/// Most items of an array unless a member has a limit of its own: no item is read of a longer one.
+pub const ITEMS_MAX: usize = 1_024;
 
 /// A JSON value with its members in order and duplicates still visible. It may hold a private key: no
 /// `Debug`.
@@ -69,8 +72,10 @@ pub fn parse(body: &[u8]) -> Result<Value<'_>, Invalid> {
 fn find_duplicate(node: &Node<'_>) -> Result<(), Invalid> {
     match node.value {
         Value::Object(members) => {
-            for (index, (name, member)) in members.iter().enumerate() {
-                if members[..index].iter().any(|(earlier, _)| **earlier == **name) {
+            // A set, because a body may have thousands of members.
+            let mut names = HashSet::with_capacity(members.len());
+            for (name, member) in members {
+                if !names.insert(&**name) {
                     let pointer = node.pointer();
                     return Err(Invalid::at(
                         child(&pointer, name),
@@ -162,6 +167,9 @@ impl<'a> Node<'a> {
         let Value::Array(items) = self.value else {
             return Err(self.must_be(&format!("an array of {of}")));
         };
+        if items.len() > ITEMS_MAX {
+            return Err(self.invalid(format!("at most {ITEMS_MAX} {of}")));
+        }
         items.iter().map(|item| read(self.at(item))).collect()
     }
 

@@ -15,9 +15,8 @@ use crate::service::error::{Error, Invalid};
 
 /// Takes any e-mail and any password, and looks at neither.
 pub(super) async fn answer(request: PlainRequest) -> Result<HttpResponse, Problem> {
-    let PlainRequest { context, client, http, payload, .. } = request;
+    let PlainRequest { context, http, payload, .. } = request;
     let body = body::read_json(&http, Some(payload), context.limits.request_body).await?;
-    context.rates.count(client.name())?;
     let body = json::parse(&body).map_err(Error::from)?;
     read(Node::body(&body)).map_err(Error::from)?;
     let mut token = [0; 16];

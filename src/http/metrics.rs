@@ -13,7 +13,12 @@ use actix_web::{
 };
 use prometheus::IntCounterVec;
 
-use super::{api, dispatch::Context, operations, plain, route::matches};
+use super::{
+    api,
+    dispatch::{Context, SEGMENTS_MAX},
+    operations, plain,
+    route::matches,
+};
 use crate::{
     domain::time::Timestamp,
     metrics::{self, Page, Sample, count, flag},
@@ -73,7 +78,7 @@ impl Names {
 
     /// The name of the route that a request is for, whether or not it was let through.
     fn of(&self, method: &Method, path: &str) -> &str {
-        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let segments: Vec<&str> = path.split('/').skip(1).take(SEGMENTS_MAX).collect();
         let (api, tail) = match segments.as_slice() {
             ["v1", _, api, tail @ ..] => (Some(*api), tail),
             path => (None, path),

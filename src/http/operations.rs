@@ -1,15 +1,45 @@
-//! Health and readiness.
+//! Health and readiness, and the listener that has them without TLS.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
 use actix_web::{
-    HttpResponse,
-    http::{StatusCode, header},
+    HttpRequest, HttpResponse,
+    http::{Method, StatusCode, header},
 };
 use serde::Serialize;
 
-use super::problem::JsonBody;
+use super::{
+    dispatch::{self, Context, name_request, request_id},
+    metrics,
+    problem::{JsonBody, Problem},
+    query,
+};
 use crate::{hsm::TokenState, service::Services};
+
+/// The only handler of the operations listener.
+pub(super) async fn dispatch(context: &Context, request: &HttpRequest) -> HttpResponse {
+    let request_id = request_id(request);
+    let answered = answer(context, request).await;
+    let mut answer = answered.unwrap_or_else(|problem| problem.into_response(&request_id));
+    name_request(&mut answer, &request_id);
+    answer
+}
+
+async fn answer(context: &Context, request: &HttpRequest) -> Result<HttpResponse, Problem> {
+    query::check(request)?;
+    let path = request.path();
+    if !matches!(path, "/healthz" | "/readyz" | "/metrics") {
+        return Err(Problem::not_found("not found"));
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(Problem::method_not_allowed("GET, HEAD".to_owned()));
+    }
+    Ok(match path {
+        "/healthz" => health(&context.services, context.compat_login),
+        "/readyz" => dispatch::readiness(context).await,
+        _ => metrics::answer(context),
+    })
+}
 
 /// 200 while the process works; touches neither HSM nor ledger.
 pub(super) fn health(services: &Services, compat_login: bool) -> HttpResponse {

@@ -34,7 +34,6 @@ pub(super) type PlainHandler = fn(PlainRequest) -> Answer;
 /// A request whose caller and route are settled.
 pub(super) struct PlainRequest {
     pub(super) context: Arc<Context>,
-    pub(super) client: Arc<Client>,
     /// The last segment of the path, as it was sent.
     pub(super) last: String,
     pub(super) http: HttpRequest,

@@ -1,7 +1,7 @@
 //! Refusals on the wire: the one place where an error gets a status.
 
 use actix_web::{
-    HttpResponse,
+    HttpResponse, HttpResponseBuilder,
     http::{StatusCode, header},
 };
 use serde::Serialize;
@@ -20,6 +20,7 @@ pub(super) struct Problem {
     field: Option<String>,
     retry_after_seconds: Option<u64>,
     allow: Option<String>,
+    accept_encoding: Option<&'static str>,
     duplicate: Option<Box<(String, DuplicateKind)>>,
 }
 
@@ -31,6 +32,7 @@ impl Problem {
             field: None,
             retry_after_seconds: None,
             allow: None,
+            accept_encoding: None,
             duplicate: None,
         }
     }
@@ -42,6 +44,15 @@ impl Problem {
     pub(super) fn method_not_allowed(allow: String) -> Self {
         let message = format!("use {allow}");
         Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, message) }
+    }
+
+    /// RFC 9110, 15.5.16: the body has a content coding, and there is none that is taken.
+    pub(super) fn content_coding() -> Self {
+        let message = "the body must have no content coding; leave Content-Encoding out";
+        Self {
+            accept_encoding: Some("identity"),
+            ..Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
+        }
     }
 
     pub(super) fn busy(retry_after_seconds: u64) -> Self {
@@ -68,15 +79,28 @@ impl Problem {
         &self.message
     }
 
-    pub(super) fn into_response(self, request_id: &str) -> HttpResponse {
+    /// The status and the headers.
+    fn head(&self) -> HttpResponseBuilder {
         let mut response = HttpResponse::build(self.status);
-        response.insert_header((header::CONTENT_TYPE, "application/json"));
         if let Some(seconds) = self.retry_after_seconds {
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
-        if let Some(allow) = self.allow {
-            response.insert_header((header::ALLOW, allow));
+        if let Some(allow) = &self.allow {
+            response.insert_header((header::ALLOW, allow.as_str()));
         }
+        if let Some(codings) = self.accept_encoding {
+            response.insert_header((header::ACCEPT_ENCODING, codings));
+        }
+        response
+    }
+
+    /// For those who read no JSON of ours.
+    pub(super) fn into_text(self) -> HttpResponse {
+        self.head().insert_header((header::CONTENT_TYPE, "text/plain")).body(self.message)
+    }
+
+    pub(super) fn into_response(self, request_id: &str) -> HttpResponse {
+        let mut response = self.head();
         let (target, kind) = self.duplicate.map(|duplicate| *duplicate).unzip();
         let code = self.status.as_u16();
         let body = Body {

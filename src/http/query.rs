@@ -4,6 +4,22 @@ use actix_web::{HttpRequest, http::StatusCode};
 
 use super::problem::Problem;
 
+/// Most parameters that a request may have.
+const PARAMETERS_MAX: usize = 32;
+
+/// Counts the parameters of a request, whether or not anybody is to read them.
+///
+/// # Errors
+/// 400 when there are too many.
+pub(super) fn check(request: &HttpRequest) -> Result<(), Problem> {
+    let parameters = request.query_string().split('&').filter(|parameter| !parameter.is_empty());
+    if parameters.take(PARAMETERS_MAX + 1).count() > PARAMETERS_MAX {
+        let message = format!("query: at most {PARAMETERS_MAX} parameters");
+        return Err(Problem::new(StatusCode::BAD_REQUEST, message));
+    }
+    Ok(())
+}
+
 /// The parameters that nobody has taken yet.
 pub(super) struct Query(Vec<(String, String)>);
 
@@ -11,8 +27,9 @@ impl Query {
     /// Those of a request.
     ///
     /// # Errors
-    /// 400 when one occurs twice.
+    /// 400 when there are too many, or when one occurs twice.
     pub(super) fn of(request: &HttpRequest) -> Result<Self, Problem> {
+        check(request)?;
         let given: Vec<(String, String)> =
             url::form_urlencoded::parse(request.query_string().as_bytes()).into_owned().collect();
         for (index, (name, _)) in given.iter().enumerate() {

@@ -95,7 +95,7 @@ impl Request {
         self.child.take().ok_or_else(|| Problem::not_found("not found"))
     }
 
-    /// Reads the body: size (413), media type (415), rate (429), JSON, types and rules (400).
+    /// Reads the body: size (413), media type (415), JSON, types and rules (400).
     pub(super) async fn read<T>(
         &mut self,
         reader: impl FnOnce(Node<'_>) -> Result<T, Invalid>,
@@ -104,14 +104,13 @@ impl Request {
     }
 
     /// Reads the body of a request that may have been answered before: size (413), media type (415),
-    /// rate (429), JSON and types (400). What the rules of the fields say of it is for later.
+    /// JSON and types (400). What the rules of the fields say of it is for later.
     pub(super) async fn ask<T>(
         &mut self,
         reader: impl FnOnce(Node<'_>) -> Result<T, Invalid>,
     ) -> Result<Body<T>, Problem> {
         let limits = self.context.limits;
         let octets = body::read_json(&self.http, self.payload.take(), limits.request_body).await?;
-        self.context.rates.count(&self.call.client)?;
         let value = json::parse(&octets).map_err(Error::from)?;
         let asked = reader(Node::body(&value));
         if let Err(invalid) = &asked
@@ -131,7 +130,6 @@ impl Request {
         }
         let limits = self.context.limits;
         let text = body::read_text(&self.http, self.payload.take(), limits.request_body).await?;
-        self.context.rates.count(&self.call.client)?;
         Ok(Some(text.trim().to_owned()))
     }
 }

@@ -8,11 +8,8 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{HttpRequest, HttpResponse, dev::ServerHandle, http::Method};
-use tokio::{
-    runtime::Handle,
-    task::{JoinHandle, JoinSet},
-};
+use actix_web::dev::ServerHandle;
+use tokio::{runtime::Handle, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
@@ -21,12 +18,13 @@ use super::{
     dispatch::{self, Context},
     door::Door,
     listen::{Entrance, Handler},
-    metrics::{self, Requests},
+    metrics::Requests,
     operations, public,
     pulse::Pulse,
     rate::Rates,
     refusals::Refusals,
     room::Room,
+    tally::Tally,
     tls::{self, Tls, TlsFiles},
 };
 use crate::{access::Access, service::Services};
@@ -77,6 +75,8 @@ pub struct Limits {
     pub in_flight_max: usize,
     /// Requests of one client in a minute; 0: no limit.
     pub client_requests_per_minute: u32,
+    /// Refusals of one client in a minute that are audit entries of their own.
+    pub client_refusals_audited_per_minute: u32,
     /// For the TLS handshake.
     pub handshake: Duration,
     /// From the connection to the end of the first request head.
@@ -136,6 +136,7 @@ impl Api {
             tls: Arc::clone(&tls),
             refusals: Arc::clone(&refusals),
             rates: Arc::new(Rates::per_minute(limits.client_requests_per_minute)),
+            tally: Arc::new(Tally::new()),
             requests: Arc::new(Requests::new()),
             compat_login: config.compat_login,
             in_flight: Arc::new(Room::new(limits.in_flight_max)),
@@ -171,13 +172,21 @@ impl Api {
             serve_plain(self.operations(), listeners.operations, self.plain.operations)?;
         let distribution =
             serve_plain(self.distribution(), listeners.distribution, self.plain.distribution)?;
-        let watching = tokio::spawn(tls::watch(Arc::clone(&self.tls)));
+        let mut beside = JoinSet::new();
+        beside.spawn(tls::watch(Arc::clone(&self.tls)));
+        let (current, tally) =
+            (Arc::clone(&self.current), Arc::clone(&self.current.context().tally));
+        let of_public = Arc::clone(&tally);
+        beside.spawn(async move { of_public.keep_telling_of_the_public().await });
+        beside.spawn(async move {
+            tally.keep_telling(|| Arc::clone(&current.context().services)).await;
+        });
         Ok(Running {
             servers,
             current: self.current,
             tls: self.tls,
             pulse: self.pulse,
-            watching,
+            beside,
             address,
             operations,
             distribution,
@@ -209,7 +218,7 @@ impl Api {
 
     fn operations(&self) -> Entrance {
         self.entrance("operations.listen", |context, request, _| {
-            Box::pin(async move { operations_answer(&context, &request).await })
+            Box::pin(async move { operations::dispatch(&context, &request).await })
         })
     }
 
@@ -248,18 +257,6 @@ fn optional(
     listen.or(anywhere).map(|listen| bound(setting, passed, listen)).transpose()
 }
 
-async fn operations_answer(context: &Context, request: &HttpRequest) -> HttpResponse {
-    match (request.path(), request.method() == Method::GET) {
-        ("/healthz", true) => operations::health(&context.services, context.compat_login),
-        ("/readyz", true) => dispatch::readiness(context).await,
-        ("/metrics", true) => metrics::answer(context),
-        ("/healthz" | "/readyz" | "/metrics", false) => HttpResponse::MethodNotAllowed()
-            .insert_header((actix_web::http::header::ALLOW, "GET"))
-            .finish(),
-        _ => HttpResponse::NotFound().finish(),
-    }
-}
-
 /// Handshakes and parsing; the use cases run elsewhere.
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -271,7 +268,8 @@ pub struct Running {
     current: Arc<Current>,
     tls: Arc<Tls>,
     pulse: Arc<Pulse>,
-    watching: JoinHandle<()>,
+    /// What is done while it serves.
+    beside: JoinSet<()>,
     /// Where the API listens.
     pub address: SocketAddr,
     /// Where health and readiness are.
@@ -320,6 +318,7 @@ impl Running {
                 } else {
                     Arc::new(Rates::per_minute(limits.client_requests_per_minute))
                 },
+                tally: Arc::clone(&now.tally),
                 requests: Arc::clone(&now.requests),
                 compat_login: config.compat_login,
                 in_flight: if same_room {
@@ -349,8 +348,8 @@ impl Running {
 
     /// Takes no new connection, lets requests in flight end, and then the use cases whose clients
     /// are gone.
-    pub async fn stop(self) {
-        self.watching.abort();
+    pub async fn stop(mut self) {
+        self.beside.abort_all();
         for server in &self.servers {
             server.pause().await;
         }
@@ -365,5 +364,7 @@ impl Running {
         if tokio::time::timeout(context.limits.shutdown, context.tasks.wait()).await.is_err() {
             tracing::error!("work in flight did not end in time");
         }
+        context.tally.tell_of_the_public();
+        context.tally.tell(&context.services).await;
     }
 }

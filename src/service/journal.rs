@@ -1,6 +1,8 @@
 //! The log entries that no request writes: start, stop, what a crash left behind, refusals.
 
-use serde_json::json;
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::{Value, json};
 
 use super::signing::hex;
 use crate::{
@@ -171,5 +173,51 @@ pub async fn refused(
         detail,
     );
     ledger.append(record).await?;
+    Ok(())
+}
+
+/// How often a caller was refused.
+#[derive(Debug)]
+pub struct RefusedCaller {
+    /// The configured client, or the subject of an unknown certificate.
+    pub name: Arc<str>,
+    /// By HTTP status.
+    pub statuses: BTreeMap<u16, u64>,
+}
+
+impl RefusedCaller {
+    /// How often.
+    pub fn count(&self) -> u64 {
+        self.statuses.values().sum()
+    }
+}
+
+/// Records how many requests were refused since a time that have no entry of their own: of the
+/// `named` callers each by itself, of the others all together.
+///
+/// # Errors
+/// [`LedgerError`] when the ledger does not take it.
+pub async fn more_refused(
+    ledger: &Ledger,
+    since: Timestamp,
+    named: &[&RefusedCaller],
+    others: &[&RefusedCaller],
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let count = |callers: &[&RefusedCaller]| callers.iter().map(|one| one.count()).sum::<u64>();
+    let clients: Vec<Value> = named
+        .iter()
+        .map(|one| json!({ "client": &*one.name, "count": one.count(), "statuses": &one.statuses }))
+        .collect();
+    let mut detail = json!({
+        "clients": clients,
+        "count": count(named) + count(others),
+        "since": since,
+    });
+    if !others.is_empty() {
+        detail["others"] = count(others).into();
+    }
+    let kind = EntryKind::RefusalsSummary;
+    ledger.append(AuditRecord::new(kind, now, None, None, None, detail)).await?;
     Ok(())
 }

@@ -2,6 +2,8 @@
 
 mod bodies;
 mod login;
+mod noise;
+mod public;
 mod rates;
 mod room;
 mod routes;

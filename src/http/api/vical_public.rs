@@ -8,10 +8,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use data_encoding::HEXLOWER;
 
 use crate::{
-    domain::tree::ServiceKind,
+    domain::{client::Permission, tree::ServiceKind},
     http::{
         problem::{JsonBody, Problem},
-        public::{PublicRequest, PublicRoute, PublicTarget},
+        public::{PublicPlace, PublicRequest, PublicRoute, PublicTarget},
         query::Query,
         wire::vical::{Format, Manifest, TrustMaterial},
     },
@@ -23,36 +23,42 @@ pub(super) static ROUTES: &[PublicRoute] = &[
         kind: ServiceKind::Vical,
         target: PublicTarget::Service,
         tail: &["latest"],
+        told: Permission::VicalRead,
         handler: |request| Box::pin(artifact(request)),
     },
     PublicRoute {
         kind: ServiceKind::Vical,
         target: PublicTarget::Service,
         tail: &["latest", "manifest"],
+        told: Permission::VicalRead,
         handler: |request| Box::pin(manifest(request)),
     },
     PublicRoute {
         kind: ServiceKind::Vical,
         target: PublicTarget::Service,
         tail: &["latest", "trust-material"],
+        told: Permission::VicalRead,
         handler: |request| Box::pin(trust_material(request)),
     },
     PublicRoute {
         kind: ServiceKind::Vical,
         target: PublicTarget::Version,
         tail: &["versions"],
+        told: Permission::VicalRead,
         handler: |request| Box::pin(artifact(request)),
     },
     PublicRoute {
         kind: ServiceKind::Vical,
         target: PublicTarget::Version,
         tail: &["versions", "manifest"],
+        told: Permission::VicalRead,
         handler: |request| Box::pin(manifest(request)),
     },
     PublicRoute {
         kind: ServiceKind::Vical,
         target: PublicTarget::Version,
         tail: &["versions", "trust-material"],
+        told: Permission::VicalRead,
         handler: |request| Box::pin(trust_material(request)),
     },
 ];
@@ -64,11 +70,11 @@ const CACHE_VERSION: &str = "max-age=31536000, immutable";
 
 async fn artifact(request: PublicRequest) -> Result<HttpResponse, Problem> {
     let (format, content_type) = format(&request.http)?;
+    let place = request.place()?;
     let found =
-        vical::artifact(&request.context.services, &request.service, request.version.as_ref())
-            .await?;
-    let Some(mut response) = fresh(&request, &found.sha256) else {
-        return Ok(unchanged(&request, &found.sha256).insert_header(VARY).finish());
+        vical::artifact(&request.context.services, &place.service, place.version.as_ref()).await?;
+    let Some(mut response) = fresh(&request.http, &place, &found.sha256) else {
+        return Ok(unchanged(&place, &found.sha256).insert_header(VARY).finish());
     };
     response.insert_header(VARY).insert_header((header::CONTENT_TYPE, content_type));
     Ok(match format {
@@ -79,23 +85,23 @@ async fn artifact(request: PublicRequest) -> Result<HttpResponse, Problem> {
 }
 
 async fn manifest(request: PublicRequest) -> Result<HttpResponse, Problem> {
+    let place = request.place()?;
     let found =
-        vical::version(&request.context.services, &request.service, request.version.as_ref())
-            .await?;
-    let Some(mut response) = fresh(&request, &found.sha256) else {
-        return Ok(unchanged(&request, &found.sha256).finish());
+        vical::version(&request.context.services, &place.service, place.version.as_ref()).await?;
+    let Some(mut response) = fresh(&request.http, &place, &found.sha256) else {
+        return Ok(unchanged(&place, &found.sha256).finish());
     };
-    Ok(response.json_body(&Manifest::of(&request.service, found)))
+    Ok(response.json_body(&Manifest::of(&place.service, found)))
 }
 
 async fn trust_material(request: PublicRequest) -> Result<HttpResponse, Problem> {
+    let place = request.place()?;
     let found =
-        vical::version(&request.context.services, &request.service, request.version.as_ref())
-            .await?;
-    let Some(mut response) = fresh(&request, &found.sha256) else {
-        return Ok(unchanged(&request, &found.sha256).finish());
+        vical::version(&request.context.services, &place.service, place.version.as_ref()).await?;
+    let Some(mut response) = fresh(&request.http, &place, &found.sha256) else {
+        return Ok(unchanged(&place, &found.sha256).finish());
     };
-    Ok(response.json_body(&TrustMaterial::of(&request.service, found)))
+    Ok(response.json_body(&TrustMaterial::of(&place.service, found)))
 }
 
 /// Caches must not take one form for another.
@@ -153,24 +159,28 @@ fn is_refused(parameter: &str) -> bool {
 }
 
 /// The head of an answer that the client does not have yet.
-fn fresh(request: &PublicRequest, sha256: &[u8; 32]) -> Option<HttpResponseBuilder> {
+fn fresh(
+    request: &HttpRequest,
+    place: &PublicPlace,
+    sha256: &[u8; 32],
+) -> Option<HttpResponseBuilder> {
     let tag = tag(sha256);
-    let has_it = request.http.headers().get_all(header::IF_NONE_MATCH).any(|value| {
+    let has_it = request.headers().get_all(header::IF_NONE_MATCH).any(|value| {
         value.to_str().unwrap_or_default().split(',').map(str::trim).any(|given| {
             // RFC 9110, 13.1.2: weak comparison.
             given == "*" || given.strip_prefix("W/").unwrap_or(given) == tag
         })
     });
-    (!has_it).then(|| head(request, StatusCode::OK, tag))
+    (!has_it).then(|| head(place, StatusCode::OK, tag))
 }
 
 /// The head of the answer to a client that has it.
-fn unchanged(request: &PublicRequest, sha256: &[u8; 32]) -> HttpResponseBuilder {
-    head(request, StatusCode::NOT_MODIFIED, tag(sha256))
+fn unchanged(place: &PublicPlace, sha256: &[u8; 32]) -> HttpResponseBuilder {
+    head(place, StatusCode::NOT_MODIFIED, tag(sha256))
 }
 
-fn head(request: &PublicRequest, status: StatusCode, tag: String) -> HttpResponseBuilder {
-    let cache = if request.version.is_some() { CACHE_VERSION } else { CACHE_LATEST };
+fn head(place: &PublicPlace, status: StatusCode, tag: String) -> HttpResponseBuilder {
+    let cache = if place.version.is_some() { CACHE_VERSION } else { CACHE_LATEST };
     let mut response = HttpResponse::build(status);
     response.insert_header((header::ETAG, tag)).insert_header((header::CACHE_CONTROL, cache));
     response

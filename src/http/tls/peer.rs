@@ -27,10 +27,12 @@ pub(in crate::http) struct Peer {
     judged: Mutex<Option<Judged>>,
 }
 
-/// The last time that the certificate was found good.
+/// What was found out about the certificate the last time. Also that it is not good is kept, because
+/// judging it anew costs more than the request that it refuses.
 struct Judged {
     generation: u64,
     at: Instant,
+    verdict: Result<(), rustls::Error>,
 }
 
 impl Peer {
@@ -58,16 +60,23 @@ impl Peer {
     pub(in crate::http) fn identity(&self, tls: &Tls) -> Result<&ClientIdentity, rustls::Error> {
         let generation = tls.now();
         let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_fresh = judged.as_ref().is_some_and(|judged| {
+        let fresh = judged.as_ref().filter(|judged| {
             judged.generation == generation.number && judged.at.elapsed() < JUDGED_FOR
         });
-        if !is_fresh {
-            let (own, above) =
-                self.chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
-            generation.files.clients.verify_client_cert(own, above, UnixTime::now())?;
-            *judged = Some(Judged { generation: generation.number, at: Instant::now() });
-        }
-        Ok(&self.identity)
+        let verdict = match fresh {
+            Some(judged) => judged.verdict.clone(),
+            None => {
+                let (own, above) =
+                    self.chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+                let clients = &generation.files.clients;
+                let verdict =
+                    clients.verify_client_cert(own, above, UnixTime::now()).map(|_verified| ());
+                let (generation, at) = (generation.number, Instant::now());
+                *judged = Some(Judged { generation, at, verdict: verdict.clone() });
+                verdict
+            }
+        };
+        verdict.map(|()| &self.identity)
     }
 
     /// The subject, as the certificate has it.
