@@ -153,8 +153,7 @@ fn forms(daemon: &Daemon, path: &str, octets: &[u8]) {
     for bad in ["json", "HEX", ""] {
         let refused = fetch(daemon, &format!("{path}?format={bad}"), &[]);
         assert_eq!(refused.status, 400, "{bad}");
-        assert_eq!(refused.json()["id"], "BadRequestException");
-        assert_eq!(refused.header("content-type"), Some("application/json"));
+        assert_eq!(refused.header("content-type"), Some("text/plain"));
     }
 }
 
@@ -220,7 +219,8 @@ fn the_public_routes_need_no_grant_and_the_public_listener_has_nothing_else() {
     ] {
         let refused = send(&daemon, method, &path, &[]);
         assert_eq!(refused.status, 404, "{method} {path}");
-        assert_eq!(refused.json()["id"], "NotFoundException");
+        assert_eq!(refused.header("content-type"), Some("text/plain"));
+        assert_eq!(refused.text(), "not found");
         assert!(refused.header("x-request-id").is_some());
     }
     for method in ["POST", "PUT", "DELETE"] {
