@@ -87,7 +87,7 @@ pub enum EntryKind {
 
 impl EntryKind {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: &[Self] = &[
         Self::Started,
         Self::Stopped,
         Self::Reloaded,
