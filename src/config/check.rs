@@ -129,7 +129,7 @@ impl Check<'_> {
         let limits = Limits {
             connections_max: raw.connections_max.unwrap_or(1_024),
             in_flight_max: raw.in_flight_max.unwrap_or(512),
-            client_requests_per_minute: raw.client_requests_per_minute.unwrap_or(12_000),
+            client_requests_per_minute: raw.client_requests_per_minute.unwrap_or(300_000),
             client_refusals_audited_per_minute: raw
                 .client_refusals_audited_per_minute
                 .unwrap_or(60),
