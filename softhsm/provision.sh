@@ -133,7 +133,7 @@ provision_pki() {
     certification_authority "$pki" server-ca
     certification_authority "$pki" client-ca
     certificate "$pki" server-ca server "/O=Chancery demo/CN=localhost" serverAuth \
-        "DNS:localhost,DNS:*.localhost,IP:127.0.0.1,IP:::1"
+        "DNS:localhost,DNS:chancery.localhost,DNS:*.chancery.localhost,IP:127.0.0.1,IP:::1"
     certificate "$pki" client-ca client "/O=Chancery demo/CN=demo" clientAuth "DNS:demo"
     touch "$pki/ready"
 }
