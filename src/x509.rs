@@ -23,7 +23,7 @@ pub mod profile;
 pub mod unsigned;
 mod view;
 
-pub use certificate::Certificate;
+pub use certificate::{Certificate, Outline};
 pub use issuer::Issuer;
 pub use name::{EncodedName, NameAttributes};
 pub use unsigned::{SignedCertificate, UnsignedCertificate};

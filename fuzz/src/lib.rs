@@ -11,7 +11,7 @@ use chancery::{
         json::{self, Node},
         wire,
     },
-    x509::{Certificate, csr::CertificationRequest, pem},
+    x509::{Certificate, Outline, csr::CertificationRequest, lint, pem},
 };
 
 /// The body of a request: JSON, then each reader of it.
@@ -49,10 +49,14 @@ pub fn path(text: &str) {
 /// in as it is, too, since libFuzzer is no friend of base64.
 pub fn pem(octets: &[u8]) {
     if let Ok(text) = std::str::from_utf8(octets) {
-        let _ = pem::decode("CERTIFICATE", text);
+        let _ = pem::decode(&["CERTIFICATE"], text);
         let _ = CertificationRequest::from_pem(text);
     }
     let _ = CertificationRequest::from_pem(&pem::encode("CERTIFICATE REQUEST", octets));
-    let _ = Certificate::from_der(octets);
+    if let Ok(certificate) = Certificate::from_der(octets) {
+        let _ = (lint::supplied_iaca(&certificate), lint::supplied_iaca_warnings(&certificate));
+        let _ = (certificate.subject().to_string(), lint::vical_signer(&certificate));
+    }
+    let _ = Outline::from_pem(&pem::encode("CERTIFICATE", octets));
     let _ = PublicKey::from_spki_der(octets);
 }

@@ -25,15 +25,37 @@ impl HttpUrl {
     }
 }
 
-/// An absolute URI in ASCII; with `http` and `https` it has a host and no user info.
+/// Schemes whose URIs name nothing: what they say is their own text, or stands in one browser alone.
+const NAMELESS_SCHEMES: [&str; 10] = [
+    "javascript",
+    "vbscript",
+    "livescript",
+    "mocha",
+    "data",
+    "blob",
+    "filesystem",
+    "about",
+    "view-source",
+    "jar",
+];
+
+/// An absolute URI in ASCII whose scheme names something; with `http` and `https` it has a host and no
+/// user info.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AbsoluteUri(String);
 
 impl AbsoluteUri {
     /// # Errors
-    /// [`AlternativeNameError::Uri`] for everything else.
+    /// [`AlternativeNameError::Uri`] for everything else, [`AlternativeNameError::Scheme`] for schemes
+    /// such as `javascript` and `data`.
     pub fn parse(text: &str) -> Result<Self, AlternativeNameError> {
-        parse_absolute(text).map(|_| Self(text.to_owned())).ok_or(AlternativeNameError::Uri)
+        match parse_absolute(text) {
+            Some(url) if NAMELESS_SCHEMES.contains(&url.scheme()) => {
+                Err(AlternativeNameError::Scheme(url.scheme().to_owned()))
+            }
+            Some(_) => Ok(Self(text.to_owned())),
+            None => Err(AlternativeNameError::Uri),
+        }
     }
 
     /// As it was given.
@@ -72,7 +94,8 @@ impl EmailAddress {
     }
 }
 
-/// LDH labels, `*` only as the whole leftmost label, no final dot.
+/// LDH labels, `*` only as the whole leftmost label with at least two labels behind it, no final dot; a
+/// label that begins with `xn--` is an A-label (RFC 5890, 2.3.2.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DnsName(String);
 
@@ -142,8 +165,11 @@ pub struct SubjectAlternativeNames {
     /// rfc822Name.
     pub emails: Vec<EmailAddress>,
     /// iPAddress.
-    pub ip_addresses: Vec<IpAddr>,
+    pub ip_addresses: Vec<IpAddress>,
 }
+
+/// Names of all kinds together, at most.
+pub const NAMES_MAX: usize = 256;
 
 impl SubjectAlternativeNames {
     /// Whether there is no name: then there is no extension.
@@ -153,15 +179,52 @@ impl SubjectAlternativeNames {
             && self.emails.is_empty()
             && self.ip_addresses.is_empty()
     }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.dns_names.len() + self.uris.len() + self.emails.len() + self.ip_addresses.len()
+    }
 }
 
-/// IPv4 or IPv6, strict, no prefix length, no zone.
-///
-/// # Errors
-/// [`AlternativeNameError::Ip`] repeats what was given.
-pub fn parse_ip(text: &str) -> Result<IpAddr, AlternativeNameError> {
-    text.parse().map_err(|_| AlternativeNameError::Ip(shortened(text)))
+/// An IP address, and how it was written: IPv6 has many spellings of one address.
+#[derive(Debug, Clone)]
+pub struct IpAddress {
+    address: IpAddr,
+    text: String,
 }
+
+impl IpAddress {
+    /// IPv4 or IPv6, strict, no prefix length, no zone; no IPv4 address in IPv6 clothes.
+    ///
+    /// # Errors
+    /// [`AlternativeNameError::Ip`] repeats what was given; [`AlternativeNameError::MappedIp`] for an
+    /// IPv4-mapped address (RFC 4291, 2.5.5.2).
+    pub fn parse(text: &str) -> Result<Self, AlternativeNameError> {
+        let address = text.parse().map_err(|_| AlternativeNameError::Ip(shortened(text)))?;
+        match address {
+            IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Err(AlternativeNameError::MappedIp),
+            IpAddr::V6(_) | IpAddr::V4(_) => Ok(Self { address, text: text.to_owned() }),
+        }
+    }
+
+    /// The address.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// As it was given.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialEq for IpAddress {
+    fn eq(&self, other: &Self) -> bool {
+        self.address == other.address
+    }
+}
+
+impl Eq for IpAddress {}
 
 /// Why a text is no alternative name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -181,6 +244,12 @@ pub enum AlternativeNameError {
     /// Addresses.
     #[error("'{0}' is not an IP address")]
     Ip(String),
+    /// IPv4 in IPv6.
+    #[error("an IPv4-mapped IPv6 address is not allowed; give the IPv4 address")]
+    MappedIp,
+    /// A URI whose scheme names nothing.
+    #[error("URIs of the scheme {0} name nothing")]
+    Scheme(String),
     /// Nothing given.
     #[error("issuerAlternativeNameConf needs uri or email")]
     Empty,
@@ -224,7 +293,21 @@ fn is_host_name(text: &str) -> bool {
                 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
                 && !label.starts_with('-')
                 && !label.ends_with('-')
+                && (!has_a_label_prefix(label) || is_a_label(label))
         })
+}
+
+fn has_a_label_prefix(label: &str) -> bool {
+    label.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("xn--"))
+}
+
+/// Whether a label decodes to one that is encoded so, and so only (RFC 5891, 5.3 to 5.5).
+fn is_a_label(label: &str) -> bool {
+    let label = label.to_ascii_lowercase();
+    let (decoded, valid) = idna::domain_to_unicode(&label);
+    valid.is_ok()
+        && !decoded.is_ascii()
+        && idna::domain_to_ascii(&decoded).is_ok_and(|encoded| encoded == label)
 }
 
 fn shortened(text: &str) -> String {
@@ -273,6 +356,23 @@ mod tests {
     fn other_uris_need_a_scheme() {
         assert!(AbsoluteUri::parse("urn:oid:1.0.18013.5.1.7").is_ok());
         assert!(AbsoluteUri::parse("mailto:pki@acme.example").is_ok());
+        for good in
+            ["spiffe://acme.example/x", "ldap://ldap.acme.example/cn=x", "tel:+31-20-1", "did:x:y"]
+        {
+            assert!(AbsoluteUri::parse(good).is_ok(), "{good}");
+        }
+        for nameless in [
+            "javascript:alert(1)",
+            "JavaScript:alert(1)",
+            "data:text/html,x",
+            "vbscript:x",
+            "blob:https://acme.example/x",
+            "about:blank",
+            "view-source:https://acme.example/",
+        ] {
+            let error = AbsoluteUri::parse(nameless).unwrap_err().to_string();
+            assert!(error.contains("name nothing"), "{nameless}: {error}");
+        }
         for bad in ["", "iaca", ":x", "https:", "https://", "urn:", "a b:c"] {
             assert!(AbsoluteUri::parse(bad).is_err(), "{bad}");
         }
@@ -289,15 +389,33 @@ mod tests {
 
     #[test]
     fn a_dns_name_is_labels_with_a_wildcard_only_at_the_left() {
-        for good in
-            ["a", "gateway.acme.example", "*.acme.example", "xn--bcher-kva.example", "1.example"]
-        {
+        for good in [
+            "a",
+            "gateway.acme.example",
+            "*.acme.example",
+            "xn--bcher-kva.example",
+            "XN--BCHER-KVA.example",
+            "xn--fiqs8s",
+            "*.xn--p1ai.example",
+            "r3---sn-x.example",
+            "1.example",
+        ] {
             assert!(DnsName::parse(good).is_ok(), "{good}");
         }
         for bad in [
             "",
             "*",
             "*.example",
+            "*.internal",
+            "*.*.example",
+            "xn--a",
+            "XN--a.example",
+            "xn--.example",
+            "xn--a-.example",
+            "xn--abc-.example",
+            "xn--bcher-kvA9.example",
+            "xn--zzzzzzzzzzzz.example",
+            "*.xn--a.example",
             "a.*.b",
             "a*.b.c",
             "a.",
@@ -315,9 +433,16 @@ mod tests {
 
     #[test]
     fn an_address_has_no_prefix_length() {
-        assert!(parse_ip("192.0.2.17").is_ok() && parse_ip("2001:db8::1").is_ok());
-        for bad in ["192.0.2", "192.0.2.0/24", "192.0.2.017", "fe80::1%eth0", ""] {
-            assert!(parse_ip(bad).is_err(), "{bad}");
+        for good in ["192.0.2.17", "2001:db8::1", "2001:0DB8:0:0:0:0:0:1", "::1"] {
+            assert_eq!(IpAddress::parse(good).unwrap().as_str(), good);
         }
+        for bad in ["192.0.2", "192.0.2.0/24", "192.0.2.017", "fe80::1%eth0", "", "[::1]"] {
+            assert!(IpAddress::parse(bad).is_err(), "{bad}");
+        }
+        for mapped in ["::ffff:10.1.2.3", "::FFFF:0a01:0203", "0:0:0:0:0:ffff:10.1.2.3"] {
+            assert_eq!(IpAddress::parse(mapped), Err(AlternativeNameError::MappedIp), "{mapped}");
+        }
+        let short = IpAddress::parse("2001:db8::1").unwrap();
+        assert_eq!(short, IpAddress::parse("2001:0DB8::0001").unwrap());
     }
 }

@@ -14,11 +14,12 @@ use aws_lc_rs::{
 
 use crate::domain::{
     alternative_name::{
-        AbsoluteUri, DnsName, EmailAddress, HttpUrl, IssuerAlternativeName,
-        SubjectAlternativeNames, parse_ip,
+        AbsoluteUri, DnsName, EmailAddress, HttpUrl, IpAddress, IssuerAlternativeName,
+        SubjectAlternativeNames,
     },
     key::{KeyType, PublicKey, Signature},
     name::{AttributeKind, AttributeText, Country, DistinguishedName},
+    oid::Oid,
     request::{DocumentSignerData, GenericData, IacaData, KeyUsage, PathLength},
     serial::SerialNumber,
     time::Timestamp,
@@ -231,8 +232,8 @@ pub(crate) fn generic_leaf_with_everything() -> GenericData {
         subject,
         key_usage: vec![KeyUsage::DigitalSignature, KeyUsage::KeyAgreement, KeyUsage::DecipherOnly],
         extended_key_usage: vec![
-            "1.3.6.1.5.5.7.3.1".parse().unwrap(),
-            "1.3.6.1.5.5.7.3.2".parse().unwrap(),
+            Oid::parse("1.3.6.1.5.5.7.3.1").unwrap(),
+            Oid::parse("1.3.6.1.5.5.7.3.2").unwrap(),
         ],
         subject_alternative_names: alternative_names(),
         crl_distribution_point: Some(url("http://pki.acme.example/crl/intermediate.crl")),
@@ -258,6 +259,8 @@ pub(crate) fn alternative_names() -> SubjectAlternativeNames {
         ],
         uris: vec![AbsoluteUri::parse("urn:acme:gateway").unwrap()],
         emails: vec![EmailAddress::parse("gateway@acme.example").unwrap()],
-        ip_addresses: vec![parse_ip("192.0.2.17").unwrap(), parse_ip("2001:db8::17").unwrap()],
+        ip_addresses: ["192.0.2.17", "2001:db8::17"]
+            .map(|text| IpAddress::parse(text).unwrap())
+            .to_vec(),
     }
 }

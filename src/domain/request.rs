@@ -1,12 +1,11 @@
 //! What a caller asks for, parsed: from here on no JSON.
 
-use der::asn1::ObjectIdentifier;
-
 use super::{
     alternative_name::{HttpUrl, IssuerAlternativeName, SubjectAlternativeNames},
     jwk::PrivateJwk,
-    key::PublicKey,
+    key::{KeyType, PublicKey},
     name::DistinguishedName,
+    oid::Oid,
     path::{KeyPath, PathElement},
     time::Timestamp,
     validity::RequestedValidity,
@@ -168,7 +167,7 @@ pub struct GenericData {
     /// In the order given; empty: no extension.
     pub key_usage: Vec<KeyUsage>,
     /// In the order given; empty: no extension.
-    pub extended_key_usage: Vec<ObjectIdentifier>,
+    pub extended_key_usage: Vec<Oid>,
     /// Empty: no extension.
     pub subject_alternative_names: SubjectAlternativeNames,
     /// CRL distribution point.
@@ -208,6 +207,23 @@ pub enum KeyUsage {
 }
 
 impl KeyUsage {
+    /// Whether a key of the type cannot be used so: keys of elliptic curves encipher nothing (RFC 8813,
+    /// 3), RSA agrees on nothing (RFC 3279, 2.3.1), Ed25519 does neither (RFC 8410, 5).
+    pub fn is_against(self, key_type: KeyType) -> bool {
+        let (enciphers, agrees) = match key_type {
+            KeyType::P256 | KeyType::P384 | KeyType::P521 => (false, true),
+            KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => (true, false),
+            KeyType::Ed25519 => (false, false),
+        };
+        match self {
+            Self::KeyEncipherment | Self::DataEncipherment => !enciphers,
+            Self::KeyAgreement | Self::EncipherOnly | Self::DecipherOnly => !agrees,
+            Self::DigitalSignature | Self::NonRepudiation | Self::KeyCertSign | Self::CrlSign => {
+                false
+            }
+        }
+    }
+
     /// All of them, bit 0 first.
     pub const ALL: [Self; 9] = [
         Self::DigitalSignature,

@@ -7,7 +7,7 @@ use super::{
     issue::{invalid_validity, validity_rule},
     key_errors,
     known::Known,
-    signing::{SigningKeys, Supplied, signer_descriptor, subject_field},
+    signing::{SigningKeys, Supplied, signer_descriptor, subject_field, warn_of_iaca},
 };
 use crate::{
     domain::{
@@ -261,6 +261,7 @@ fn supplied_iaca(
     if !certificate.is_self_signed() {
         return Err(invalid("self-signature does not verify".to_owned()));
     }
+    warn_of_iaca(certificate);
     if certificate.public_key().as_ref() != Ok(keys.signer.public_key()) {
         return Err(invalid("public key differs from iacaKeyDesc".to_owned()));
     }

@@ -22,7 +22,7 @@ use crate::{
     },
     keys::{Admitted, Key, KeyRole, PinnedKey},
     ledger::{BeginError, IntentId, KeyPin, Pinning},
-    x509::{Certificate, csr::CertificationRequest},
+    x509::{Certificate, csr::CertificationRequest, lint},
 };
 
 /// The keys of one issuance.
@@ -110,6 +110,13 @@ pub(super) fn read_supplied(services: &Services, issuance: &Issuance) -> Result<
         Some(SubjectKey::Descriptor(_)) | None => None,
     };
     Ok(Supplied { issuer, csr_key })
+}
+
+/// Tells the log what is unusual about an IACA that others made.
+pub(super) fn warn_of_iaca(certificate: &Certificate) {
+    for finding in lint::supplied_iaca_warnings(certificate) {
+        tracing::warn!(iaca = %certificate.subject(), "a supplied IACA is taken, though: {finding}");
+    }
 }
 
 pub(super) fn unreadable(pem: &Pem, error: &dyn std::fmt::Display) -> Invalid {

@@ -13,7 +13,7 @@ use crate::{
         time::Timestamp,
     },
     ledger::{CreateError, EntryKind, NewEntry, StoreEntry},
-    x509::{Certificate, lint, pem},
+    x509::{Certificate, Outline, lint, pem},
 };
 
 /// One entry.
@@ -148,25 +148,16 @@ async fn checked(
 ) -> Result<NewEntry, Error> {
     let Content { certificate: Pem { field, text }, metadata } = content;
     let invalid = |what: String| Error::Invalid(Invalid::at(field.clone(), what));
-    let certificate = Certificate::from_pem(&text)
-        .map_err(|error| invalid(format!("certificatePem: {error}")))?;
-    if metadata.is_some() && services.settings.check_vical_entries {
-        lint::supplied_iaca(&certificate).map_err(|finding| {
-            let detail = finding.detail;
-            invalid(format!("certificatePem: a vical-entry must be an IACA: {detail}"))
-        })?;
-        if !certificate.is_self_signed() {
-            return Err(invalid(
-                "certificatePem: a vical-entry must be an IACA: self-signature does not verify"
-                    .to_owned(),
-            ));
+    let unreadable = |error| invalid(format!("certificatePem: {error}"));
+    // A base entry is a copy for use: nothing is asked of it but its structure.
+    let outline = match metadata {
+        None => Outline::from_pem(&text).map_err(unreadable)?,
+        Some(_) => {
+            let certificate = Certificate::from_pem(&text).map_err(unreadable)?;
+            check_vical_entry(services, &certificate, &invalid).await?;
+            Outline::from(&certificate)
         }
-        if let Ok(key) = certificate.public_key()
-            && let Some(bad) = services.bad_keys.reason(&key).await?
-        {
-            return Err(invalid(format!("certificatePem: a vical-entry must be an IACA: {bad}")));
-        }
-    }
+    };
     let kind = match metadata {
         Some(_) => EntryKind::VicalEntry,
         None => EntryKind::Base,
@@ -175,11 +166,35 @@ async fn checked(
         store: call.target.clone(),
         id,
         kind,
-        spki_sha256: certificate.spki_sha256(),
-        is_ca: certificate.is_ca(),
-        der: certificate.der().to_vec(),
+        spki_sha256: outline.spki_sha256,
+        is_ca: outline.is_ca,
+        der: outline.der,
         metadata,
     })
+}
+
+/// An entry that is listed in VICALs is an IACA.
+async fn check_vical_entry(
+    services: &Services,
+    certificate: &Certificate,
+    invalid: &impl Fn(String) -> Error,
+) -> Result<(), Error> {
+    if !services.settings.check_vical_entries {
+        return Ok(());
+    }
+    let no_iaca =
+        |what: &str| invalid(format!("certificatePem: a vical-entry must be an IACA: {what}"));
+    lint::supplied_iaca(certificate).map_err(|finding| no_iaca(&finding.detail))?;
+    if !certificate.is_self_signed() {
+        return Err(no_iaca("self-signature does not verify"));
+    }
+    if let Ok(key) = certificate.public_key()
+        && let Some(bad) = services.bad_keys.reason(&key).await?
+    {
+        return Err(no_iaca(&bad.to_string()));
+    }
+    signing::warn_of_iaca(certificate);
+    Ok(())
 }
 
 fn audited(call: &Call, kind: Audited, entry: &NewEntry, now: Timestamp) -> AuditRecord {

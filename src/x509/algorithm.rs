@@ -3,7 +3,10 @@
 use der::asn1::ObjectIdentifier;
 
 use super::element::{BIT_STRING, Element, NULL, OBJECT_IDENTIFIER, SEQUENCE};
-use crate::domain::key::{KeyType, PublicKey, SignatureAlgorithm};
+use crate::domain::{
+    key::{KeyType, PublicKey, SignatureAlgorithm},
+    oid::Oid,
+};
 
 /// The octets we write: parameters absent for ECDSA (RFC 5758, 3.2) and Ed25519 (RFC 8410, 3), NULL
 /// for RSA (RFC 4055, 5).
@@ -84,13 +87,13 @@ pub(super) fn read(der: &[u8]) -> Result<SignatureAlgorithm, ForeignAlgorithm> {
         _ => return Err(ForeignAlgorithm::Malformed),
     };
     let oid = oid.as_oid().ok_or(ForeignAlgorithm::Malformed)?;
-    if SHA_1.contains(&oid) {
+    if SHA_1.iter().any(|known| oid == *known) {
         return Err(ForeignAlgorithm::Sha1);
     }
     let (_, algorithm, is_rsa) = *SIGNATURES
         .iter()
-        .find(|(known, ..)| *known == oid)
-        .ok_or(ForeignAlgorithm::Unsupported(oid))?;
+        .find(|(known, ..)| oid == *known)
+        .ok_or_else(|| ForeignAlgorithm::Unsupported(oid.into()))?;
     // RFC 4055, 5: readers accept absent parameters as well as NULL.
     match parameters {
         None => Ok(algorithm),
@@ -139,14 +142,14 @@ impl Family {
 }
 
 /// An algorithm that we verify nothing with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ForeignAlgorithm {
     /// Not an `AlgorithmIdentifier`, or with the wrong parameters.
     Malformed,
     /// SHA-1 is broken for signatures.
     Sha1,
     /// Anything else.
-    Unsupported(ObjectIdentifier),
+    Unsupported(Oid),
 }
 
 #[cfg(test)]

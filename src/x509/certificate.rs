@@ -9,7 +9,7 @@ use super::{
     name::EncodedName,
     oid, pem,
     view::{
-        Signed, TbsView,
+        Signed, TbsParts, TbsView,
         value::{self, GeneralNameView},
     },
 };
@@ -67,7 +67,10 @@ impl From<&IssuerAlternativeName> for ContactNames {
 }
 
 impl Certificate {
-    /// Reads strict DER with nothing after it (X.690, clause 10; RFC 5280, 4.1).
+    /// Reads a certificate as OpenSSL, GnuTLS and Go read it: lengths and nesting are those of DER,
+    /// nothing stands after it; a named bit list may end in zeros, TRUE be another octet than FF, a
+    /// DEFAULT be written out, a string hold what its type does not allow. That an IACA is DER to the
+    /// end is a rule of [`super::lint`].
     ///
     /// # Errors
     /// [`X509Error::Malformed`] names the part that is not what it must be.
@@ -82,7 +85,7 @@ impl Certificate {
         let authority_key_id =
             extension(oid::AUTHORITY_KEY_ID).map(value::authority_key_id).transpose()?;
         let certificate_authority =
-            extension(oid::BASIC_CONSTRAINTS).map(value::basic_constraints).transpose()?;
+            extension(oid::BASIC_CONSTRAINTS).map(value::foreign_basic_constraints).transpose()?;
         Ok(Self {
             der: owned(der),
             tbs: owned(signed.tbs.der),
@@ -90,10 +93,12 @@ impl Certificate {
             algorithms_agree: signed.algorithm == view.algorithm,
             signature: owned(signed.signature),
             serial: owned(view.serial),
-            issuer: EncodedName::from_der(view.issuer)?,
+            issuer: EncodedName::from_der(view.issuer)
+                .map_err(|_| X509Error::Malformed("issuer"))?,
             validity: Validity::new(view.not_before.moment, view.not_after.moment)
                 .map_err(|_| X509Error::Malformed("validity"))?,
-            subject: EncodedName::from_der(view.subject)?,
+            subject: EncodedName::from_der(view.subject)
+                .map_err(|_| X509Error::Malformed("subject"))?,
             spki: owned(view.spki),
             public_key: OnceLock::new(),
             subject_key_id: extension(oid::SUBJECT_KEY_ID)
@@ -104,7 +109,7 @@ impl Certificate {
             issuer_alternative_name: extension(oid::ISSUER_ALT_NAME).map(owned),
             certificate_authority: certificate_authority.flatten(),
             key_usage: match extension(oid::KEY_USAGE) {
-                Some(value) => value::key_usage(value)?,
+                Some(value) => value::foreign_key_usage(value)?,
                 None => Vec::new(),
             },
         })
@@ -115,7 +120,7 @@ impl Certificate {
     /// # Errors
     /// [`X509Error::Pem`], and those of [`Certificate::from_der`].
     pub fn from_pem(text: &str) -> Result<Self, X509Error> {
-        Self::from_der(&pem::decode(LABEL, text)?)
+        Self::from_der(&pem::decode(&[LABEL], text)?)
     }
 
     /// All octets.
@@ -210,22 +215,10 @@ impl Certificate {
     pub fn issuer_alternative_name(&self) -> Option<ContactNames> {
         let names =
             value::general_names("issuerAltName", self.issuer_alternative_name.as_deref()?).ok()?;
-        let first = |pick: fn(&GeneralNameView<'_>) -> Option<String>| names.iter().find_map(pick);
+        let owned = |text: Option<&str>| text.map(str::to_owned);
         Some(ContactNames {
-            email: first(|name| match name {
-                GeneralNameView::Email(text) => Some((*text).to_owned()),
-                GeneralNameView::Dns(_)
-                | GeneralNameView::Uri(_)
-                | GeneralNameView::Ip(_)
-                | GeneralNameView::Other => None,
-            }),
-            uri: first(|name| match name {
-                GeneralNameView::Uri(text) => Some((*text).to_owned()),
-                GeneralNameView::Dns(_)
-                | GeneralNameView::Email(_)
-                | GeneralNameView::Ip(_)
-                | GeneralNameView::Other => None,
-            }),
+            email: owned(names.iter().find_map(GeneralNameView::email)),
+            uri: owned(names.iter().find_map(GeneralNameView::uri)),
         })
     }
 
@@ -241,6 +234,42 @@ impl Certificate {
     /// Issuer and subject are the same octets, and the certified key made the signature.
     pub fn is_self_signed(&self) -> bool {
         self.issuer == self.subject && self.public_key().is_ok_and(|key| self.is_signed_by(&key))
+    }
+}
+
+/// What a store keeps of a certificate that is a copy for use: nothing is asked of it but its structure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outline {
+    /// All octets.
+    pub der: Vec<u8>,
+    /// SHA-256 over the `SubjectPublicKeyInfo` as it stands there.
+    pub spki_sha256: [u8; 32],
+    /// Whether it can be read, and is a CA's.
+    pub is_ca: bool,
+}
+
+impl Outline {
+    /// Reads exactly one PEM block with the label `CERTIFICATE`, and in it the parts of one certificate
+    /// (RFC 5280, 4.1). What is in the parts is not looked at.
+    ///
+    /// # Errors
+    /// [`X509Error::Pem`]; [`X509Error::Malformed`] names the part whose structure does not hold.
+    pub fn from_pem(text: &str) -> Result<Self, X509Error> {
+        let der = pem::decode(&[LABEL], text)?;
+        let signed = Signed::read("certificate", &der)?;
+        let spki_sha256 = sha256(TbsParts::read(signed.tbs)?.spki.der);
+        let is_ca = Certificate::from_der(&der).is_ok_and(|certificate| certificate.is_ca());
+        Ok(Self { der, spki_sha256, is_ca })
+    }
+}
+
+impl From<&Certificate> for Outline {
+    fn from(certificate: &Certificate) -> Self {
+        Self {
+            der: certificate.der.clone(),
+            spki_sha256: certificate.spki_sha256(),
+            is_ca: certificate.is_ca(),
+        }
     }
 }
 

@@ -1,14 +1,15 @@
 //! Certification requests, PKCS#10 (RFC 2986): those of others and our own.
 //!
 //! Of a foreign request only the public key counts, once its owner has proved to hold the private
-//! one. Its subject and the extensions that it asks for go nowhere.
+//! one. Its subject and the extensions that it asks for go nowhere: their structure must hold, and
+//! what they say is not judged.
 
 use der::{Encode, Tag};
 
 use super::{
     EncodedName, X509Error,
     algorithm::{self, ForeignAlgorithm},
-    element::{Fields, INTEGER, SEQUENCE, context_constructed},
+    element::{Element, Fields, INTEGER, OBJECT_IDENTIFIER, SEQUENCE, SET, context_constructed},
     encoding,
     extension::Extension,
     oid, pem,
@@ -20,8 +21,10 @@ use crate::domain::{
     name::DistinguishedName,
 };
 
-/// The PEM label; not the old `NEW CERTIFICATE REQUEST`.
+/// The PEM label.
 const LABEL: &str = "CERTIFICATE REQUEST";
+/// Those that are read: keytool, certtool and certreq write the second one (RFC 7468, 7).
+const LABELS: [&str; 2] = [LABEL, "NEW CERTIFICATE REQUEST"];
 
 /// A foreign request whose proof of possession holds.
 #[derive(Debug, Clone)]
@@ -35,23 +38,30 @@ impl CertificationRequest {
     /// # Errors
     /// [`CsrError`] says what is wrong; SHA-1 is refused.
     pub fn from_pem(text: &str) -> Result<Self, CsrError> {
-        let der = pem::decode(LABEL, text)?;
-        let malformed = |_| CsrError::Malformed;
+        let der = pem::decode(&LABELS, text)?;
         let request = Signed::read("request", &der).map_err(malformed)?;
         let mut fields = Fields::of("request", request.tbs).map_err(malformed)?;
         // RFC 2986, 4.1: v1(0).
         if fields.take(INTEGER).map_err(malformed)?.content != [0] {
-            return Err(CsrError::Malformed);
+            return Err(CsrError::Malformed("version"));
         }
         let subject = fields.take(SEQUENCE).map_err(malformed)?;
-        EncodedName::from_der(subject.der).map_err(malformed)?;
         let spki = fields.take(SEQUENCE).map_err(malformed)?;
         // Attributes: some writers leave the empty set out.
-        let _ = fields.take_if(context_constructed(0));
-        fields.end().map_err(malformed)?;
+        let attributes = fields.take_if(context_constructed(0));
+        fields.end().map_err(|_| CsrError::Malformed("attributes"))?;
+        if !is_name(subject) {
+            return Err(CsrError::Malformed("subject"));
+        }
+        if !attributes.is_none_or(are_attributes) {
+            return Err(CsrError::Malformed("attributes"));
+        }
+        if Element::strict(spki.der).is_none() {
+            return Err(CsrError::Malformed("public key"));
+        }
         let public_key = PublicKey::from_spki_der(spki.der)?;
         let algorithm = algorithm::read(request.algorithm).map_err(|foreign| match foreign {
-            ForeignAlgorithm::Malformed => CsrError::Malformed,
+            ForeignAlgorithm::Malformed => CsrError::Malformed("signature algorithm"),
             ForeignAlgorithm::Sha1 => CsrError::Sha1,
             ForeignAlgorithm::Unsupported(oid) => CsrError::Algorithm(oid.to_string()),
         })?;
@@ -68,15 +78,50 @@ impl CertificationRequest {
     }
 }
 
+/// `Name`: a SEQUENCE of SETs of types with a value each.
+fn is_name(element: Element<'_>) -> bool {
+    Element::structured(element.der).is_some()
+        && each(&element, |rdn| rdn.tag == SET && each(rdn, |pair| is_pair(pair, None)))
+}
+
+/// `[0] Attributes` (RFC 2986, 4.1): types with a SET of values each.
+fn are_attributes(element: Element<'_>) -> bool {
+    Element::structured(element.der).is_some() && each(&element, |pair| is_pair(pair, Some(SET)))
+}
+
+fn each(element: &Element<'_>, holds: impl Fn(&Element<'_>) -> bool) -> bool {
+    element.each().all(|child| child.is_some_and(|child| holds(&child)))
+}
+
+/// A SEQUENCE of a type and what belongs to it, whose tag may be given.
+fn is_pair(pair: &Element<'_>, tag: Option<u8>) -> bool {
+    pair.tag == SEQUENCE
+        && pair.children_exactly().is_some_and(|[kind, value]| {
+            kind.tag == OBJECT_IDENTIFIER && tag.is_none_or(|tag| value.tag == tag)
+        })
+}
+
+fn malformed(error: X509Error) -> CsrError {
+    match error {
+        X509Error::Malformed(part) => CsrError::Malformed(part),
+        X509Error::Pem(_)
+        | X509Error::Key(_)
+        | X509Error::MayNotSignCertificates
+        | X509Error::Encoding(_)
+        | X509Error::Lint(_)
+        | X509Error::SignatureMismatch => CsrError::Malformed("request"),
+    }
+}
+
 /// Why a text is no request that proves possession of a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CsrError {
     /// Not one PEM block of the right label.
     #[error(transparent)]
     Pem(#[from] pem::PemError),
-    /// Not a `CertificationRequest` of version 0 in strict DER.
-    #[error("not a PKCS#10 request in DER")]
-    Malformed,
+    /// Not a `CertificationRequest` of version 0 in DER: the part that is broken.
+    #[error("not a PKCS#10 request in DER: {0} is malformed")]
+    Malformed(&'static str),
     /// The key.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -204,7 +249,7 @@ mod tests {
         assert_eq!(found, CsrError::Signature);
         let version_2 = info(b"\x02\x01\x01", &key.public, EMPTY);
         let found = CertificationRequest::from_pem(&request(&key, &version_2)).unwrap_err();
-        assert_eq!(found, CsrError::Malformed);
+        assert_eq!(found, CsrError::Malformed("version"));
     }
 
     #[test]
@@ -214,6 +259,117 @@ mod tests {
         // An RSA key, an ECDSA signature.
         let found = CertificationRequest::from_pem(&request(&ec, &info(V1, &rsa, EMPTY)));
         assert_eq!(found.unwrap_err(), CsrError::Signature);
+    }
+
+    /// `name` and `attributes` as they are given, signed.
+    fn by_parts(key: &SoftwareKey, name: &[u8], attributes: &[u8]) -> Result<(), CsrError> {
+        let tbs = encoding::sequence(&[V1, name, key.public.spki_der(), attributes]).unwrap();
+        CertificationRequest::from_pem(&request(key, &tbs)).map(|_| ())
+    }
+
+    #[test]
+    fn what_a_request_says_beside_its_key_has_no_say_as_long_as_its_structure_holds() {
+        let key = SoftwareKey::generate(KeyType::P256);
+        let attribute = |value: &[u8]| {
+            let pair = [b"\x06\x03\x55\x04\x03", value].concat();
+            let pair = encoding::sequence(&[&pair]).unwrap();
+            let rdn = encoding::element(Tag::Set, &[&pair]).unwrap();
+            encoding::sequence(&[&rdn]).unwrap()
+        };
+        let set = |kind: &[u8], values: &[u8]| {
+            let values = encoding::element(Tag::Set, &[values]).unwrap();
+            let pair = encoding::sequence(&[kind, &values]).unwrap();
+            encoding::context(0, &[&pair]).unwrap()
+        };
+        let extensions = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x09\x0e";
+        for (what, name, attributes) in [
+            ("'@' in a PrintableString", attribute(b"\x13\x03a@b"), EMPTY.to_vec()),
+            ("no UTF-8", attribute(b"\x0c\x02\xff\xfe"), EMPTY.to_vec()),
+            ("Latin-1 in an IA5String", attribute(b"\x16\x01\xe9"), EMPTY.to_vec()),
+            ("BMPString of three octets", attribute(b"\x1e\x03\x00\x61\x00"), EMPTY.to_vec()),
+            ("an empty value", attribute(b"\x0c\x00"), EMPTY.to_vec()),
+            ("an empty subject", b"\x30\x00".to_vec(), EMPTY.to_vec()),
+            (
+                "an unsorted RDN",
+                b"\x30\x16\x31\x14\x30\x08\x06\x03\x55\x04\x0a\x0c\x01b\
+                  \x30\x08\x06\x03\x55\x04\x03\x0c\x01a"
+                    .to_vec(),
+                EMPTY.to_vec(),
+            ),
+            (
+                "a padded arc",
+                b"\x30\x0d\x31\x0b\x30\x09\x06\x04\x55\x80\x04\x03\x0c\x01a".to_vec(),
+                EMPTY.to_vec(),
+            ),
+            (
+                "TRUE as 01 in basicConstraints, FALSE written out",
+                attribute(b"\x0c\x01a"),
+                set(
+                    extensions,
+                    b"\x30\x1e\x30\x0f\x06\x03\x55\x1d\x13\x01\x01\x01\x04\x05\x30\x03\x01\x01\x01\
+                      \x30\x0b\x06\x03\x55\x1d\x0f\x01\x01\x00\x04\x01\x00",
+                ),
+            ),
+            ("no values", attribute(b"\x0c\x01a"), set(extensions, b"")),
+            (
+                "a tag above 30",
+                attribute(b"\x9f\x81\x20\x01\x00"),
+                set(extensions, b"\x05\x01\x00"),
+            ),
+        ] {
+            assert_eq!(by_parts(&key, &name, &attributes), Ok(()), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_broken_says_where() {
+        let key = SoftwareKey::generate(KeyType::P256);
+        let good = EncodedName::encode(&fixtures::generic_leaf().subject).unwrap();
+        for (what, name, attributes, part) in [
+            (
+                "a string beyond its RDN",
+                &b"\x30\x0c\x31\x0a\x30\x08\x06\x03\x55\x04\x03\x0c\x02a"[..],
+                EMPTY,
+                "subject",
+            ),
+            ("no SET", b"\x30\x0c\x30\x0a\x30\x08\x06\x03\x55\x04\x03\x0c\x01a", EMPTY, "subject"),
+            (
+                "three of a pair",
+                b"\x30\x0e\x31\x0c\x30\x0a\x06\x03\x55\x04\x03\x0c\x01a\x05\x00",
+                EMPTY,
+                "subject",
+            ),
+            ("attributes that are none", good.as_der(), b"\xa0\x02\x30\x01", "attributes"),
+            (
+                "values that are no SET",
+                good.as_der(),
+                b"\xa0\x09\x30\x07\x06\x03\x55\x04\x03\x30\x00",
+                "attributes",
+            ),
+            ("something after them", good.as_der(), b"\xa0\x00\x05\x00", "attributes"),
+        ] {
+            let found = by_parts(&key, name, attributes).unwrap_err();
+            assert_eq!(found, CsrError::Malformed(part), "{what}");
+            assert!(found.to_string().contains(part), "{found}");
+        }
+    }
+
+    #[test]
+    fn whatever_octet_is_changed_reading_a_request_says_yes_or_no() {
+        let key = SoftwareKey::generate(KeyType::P256);
+        let text = request(&key, &info(V1, &key.public, EMPTY));
+        let der = pem::decode(&[LABEL], &text).unwrap();
+        for place in 0..der.len() {
+            for value in [0x00, 0x01, 0x1F, 0x30, 0x7F, 0x80, 0x81, 0x84, 0x9F, 0xA0, 0xFF] {
+                let mut changed = der.clone();
+                changed[place] = value;
+                let read = CertificationRequest::from_pem(&pem::encode(LABEL, &changed));
+                assert!(changed == der || read.is_err(), "{place} {value:02x}");
+            }
+            assert!(CertificationRequest::from_pem(&pem::encode(LABEL, &der[..place])).is_err());
+        }
+        let longer = pem::encode(LABEL, &[&der[..], &[0]].concat());
+        assert!(CertificationRequest::from_pem(&longer).is_err());
     }
 
     #[test]

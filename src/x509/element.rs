@@ -1,11 +1,11 @@
 //! Reading DER, element by element: the half of this layer that never writes.
 //!
-//! Strict on purpose (X.690, clause 10): what is not the one encoding of its value is refused, so
-//! that two readers can never disagree about octets that we have signed or relied on.
-
-use der::asn1::ObjectIdentifier;
+//! Strict (X.690, clause 10) where the octets are our own or an IACA's: what is not the one encoding of
+//! its value is refused, so that two readers can never disagree about octets that we have signed.
+//! Of what others made, and we only read, the structure must hold: lengths and nesting.
 
 use super::X509Error;
+use crate::domain::oid::OidRef;
 
 pub(super) const BOOLEAN: u8 = 0x01;
 pub(super) const INTEGER: u8 = 0x02;
@@ -34,8 +34,11 @@ pub(super) const fn context_primitive(number: u8) -> u8 {
 /// More levels than any certificate has.
 const DEPTH_MAX: usize = 24;
 
-/// One element: its tag, its content, and all its octets.
-#[derive(Debug, Clone, Copy)]
+/// More octets of a tag than any has.
+const TAG_OCTETS_MAX: usize = 4;
+
+/// One element: its tag (the first octet of it), its content, and all its octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Element<'a> {
     pub(super) tag: u8,
     pub(super) content: &'a [u8],
@@ -49,26 +52,38 @@ impl<'a> Element<'a> {
         (rest.is_empty() && element.is_strict(0)).then_some(element)
     }
 
-    /// The one element that octets are that are known to be strict.
+    /// Exactly one element with nothing after it, nested to the end; the values inside are not looked
+    /// at.
+    pub(super) fn structured(der: &'a [u8]) -> Option<Self> {
+        Self::known(der).filter(|element| element.is_structured(0))
+    }
+
+    /// The one element that octets are, without a look inside.
     pub(super) fn known(der: &'a [u8]) -> Option<Self> {
         Self::split(der).filter(|(_, rest)| rest.is_empty()).map(|(element, _)| element)
     }
 
     /// The first element and what follows it.
     fn split(octets: &'a [u8]) -> Option<(Self, &'a [u8])> {
-        let (&[tag, first], _) = octets.split_first_chunk::<2>()?;
-        // Tag numbers above 30 do not occur in X.509.
-        if tag & 0x1F == 0x1F {
-            return None;
-        }
+        let tag = *octets.first()?;
+        let tag_octets = match tag & 0x1F {
+            // X.690, 8.1.2.4: numbers above 30 have further octets, marked but for the last.
+            0x1F => {
+                let further = octets.iter().skip(1).take(TAG_OCTETS_MAX);
+                2 + further.copied().position(|octet| octet & 0x80 == 0)?
+            }
+            _ => 1,
+        };
+        let first = *octets.get(tag_octets)?;
         let (header, length) = match first {
-            0x00..=0x7F => (2, usize::from(first)),
+            0x00..=0x7F => (tag_octets + 1, usize::from(first)),
             0x81..=0x83 => {
-                let octets_of_length = octets.get(2..2 + usize::from(first & 0x0F))?;
+                let start = tag_octets + 1;
+                let octets_of_length = octets.get(start..start + usize::from(first & 0x0F))?;
                 let length =
                     octets_of_length.iter().fold(0, |sum, octet| sum << 8 | usize::from(*octet));
                 let minimal = length > 0x7F && octets_of_length.first() != Some(&0);
-                minimal.then_some((2 + octets_of_length.len(), length))?
+                minimal.then_some((start + octets_of_length.len(), length))?
             }
             _ => return None,
         };
@@ -104,14 +119,21 @@ impl<'a> Element<'a> {
     }
 
     /// The object identifier that this element is.
-    pub(super) fn as_oid(&self) -> Option<ObjectIdentifier> {
-        (self.tag == OBJECT_IDENTIFIER)
-            .then(|| ObjectIdentifier::from_bytes(self.content).ok())
-            .flatten()
+    pub(super) fn as_oid(&self) -> Option<OidRef<'a>> {
+        (self.tag == OBJECT_IDENTIFIER).then(|| OidRef::from_content(self.content)).flatten()
+    }
+
+    fn is_structured(&self, depth: usize) -> bool {
+        depth <= DEPTH_MAX
+            && (self.tag & 0x20 == 0
+                || self
+                    .each()
+                    .all(|child| child.is_some_and(|child| child.is_structured(depth + 1))))
     }
 
     fn is_strict(&self, depth: usize) -> bool {
-        if depth > DEPTH_MAX {
+        // Tag numbers above 30 do not occur in X.509.
+        if depth > DEPTH_MAX || self.tag & 0x1F == 0x1F {
             return false;
         }
         if self.tag & 0x20 != 0 {
@@ -237,11 +259,35 @@ mod tests {
     }
 
     #[test]
+    fn of_what_others_made_lengths_and_nesting_must_hold_and_nothing_else() {
+        for good in [
+            &[0x30, 0x03, 0x01, 0x01, 0x01][..],
+            &[0x30, 0x03, 0x13, 0x01, b'@'],
+            &[0x31, 0x06, 0x02, 0x01, 0x02, 0x02, 0x01, 0x01],
+            &[0x30, 0x05, 0x9F, 0x81, 0x20, 0x01, 0x00],
+            &[0x30, 0x04, 0x03, 0x02, 0x00, 0x00],
+        ] {
+            assert!(Element::structured(good).is_some(), "{good:02x?}");
+        }
+        for bad in [
+            &[0x30, 0x80, 0x00, 0x00][..],
+            &[0x30, 0x81, 0x00],
+            &[0x30, 0x02, 0x30, 0x01],
+            &[0x30, 0x00, 0x00],
+            &[0x30, 0x07, 0x9F, 0x81, 0x81, 0x81, 0x81, 0x81, 0x00],
+            &[0x9F],
+            &[0x9F, 0x81],
+        ] {
+            assert!(Element::structured(bad).is_none(), "{bad:02x?}");
+        }
+    }
+
+    #[test]
     fn nesting_has_an_end() {
         let mut der = vec![0x30, 0x00];
         for _ in 0..40 {
             der.splice(0..0, [0x30, u8::try_from(der.len()).unwrap()]);
         }
-        assert!(Element::strict(&der).is_none());
+        assert!(Element::strict(&der).is_none() && Element::structured(&der).is_none());
     }
 }

@@ -2,11 +2,11 @@
 
 use der::{
     Encode, Tag,
-    asn1::{Ia5String, ObjectIdentifier, OctetString},
+    asn1::{Ia5String, OctetString},
     flagset::FlagSet,
 };
 use x509_cert::ext::pkix::{
-    self as pkix, CrlDistributionPoints, ExtendedKeyUsage, KeyUsages, SubjectAltName,
+    self as pkix, CrlDistributionPoints, KeyUsages, SubjectAltName,
     crl::dp::DistributionPoint,
     name::{DistributionPointName, GeneralName, GeneralNames},
 };
@@ -14,6 +14,7 @@ use x509_cert::ext::pkix::{
 use super::{X509Error, encoding, oid};
 use crate::domain::{
     alternative_name::{HttpUrl, IssuerAlternativeName, SubjectAlternativeNames},
+    oid::Oid,
     request::{KeyUsage, PathLength},
 };
 
@@ -25,7 +26,7 @@ pub(super) enum Extension {
     /// RFC 5280, 4.2.1.3; critical.
     KeyUsage(Vec<KeyUsage>),
     /// RFC 5280, 4.2.1.12.
-    ExtendedKeyUsage { critical: bool, purposes: Vec<ObjectIdentifier> },
+    ExtendedKeyUsage { critical: bool, purposes: Vec<Oid> },
     /// RFC 5280, 4.2.1.2; non-critical.
     SubjectKeyId(Vec<u8>),
     /// RFC 5280, 4.2.1.1; non-critical, keyIdentifier only.
@@ -63,7 +64,12 @@ impl Extension {
                 (oid::KEY_USAGE, true, pkix::KeyUsage(bits).to_der()?)
             }
             Self::ExtendedKeyUsage { critical, purposes } => {
-                (oid::EXTENDED_KEY_USAGE, *critical, ExtendedKeyUsage(purposes.clone()).to_der()?)
+                let mut content = Vec::new();
+                for purpose in purposes {
+                    let octets = purpose.as_octets();
+                    encoding::push(&mut content, Tag::ObjectIdentifier, &[octets])?;
+                }
+                (oid::EXTENDED_KEY_USAGE, *critical, encoding::sequence(&[&content])?)
             }
             Self::SubjectKeyId(id) => {
                 (oid::SUBJECT_KEY_ID, false, encoding::element(Tag::OctetString, &[id])?)
@@ -129,7 +135,7 @@ fn general_names(names: &SubjectAlternativeNames) -> der::Result<GeneralNames> {
     for name in &names.emails {
         all.push(email(name.as_str())?);
     }
-    all.extend(names.ip_addresses.iter().copied().map(GeneralName::from));
+    all.extend(names.ip_addresses.iter().map(|ip| GeneralName::from(ip.address())));
     Ok(all)
 }
 

@@ -19,7 +19,7 @@ use super::{
     name::NameView,
     plan::{Signer, TbsPlan},
     profile::Profile,
-    view::{Signed, TbsView},
+    view::{Signed, TbsParts, TbsView},
 };
 use crate::domain::key::PublicKey;
 
@@ -80,26 +80,38 @@ pub(super) fn planned(
 
 fn judge(profile: Profile, specimen: &Specimen<'_>) -> Result<(), Finding> {
     let (table, rules) = match profile {
-        Profile::Iaca => (iaca::TABLE, iaca::RULES),
+        Profile::Iaca => (iaca::TABLE, iaca::OWN_RULES),
         Profile::DocumentSigner => (document_signer::TABLE, document_signer::RULES),
         Profile::Generic => (generic::TABLE, generic::RULES),
     };
     run(common::RULES, specimen)?;
     extensions::check(table, specimen)?;
     run(extensions::RULES, specimen)?;
+    if profile == Profile::Iaca {
+        run(iaca::RULES, specimen)?;
+    }
     run(rules, specimen)
 }
 
-/// Checks a foreign certificate against the whole IACA profile (ISO/IEC 18013-5 Table B.1). Its
-/// subjectKeyIdentifier may be made in any way, and an authorityKeyIdentifier may be there. The
-/// self-signature is not checked here: see [`Certificate::is_self_signed`].
+/// Checks a foreign certificate against the whole IACA profile (ISO/IEC 18013-5 Table B.1), by the
+/// rules that our own are written by. Its subjectKeyIdentifier may be made in any way, an
+/// authorityKeyIdentifier may be there, it may be valid for 20 calendar years, and have further
+/// attributes, CRL distribution points and private extensions. The self-signature is not checked here:
+/// see [`Certificate::is_self_signed`].
 ///
 /// # Errors
-/// The first [`Finding`].
+/// The first [`Finding`]; it names the part.
 pub fn supplied_iaca(certificate: &Certificate) -> Result<(), Finding> {
+    let outer = Signed::read("certificate", certificate.der()).map_err(unreadable)?;
+    let parts = TbsParts::read(outer.tbs).map_err(unreadable)?;
+    if let Some(part) = parts.first_not_der() {
+        return Err(not_der(format!("{part}: it is not DER")));
+    }
+    if Element::strict(certificate.der()).is_none() {
+        return Err(not_der("signature algorithm or signature: it is not DER".to_owned()));
+    }
     let specimen = Specimen::read(certificate.tbs_der(), SignedBy::Itself, false, None)?;
-    let outer = Signed::read("certificate", certificate.der()).map_err(unreadable)?.algorithm;
-    if outer != specimen.view.algorithm {
+    if outer.algorithm != specimen.view.algorithm {
         return Err(Finding {
             rule: "algorithms-agree",
             clause: "RFC 5280, 4.1.1.2",
@@ -110,6 +122,14 @@ pub fn supplied_iaca(certificate: &Certificate) -> Result<(), Finding> {
     run(iaca::RULES, &specimen)
 }
 
+/// What such a certificate has that is unusual, and no reason to refuse it.
+pub fn supplied_iaca_warnings(certificate: &Certificate) -> Vec<Finding> {
+    match Specimen::read(certificate.tbs_der(), SignedBy::Itself, false, None) {
+        Ok(specimen) => all(supplied::WARNINGS, &specimen),
+        Err(_) => Vec::new(),
+    }
+}
+
 /// Holds a certificate against the profile of a VICAL signer (ISO/IEC 18013-5 Table C.1), whoever
 /// made it: every rule that it breaks. Signatures are not checked here.
 pub fn vical_signer(certificate: &Certificate) -> Vec<Finding> {
@@ -117,8 +137,12 @@ pub fn vical_signer(certificate: &Certificate) -> Vec<Finding> {
         Ok(specimen) => specimen,
         Err(finding) => return vec![finding],
     };
-    let broken = |rule: &Rule| run(std::slice::from_ref(rule), &specimen).err();
-    vical_signer::RULES.iter().filter_map(broken).collect()
+    all(vical_signer::RULES, &specimen)
+}
+
+/// Every rule that is broken.
+fn all(rules: &[Rule], specimen: &Specimen<'_>) -> Vec<Finding> {
+    rules.iter().filter_map(|rule| run(std::slice::from_ref(rule), specimen).err()).collect()
 }
 
 /// Compares the octets with the plan they were made from.
@@ -157,12 +181,12 @@ impl<'a> Specimen<'a> {
         ca_without_key_cert_sign: bool,
         known_key: Option<&PublicKey>,
     ) -> Result<Self, Finding> {
-        let element = Element::strict(tbs_der).ok_or_else(|| Finding {
-            rule: "strict-der",
-            clause: "X.690, 10",
-            detail: "the octets are not DER".to_owned(),
-        })?;
+        let element =
+            Element::strict(tbs_der).ok_or_else(|| not_der("the octets are not DER".to_owned()))?;
         let view = TbsView::read(element).map_err(unreadable)?;
+        if let Some(part) = view.default_written {
+            return Err(not_der(format!("{part}: a DEFAULT value is written out")));
+        }
         Ok(Self {
             issuer: NameView::known(view.issuer).map_err(unreadable)?,
             subject: NameView::known(view.subject).map_err(unreadable)?,
@@ -226,6 +250,10 @@ fn run(rules: &[Rule], specimen: &Specimen<'_>) -> Result<(), Finding> {
 
 fn require(holds: bool, otherwise: &str) -> Verdict {
     if holds { Ok(()) } else { Err(otherwise.to_owned()) }
+}
+
+fn not_der(detail: String) -> Finding {
+    Finding { rule: "strict-der", clause: "X.690, 10", detail }
 }
 
 fn unreadable(error: X509Error) -> Finding {

@@ -12,7 +12,11 @@ use super::{
     element::{Element, IA5_STRING, PRINTABLE_STRING, SEQUENCE, SET, UTF8_STRING},
     encoding, oid,
 };
-use crate::domain::name::{AttributeText, DistinguishedName};
+use crate::domain::{
+    name::{AttributeText, DistinguishedName},
+    oid::OidRef,
+    text::is_readable,
+};
 
 /// A DER `Name` (RFC 5280, 4.1.2.4) kept as exact octets.
 #[derive(Clone, PartialEq, Eq)]
@@ -54,7 +58,8 @@ impl EncodedName {
     /// Keeps the octets of a foreign name.
     ///
     /// # Errors
-    /// [`X509Error::Malformed`] unless it is a `Name` in strict DER with nothing after it.
+    /// [`X509Error::Malformed`] unless it has the structure of a `Name` with nothing after it. What the
+    /// strings hold is not looked at.
     pub fn from_der(der: &[u8]) -> Result<Self, X509Error> {
         NameView::read(der)?;
         Ok(Self(der.to_vec()))
@@ -165,7 +170,7 @@ pub(super) struct NameView<'a>(Vec<Attribute<'a>>);
 
 /// One `AttributeTypeAndValue`.
 pub(super) struct Attribute<'a> {
-    pub(super) kind: ObjectIdentifier,
+    pub(super) kind: OidRef<'a>,
     pub(super) value: Element<'a>,
     /// Whether it is the first of its RDN.
     pub(super) starts_rdn: bool,
@@ -175,17 +180,18 @@ pub(super) struct Attribute<'a> {
 const ATTRIBUTES_EXPECTED: usize = 6;
 
 impl<'a> NameView<'a> {
-    /// Lays out a `Name` in strict DER with nothing after it.
+    /// Lays out a `Name` with nothing after it.
     fn read(der: &'a [u8]) -> Result<Self, X509Error> {
-        Element::strict(der).and_then(Self::of).ok_or(X509Error::Malformed("name"))
+        Element::structured(der).and_then(Self::of).ok_or(X509Error::Malformed("name"))
     }
 
-    /// The same of octets that are known to be strict, as those of a certificate that was read.
+    /// The same of octets that are known to be nested to the end, as those of a certificate that was read.
     pub(super) fn known(der: &'a [u8]) -> Result<Self, X509Error> {
         Element::known(der).and_then(Self::of).ok_or(X509Error::Malformed("name"))
     }
 
-    fn of(name: Element<'a>) -> Option<Self> {
+    /// Lays out an element that is nested to the end.
+    pub(super) fn of(name: Element<'a>) -> Option<Self> {
         if name.tag != SEQUENCE {
             return None;
         }
@@ -250,24 +256,22 @@ impl fmt::Display for Attribute<'_> {
 }
 
 /// RFC 4514, 3.
-fn short_name(kind: ObjectIdentifier) -> Option<&'static str> {
-    match kind {
-        oid::COUNTRY => Some("C"),
-        oid::COMMON_NAME => Some("CN"),
-        oid::STATE_OR_PROVINCE => Some("ST"),
-        oid::ORGANIZATION => Some("O"),
-        oid::LOCALITY => Some("L"),
-        oid::ORGANIZATIONAL_UNIT => Some("OU"),
-        _ => match kind.to_string().as_str() {
-            "2.5.4.9" => Some("STREET"),
-            "0.9.2342.19200300.100.1.25" => Some("DC"),
-            "0.9.2342.19200300.100.1.1" => Some("UID"),
-            _ => None,
-        },
-    }
+fn short_name(kind: OidRef<'_>) -> Option<&'static str> {
+    const NAMES: [(ObjectIdentifier, &str); 9] = [
+        (oid::COUNTRY, "C"),
+        (oid::COMMON_NAME, "CN"),
+        (oid::STATE_OR_PROVINCE, "ST"),
+        (oid::ORGANIZATION, "O"),
+        (oid::LOCALITY, "L"),
+        (oid::ORGANIZATIONAL_UNIT, "OU"),
+        (ObjectIdentifier::new_unwrap("2.5.4.9"), "STREET"),
+        (ObjectIdentifier::new_unwrap("0.9.2342.19200300.100.1.25"), "DC"),
+        (ObjectIdentifier::new_unwrap("0.9.2342.19200300.100.1.1"), "UID"),
+    ];
+    NAMES.iter().find(|(known, _)| kind == *known).map(|(_, name)| *name)
 }
 
-/// RFC 4514, 2.4; control characters too, for the text goes into logs.
+/// RFC 4514, 2.4; characters that cannot be seen, too, for the text goes into logs.
 fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     // What needs no escape is written in one piece.
     let mut written = 0;
@@ -280,7 +284,7 @@ fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
             '#' => at == 0,
             _ => false,
         };
-        if !is_escaped && !character.is_control() {
+        if !is_escaped && is_readable(character) {
             continue;
         }
         f.write_str(&text[written..at])?;
@@ -335,6 +339,8 @@ mod tests {
         assert_eq!(shown("#x "), "CN=\\#x\\ ");
         assert_eq!(shown("a\0\nb"), "CN=a\\00\\0ab");
         assert_eq!(shown("Ünïcode"), "CN=Ünïcode");
+        assert_eq!(shown("a\u{202E}b"), "CN=a\\e2\\80\\aeb");
+        assert_eq!(shown("e\u{301}"), "CN=e\u{301}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
         OCTET_STRING, SEQUENCE, UTC_TIME, context_constructed, context_primitive,
     },
 };
-use crate::domain::time::Timestamp;
+use crate::domain::{oid::OidRef, time::Timestamp};
 
 /// Something signed: a certificate (RFC 5280, 4.1.1) or a certification request (RFC 2986, 4.2).
 pub(super) struct Signed<'a> {
@@ -26,17 +26,91 @@ pub(super) struct Signed<'a> {
 }
 
 impl<'a> Signed<'a> {
+    /// Lays out the three parts; what is in them is not looked at.
     pub(super) fn read(of: &'static str, der: &'a [u8]) -> Result<Self, X509Error> {
-        let element = Element::strict(der).ok_or(X509Error::Malformed(of))?;
+        let element = Element::known(der).ok_or(X509Error::Malformed(of))?;
         let mut fields = Fields::of(of, element)?;
         let tbs = fields.take(SEQUENCE)?;
         let algorithm = fields.take(SEQUENCE)?.der;
         let signature = match fields.take(BIT_STRING)?.content {
             [0, signature @ ..] => signature,
-            _ => return Err(X509Error::Malformed(of)),
+            _ => return Err(X509Error::Malformed("signature")),
         };
         fields.end()?;
         Ok(Self { tbs, algorithm, signature })
+    }
+}
+
+/// The parts of a `TBSCertificate` (RFC 5280, 4.1.2), each nested to its end, none interpreted.
+pub(super) struct TbsParts<'a> {
+    version: Option<Element<'a>>,
+    serial: Element<'a>,
+    algorithm: Element<'a>,
+    issuer: Element<'a>,
+    validity: Element<'a>,
+    subject: Element<'a>,
+    /// `SubjectPublicKeyInfo`.
+    pub(super) spki: Element<'a>,
+    has_unique_ids: bool,
+    extensions: Option<Element<'a>>,
+}
+
+impl<'a> TbsParts<'a> {
+    /// Lays them out.
+    ///
+    /// # Errors
+    /// [`X509Error::Malformed`] names the part whose structure does not hold.
+    pub(super) fn read(tbs: Element<'a>) -> Result<Self, X509Error> {
+        let mut fields = Fields::of("certificate", tbs)?;
+        let version = fields.take_if(context_constructed(0));
+        let serial = fields.take(INTEGER)?;
+        let algorithm = fields.take(SEQUENCE)?;
+        let issuer = fields.take(SEQUENCE)?;
+        let validity = fields.take(SEQUENCE)?;
+        let subject = fields.take(SEQUENCE)?;
+        let spki = fields.take(SEQUENCE)?;
+        let issuer_unique_id = fields.take_if(context_primitive(1));
+        let subject_unique_id = fields.take_if(context_primitive(2));
+        let extensions = fields.take_if(context_constructed(3));
+        fields.end()?;
+        let has_unique_ids = issuer_unique_id.is_some() || subject_unique_id.is_some();
+        let parts = Self {
+            version,
+            serial,
+            algorithm,
+            issuer,
+            validity,
+            subject,
+            spki,
+            has_unique_ids,
+            extensions,
+        };
+        let broken = parts.named().find(|(_, part)| Element::structured(part.der).is_none());
+        if let Some((name, _)) = broken {
+            return Err(X509Error::Malformed(name));
+        }
+        Ok(parts)
+    }
+
+    /// The first part that is not DER (X.690, clause 10).
+    pub(super) fn first_not_der(&self) -> Option<&'static str> {
+        let mut parts = self.named();
+        parts.find(|(_, part)| Element::strict(part.der).is_none()).map(|(name, _)| name)
+    }
+
+    fn named(&self) -> impl Iterator<Item = (&'static str, Element<'a>)> + use<'a> {
+        [
+            self.version.map(|version| ("version", version)),
+            Some(("serial number", self.serial)),
+            Some(("signature algorithm", self.algorithm)),
+            Some(("subject", self.subject)),
+            Some(("issuer", self.issuer)),
+            Some(("validity", self.validity)),
+            Some(("public key", self.spki)),
+            self.extensions.map(|extensions| ("extensions", extensions)),
+        ]
+        .into_iter()
+        .flatten()
     }
 }
 
@@ -60,6 +134,8 @@ pub(super) struct TbsView<'a> {
     pub(super) has_unique_ids: bool,
     /// In the order of the encoding.
     pub(super) extensions: Vec<ExtensionView<'a>>,
+    /// The part in which a DEFAULT value is written out, which DER does not have (X.690, 11.5).
+    pub(super) default_written: Option<&'static str>,
 }
 
 /// A time and the type it is written as.
@@ -72,45 +148,40 @@ pub(super) struct TimeView {
 /// `Extension` (RFC 5280, 4.1.2.9).
 #[derive(Clone, Copy)]
 pub(super) struct ExtensionView<'a> {
-    pub(super) oid: ObjectIdentifier,
+    pub(super) oid: OidRef<'a>,
     pub(super) critical: bool,
+    /// Whether `critical FALSE` is written out.
+    pub(super) default_written: bool,
     /// Content of extnValue.
     pub(super) value: &'a [u8],
 }
 
 impl<'a> TbsView<'a> {
     pub(super) fn read(tbs: Element<'a>) -> Result<Self, X509Error> {
-        let mut fields = Fields::of("certificate", tbs)?;
-        let version = match fields.take_if(context_constructed(0)).map(|version| version.content) {
+        let parts = TbsParts::read(tbs)?;
+        let version = match parts.version.map(|version| version.content) {
             None => 0,
-            // DEFAULT v1 is left out.
-            Some(&[INTEGER, 1, version @ 1..=2]) => version,
+            Some(&[INTEGER, 1, version @ 0..=2]) => version,
             Some(_) => return Err(X509Error::Malformed("version")),
         };
-        let serial = fields.take(INTEGER)?.content;
-        let algorithm = fields.take(SEQUENCE)?.der;
-        let issuer = fields.take(SEQUENCE)?.der;
-        let (not_before, not_after) = validity(fields.take(SEQUENCE)?)?;
-        let subject = fields.take(SEQUENCE)?.der;
-        let spki = fields.take(SEQUENCE)?.der;
-        let issuer_unique_id = fields.take_if(context_primitive(1));
-        let subject_unique_id = fields.take_if(context_primitive(2));
-        let extensions = match fields.take_if(context_constructed(3)) {
-            Some(wrapper) => extensions(wrapper)?,
-            None => Vec::new(),
+        let (not_before, not_after) = validity(parts.validity)?;
+        let extensions = parts.extensions.map(extensions).transpose()?.unwrap_or_default();
+        let default_written = match version {
+            0 if parts.version.is_some() => Some("version"),
+            _ => extensions.iter().any(|found| found.default_written).then_some("extensions"),
         };
-        fields.end()?;
         Ok(Self {
             version,
-            serial,
-            algorithm,
-            issuer,
+            serial: parts.serial.content,
+            algorithm: parts.algorithm.der,
+            issuer: parts.issuer.der,
             not_before,
             not_after,
-            subject,
-            spki,
-            has_unique_ids: issuer_unique_id.is_some() || subject_unique_id.is_some(),
+            subject: parts.subject.der,
+            spki: parts.spki.der,
+            has_unique_ids: parts.has_unique_ids,
             extensions,
+            default_written,
         })
     }
 
@@ -150,6 +221,10 @@ fn time(element: &Element<'_>) -> Result<TimeView, X509Error> {
     let mut all = [0; 14];
     all[..2].copy_from_slice(century);
     all[2..].copy_from_slice(digits);
+    // RFC 5280 knows no leap seconds; Timestamp would read one as the second before.
+    if all.ends_with(b"60") {
+        return Err(malformed());
+    }
     let moment = Timestamp::from_digits(all).map_err(|_| malformed())?;
     Ok(TimeView { is_utc_time: element.tag == UTC_TIME, moment })
 }
@@ -181,13 +256,14 @@ pub(super) fn extension_list(list: Element<'_>) -> Result<Vec<ExtensionView<'_>>
 fn extension(element: Element<'_>) -> Result<ExtensionView<'_>, X509Error> {
     let mut fields = Fields::of("extensions", element)?;
     let oid = fields.take(OBJECT_IDENTIFIER)?.as_oid().ok_or(X509Error::Malformed("extensions"))?;
-    let critical = match fields.take_if(BOOLEAN).map(|critical| critical.content) {
-        None => false,
-        Some([0xFF]) => true,
-        // DEFAULT FALSE is left out (X.690, 11.5).
+    // TRUE is FF in DER, anything but 0 in BER (X.690, 8.2.2 and 11.1).
+    let (critical, default_written) = match fields.take_if(BOOLEAN).map(|found| found.content) {
+        None => (false, false),
+        Some([0]) => (false, true),
+        Some([_]) => (true, false),
         Some(_) => return Err(X509Error::Malformed("extensions")),
     };
     let value = fields.take(OCTET_STRING)?.content;
     fields.end()?;
-    Ok(ExtensionView { oid, critical, value })
+    Ok(ExtensionView { oid, critical, default_written, value })
 }

@@ -311,11 +311,12 @@ fn every_setting_that_the_production_configuration_explains_is_known() {
     assert!(uncommented >= 6, "{uncommented}");
     let (_, text) = check(&appliance);
     assert!(!text.contains("unknown setting") && !text.contains("TOML"), "{text}");
-    // The CRL is the only file of them that is not there, and of two ways one is chosen.
+    // The CRL and the list of keys are not there, and of two ways one is chosen.
     let problems: Vec<_> = text.lines().filter(|line| !line.is_empty()).collect();
-    assert_eq!(problems.len(), 2, "{text}");
+    assert_eq!(problems.len(), 3, "{text}");
     assert!(problems[0].contains("api.client_crl"), "{text}");
-    assert!(problems[1].contains("token and tokens exclude each other"), "{text}");
+    assert!(problems[1].contains("issuance.bad_keys"), "{text}");
+    assert!(problems[2].contains("token and tokens exclude each other"), "{text}");
 }
 
 /// As the package has them: for root alone, and read by nobody who needs none.

@@ -62,7 +62,7 @@ fn no_body_of_a_request_makes_a_reader_panic() {
 fn no_certificate_request_or_key_makes_a_reader_panic() {
     let corpus = Corpus::of_this_run();
     let pems: Vec<_> = corpus.certificates.iter().map(|issued| corpus.pem(issued.name)).collect();
-    let ders = pems.iter().map(|text| pem::decode("CERTIFICATE", text).unwrap());
+    let ders = pems.iter().map(|text| pem::decode(&["CERTIFICATE"], text).unwrap());
     let good: Vec<_> = ders.chain(pems.iter().map(|text| text.clone().into_bytes())).collect();
     let mut numbers = Numbers(0x5eed);
     (0..ROUNDS).for_each(|_| targets::pem(&damaged(&good, &mut numbers)));

@@ -130,8 +130,11 @@ pub(super) static CERTIFICATE_PEM_OUT: Named = Named {
 pub(super) static CSR_PEM: Named = Named {
     name: "CertificationRequestPem",
     schema: || {
-        pem_in("CERTIFICATE REQUEST")
-            .describe("Exactly one PEM block CERTIFICATE REQUEST; its signature is verified.")
+        pem_in("(?:NEW )?CERTIFICATE REQUEST")
+            .describe(
+                "Exactly one PEM block CERTIFICATE REQUEST or NEW CERTIFICATE REQUEST; its \
+                 signature is verified, and nothing but its key is taken.",
+            )
             .example(CSR_EXAMPLE)
     },
 };

@@ -1,6 +1,5 @@
 //! `POST certificate`.
 
-use der::asn1::ObjectIdentifier;
 use serde::Serialize;
 
 use super::{
@@ -14,6 +13,7 @@ use crate::{
     domain::{
         jwk::PublicJwk,
         key::PublicKey,
+        oid::Oid,
         request::{
             GenericData, GenericIssuance, GenericSigning, Issuance, IssuanceRequest, KeyDescriptor,
             KeyUsage, PathLength, Pem, SubjectKey,
@@ -126,14 +126,10 @@ fn key_usage(node: Node<'_>) -> Result<Vec<KeyUsage>, Invalid> {
     Ok(usages)
 }
 
-fn extended_key_usage(node: Node<'_>) -> Result<Vec<ObjectIdentifier>, Invalid> {
+fn extended_key_usage(node: Node<'_>) -> Result<Vec<Oid>, Invalid> {
     let oids = node.array("strings", |node| {
-        let text = node.text()?;
-        match text.parse::<ObjectIdentifier>() {
-            // What would have to be repaired is refused.
-            Ok(oid) if oid.to_string() == text => Ok(oid),
-            _ => Err(node.invalid("a dotted object identifier is required")),
-        }
+        Oid::parse(node.text()?)
+            .ok_or_else(|| node.invalid("a dotted object identifier is required"))
     })?;
     no_repeats(&node, &oids)?;
     Ok(oids)

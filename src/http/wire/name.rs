@@ -1,12 +1,14 @@
 //! Members that several bodies share: names, URIs, times, alternative names.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::{
     domain::{
         alternative_name::{
-            AbsoluteUri, DnsName, EmailAddress, HttpUrl, IssuerAlternativeName,
-            SubjectAlternativeNames, parse_ip,
+            AbsoluteUri, DnsName, EmailAddress, HttpUrl, IpAddress, IssuerAlternativeName,
+            NAMES_MAX, SubjectAlternativeNames,
         },
         name::{AttributeKind, AttributeText, Country, DistinguishedName},
         request::VicalMetadata,
@@ -76,30 +78,47 @@ pub fn issuer_alternative_name(node: Node<'_>) -> Result<IssuerAlternativeName, 
 /// Reads `subjectAlternativeNames`.
 pub fn subject_alternative_names(node: Node<'_>) -> Result<SubjectAlternativeNames, Invalid> {
     let mut object = node.object()?;
+    let dns_name =
+        |node: Node<'_>| DnsName::parse(node.text()?).map_err(|error| node.invalid(error));
+    let ip_address =
+        |node: Node<'_>| IpAddress::parse(node.text()?).map_err(|error| node.invalid(error));
+    // Names are compared as those who look for them do.
+    let lower = |text: &str| text.to_ascii_lowercase();
     let names = SubjectAlternativeNames {
-        dns_names: object
-            .optional("dnsNames", |node| {
-                node.array("strings", |node| {
-                    DnsName::parse(node.text()?).map_err(|error| node.invalid(error))
-                })
-            })?
-            .unwrap_or_default(),
-        uris: object
-            .optional("uris", |node| node.array("strings", absolute_uri))?
-            .unwrap_or_default(),
-        emails: object
-            .optional("emails", |node| node.array("strings", email_address))?
-            .unwrap_or_default(),
-        ip_addresses: object
-            .optional("ipAddresses", |node| {
-                node.array("strings", |node| {
-                    parse_ip(node.text()?).map_err(|error| node.invalid(error))
-                })
-            })?
-            .unwrap_or_default(),
+        dns_names: names_of(&mut object, "dnsNames", dns_name, |name| lower(name.as_str()))?,
+        uris: names_of(&mut object, "uris", absolute_uri, |uri| uri.as_str().to_owned())?,
+        emails: names_of(&mut object, "emails", email_address, |email| {
+            // RFC 5280, 7.5: the local part by its octets, the host in either case.
+            let (local, host) = email.as_str().rsplit_once('@').unwrap_or_default();
+            format!("{local}@{}", lower(host))
+        })?,
+        ip_addresses: names_of(&mut object, "ipAddresses", ip_address, |ip| ip.address())?,
     };
+    if names.count() > NAMES_MAX {
+        return Err(object.invalid(format!("at most {NAMES_MAX} names")));
+    }
     object.finish()?;
     Ok(names)
+}
+
+/// Reads names of one kind, each once.
+fn names_of<'a, T, K: Ord>(
+    object: &mut Object<'a>,
+    member: &'static str,
+    read: impl Fn(Node<'a>) -> Result<T, Invalid>,
+    same: impl Fn(&T) -> K,
+) -> Result<Vec<T>, Invalid> {
+    let pointer = object.pointer_of(member);
+    let names = object.optional(member, |node| node.array("strings", read))?.unwrap_or_default();
+    let mut seen = BTreeSet::new();
+    match names.iter().position(|name| !seen.insert(same(name))) {
+        None => Ok(names),
+        Some(index) => {
+            let field = format!("{pointer}/{index}");
+            let place = field.trim_start_matches('/').replace('/', ".");
+            Err(Invalid::at(field, format!("{place}: a name occurs twice")))
+        }
+    }
 }
 
 /// Reads `vicalEntryComplementaryMetadata`.
@@ -245,7 +264,7 @@ impl AlternativeNames {
             dns_names: names.dns_names.iter().map(|name| name.as_str().to_owned()).collect(),
             uris: names.uris.iter().map(|uri| uri.as_str().to_owned()).collect(),
             emails: names.emails.iter().map(|email| email.as_str().to_owned()).collect(),
-            ip_addresses: names.ip_addresses.iter().map(ToString::to_string).collect(),
+            ip_addresses: names.ip_addresses.iter().map(|ip| ip.as_str().to_owned()).collect(),
         })
     }
 }

@@ -181,6 +181,7 @@ async fn stored(
         .ok_or_else(missing)?;
     let entry =
         services.ledger.store_entry(store, path.last()).await.map_err(key_errors::ledger)?;
+    // A base entry may be anything that has the structure of a certificate.
     Certificate::from_der(&entry.ok_or_else(missing)?.der)
-        .map_err(|error| Error::Internal(format!("{path} in the ledger does not parse: {error}")))
+        .map_err(|error| Invalid::body(format!("{path} cannot be read: {error}")).into())
 }

@@ -101,7 +101,7 @@ fn subject_layout(specimen: &Specimen<'_>) -> Verdict {
     // Each is found after the one before it.
     let mut places = ATTRIBUTES.iter();
     require(
-        attributes.iter().all(|attribute| places.any(|(kind, _)| *kind == attribute.kind)),
+        attributes.iter().all(|attribute| places.any(|(kind, _)| attribute.kind == *kind)),
         "the subject must be of C, CN, ST, O, L, OU, once each and in this order",
     )?;
     require(
@@ -115,7 +115,7 @@ fn subject_strings(specimen: &Specimen<'_>) -> Verdict {
         let text = attribute.text().unwrap_or_default();
         let bound = ATTRIBUTES
             .iter()
-            .find(|(kind, _)| *kind == attribute.kind)
+            .find(|(kind, _)| attribute.kind == *kind)
             .map_or(0, |(_, bound)| *bound);
         if attribute.kind == oid::COUNTRY {
             require(

@@ -38,7 +38,7 @@ pub(super) fn check(table: &[Row], specimen: &Specimen<'_>) -> Result<(), Findin
     let finding = |rule, detail| Err(Finding { rule, clause: CLAUSE, detail });
     super::run(&[ONCE, PROHIBITED], specimen)?;
     for extension in &specimen.view.extensions {
-        let Some(row) = table.iter().find(|row| row.oid == extension.oid) else {
+        let Some(row) = table.iter().find(|row| extension.oid == row.oid) else {
             return finding("extension-unlisted", format!("{} is not listed", extension.oid));
         };
         if extension.critical != row.critical {
@@ -127,7 +127,7 @@ fn authority_key_identifier(specimen: &Specimen<'_>) -> Verdict {
     let Some(extension) = specimen.view.extension(oid::AUTHORITY_KEY_ID) else { return Ok(()) };
     let found = value::authority_key_id(extension.value).map_err(|error| error.to_string())?;
     require(
-        !found.has_issuer_and_serial,
+        !found.has_issuer_and_serial(),
         "the authorityKeyIdentifier must have a keyIdentifier only",
     )?;
     let is_expected = |found: &[u8]| match specimen.signer() {
@@ -155,6 +155,7 @@ fn crl_distribution_point(specimen: &Specimen<'_>) -> Verdict {
     match points.as_slice() {
         [point]
             if !point.is_partial
+                && !point.is_relative
                 && matches!(point.full_name.as_slice(), [name] if is_http(name)) =>
         {
             Ok(())

@@ -48,6 +48,11 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule { name: "generic-rsa-2048", clause: "NIST SP 800-57", check: rsa_2048_is_no_ca },
     Rule { name: "generic-ed25519", clause: "RFC 8410, 5", check: ed25519_only_signs },
+    Rule {
+        name: "generic-key-usage-of-type",
+        clause: "RFC 8813, 3; RFC 3279, 2.3.1",
+        check: key_usage_of_type,
+    },
 ];
 
 fn basic_constraints(specimen: &Specimen<'_>) -> Verdict {
@@ -73,7 +78,21 @@ fn key_usage(specimen: &Specimen<'_>) -> Verdict {
         has(KeyUsage::KeyAgreement)
             || !(has(KeyUsage::EncipherOnly) || has(KeyUsage::DecipherOnly)),
         "encipherOnly and decipherOnly need keyAgreement",
+    )?;
+    require(
+        !(has(KeyUsage::EncipherOnly) && has(KeyUsage::DecipherOnly)),
+        "encipherOnly and decipherOnly exclude each other",
     )
+}
+
+fn key_usage_of_type(specimen: &Specimen<'_>) -> Verdict {
+    let Some(key_type) = specimen.subject_key.as_ref().map(PublicKey::key_type) else {
+        return Ok(());
+    };
+    match usages(specimen)?.into_iter().find(|usage| usage.is_against(key_type)) {
+        Some(usage) => Err(format!("keyUsage {} is not for {key_type}", usage.name())),
+        None => Ok(()),
+    }
 }
 
 fn key_cert_sign(specimen: &Specimen<'_>) -> Verdict {
@@ -90,7 +109,7 @@ fn extended_key_usage(specimen: &Specimen<'_>) -> Verdict {
     let Some(extension) = specimen.view.extension(oid::EXTENDED_KEY_USAGE) else { return Ok(()) };
     let purposes = value::extended_key_usage(extension.value).map_err(|error| error.to_string())?;
     require(
-        !purposes.contains(&oid::MDL_DOCUMENT_SIGNER),
+        !purposes.iter().any(|purpose| *purpose == oid::MDL_DOCUMENT_SIGNER),
         "1.0.18013.5.1.2 is for document signers only",
     )
 }
@@ -104,7 +123,10 @@ fn alternative_names(specimen: &Specimen<'_>) -> Verdict {
         GeneralNameView::Uri(uri) => uri.contains(':') && !uri.contains(' '),
         GeneralNameView::Email(address) => address.contains('@') && !address.contains(' '),
         GeneralNameView::Dns(name) => !name.ends_with('.') && !name.contains([' ', ':', '/', '@']),
-        GeneralNameView::Other => false,
+        GeneralNameView::Directory(_)
+        | GeneralNameView::RegisteredId(_)
+        | GeneralNameView::OtherName(_)
+        | GeneralNameView::Other => false,
     };
     require(names.iter().all(is_good), "a subject alternative name has another form than its type")
 }

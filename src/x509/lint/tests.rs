@@ -1,5 +1,7 @@
 //! For every rule octets that break it and nothing that comes before it.
 
+mod supplied_iaca;
+
 use std::collections::BTreeSet;
 
 use der::{
@@ -44,7 +46,10 @@ impl Specimen {
         let parts: Vec<Vec<u8>> =
             element.children().unwrap().iter().map(|part| part.der.to_vec()).collect();
         let view = TbsView::read(element).unwrap();
-        let extensions = view.extensions.iter().map(|e| (e.oid, e.critical, e.value.to_vec()));
+        let extensions = view.extensions.iter().map(|e| {
+            let oid = ObjectIdentifier::from_bytes(e.oid.as_octets()).unwrap();
+            (oid, e.critical, e.value.to_vec())
+        });
         let [version, serial, algorithm, issuer, validity, subject, spki, _] =
             <[Vec<u8>; 8]>::try_from(parts).unwrap();
         Self {
@@ -64,7 +69,14 @@ impl Specimen {
     }
 
     fn tbs(&self) -> Vec<u8> {
-        let mut extensions = Vec::new();
+        let mut tbs = self.tbs_with(b"");
+        tbs.extend(&self.trailing);
+        tbs
+    }
+
+    /// With one more extension, already encoded.
+    fn tbs_with(&self, extension: &[u8]) -> Vec<u8> {
+        let mut extensions = extension.to_vec();
         for (extn_id, critical, value) in &self.extensions {
             let extn_value = OctetString::new(value.as_slice()).unwrap();
             let extension =
@@ -72,7 +84,7 @@ impl Specimen {
             extensions.extend(extension.to_der().unwrap());
         }
         let extensions = encoding::sequence(&[&extensions]).unwrap();
-        let mut tbs = encoding::sequence(&[
+        encoding::sequence(&[
             &self.version,
             &self.serial,
             &self.algorithm,
@@ -83,9 +95,7 @@ impl Specimen {
             &self.unique_ids,
             &encoding::context(3, &[&extensions]).unwrap(),
         ])
-        .unwrap();
-        tbs.extend(&self.trailing);
-        tbs
+        .unwrap()
     }
 
     fn lint(&self) -> Result<(), Finding> {
@@ -232,7 +242,7 @@ type Case = (&'static str, fn() -> Specimen, fn(&mut Specimen));
 const OURS: &[Case] = &[
     ("strict-der", iaca, |s| s.trailing = vec![0]),
     ("strict-der", iaca, |s| s.serial = b"\x02\x02\x00\x41".to_vec()),
-    ("readable", iaca, |s| s.version = b"\xa0\x03\x02\x01\x00".to_vec()),
+    ("strict-der", iaca, |s| s.version = b"\xa0\x03\x02\x01\x00".to_vec()),
     ("readable", iaca, |s| s.issuer = Vec::new()),
     ("readable", iaca, |s| s.extensions.clear()),
     ("readable", iaca, |s| s.valid_raw(b"\x17\x0b2603010000Z", b"\x17\x0d360301000000Z")),
@@ -391,6 +401,9 @@ const OURS: &[Case] = &[
     ("generic-key-usage", leaf, |s| s.set(oid::KEY_USAGE, b"\x03\x02\x00\x01")),
     ("generic-key-usage", leaf, |s| s.set(oid::KEY_USAGE, b"\x03\x02\x00\x80")),
     ("generic-key-usage", leaf, |s| s.set(oid::KEY_USAGE, b"\x03\x01\x00")),
+    ("generic-key-usage", leaf, |s| s.set(oid::KEY_USAGE, b"\x03\x03\x07\x09\x80")),
+    ("generic-key-usage-of-type", leaf, |s| s.set(oid::KEY_USAGE, b"\x03\x02\x05\x20")),
+    ("generic-key-usage-of-type", leaf, |s| s.set(oid::KEY_USAGE, b"\x03\x02\x04\x90")),
     ("generic-key-cert-sign", leaf, |s| s.set(oid::KEY_USAGE, b"\x03\x02\x02\x04")),
     ("generic-key-cert-sign", sub_ca, |s| s.set(oid::KEY_USAGE, b"\x03\x02\x01\x02")),
     ("generic-extended-key-usage", leaf, |s| {
@@ -444,12 +457,17 @@ const SUPPLIED: &[Case] = &[
     ("iaca-country", iaca, |s| s.names(&[(oid::COUNTRY, Tag::Utf8String, "NL"), CN])),
     ("iaca-country", iaca, |s| s.names(&[C, C, CN])),
     ("iaca-common-name", iaca, |s| s.names(&[C])),
-    ("iaca-span", iaca, |s| s.valid("2026-03-01T00:00:00Z", "2046-03-01T00:00:00Z")),
+    ("iaca-span", iaca, |s| s.valid("2026-03-01T00:00:00Z", "2046-03-01T00:00:01Z")),
     ("iaca-basic-constraints", iaca, |s| s.drop(oid::BASIC_CONSTRAINTS)),
     ("iaca-basic-constraints", iaca, |s| s.extensions[0].1 = NON_CRITICAL),
     ("iaca-key-usage", iaca, |s| s.drop(oid::KEY_USAGE)),
     ("iaca-key-usage", iaca, |s| s.extensions[1].1 = NON_CRITICAL),
     ("iaca-contact", iaca, |s| s.drop(oid::ISSUER_ALT_NAME)),
+    ("name-layout", iaca, |s| s.names(&[C, CN, CN])),
+    ("contact-forms", iaca, |s| s.set(oid::ISSUER_ALT_NAME, b"\x30\x03\x86\x01/")),
+    ("alternative-name-forms", iaca, |s| {
+        s.extensions.push((oid::SUBJECT_ALT_NAME, NON_CRITICAL, b"\x30\x03\x87\x01\x00".to_vec()));
+    }),
 ];
 
 #[test]
@@ -482,6 +500,7 @@ fn no_rule_goes_without_octets_that_break_it() {
         extensions::RULES,
         &[extensions::ONCE, extensions::PROHIBITED],
         super::iaca::RULES,
+        super::iaca::OWN_RULES,
         super::document_signer::RULES,
         super::generic::RULES,
         supplied::RULES,

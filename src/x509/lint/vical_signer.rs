@@ -115,10 +115,9 @@ fn extended_key_usage(specimen: &Specimen<'_>) -> Verdict {
         specimen.view.extension(oid::EXTENDED_KEY_USAGE).is_some_and(|extension| {
             extension.critical
                 && value::extended_key_usage(extension.value).is_ok_and(|purposes| {
-                    purposes.contains(&oid::MDL_VICAL_SIGNER)
-                        && purposes.iter().all(|purpose| {
-                            [oid::MDL_VICAL_SIGNER, oid::MDOC_VICAL_SIGNER].contains(purpose)
-                        })
+                    let own = [oid::MDL_VICAL_SIGNER, oid::MDOC_VICAL_SIGNER];
+                    purposes.iter().any(|purpose| *purpose == oid::MDL_VICAL_SIGNER)
+                        && purposes.iter().all(|purpose| own.iter().any(|own| *purpose == *own))
                 })
         }),
         "extKeyUsage must be critical and 1.0.18013.5.1.8",
@@ -152,7 +151,7 @@ fn crl_distribution_points(specimen: &Specimen<'_>) -> Verdict {
 fn critical_extensions(specimen: &Specimen<'_>) -> Verdict {
     let expected = [oid::KEY_USAGE, oid::EXTENDED_KEY_USAGE, oid::BASIC_CONSTRAINTS];
     let critical = specimen.view.extensions.iter().filter(|extension| extension.critical);
-    match critical.into_iter().find(|extension| !expected.contains(&extension.oid)) {
+    match critical.into_iter().find(|extension| expected.iter().all(|oid| extension.oid != *oid)) {
         Some(extension) => Err(format!("extension {} must not be critical", extension.oid)),
         None => Ok(()),
     }
@@ -201,7 +200,7 @@ mod tests {
         data.subject = fixtures::name("NL", "Acme Trust List");
         data.subject.organization = fixtures::text(AttributeKind::Organization, "Acme");
         data.key_usage = vec![KeyUsage::NonRepudiation];
-        data.extended_key_usage = vec![ObjectIdentifier::new_unwrap("1.0.18013.5.1.8")];
+        data.extended_key_usage = vec![ObjectIdentifier::new_unwrap("1.0.18013.5.1.8").into()];
         data.issuer_name = None;
         let mut validity = fixtures::validity("2026-01-01T00:00:00Z", "2029-01-01T00:00:00Z");
         change(&mut data, &mut validity);

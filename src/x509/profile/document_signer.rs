@@ -45,7 +45,10 @@ pub fn plan(
         // Table B.3, keyUsage: critical, digitalSignature only.
         Extension::KeyUsage(vec![KeyUsage::DigitalSignature]),
         // Table B.3, extKeyUsage: critical, mdlDS. Readers of the first edition refuse a second one.
-        Extension::ExtendedKeyUsage { critical: true, purposes: vec![oid::MDL_DOCUMENT_SIGNER] },
+        Extension::ExtendedKeyUsage {
+            critical: true,
+            purposes: vec![oid::MDL_DOCUMENT_SIGNER.into()],
+        },
         // Table B.3, subjectKeyIdentifier: mandatory.
         Extension::SubjectKeyId(subject_key.subject_key_id().to_vec()),
         // Table B.3, authorityKeyIdentifier: the IACA's subjectKeyIdentifier.

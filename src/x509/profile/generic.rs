@@ -141,12 +141,13 @@ fn check(
         if is_ca {
             return Err(ProfileError::at(SUBJECT_KEY, "Ed25519 may not be certified as CA"));
         }
-        // RFC 8410, 5: it does nothing but sign.
-        let wrong = [KeyUsage::KeyEncipherment, KeyUsage::DataEncipherment, KeyUsage::KeyAgreement];
-        if let Some(wrong) = wrong.into_iter().find(|wrong| has(*wrong)) {
-            let name = wrong.name();
-            return Err(ProfileError::at(KEY_USAGE, format!("'{name}' is not for Ed25519")));
-        }
+    }
+    // RFC 8410, 5; RFC 8813, 3; RFC 3279, 2.3.1: what a key of the type cannot do.
+    if let Some(wrong) =
+        data.key_usage.iter().find(|usage| usage.is_against(subject_key.key_type()))
+    {
+        let (name, key_type) = (wrong.name(), subject_key.key_type());
+        return Err(ProfileError::at(KEY_USAGE, format!("'{name}' is not for {key_type}")));
     }
     if is_ca && subject_key.key_type() == KeyType::Rsa2048 {
         return Err(rsa_2048_as_ca(SUBJECT_KEY));
@@ -172,7 +173,13 @@ fn check(
     {
         return Err(ProfileError::at(KEY_USAGE, "EncipherOnly and DecipherOnly need KeyAgreement"));
     }
-    if data.extended_key_usage.contains(&oid::MDL_DOCUMENT_SIGNER) {
+    if has(KeyUsage::EncipherOnly) && has(KeyUsage::DecipherOnly) {
+        return Err(ProfileError::at(
+            KEY_USAGE,
+            "EncipherOnly and DecipherOnly exclude each other",
+        ));
+    }
+    if data.extended_key_usage.iter().any(|purpose| *purpose == oid::MDL_DOCUMENT_SIGNER) {
         return Err(ProfileError::at(
             EXTENDED_KEY_USAGE,
             format!("{} is issued by iso/document-signers only", oid::MDL_DOCUMENT_SIGNER),
@@ -237,7 +244,10 @@ fn first_repeated<T: PartialEq>(values: &[T]) -> Option<&T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::x509::{EncodedName, fixtures};
+    use crate::{
+        domain::oid::Oid,
+        x509::{EncodedName, fixtures},
+    };
 
     fn issuer(path_length: Option<u8>) -> Issuer {
         let data = fixtures::iaca_data();
@@ -318,8 +328,14 @@ mod tests {
         {
             leaf.key_usage = vec![KeyUsage::DigitalSignature, usage];
             assert_eq!(field(certified(&leaf, &key)), Some("/certificateData/keyUsage"));
-            assert!(certified(&leaf, &ecdsa).is_ok());
+            let agrees = usage == KeyUsage::KeyAgreement;
+            assert_eq!(certified(&leaf, &ecdsa).is_ok(), agrees, "RFC 8813: {usage:?}");
+            assert_eq!(certified(&leaf, &fixtures::rsa_2048()).is_ok(), !agrees, "{usage:?}");
         }
+        leaf.key_usage = vec![KeyUsage::KeyAgreement, KeyUsage::EncipherOnly];
+        assert!(certified(&leaf, &ecdsa).is_ok());
+        leaf.key_usage.push(KeyUsage::DecipherOnly);
+        assert_eq!(field(certified(&leaf, &ecdsa)), Some("/certificateData/keyUsage"));
         assert_eq!(field(certified(&fixtures::generic_ca(), &key)), Some(SUBJECT_KEY));
         let leaf = fixtures::generic_leaf();
         let own = self_signed(fixtures::serial(), &leaf, validity, &key, options);
@@ -366,12 +382,12 @@ mod tests {
     #[test]
     fn document_signers_are_not_issued_by_this_door() {
         let mut data = fixtures::generic_leaf();
-        data.extended_key_usage = vec![oid::MDL_DOCUMENT_SIGNER];
+        data.extended_key_usage = vec![oid::MDL_DOCUMENT_SIGNER.into()];
         let found = own(&data).unwrap_err();
         assert_eq!(found.field, Some("/certificateData/extendedKeyUsageOids"));
         assert_eq!(found.message, "1.0.18013.5.1.2 is issued by iso/document-signers only");
-        let server = "1.3.6.1.5.5.7.3.1".parse().unwrap();
-        data.extended_key_usage = vec![server, server];
+        let server = Oid::parse("1.3.6.1.5.5.7.3.1").unwrap();
+        data.extended_key_usage = vec![server.clone(), server];
         assert_eq!(field(own(&data)), Some("/certificateData/extendedKeyUsageOids"));
     }
 

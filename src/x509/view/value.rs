@@ -1,9 +1,7 @@
 //! What the values of the extensions say that the profiles know.
 
-use der::asn1::ObjectIdentifier;
-
 use crate::{
-    domain::request::KeyUsage,
+    domain::{oid::OidRef, request::KeyUsage},
     x509::{
         X509Error,
         element::{
@@ -31,6 +29,49 @@ pub(in crate::x509) fn basic_constraints(value: &[u8]) -> Result<Option<Option<u
     }
 }
 
+/// The same of a certificate that others made: TRUE is anything but 0, FALSE may be written out, and a
+/// length without a CA says nothing.
+pub(in crate::x509) fn foreign_basic_constraints(
+    value: &[u8],
+) -> Result<Option<Option<u8>>, X509Error> {
+    const OF: &str = "basicConstraints";
+    let element = Element::structured(value).ok_or(X509Error::Malformed(OF))?;
+    let mut fields = Fields::of(OF, element)?;
+    let is_ca = match fields.take_if(BOOLEAN).map(|ca| ca.content) {
+        None | Some([0]) => false,
+        Some([_]) => true,
+        Some(_) => return malformed(OF),
+    };
+    let length = match fields.take_if(INTEGER).map(|length| length.content) {
+        None => None,
+        Some([] | [0x80..=0xFF, ..]) => return malformed(OF),
+        Some([length] | [0, length]) => Some(*length),
+        Some(_) => Some(u8::MAX),
+    };
+    fields.end()?;
+    Ok(is_ca.then_some(length))
+}
+
+/// RFC 5280, 4.2.1.3, of a certificate that others made: zeros at the end, and bits without a name, say
+/// nothing.
+pub(in crate::x509) fn foreign_key_usage(value: &[u8]) -> Result<Vec<KeyUsage>, X509Error> {
+    const OF: &str = "keyUsage";
+    let element = Element::structured(value).filter(|element| element.tag == BIT_STRING);
+    match element.map(|element| element.content) {
+        Some([0..=7, bits @ ..]) => Ok(usages(bits)),
+        Some(_) | None => malformed(OF),
+    }
+}
+
+/// The bits that are set.
+fn usages(bits: &[u8]) -> Vec<KeyUsage> {
+    let is_set = |position: usize| {
+        bits.get(position / 8).is_some_and(|octet| octet & (0x80 >> (position % 8)) != 0)
+    };
+    let all = KeyUsage::ALL.into_iter().enumerate();
+    all.filter_map(|(position, usage)| is_set(position).then_some(usage)).collect()
+}
+
 /// RFC 5280, 4.2.1.3: a named bit list, at least one bit, no trailing zero bits (X.690, 11.2.2).
 pub(in crate::x509) fn key_usage(value: &[u8]) -> Result<Vec<KeyUsage>, X509Error> {
     let element = strict("keyUsage", value)?;
@@ -48,11 +89,7 @@ pub(in crate::x509) fn key_usage(value: &[u8]) -> Result<Vec<KeyUsage>, X509Erro
     if last >= KeyUsage::ALL.len() || !is_set(last) {
         return malformed("keyUsage");
     }
-    Ok(KeyUsage::ALL
-        .into_iter()
-        .enumerate()
-        .filter_map(|(position, usage)| is_set(position).then_some(usage))
-        .collect())
+    Ok(usages(bits))
 }
 
 /// RFC 5280, 4.2.1.2.
@@ -68,8 +105,17 @@ pub(in crate::x509) fn subject_key_id(value: &[u8]) -> Result<&[u8], X509Error> 
 /// RFC 5280, 4.2.1.1.
 pub(in crate::x509) struct AuthorityKeyId<'a> {
     pub(in crate::x509) key_id: Option<&'a [u8]>,
+    /// authorityCertIssuer.
+    pub(in crate::x509) issuer: Option<Element<'a>>,
+    /// authorityCertSerialNumber.
+    pub(in crate::x509) serial: Option<Element<'a>>,
+}
+
+impl AuthorityKeyId<'_> {
     /// Whether authorityCertIssuer or authorityCertSerialNumber is there.
-    pub(in crate::x509) has_issuer_and_serial: bool,
+    pub(in crate::x509) fn has_issuer_and_serial(&self) -> bool {
+        self.issuer.is_some() || self.serial.is_some()
+    }
 }
 
 /// RFC 5280, 4.2.1.1.
@@ -80,25 +126,42 @@ pub(in crate::x509) fn authority_key_id(value: &[u8]) -> Result<AuthorityKeyId<'
     let issuer = fields.take_if(context_constructed(1));
     let serial = fields.take_if(context_primitive(2));
     fields.end()?;
-    Ok(AuthorityKeyId { key_id, has_issuer_and_serial: issuer.is_some() || serial.is_some() })
+    Ok(AuthorityKeyId { key_id, issuer, serial })
 }
 
 /// RFC 5280, 4.2.1.12: at least one.
-pub(in crate::x509) fn extended_key_usage(
-    value: &[u8],
-) -> Result<Vec<ObjectIdentifier>, X509Error> {
+pub(in crate::x509) fn extended_key_usage(value: &[u8]) -> Result<Vec<OidRef<'_>>, X509Error> {
     let children = sequence("extKeyUsage", value)?;
     children.iter().map(|child| child.as_oid().ok_or(X509Error::Malformed("extKeyUsage"))).collect()
 }
 
-/// `GeneralName` (RFC 5280, 4.2.1.6), the forms that we write.
+/// `GeneralName` (RFC 5280, 4.2.1.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::x509) enum GeneralNameView<'a> {
     Email(&'a str),
     Dns(&'a str),
     Uri(&'a str),
     Ip(&'a [u8]),
+    /// What should be a `Name`.
+    Directory(Element<'a>),
+    /// `None` when it is no object identifier.
+    RegisteredId(Option<OidRef<'a>>),
+    /// `OtherName`: what should be a type and its value.
+    OtherName(Element<'a>),
+    /// x400Address or ediPartyName.
     Other,
+}
+
+impl<'a> GeneralNameView<'a> {
+    /// The rfc822Name that this is.
+    pub(in crate::x509) fn email(&self) -> Option<&'a str> {
+        if let Self::Email(text) = self { Some(text) } else { None }
+    }
+
+    /// The uniformResourceIdentifier that this is.
+    pub(in crate::x509) fn uri(&self) -> Option<&'a str> {
+        if let Self::Uri(text) = self { Some(text) } else { None }
+    }
 }
 
 /// `GeneralNames`: at least one.
@@ -114,6 +177,8 @@ pub(in crate::x509) struct DistributionPointView<'a> {
     pub(in crate::x509) full_name: Vec<GeneralNameView<'a>>,
     /// Whether reasons or cRLIssuer is there.
     pub(in crate::x509) is_partial: bool,
+    /// Whether the name is relative to the issuer's.
+    pub(in crate::x509) is_relative: bool,
 }
 
 /// RFC 5280, 4.2.1.13: at least one.
@@ -133,15 +198,28 @@ fn distribution_point<'a>(
     let reasons = fields.take_if(context_primitive(1));
     let crl_issuer = fields.take_if(context_constructed(2));
     fields.end()?;
-    let mut full_name = Vec::new();
-    if let Some(choices) = name.and_then(|name| name.children()) {
-        for choice in choices.iter().filter(|choice| choice.tag == context_constructed(0)) {
-            for name in choice.children().unwrap_or_default() {
-                full_name.push(general_name(of, &name)?);
+    let (mut full_name, mut is_relative) = (Vec::new(), false);
+    match name {
+        Some(name) => {
+            let [choice] = name.children_exactly().ok_or(X509Error::Malformed(of))?;
+            is_relative = choice.tag == context_constructed(1);
+            let names = choice.children().filter(|names| !names.is_empty());
+            match choice.tag {
+                0xA0 => {
+                    for name in names.ok_or(X509Error::Malformed(of))? {
+                        full_name.push(general_name(of, &name)?);
+                    }
+                }
+                0xA1 => {}
+                _ => return malformed(of),
             }
         }
+        // RFC 5280, 4.2.1.13: not of reasons alone, nor empty.
+        None if crl_issuer.is_none() => return malformed(of),
+        None => {}
     }
-    Ok(DistributionPointView { full_name, is_partial: reasons.is_some() || crl_issuer.is_some() })
+    let is_partial = reasons.is_some() || crl_issuer.is_some();
+    Ok(DistributionPointView { full_name, is_partial, is_relative })
 }
 
 fn general_name<'a>(
@@ -159,7 +237,13 @@ fn general_name<'a>(
         0x82 => text().map(GeneralNameView::Dns),
         0x86 => text().map(GeneralNameView::Uri),
         0x87 => Ok(GeneralNameView::Ip(content)),
-        0xA0 | 0xA3 | 0xA4 | 0xA5 | 0x88 => Ok(GeneralNameView::Other),
+        0xA4 => match name.children_exactly() {
+            Some([name]) => Ok(GeneralNameView::Directory(name)),
+            None => malformed(of),
+        },
+        0x88 => Ok(GeneralNameView::RegisteredId(OidRef::from_content(content))),
+        0xA0 => Ok(GeneralNameView::OtherName(*name)),
+        0xA3 | 0xA5 => Ok(GeneralNameView::Other),
         _ => malformed(of),
     }
 }
@@ -222,6 +306,42 @@ mod tests {
             b"\x30\x06\x01\x01\xff\x01\x01\xff",
         ] {
             assert!(basic_constraints(bad).is_err(), "{bad:02x?}");
+        }
+    }
+
+    #[test]
+    fn what_others_made_is_read_as_everybody_reads_it() {
+        use KeyUsage::{CrlSign, DigitalSignature, KeyCertSign};
+        for (value, usages) in [
+            (&b"\x03\x03\x07\x06\x00"[..], &[KeyCertSign, CrlSign][..]),
+            (b"\x03\x02\x00\x80", &[DigitalSignature]),
+            (b"\x03\x02\x01\x06", &[KeyCertSign, CrlSign]),
+            (b"\x03\x05\x00\x04\x00\x00\x01", &[KeyCertSign]),
+            (b"\x03\x01\x00", &[]),
+        ] {
+            assert_eq!(foreign_key_usage(value).unwrap(), usages, "{value:02x?}");
+        }
+        for bad in
+            [&b"\x03\x00"[..], b"\x03\x02\x08\x06", b"\x04\x02\x00\x06", b"\x03\x03\x00\x06", b""]
+        {
+            assert!(foreign_key_usage(bad).is_err(), "{bad:02x?}");
+        }
+        for (value, ca) in [
+            (&b"\x30\x03\x01\x01\x01"[..], Some(None)),
+            (b"\x30\x06\x01\x01\x01\x02\x01\x03", Some(Some(3))),
+            (b"\x30\x03\x01\x01\x00", None),
+            (b"\x30\x06\x01\x01\x00\x02\x01\x00", None),
+            (b"\x30\x00", None),
+        ] {
+            assert_eq!(foreign_basic_constraints(value), Ok(ca), "{value:02x?}");
+        }
+        for bad in [
+            &b"\x30\x06\x01\x01\xff\x02\x01\xff"[..],
+            b"\x30\x02\x01\x00",
+            b"\x30",
+            b"\x01\x01\xff",
+        ] {
+            assert!(foreign_basic_constraints(bad).is_err(), "{bad:02x?}");
         }
     }
 

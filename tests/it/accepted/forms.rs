@@ -150,6 +150,21 @@ fn null_stands_for_absent() {
 }
 
 #[test]
+fn alternative_names_come_back_as_they_were_given() {
+    let mut bench = Bench::new();
+    let names = json!({
+        "dnsNames": ["Gateway.Acme.example"],
+        "uris": ["HTTPS://a.example/%7Ex"],
+        "emails": ["Ops@Acme.example"],
+        "ipAddresses": ["2001:0DB8:0:0:0:0:0:1", "2001:db8::2", "192.0.2.17"],
+    });
+    let place = "/certificateData/subjectAlternativeNames";
+    let answer = bench.accepted(&leaf().set(place, names.clone()));
+    assert_eq!(answer.json["certificateData"]["subjectAlternativeNames"], names);
+    bench.verdict();
+}
+
+#[test]
 fn times_are_converted_and_cut_to_whole_seconds() {
     let mut bench = Bench::new();
     for (given, shown) in [

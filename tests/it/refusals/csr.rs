@@ -96,7 +96,6 @@ fn a_given_request_proves_possession_and_is_one_block() {
     for (ask, place) in uses {
         let with = |member: &str, pem: &str| ask.clone().set(place, by_csr(member, pem));
         let field = format!("{place}/csrPem");
-        let new_label = good.replace("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST");
         let certificate = good.replace("CERTIFICATE REQUEST", "CERTIFICATE");
         let broken_base64 = good.replacen("MI", "M*", 1);
         let short: String = good
@@ -107,11 +106,12 @@ fn a_given_request_proves_possession_and_is_one_block() {
             .collect();
         for (name, pem, words) in [
             ("66", &tampered, "csrPem: signature does not verify"),
-            ("67 NEW", &new_label, one_block),
-            ("67 certificate", &certificate, one_block),
-            ("67 two", &format!("{good}{good}"), one_block),
-            ("67 text before", &format!("hello\n{good}"), one_block),
-            ("67 text after", &format!("{good}hello"), one_block),
+            ("67 certificate", &certificate, "another label, CERTIFICATE"),
+            ("67 two", &format!("{good}{good}"), "a second block"),
+            ("67 text before", &format!("hello\n{good}"), "text before it"),
+            ("67 text after", &format!("{good}hello"), "text after it"),
+            ("67 no line ends", &good.replace('\n', ""), "its line ends are missing"),
+            ("67 BOM", &format!("\u{feff}{good}"), "a byte order mark"),
             ("67 empty", &String::new(), one_block),
             ("67 no PEM", &"MIIB".to_owned(), one_block),
             ("67 base64", &broken_base64, "not base64"),
@@ -167,6 +167,36 @@ fn a_given_request_proves_possession_and_is_one_block() {
         "/subjectPublicKeySource/type",
         "a self-signed certificate needs a key-descriptor",
     )]);
+    bench.verdict();
+}
+
+/// `openssl req -verify` takes it: a PrintableString with '@' in the subject.
+const AT_IN_SUBJECT: &str = "-----BEGIN CERTIFICATE REQUEST-----
+MIHWMH0CAQAwGzEZMBcGA1UEAxMQb3BzQGFjbWUuZXhhbXBsZTBZMBMGByqGSM49
+AgEGCCqGSM49AwEHA0IABK61UIqD9woxD35V0ldVS652RfO7UkrWIuq6rZa7GhUu
+TJ5Y82F05d2oSFJDIopAj6G323zi/FVE8kS4Dn2cJyqgADAKBggqhkjOPQQDAgNJ
+ADBGAiEApzm7u4ndfqcu1DAPmyN4ajp3lLZ/M1ezwL9XpwNjOSECIQCjH+ZVrDNl
+l1XgHt5kLYEVilcf7ISOROc3BpnomtYrmA==
+-----END CERTIFICATE REQUEST-----
+";
+
+#[test]
+fn of_a_given_request_the_key_alone_decides_and_other_tools_labels_and_blanks_are_taken() {
+    let mut bench = Bench::new();
+    bench.accepted(&root("root-secp256r1"));
+    let ask = |pem: &str| {
+        let source = json!({ "type": "csr", "csrPem": pem });
+        leaf_under("root-secp256r1").set("/subjectPublicKeySource", source)
+    };
+    bench.accepted(&ask(AT_IN_SUBJECT).set("/storedCertificateId", "at"));
+    let new = AT_IN_SUBJECT.replace("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST");
+    bench.accepted(&ask(&new).set("/storedCertificateId", "new"));
+    let blanks = AT_IN_SUBJECT.replace('\n', " \t\r\n");
+    bench.accepted(&ask(&blanks).set("/storedCertificateId", "blanks"));
+    let field = "/subjectPublicKeySource/csrPem";
+    // One more octet in the string's length.
+    let broken = AT_IN_SUBJECT.replacen("AxMQb3Bz", "AxMRb3Bz", 1);
+    bench.judge([ask(&broken).blames("66 subject", 400, field, "subject is malformed")]);
     bench.verdict();
 }
 

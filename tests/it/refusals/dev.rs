@@ -182,9 +182,9 @@ fn a_foreign_iaca_is_held_to_every_row_of_its_table() {
         (
             "span",
             subject,
-            7_301,
+            7_306,
             &[BASIC, USAGE, SKI, CONTACT],
-            "an IACA is valid for at most 7300 days",
+            "a supplied IACA is valid for at most 20 years (7305 days)",
         ),
     ] {
         let pem = certificate(&bench, subject, days, extensions);
@@ -197,6 +197,8 @@ fn a_foreign_iaca_is_held_to_every_row_of_its_table() {
     }
     bench.judge(rows);
     bench.accepted(&under(&good));
+    let calendar_years = certificate(&bench, subject, 7_305, &[BASIC, USAGE, SKI, CONTACT]);
+    bench.accepted(&under(&calendar_years).set("/storedCertificateId", "calendar-years"));
     bench.verdict();
 }
 

@@ -250,3 +250,42 @@ fn what_was_answered_is_there_after_kill_9() {
     let daemon = appliance.start();
     assert_eq!(ids(&daemon.client, STORE), json!([at("changed")]));
 }
+
+/// Certificates that openssl makes and every reader takes, though they are no DER in some part.
+const UNUSUAL: [(&str, &str); 5] = [
+    ("keyUsage with zeros at its end", "2.5.29.15=critical,DER:0303070600"),
+    ("TRUE as 01", "2.5.29.19=critical,DER:30030101 01"),
+    ("an identifier with a large arc", "2.25.329800735698586629295641978511506172918=DER:0500"),
+    ("2.999", "2.999.1=DER:0500"),
+    ("an extension that is broken", "2.5.29.31=DER:3080"),
+];
+
+#[test]
+fn a_base_entry_is_whatever_has_the_structure_of_one_certificate() {
+    let (appliance, daemon, _) = daemon();
+    let client = &daemon.client;
+    for (index, (what, extension)) in UNUSUAL.into_iter().enumerate() {
+        let pem = appliance.shell(&format!(
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null \
+             -days 100 -subj '/CN=a@b_c&d' -addext '{}' 2>/dev/null",
+            extension.replace("01 01", "0101")
+        ));
+        let id = at(&format!("unusual-{index}"));
+        let answer = add(client, &id, &base(&pem));
+        assert_eq!(answer.status, 201, "{what}: {}", answer.json);
+        assert_eq!(client.get(&path(&id)).ok().json["data"]["pem"], pem, "{what}");
+        // As an IACA, DER counts, and more.
+        let answer = add(client, &at("iaca"), &vical_entry(&pem, &mdl()));
+        refused(&answer, 400, Some("/certificatePem"), "");
+    }
+    for (what, pem) in [
+        ("a request", appliance.shell(
+            "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null \
+             -subj /CN=x 2>/dev/null | sed 's/CERTIFICATE REQUEST/CERTIFICATE/'",
+        )),
+        ("nothing", "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n".to_owned()),
+    ] {
+        let answer = add(client, &at("none"), &base(&pem));
+        assert_eq!(answer.status, 400, "{what}: {}", answer.json);
+    }
+}

@@ -269,12 +269,13 @@ pub(super) static ALTERNATIVE_NAMES: Named = Named {
         Schema::object()
             .optional(
                 "dnsNames",
-                "LDH labels; `*` only as the whole leftmost one; no final dot.",
+                "LDH labels; `*` only as the whole leftmost one, with two or more behind it; A-labels \
+                 decode; no final dot.",
                 Schema::array(dns).example(json!(["gateway.acme.example"])),
             )
             .optional(
                 "uris",
-                "Absolute URIs.",
+                "Absolute URIs of schemes that name something (not `javascript:` or `data:`).",
                 Schema::array(URI.get()).example(json!(["https://gateway.acme.example/"])),
             )
             .optional(
@@ -284,11 +285,11 @@ pub(super) static ALTERNATIVE_NAMES: Named = Named {
             )
             .optional(
                 "ipAddresses",
-                "IPv4 or IPv6, no prefix length.",
+                "IPv4 or IPv6, no prefix length, not IPv4-mapped.",
                 Schema::array(ip).example(json!(["192.0.2.17"])),
             )
             .strict()
-            .describe("Subject alternative names, encoded in this order.")
+            .describe("Subject alternative names, encoded in this order; at most 256, none twice.")
             .example(json!({ "dnsNames": ["gateway.acme.example"] }))
     },
 };
