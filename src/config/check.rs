@@ -22,6 +22,7 @@ use crate::{
     domain::{
         client::{Grant, Permission},
         path::PathElement,
+        text::check_characters,
         tree::ServiceKind,
     },
     hsm::TokenConfig,
@@ -80,6 +81,15 @@ impl Check<'_> {
 
     fn problem(&mut self, problem: impl Into<String>) {
         self.problems.push(problem.into());
+    }
+
+    /// A name that is shown to people.
+    fn shown_name(&mut self, place: &str, name: &str) {
+        if name.trim().is_empty() {
+            self.problem(format!("{place}: a name is not blank"));
+        } else if let Err(error) = check_characters(name) {
+            self.problem(format!("{place}: name: {error}"));
+        }
     }
 
     /// A file that must be readable when the daemon starts.
@@ -233,9 +243,7 @@ impl Check<'_> {
         let mut clients: Vec<ClientConfig> = Vec::new();
         for client in raw {
             let place = format!("clients '{}'", client.name);
-            if client.name.trim().is_empty() || client.name.chars().any(char::is_control) {
-                self.problem(format!("{place}: a name is not blank"));
-            }
+            self.shown_name(&place, &client.name);
             let Some(certificate) = self.client_certificate(&place, &client) else { continue };
             if clients.iter().any(|other| other.name == client.name) {
                 self.problem(format!("{place}: declared twice"));

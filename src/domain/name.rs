@@ -1,5 +1,7 @@
 //! Distinguished names as requests give them.
 
+use super::text::{CharacterError, check_characters};
+
 /// An ISO 3166-1 alpha-2 code that is assigned to a country.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Country([u8; 2]);
@@ -87,9 +89,7 @@ impl AttributeText {
         if text.trim() != text {
             return Err(NameError::Padded);
         }
-        if text.chars().any(char::is_control) {
-            return Err(NameError::Control);
-        }
+        check_characters(text).map_err(NameError::Character)?;
         if text.chars().count() > kind.characters_max() {
             return Err(NameError::TooLong(kind.characters_max()));
         }
@@ -114,9 +114,9 @@ pub enum NameError {
     /// White space at an end.
     #[error("no leading or trailing white space")]
     Padded,
-    /// A control character.
-    #[error("no control characters")]
-    Control,
+    /// A character that operators cannot see, or would see elsewhere.
+    #[error("{0}")]
+    Character(CharacterError),
     /// Over the upper bound.
     #[error("at most {0} characters")]
     TooLong(usize),
@@ -165,6 +165,10 @@ mod tests {
         assert_eq!(parse(&"ß".repeat(65)), Err(NameError::TooLong(64)));
         assert_eq!(parse(" \t"), Err(NameError::Blank));
         assert_eq!(parse("a "), Err(NameError::Padded));
-        assert_eq!(parse("a\u{7}b"), Err(NameError::Control));
+        assert_eq!(parse("a\u{7}b"), Err(NameError::Character(CharacterError::Control)));
+        assert_eq!(
+            parse("a\u{202E}b").unwrap_err().to_string(),
+            "U+202E is not allowed: it is a format character"
+        );
     }
 }

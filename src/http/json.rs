@@ -12,7 +12,7 @@ use serde::{
 };
 use zeroize::Zeroizing;
 
-use crate::service::error::Invalid;
+use crate::{domain::text::check_characters, service::error::Invalid};
 
 /// Longest string unless a member has a limit of its own, in characters.
 pub const STRING_CHARACTERS_MAX: usize = 2_048;
@@ -173,16 +173,14 @@ impl<'a> Node<'a> {
         items.iter().map(|item| read(self.at(item))).collect()
     }
 
-    /// Takes the value as a string without control characters, at most
+    /// Takes the value as a string of characters that operators can read, at most
     /// [`STRING_CHARACTERS_MAX`] long.
     ///
     /// # Errors
     /// [`Invalid`] for any other type or string.
     pub fn text(&self) -> Result<&'a str, Invalid> {
         let text = self.long_text()?;
-        if text.chars().any(char::is_control) {
-            return Err(self.invalid("no control characters"));
-        }
+        check_characters(text).map_err(|error| self.invalid(error))?;
         if text.len() > STRING_CHARACTERS_MAX && text.chars().count() > STRING_CHARACTERS_MAX {
             return Err(self.invalid(format!("at most {STRING_CHARACTERS_MAX} characters")));
         }

@@ -31,6 +31,9 @@ impl Check<'_> {
         let mut tenants = tenants;
         tenants.sort_by_key(|tenant| tenant.path.matches('.').count());
         for RawBranch { path, name } in tenants {
+            if let Some(name) = &name {
+                self.shown_name(&format!("tenants '{path}'"), name);
+            }
             let last = path.rsplit('.').next().unwrap_or_default().to_owned();
             self.insert(&mut tree, "tenants", &path, Node::Tenant(name.unwrap_or(last)));
         }

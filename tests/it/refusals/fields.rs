@@ -65,6 +65,14 @@ fn an_attribute_is_neither_blank_nor_padded_nor_too_long() {
             ("x\u{a0}".into(), "no leading or trailing white space".into()),
             ("a\u{0}b".into(), "no control characters".into()),
             ("a\u{85}b".into(), "no control characters".into()),
+            ("a\u{202e}b".into(), "U+202E is not allowed: it is a format character".into()),
+            ("\u{200b}".into(), "U+200B is not allowed".into()),
+            ("\u{feff}x".into(), "U+FEFF is not allowed".into()),
+            ("a\u{2028}b".into(), "U+2028 is not allowed: it is a line separator".into()),
+            ("a\u{e0041}".into(), "U+E0041 is not allowed".into()),
+            ("a\u{ffff}".into(), "U+FFFF is not allowed: it is no character of Unicode".into()),
+            ("a\u{90000}".into(), "U+90000 is not allowed".into()),
+            ("\u{301}a".into(), "U+0301 may not stand first: it is a combining mark".into()),
             ("ä".repeat(longest + 1), format!("at most {longest} characters")),
             ("x".repeat(2_049), "at most 2048 characters".into()),
         ] {
@@ -158,7 +166,18 @@ fn subject_alternative_names_are_strict() {
                 "is not a DNS name",
                 &["", "*", "*.example", "a.*.b", "a.", ".a", "a_b.c", "192.0.2.1", "bücher.de"][..],
             ),
-            ("dnsNames", "is not a DNS name", &["already exists"]),
+            (
+                "dnsNames",
+                "is not a DNS name",
+                &["already exists", "*.internal", "xn--a", "www.xn--zzzzzzzzzzzz.example"],
+            ),
+            ("dnsNames", "a name occurs twice", &["a.example", "A.Example"]),
+            ("emails", "a name occurs twice", &["a@b.example", "a@B.example"]),
+            ("uris", "a name occurs twice", &["urn:a:b"]),
+            ("ipAddresses", "a name occurs twice", &["192.0.2.17"]),
+            ("ipAddresses", "IPv4-mapped", &["::ffff:10.1.2.3", "::FFFF:0a01:0203"]),
+            ("emails", "e-mail address is required", &["a@xn--a.example"]),
+            ("uris", "name nothing", &["javascript:alert(1)", "DATA:,x", "vbscript:x"]),
             (
                 "ipAddresses",
                 "is not an IP address",
@@ -183,6 +202,22 @@ fn subject_alternative_names_are_strict() {
                 );
             }
         }
+    }
+    for (ask, place) in [
+        (leaf as MakeAsk, "/certificateData/subjectAlternativeNames"),
+        (csr, "/subjectAlternativeNames"),
+    ] {
+        let dns: Vec<_> = (0..200).map(|n| format!("h{n}.example")).collect();
+        let uris: Vec<_> = (0..57).map(|n| format!("urn:a:{n}")).collect();
+        rows.push(ask().set(place, json!({ "dnsNames": dns, "uris": uris })).blames(
+            "76 257 names",
+            400,
+            place,
+            "at most 256 names",
+        ));
+        let two = json!({ "ipAddresses": ["2001:db8::1", "2001:0DB8:0::1"] });
+        let field = format!("{place}/ipAddresses/1");
+        rows.push(ask().set(place, two).blames("76 spelling", 400, &field, "occurs twice"));
     }
     bench.judge(rows);
     bench.verdict();
