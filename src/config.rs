@@ -9,6 +9,7 @@ mod raw;
 use std::path::{Path, PathBuf};
 
 use check::Check;
+pub use check::shared_by_two;
 use raw::RawConfig;
 
 use crate::{

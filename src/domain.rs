@@ -7,6 +7,7 @@ pub mod excerpt;
 pub(crate) mod fixtures;
 pub mod jwk;
 pub mod key;
+mod label;
 pub mod name;
 pub mod oid;
 pub mod path;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use super::App;
+use super::{App, shared_labels};
 use crate::{
     access::Access,
     config::{Config, LogFormat},
@@ -53,6 +53,13 @@ impl App {
             .await
             .map_err(|problem| problems.push(problem))
             .ok();
+        if let Some(tree) = &tree {
+            let (refused, warned) = shared_labels(tree.tree());
+            problems.extend(refused);
+            for warning in warned {
+                tracing::warn!("{warning}");
+            }
+        }
         let (Some(tls), Some(tree), true) = (tls, tree, problems.is_empty()) else {
             return Err(problems);
         };

@@ -7,7 +7,7 @@ use super::{
     output::{self, Output},
 };
 use crate::{
-    app,
+    app::{self, KnownToken},
     config::Config,
     domain::{
         key::PublicKey,
@@ -68,8 +68,11 @@ pub(super) fn run(file: &Path, config_only: bool) -> ExitCode {
 async fn check_tokens(config: Config, output: &mut Output) -> Result<Vec<String>, String> {
     let mut problems = Vec::new();
     let mut seen = Seen::new();
-    for token in app::start_tokens(config.tokens, &[]) {
+    let mut known = Vec::new();
+    let labels: Vec<_> = config.tokens.iter().map(|token| token.label.clone()).collect();
+    for (token, label) in app::start_tokens(config.tokens, &[]).into_iter().zip(labels) {
         token.wait_until_known(TOKEN_KNOWN_WITHIN).await;
+        known.push(KnownToken { name: token.name().to_owned(), label, facts: token.facts() });
         match token.state() {
             TokenState::Ready { .. } | TokenState::Unproven { .. } | TokenState::NoKeys => {
                 show_facts(&token, output);
@@ -92,6 +95,9 @@ async fn check_tokens(config: Config, output: &mut Output) -> Result<Vec<String>
             output.line(format_args!("key {key}: on {} alone", tokens.join(", ")));
         }
     }
+    let mut tree = config.tree;
+    tree.add_same_tokens(&app::same_tokens(known.into_iter()));
+    problems.extend(app::shared_labels(&tree).0);
     Ok(problems)
 }
 

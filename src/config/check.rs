@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+pub use tree::shared_by_two;
+
 use super::{
     Config, Credentials, LogConfig, LogFormat,
     raw::{self, RawClient, RawConfig, RawToken},
@@ -42,6 +44,7 @@ impl Check<'_> {
         let ledger = self.directory.join(&raw.ledger.path);
         let tokens = self.tokens(raw.tokens, &tried_pins(&ledger));
         let names: BTreeSet<String> = tokens.iter().map(|token| token.name.clone()).collect();
+        let same = token::same_tokens(&tokens);
         let config = Config {
             api: ApiConfig {
                 listen: raw.api.listen,
@@ -69,7 +72,7 @@ impl Check<'_> {
             import_keys: raw.dev.import_keys.unwrap_or(false),
             features: features(&raw.features),
             tokens,
-            tree: self.tree(raw.organisations, raw.tenants, raw.services, &names),
+            tree: self.tree(raw.organisations, raw.tenants, raw.services, &names, &same),
             clients: self.clients(raw.clients),
         };
         self.nothing_shown(

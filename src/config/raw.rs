@@ -198,6 +198,7 @@ pub(super) struct RawService {
     pub(super) label_template: Option<String>,
     pub(super) labels: Option<BTreeMap<String, String>>,
     pub(super) policies: Option<BTreeMap<String, Vec<String>>>,
+    pub(super) shared_labels: Option<bool>,
     pub(super) dependencies: Option<Vec<String>>,
     pub(super) signing_key: Option<String>,
     pub(super) signer_certificate: Option<String>,

@@ -1,7 +1,12 @@
 //! The resource tree: organisations, tenants, services, and what a service is attached to.
 
+mod shared;
+
 use std::collections::BTreeMap;
 
+pub use shared::SharedLabel;
+
+pub use super::label::LabelTemplate;
 use super::{
     client::KeyPurpose,
     path::{KeyPath, PathElement, ResourcePath},
@@ -11,6 +16,8 @@ use super::{
 #[derive(Debug, Default, Clone)]
 pub struct ResourceTree {
     nodes: BTreeMap<ResourcePath, Resource>,
+    /// Names of tokens that stand for the same token as another name, with that other.
+    same_tokens: BTreeMap<String, String>,
 }
 
 /// What stands at a path, and who put it there.
@@ -172,6 +179,8 @@ pub struct Kms {
     pub template: LabelTemplate,
     /// The purposes that a key is narrowed to; a key without an entry may sign for all.
     pub policies: BTreeMap<PathElement, Vec<KeyPurpose>>,
+    /// Whether the operator wants it to lead to keys of other KMS services that say the same.
+    pub shared_labels: bool,
 }
 
 impl Kms {
@@ -202,98 +211,6 @@ impl Kms {
     /// Whether the policy names `purpose` for the key.
     pub fn names(&self, key: &KeyPath, purpose: KeyPurpose) -> bool {
         self.policies.get(key.id_text()).is_some_and(|purposes| purposes.contains(&purpose))
-    }
-}
-
-/// Stands for a key's id where a template is read backwards; no service is likely to be named so.
-const KEY_PROBE: &str = "__chancery-key-probe__";
-
-/// A label with the placeholders `{org}`, `{tenant}`, `{kms}` and `{key}`; `{tenant}` is the tenant
-/// elements joined by `.`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LabelTemplate(Vec<Piece>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
-    Text(String),
-    FullPath,
-    Organisation,
-    Tenant,
-    Kms,
-    Key,
-}
-
-impl LabelTemplate {
-    /// # Errors
-    /// Says which placeholder is unknown, or that `{key}` is missing: all keys would be one.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let mut pieces = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once('{') {
-            let (name, after) = after
-                .split_once('}')
-                .ok_or_else(|| format!("label template '{text}': '{{' without '}}'"))?;
-            if !before.is_empty() {
-                pieces.push(Piece::Text(before.to_owned()));
-            }
-            pieces.push(match name {
-                "org" => Piece::Organisation,
-                "tenant" => Piece::Tenant,
-                "kms" => Piece::Kms,
-                "key" => Piece::Key,
-                other => {
-                    return Err(format!(
-                        "label template '{text}': {{{other}}} is not one of {{org}}, {{tenant}}, \
-                         {{kms}}, {{key}}"
-                    ));
-                }
-            });
-            rest = after;
-        }
-        if !rest.is_empty() {
-            pieces.push(Piece::Text(rest.to_owned()));
-        }
-        if !pieces.contains(&Piece::Key) {
-            return Err(format!("label template '{text}' needs {{key}}"));
-        }
-        Ok(Self(pieces))
-    }
-
-    /// The key below `kms` that a label on the token leads to.
-    pub fn key_of(&self, kms: &ResourcePath, label: &str) -> Option<PathElement> {
-        // What stands between the texts that the template puts before and after the key's id.
-        let probe = PathElement::parse(KEY_PROBE).ok()?;
-        let made = self.label_of(&KeyPath::of(kms, &probe));
-        let (before, _) = made.split_once(KEY_PROBE)?;
-        let after = made.rsplit(KEY_PROBE).next()?;
-        let middle = label.strip_prefix(before)?.strip_suffix(after)?;
-        let id = PathElement::parse(middle).ok()?;
-        (self.label_of(&KeyPath::of(kms, &id)) == label).then_some(id)
-    }
-
-    fn label_of(&self, key: &KeyPath) -> String {
-        let (above, kms) = key.kms_text().rsplit_once('.').unwrap_or(("", key.kms_text()));
-        let (organisation, tenant) = above.split_once('.').unwrap_or((above, ""));
-        self.0
-            .iter()
-            .map(|piece| match piece {
-                Piece::Text(text) => text.as_str(),
-                Piece::FullPath => key.as_str(),
-                // A KMS that stands alone is its own organisation.
-                Piece::Organisation if organisation.is_empty() => kms,
-                Piece::Organisation => organisation,
-                Piece::Tenant => tenant,
-                Piece::Kms => kms,
-                Piece::Key => key.id_text(),
-            })
-            .collect()
-    }
-}
-
-impl Default for LabelTemplate {
-    /// The full key path.
-    fn default() -> Self {
-        Self(vec![Piece::FullPath])
     }
 }
 
@@ -607,22 +524,6 @@ mod tests {
             ("b", tenant()),
         ] {
             assert!(tree.insert(path(at), Origin::Api, node).is_err(), "{at}");
-        }
-    }
-
-    #[test]
-    fn a_label_is_the_path_the_template_or_the_tables_word() {
-        let key = KeyPath::parse("acme.dmv.north.kms.iaca").unwrap();
-        let template = LabelTemplate::parse("{org}/{tenant}/{kms}:{key}!").unwrap();
-        assert_eq!(template.label_of(&key), "acme/dmv.north/kms:iaca!");
-        assert_eq!(LabelTemplate::default().label_of(&key), key.as_str());
-        for template in [template, LabelTemplate::default()] {
-            let found = template.key_of(&key.kms(), &template.label_of(&key));
-            assert_eq!(found.as_ref(), Some(&key.id()));
-            assert_eq!(template.key_of(&key.kms(), "another"), None);
-        }
-        for bad in ["{org}", "{nope}{key}", "{key", ""] {
-            assert!(LabelTemplate::parse(bad).is_err(), "{bad}");
         }
     }
 }

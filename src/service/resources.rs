@@ -116,6 +116,9 @@ pub async fn create_service(
     // A client that asks again, perhaps with less, meets what is there.
     check_place(&tree, &call.target)?;
     let service = service_of(services, &tree, &call.target, new)?;
+    if let Service::Kms(kms) = &service {
+        refuse_shared_labels(call, &tree, kms)?;
+    }
     let dependencies = service.dependencies().unwrap_or_default();
     let mut seen = HashSet::new();
     for (index, dependency) in dependencies.iter().enumerate() {
@@ -229,6 +232,23 @@ fn service_of(
                 dependencies,
             })
         }
+    })
+}
+
+/// The labels of a KMS that is made over the API are full paths. The configuration may give the same
+/// label to a key of another KMS; that one's settings say nothing of this one.
+fn refuse_shared_labels(call: &Call, tree: &ResourceTree, kms: &Kms) -> Result<(), Error> {
+    let Some(shared) = tree.sharing(&call.target, kms) else { return Ok(()) };
+    tracing::warn!(
+        kms = %call.target, label = shared.label, "not created: its keys would be those of another KMS"
+    );
+    Err(Error::Forbidden {
+        message: format!(
+            "keys of {} could have the labels of another KMS's keys on their token; an operator has to \
+             declare it",
+            call.target
+        ),
+        field: None,
     })
 }
 

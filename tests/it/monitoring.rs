@@ -53,8 +53,10 @@ fn shown() -> BTreeSet<String> {
         let (token, after) = token.split_once("[[organisations]]").unwrap();
         let other = token.replace("name = \"softhsm\"", "name = \"other\"");
         assert_ne!(token, other);
-        format!("{before}[[tokens]]{token}[[tokens]]{other}[[organisations]]{after}")
-            .replace("type = \"kms\"", "type = \"kms\"\ntokens = [\"softhsm\", \"other\"]")
+        format!("{before}[[tokens]]{token}[[tokens]]{other}[[organisations]]{after}").replace(
+            "type = \"kms\"",
+            "type = \"kms\"\ntokens = [\"softhsm\", \"other\"]\nshared_labels = true",
+        )
     });
     let daemon = appliance.start();
     daemon.wait_until_ready();

@@ -1,7 +1,9 @@
 //! How a token's module is initialised and logged in to.
 
+use std::collections::BTreeMap;
+
 use super::{Check, raw::RawUserType};
-use crate::hsm::TokenUser;
+use crate::hsm::{TokenConfig, TokenUser};
 
 /// `CKU_USER`; the security officer (0) and `CKU_CONTEXT_SPECIFIC` (2) have no business here.
 const NORMAL_USER: i64 = 1;
@@ -37,4 +39,29 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// Names of tokens that, as far as the configuration tells, stand for the same token as an earlier name.
+pub(super) fn same_tokens(tokens: &[TokenConfig]) -> BTreeMap<String, String> {
+    let mut same = BTreeMap::new();
+    for (index, token) in tokens.iter().enumerate() {
+        if let Some(earlier) = tokens[..index].iter().find(|earlier| is_same(earlier, token)) {
+            let first = same.get(&earlier.name).unwrap_or(&earlier.name).clone();
+            same.insert(token.name.clone(), first);
+        }
+    }
+    same
+}
+
+fn is_same(one: &TokenConfig, other: &TokenConfig) -> bool {
+    if one.label != other.label {
+        return false;
+    }
+    if let (Some(one), Some(other)) = (&one.serial, &other.serial) {
+        return one == other;
+    }
+    let module = |token: &TokenConfig| token.module.canonicalize().ok();
+    module(one) == module(other)
+        && one.module_arguments == other.module_arguments
+        && one.environment == other.environment
 }

@@ -10,7 +10,7 @@ use crate::{
         path::{KeyPath, PathElement, ResourcePath},
         tree::{
             Kms, LabelTemplate, Misplaced, Node, Origin, ResourceTree, Service, ServiceKind,
-            Unattachable, Vical,
+            SharedLabel, Unattachable, Vical,
         },
     },
 };
@@ -22,8 +22,10 @@ impl Check<'_> {
         tenants: Vec<RawBranch>,
         services: Vec<RawService>,
         tokens: &BTreeSet<String>,
+        same_tokens: &BTreeMap<String, String>,
     ) -> ResourceTree {
         let mut tree = ResourceTree::default();
+        tree.add_same_tokens(same_tokens);
         for organisation in organisations {
             self.insert(&mut tree, "organisations", &organisation.path, Node::Organisation);
         }
@@ -44,6 +46,7 @@ impl Check<'_> {
             }
         }
         self.dependencies(&tree);
+        self.problems.extend(shared_keys(&tree));
         tree
     }
 
@@ -80,7 +83,8 @@ impl Check<'_> {
                 || raw.tokens.is_some()
                 || raw.label_template.is_some()
                 || raw.labels.is_some()
-                || raw.policies.is_some())
+                || raw.policies.is_some()
+                || raw.shared_labels.is_some())
         {
             self.problem(format!("{place}: token, tokens, labels and policies are for a kms"));
         }
@@ -163,7 +167,8 @@ impl Check<'_> {
                 policies.insert(key, purposes);
             }
         }
-        Kms { tokens, labels, template, policies }
+        let shared_labels = raw.shared_labels.unwrap_or(false);
+        Kms { tokens, labels, template, policies, shared_labels }
     }
 
     /// The tokens that a KMS names, or the only one there is.
@@ -243,4 +248,38 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// One line for each way in which the declared KMS services lead to each other's keys.
+fn shared_keys(tree: &ResourceTree) -> Vec<String> {
+    let pairs = tree.shared_labels().into_iter().filter(|shared| shared.is_declared);
+    let mut problems: Vec<_> = pairs.map(|shared| shared_by_two(&shared)).collect();
+    for (path, kms) in tree.services().filter_map(|(path, _)| Some((path, tree.kms(path)?))) {
+        if kms.shared_labels {
+            continue;
+        }
+        if let Some((one, other, label)) = kms.aliases(path) {
+            problems.push(format!(
+                "services '{path}': keys {one} and {other} have the label '{label}' and different \
+                 policies: what one forbids, the other would sign; give both the same policy, or set \
+                 shared_labels = true"
+            ));
+        }
+        if let Some((one, other)) = tree.tokens_twice(kms) {
+            problems.push(format!(
+                "services '{path}': tokens '{one}' and '{other}' are one token, and no second one \
+                 stands in for it; name one of them, or set shared_labels = true"
+            ));
+        }
+    }
+    problems
+}
+
+/// In words for the operator.
+pub fn shared_by_two(SharedLabel { one, other, token, label, .. }: &SharedLabel) -> String {
+    format!(
+        "services '{one}' and '{other}': keys of both can have the label '{label}' on token {token}, so \
+         that each would sign with keys of the other; put {{org}}, {{tenant}} and {{kms}} into \
+         label_template, or set shared_labels = true on both when they are meant to share keys"
+    )
 }

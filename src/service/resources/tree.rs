@@ -1,6 +1,9 @@
 //! The tree that requests see: what is declared, and what the ledger holds, put together.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use super::Definition;
 use crate::{
@@ -15,6 +18,8 @@ use crate::{
 pub struct Tree {
     current: RwLock<Arc<ResourceTree>>,
     pub(super) changing: tokio::sync::Mutex<()>,
+    /// What the tokens themselves have told of names that stand for one token.
+    same_tokens: RwLock<BTreeMap<String, String>>,
 }
 
 impl Tree {
@@ -29,7 +34,11 @@ impl Tree {
         tokens: &[&str],
     ) -> Result<Self, String> {
         let tree = merged(declared, stored, tokens)?;
-        Ok(Self { current: RwLock::new(Arc::new(tree)), changing: tokio::sync::Mutex::new(()) })
+        Ok(Self {
+            current: RwLock::new(Arc::new(tree)),
+            changing: tokio::sync::Mutex::new(()),
+            same_tokens: RwLock::default(),
+        })
     }
 
     /// Prepares a tree of other declared resources. No client can change the tree until it is taken
@@ -45,8 +54,19 @@ impl Tree {
     ) -> Result<Redeclared<'_>, String> {
         let alone = self.changing.lock().await;
         let stored = ledger.resources().await.map_err(|error| format!("ledger: {error}"))?;
-        let next = merged(declared, stored, tokens)?;
+        let mut next = merged(declared, stored, tokens)?;
+        next.add_same_tokens(&self.same_tokens.read().unwrap_or_else(PoisonError::into_inner));
         Ok(Redeclared { tree: self, next, _alone: alone })
+    }
+
+    /// Takes up what the tokens tell, once they are known: names that stand for one token. It holds
+    /// for redeclared trees too.
+    pub async fn learn_same_tokens(&self, names: BTreeMap<String, String>) {
+        let _alone = self.changing.lock().await;
+        let mut tree = ResourceTree::clone(&self.snapshot());
+        tree.add_same_tokens(&names);
+        self.replace(tree);
+        *self.same_tokens.write().unwrap_or_else(PoisonError::into_inner) = names;
     }
 
     /// The tree as it is now.
@@ -67,6 +87,11 @@ pub struct Redeclared<'a> {
 }
 
 impl Redeclared<'_> {
+    /// The tree itself.
+    pub fn tree(&self) -> &ResourceTree {
+        &self.next
+    }
+
     /// From now on.
     pub fn take_up(self) {
         self.tree.replace(self.next);

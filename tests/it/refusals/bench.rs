@@ -22,6 +22,7 @@ dependencies = ["test.tenant2.kms9"]
 [[services]]
 path = "test.tenant1.kms2"
 type = "kms"
+shared_labels = true
 labels = { iaca = "test.tenant1.kms1.tls-secp256r1", tls = "test.tenant1.kms1.tls-secp256r1", ca = "test.tenant1.kms1.root-secp256r1", gone = "no such label", refused = "no such label" }
 policies = { tls = ["generic", "csr"], iaca = ["iaca"], refused = ["crl"] }
 
@@ -95,6 +96,10 @@ impl Bench {
         appliance.declare(SERVICES);
         // One client is refused more often than the audit log tells one by one.
         appliance.declare("[limits]\nclient_refusals_audited_per_minute = 100000");
+        // Their keys are those of the KMS of the examples, under other names.
+        appliance.configure(|text| {
+            text.replacen("type = \"kms\"", "type = \"kms\"\nshared_labels = true", 1)
+        });
         let nobody = appliance.client_certificate("nobody", "/CN=nobody", "-days 2");
         let stray = appliance.client_certificate("stray", "/CN=stray", "-days 2");
         let daemon = appliance.start_with(arguments);
