@@ -78,20 +78,25 @@ write_env() {
     api=$(sed -n '/^\[api\]/,/^listen/s/^listen = "\(.*\)"/\1/p' "$1/chancery.toml")
     distribution=$(sed -n '/^\[distribution\]/,/^listen/s/^listen = "\(.*\)"/\1/p' "$1/chancery.toml")
     cat >"$1/env.new" <<ENV
-export CHANCERY_URL='https://$api'
-export CHANCERY_OPERATIONS_URL='$2'
-export CHANCERY_DISTRIBUTION_URL='http://$distribution'
-export CHANCERY_CACERT='$1/pki/server-ca.pem'
-export CHANCERY_CERT='$1/pki/client.pem'
-export CHANCERY_KEY='$1/pki/client.key'
-export CHANCERY_CONFIG='$1/chancery.toml'
-export CHANCERY_BIN='$BIN'
-export CHANCERY_TOKEN_LABEL='$TOKEN_LABEL'
-export SOFTHSM2_CONF='$1/softhsm2.conf'
+export CHANCERY_URL=$(quoted "https://$api")
+export CHANCERY_OPERATIONS_URL=$(quoted "$2")
+export CHANCERY_DISTRIBUTION_URL=$(quoted "http://$distribution")
+export CHANCERY_CACERT=$(quoted "$1/pki/server-ca.pem")
+export CHANCERY_CERT=$(quoted "$1/pki/client.pem")
+export CHANCERY_KEY=$(quoted "$1/pki/client.key")
+export CHANCERY_CONFIG=$(quoted "$1/chancery.toml")
+export CHANCERY_BIN=$(quoted "$BIN")
+export CHANCERY_TOKEN_LABEL=$(quoted "$TOKEN_LABEL")
+export SOFTHSM2_CONF=$(quoted "$1/softhsm2.conf")
 ENV
     mv "$1/env.new" "$1/env"
     # shellcheck source=/dev/null
     source "$1/env"
+}
+
+# quoted WORD: one word of any POSIX shell, whatever is in it.
+quoted() {
+    printf "'%s'" "${1//\'/\'\\\'\'}"
 }
 
 print_commands() {
@@ -99,12 +104,12 @@ print_commands() {
     cat <<TEXT
 Chancery serves at $CHANCERY_URL (log: $1/chancery.log). In another shell:
 
-source $1/env
-curl --cacert \$CHANCERY_CACERT --cert \$CHANCERY_CERT --key \$CHANCERY_KEY -H 'Content-Type: application/json' \\
-     -d @$ROOT/tests/requests/iacas-create.request.json $service/iso/iacas
-curl --cacert \$CHANCERY_CACERT --cert \$CHANCERY_CERT --key \$CHANCERY_KEY \\
+. $(quoted "$1/env")
+curl --cacert "\$CHANCERY_CACERT" --cert "\$CHANCERY_CERT" --key "\$CHANCERY_KEY" -H 'Content-Type: application/json' \\
+     -d @$(quoted "$ROOT/tests/requests/iacas-create.request.json") $service/iso/iacas
+curl --cacert "\$CHANCERY_CACERT" --cert "\$CHANCERY_CERT" --key "\$CHANCERY_KEY" \\
      $CHANCERY_URL/v1/test.tenant1.x509-store-1/x509-store-api/certificates/ids
-curl \$CHANCERY_OPERATIONS_URL/readyz
+curl "\$CHANCERY_OPERATIONS_URL/readyz"
 
 Ctrl-C stops it.
 TEXT
