@@ -51,6 +51,8 @@ pub struct Config {
     pub tree: ResourceTree,
     /// Who may do what.
     pub clients: Vec<ClientConfig>,
+    /// What keeps nothing from working and an operator should mend, one line each.
+    pub warnings: Vec<String>,
 }
 
 /// What is logged, and how.
@@ -111,7 +113,12 @@ impl Config {
         let text = std::fs::read_to_string(file)
             .map_err(|error| ConfigError(vec![format!("{}: {error}", file.display())]))?;
         let directory = directory_of(file);
-        let mut check = Check { directory: &directory, credentials, problems: Vec::new() };
+        let mut check = Check {
+            directory: &directory,
+            credentials,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        };
         let raw: RawConfig = match toml::Deserializer::parse(&text) {
             Ok(deserializer) => serde_ignored::deserialize(deserializer, |path| {
                 check.problems.push(format!("unknown setting: {path}"));

@@ -32,3 +32,4 @@ pub mod wire;
 pub use pulse::Pulse;
 pub use server::{Api, ApiConfig, Limits, Listeners, NewTls, PlainListeners, Running, check_tls};
 pub use tally::BOUNDED_LINES;
+pub use tls::check_client_files;

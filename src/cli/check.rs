@@ -28,7 +28,10 @@ const NO_PROBLEMS: &str = "no problems";
 pub(super) fn run(file: &Path, config_only: bool) -> ExitCode {
     if config_only {
         return match Config::load_without_credentials(file) {
-            Ok(_) => output::print(format_args!("{NO_PROBLEMS}\n")),
+            Ok(config) => {
+                warn(&config.warnings);
+                output::print(format_args!("{NO_PROBLEMS}\n"))
+            }
             Err(error) => fail(error),
         };
     }
@@ -36,6 +39,7 @@ pub(super) fn run(file: &Path, config_only: bool) -> ExitCode {
         Ok(config) => config,
         Err(error) => return fail(error),
     };
+    warn(&config.warnings);
     config.log.filter = "error".to_owned();
     if let Err(error) = logging::start(&config.log) {
         return fail(error);
@@ -47,8 +51,9 @@ pub(super) fn run(file: &Path, config_only: bool) -> ExitCode {
     };
     let mut output = Output::default();
     let mut problems = Vec::new();
-    if let Err(found) = http::check_tls(&config.api) {
-        problems.extend(found);
+    match http::check_tls(&config.api) {
+        Ok(warnings) => warn(&warnings),
+        Err(found) => problems.extend(found),
     }
     match runtime.block_on(check_tokens(config, &mut output)) {
         Ok(found) => problems.extend(found),
@@ -62,6 +67,13 @@ pub(super) fn run(file: &Path, config_only: bool) -> ExitCode {
         output.end(ExitCode::SUCCESS)
     } else {
         ExitCode::FAILURE
+    }
+}
+
+/// What keeps nothing from working changes no exit code.
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        output::warn(format_args!("warning: {warning}"));
     }
 }
 

@@ -13,6 +13,7 @@ use ureq::{
 use zeroize::Zeroizing;
 
 use super::{memory, output::complain};
+use crate::http;
 
 /// Where the daemon is and who asks: by flags, or in a profile file; flags win.
 #[derive(Args)]
@@ -105,6 +106,9 @@ impl Client {
         // A second provider would be refused; that one is there already is fine.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         memory::keep_off_disk();
+        // ureq would panic where certificate and key do not fit together.
+        http::check_client_files(&cacert, &cert, &key)
+            .map_err(|problems| Failure::Setup(problems.join("; ")))?;
         let private_key = PrivateKey::from_pem(&read(&key)?)
             .map_err(|error| Failure::Setup(format!("{}: {error}", key.display())))?;
         let tls = TlsConfig::builder()
@@ -128,13 +132,7 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
-        let (status, text) = self.ask(method, path, body)?;
-        let json: Value = serde_json::from_str(&text).unwrap_or_default();
-        if status.is_success() {
-            return Ok(json);
-        }
-        let words = json["message"].as_str().unwrap_or("no message");
-        Err(Failure::Refused(format!("{status}: {words}")))
+        success(self.ask(method, path, body)?)
     }
 
     /// Sends a request; the answer, whatever it is.
@@ -161,6 +159,23 @@ impl Client {
     pub(super) fn url(&self) -> &str {
         &self.url
     }
+}
+
+/// The answer of a success.
+///
+/// # Errors
+/// Any other one, in the daemon's words.
+pub(super) fn success((status, text): (StatusCode, String)) -> Result<Value, Failure> {
+    match status.is_success() {
+        true => Ok(serde_json::from_str(&text).unwrap_or_default()),
+        false => Err(Failure::Refused(format!("{status}: {}", message(&text)))),
+    }
+}
+
+/// What an answer that is no success says.
+pub(super) fn message(text: &str) -> String {
+    let json: Value = serde_json::from_str(text).unwrap_or_default();
+    json["message"].as_str().unwrap_or("no message").to_owned()
 }
 
 fn profile(given: Option<PathBuf>) -> Result<Profile, Failure> {

@@ -21,6 +21,9 @@ pub(super) fn run(file: &Path, dev: bool) -> ExitCode {
         Ok(filter) => filter,
         Err(error) => return fail(error),
     };
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     memory::keep_off_disk();
     memory::keep_small();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -1,8 +1,10 @@
 //! From TOML values to domain values, collecting every problem on the way.
 
 mod bad_keys;
+mod listeners;
 mod recycling;
 mod sandbox;
+mod secrets;
 mod token;
 mod tree;
 
@@ -37,6 +39,7 @@ pub(super) struct Check<'a> {
     pub(super) directory: &'a Path,
     pub(super) credentials: Credentials,
     pub(super) problems: Vec<String>,
+    pub(super) warnings: Vec<String>,
 }
 
 impl Check<'_> {
@@ -45,13 +48,14 @@ impl Check<'_> {
         let tokens = self.tokens(raw.tokens, &tried_pins(&ledger));
         let names: BTreeSet<String> = tokens.iter().map(|token| token.name.clone()).collect();
         let same = token::same_tokens(&tokens);
-        let config = Config {
+        let mut config = Config {
             api: ApiConfig {
                 listen: raw.api.listen,
                 certificate: self.file("api.certificate", &raw.api.certificate),
-                private_key: self.file("api.private_key", &raw.api.private_key),
+                private_key: self.secret("api.private_key", &raw.api.private_key),
                 client_ca: self.file("api.client_ca", &raw.api.client_ca),
                 client_crl: raw.api.client_crl.map(|crl| self.file("api.client_crl", &crl)),
+                expired_crl_refuses: self.expired_crl(raw.api.client_crl_expired.as_deref()),
                 compat_login: raw.compat.login.unwrap_or(false),
             },
             plain_listeners: PlainListeners {
@@ -74,11 +78,14 @@ impl Check<'_> {
             tokens,
             tree: self.tree(raw.organisations, raw.tenants, raw.services, &names, &same),
             clients: self.clients(raw.clients),
+            warnings: Vec::new(),
         };
+        self.listeners(config.api.listen, config.plain_listeners);
         self.nothing_shown(
             &config.tokens,
             &[("ledger.path", &config.ledger), ("api.private_key", &config.api.private_key)],
         );
+        config.warnings = std::mem::take(&mut self.warnings);
         config
     }
 
@@ -110,6 +117,19 @@ impl Check<'_> {
             self.problem(format!("{setting}: {}: {error}", path.display()));
         }
         path
+    }
+
+    fn expired_crl(&mut self, raw: Option<&str>) -> bool {
+        match raw {
+            None | Some("warn") => false,
+            Some("refuse") => true,
+            Some(other) => {
+                self.problem(format!(
+                    "api.client_crl_expired: '{other}' is not one of warn, refuse"
+                ));
+                false
+            }
+        }
     }
 
     fn operations(&mut self, listen: Option<SocketAddr>) -> Option<SocketAddr> {
@@ -206,7 +226,7 @@ impl Check<'_> {
         }
         let config = TokenConfig {
             module: self.file(&format!("{place}: module"), &raw.module),
-            pin_file: self.file(&format!("{place}: pin_file"), &raw.pin_file),
+            pin_file: self.secret(&format!("{place}: pin_file"), &raw.pin_file),
             module_arguments: self.module_arguments(place, raw.module_arguments),
             user: self.user(place, raw.user_type),
             tried_pins: tried_pins.to_owned(),

@@ -49,6 +49,7 @@ pub(super) struct RawApi {
     pub(super) private_key: String,
     pub(super) client_ca: String,
     pub(super) client_crl: Option<String>,
+    pub(super) client_crl_expired: Option<String>,
 }
 
 #[derive(Deserialize, Default)]

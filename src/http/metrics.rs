@@ -101,6 +101,13 @@ pub(super) fn answer(context: &Context) -> HttpResponse {
         [Sample::new([("version", env!("CARGO_PKG_VERSION"))], 1.0)],
     );
     flags(&mut page, context);
+    if let Some(next_update) = context.tls.crl_next_update() {
+        page.gauge(
+            "chancery_client_crl_next_update_seconds",
+            "When the first CRL of api.client_crl has to have a successor (Unix time).",
+            count(next_update.unix().unsigned_abs()),
+        );
+    }
     page.instruments(&context.requests.counts);
     page.instruments(context.refusals.counts());
     let in_flight = context.in_flight.taken_places();

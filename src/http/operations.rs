@@ -35,25 +35,26 @@ async fn answer(context: &Context, request: &HttpRequest) -> Result<HttpResponse
         return Err(Problem::method_not_allowed("GET, HEAD".to_owned()));
     }
     Ok(match path {
-        "/healthz" => health(&context.services, context.compat_login),
+        "/healthz" => health(context),
         "/readyz" => dispatch::readiness(context).await,
         _ => metrics::answer(context),
     })
 }
 
 /// 200 while the process works; touches neither HSM nor ledger.
-pub(super) fn health(services: &Services, compat_login: bool) -> HttpResponse {
+pub(super) fn health(context: &Context) -> HttpResponse {
     HttpResponse::Ok().json_body(&Health {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),
-        dev: services.keyring.is_dev(),
-        warnings: warnings(services, compat_login),
+        dev: context.services.keyring.is_dev(),
+        warnings: warnings(context),
     })
 }
 
 /// What an operator should know: settings that have no place in production, tokens that are none, pinned
-/// keys that cannot be used.
-pub(super) fn warnings(services: &Services, compat_login: bool) -> Vec<Cow<'static, str>> {
+/// keys that cannot be used, CRLs that have expired.
+pub(super) fn warnings(context: &Context) -> Vec<Cow<'static, str>> {
+    let services = &context.services;
     let mut warnings: Vec<Cow<'static, str>> = Vec::new();
     if services.keyring.is_dev() {
         warnings.push("--dev: private JWKs are accepted as signing keys".into());
@@ -61,9 +62,10 @@ pub(super) fn warnings(services: &Services, compat_login: bool) -> Vec<Cow<'stat
     if services.import_keys {
         warnings.push("dev.import_keys: private keys may be imported into the HSM".into());
     }
-    if compat_login {
+    if context.compat_login {
         warnings.push("compat.login: there is a login, and it grants nothing".into());
     }
+    warnings.extend(context.tls.expired_crl().map(Cow::from));
     for token in services.keyring.tokens() {
         if token.facts().is_some_and(|facts| facts.is_softhsm()) {
             let name = token.name();

@@ -47,12 +47,7 @@ pub(super) static ROUTES: &[PlainRoute] = &[
         path: &["healthz"],
         is_offered: always,
         permission: None,
-        handler: |request| {
-            Box::pin(async move {
-                let context = &request.context;
-                Ok(operations::health(&context.services, context.compat_login))
-            })
-        },
+        handler: |request| Box::pin(async move { Ok(operations::health(&request.context)) }),
     },
     PlainRoute {
         method: Method::GET,

@@ -27,7 +27,7 @@ use super::{
     tally::Tally,
     tls::{self, Tls, TlsFiles},
 };
-use crate::{access::Access, service::Services};
+use crate::{access::Access, domain::time::Timestamp, service::Services};
 
 /// The listener with mutual TLS.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub struct ApiConfig {
     pub client_ca: PathBuf,
     /// PEM CRLs of those CAs.
     pub client_crl: Option<PathBuf>,
+    /// Whether clients are refused whose CA has only a CRL with a nextUpdate that is past.
+    pub expired_crl_refuses: bool,
     /// Whether the login of the compatible API is there.
     pub compat_login: bool,
 }
@@ -89,12 +91,12 @@ pub struct Limits {
     pub shutdown: Duration,
 }
 
-/// Reads the TLS files as the start does.
+/// Reads the TLS files as the start does. What keeps nothing from working is a warning.
 ///
 /// # Errors
 /// Names every setting and file that cannot be used.
-pub fn check_tls(config: &ApiConfig) -> Result<(), Vec<String>> {
-    TlsFiles::read(config).map(|_| ())
+pub fn check_tls(config: &ApiConfig) -> Result<Vec<String>, Vec<String>> {
+    TlsFiles::read(config).map(|files| files.expired_crl(Timestamp::now()).into_iter().collect())
 }
 
 /// What systemd gives a socket, too, where the kernel allows it (net.core.somaxconn).
@@ -342,7 +344,7 @@ impl Running {
         let current = Arc::clone(&self.current);
         move || {
             let context = current.context();
-            operations::warnings(&context.services, context.compat_login)
+            operations::warnings(&context)
         }
     }
 

@@ -1,12 +1,15 @@
 //! Mutual TLS: who we are, whom we let in; as the files say now.
 
+mod crl;
 mod files;
 mod peer;
+mod pem;
 mod watch;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub(super) use files::TlsFiles;
+pub use files::check_client_files;
 pub(super) use peer::Peer;
 use rustls::{
     DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
@@ -20,6 +23,8 @@ use rustls::{
     sign::CertifiedKey,
 };
 pub(super) use watch::watch;
+
+use crate::domain::time::Timestamp;
 
 /// RFC 9113, section 3.1.
 pub(super) const ALPN_HTTP2: &[u8] = b"h2";
@@ -51,6 +56,16 @@ impl Tls {
     pub(super) fn replace(&self, files: TlsFiles) {
         let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
         *current = Arc::new(Generation { number: current.number + 1, files });
+    }
+
+    /// When the first CRL of the clients' CAs has to have a successor.
+    pub(super) fn crl_next_update(&self) -> Option<Timestamp> {
+        self.now().files.crl_next_update
+    }
+
+    /// That CRLs of the clients' CAs have expired, in words for the operator.
+    pub(super) fn expired_crl(&self) -> Option<String> {
+        self.now().files.expired_crl(Timestamp::now())
     }
 
     /// [`Self::replace`], unless somebody else has replaced `seen` before.

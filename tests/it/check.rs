@@ -4,6 +4,8 @@ use std::{fs, path::Path};
 
 use crate::appliance::Appliance;
 
+mod places;
+
 fn check(appliance: &Appliance) -> (bool, String) {
     let config = appliance.config();
     let output = appliance.run(&["check", "--config", config.to_str().unwrap()]);

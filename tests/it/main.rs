@@ -32,6 +32,7 @@ mod cli;
 mod contract;
 mod corpus;
 mod crash;
+mod crl;
 mod edwards;
 mod fuzz;
 mod hostile;

@@ -9,23 +9,24 @@ use std::{
 };
 
 use rustls::{
-    RootCertStore,
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject},
     server::{VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
 use zeroize::Zeroizing;
 
-use crate::http::ApiConfig;
+use super::{crl, pem};
+use crate::{domain::time::Timestamp, http::ApiConfig};
 
-/// Where the files are.
+/// Where the files are, and what is done when the CRLs among them are old.
 #[derive(Debug, Clone)]
 pub(super) struct Paths {
     certificate: PathBuf,
     private_key: PathBuf,
     client_ca: PathBuf,
     client_crl: Option<PathBuf>,
+    /// Whether clients are refused whose CA has only a CRL with a nextUpdate that is past.
+    expired_crl_refuses: bool,
 }
 
 /// What is in the files.
@@ -37,6 +38,8 @@ pub(in crate::http) struct TlsFiles {
     pub(super) certificate: Arc<CertifiedKey>,
     /// Clients of the configured CAs, on none of the configured CRLs.
     pub(super) clients: Arc<dyn ClientCertVerifier>,
+    /// When the first CRL has to have a successor.
+    pub(super) crl_next_update: Option<Timestamp>,
 }
 
 /// What differs when a file was replaced or written to; `None` where there is no such file.
@@ -79,82 +82,109 @@ impl TlsFiles {
             private_key: config.private_key.clone(),
             client_ca: config.client_ca.clone(),
             client_crl: config.client_crl.clone(),
+            expired_crl_refuses: config.expired_crl_refuses,
         })
+    }
+
+    /// That CRLs of the clients' CAs have expired, in words for the operator.
+    pub(in crate::http) fn expired_crl(&self, now: Timestamp) -> Option<String> {
+        let expired = self.crl_next_update.filter(|next_update| *next_update < now)?;
+        let consequence = match self.paths.expired_crl_refuses {
+            true => "clients of its CA are refused",
+            false => "clients that were revoked since then are let in",
+        };
+        Some(format!("api.client_crl: a CRL has expired at {expired}; {consequence}"))
     }
 
     /// Reads the files at these places.
     pub(super) fn of(paths: Paths) -> Result<Self, Vec<String>> {
         let stamps = paths.stamps();
         match (own(&paths), clients(&paths)) {
-            (Ok(certificate), Ok(clients)) => Ok(Self { paths, stamps, certificate, clients }),
+            (Ok(certificate), Ok((clients, crl_next_update))) => {
+                Ok(Self { paths, stamps, certificate, clients, crl_next_update })
+            }
             (own, clients) => Err(own.err().into_iter().chain(clients.err()).flatten().collect()),
         }
     }
 }
 
+/// Whether what the command line shows and trusts can be used; the settings are its flags.
+///
+/// # Errors
+/// Every problem, with the flag and the file.
+pub fn check_client_files(cacert: &Path, cert: &Path, key: &Path) -> Result<(), Vec<String>> {
+    let roots = read("--cacert", cacert, pem::roots).map(|_| ());
+    let pair = pair(("--cert", cert), ("--key", key)).map(|_| ());
+    let problems: Vec<_> =
+        roots.err().into_iter().chain(pair.err().into_iter().flatten()).collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
 fn own(paths: &Paths) -> Result<Arc<CertifiedKey>, Vec<String>> {
-    let chain = certificates("api.certificate", &paths.certificate);
-    let key = private_key(&paths.private_key);
-    match (chain, key) {
-        (Ok(chain), Ok(key)) => CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
-            .map(Arc::new)
-            .map_err(|error| vec![format!("api.certificate, api.private_key: {error}")]),
-        (chain, key) => Err(chain.err().into_iter().chain(key.err()).collect()),
+    pair(("api.certificate", &paths.certificate), ("api.private_key", &paths.private_key))
+        .map(Arc::new)
+}
+
+/// A chain and its key, each with its setting and its file.
+fn pair(chain: (&str, &Path), key: (&str, &Path)) -> Result<CertifiedKey, Vec<String>> {
+    let certificates = read(chain.0, chain.1, pem::certificates);
+    let private_key = read(key.0, key.1, pem::private_key);
+    match (certificates, private_key) {
+        (Ok(certificates), Ok(private_key)) => {
+            pem::pair(certificates, private_key).map_err(|words| {
+                let (chain_file, key_file) = (chain.1.display(), key.1.display());
+                vec![format!("{} {chain_file}, {} {key_file}: {words}", chain.0, key.0)]
+            })
+        }
+        (certificates, private_key) => {
+            Err(certificates.err().into_iter().chain(private_key.err()).collect())
+        }
     }
 }
 
-fn clients(paths: &Paths) -> Result<Arc<dyn ClientCertVerifier>, Vec<String>> {
-    let roots = roots(&paths.client_ca);
-    let crls = paths.client_crl.as_deref().map_or(Ok(Vec::new()), crls);
-    match (roots, crls) {
-        (Ok(roots), Ok(crls)) => WebPkiClientVerifier::builder_with_provider(
-            Arc::new(roots),
-            Arc::new(aws_lc_rs::default_provider()),
-        )
-        .with_crls(crls)
-        .build()
-        .map_err(|error| {
-            let is_crl = matches!(error, VerifierBuilderError::InvalidCrl(_));
-            vec![format!("api.{}: {error}", if is_crl { "client_crl" } else { "client_ca" })]
-        }),
-        (roots, crls) => Err(roots.err().into_iter().chain(crls.err()).collect()),
-    }
+/// Whom to let in, and until when the CRLs count.
+type Clients = (Arc<dyn ClientCertVerifier>, Option<Timestamp>);
+
+fn clients(paths: &Paths) -> Result<Clients, Vec<String>> {
+    let roots = read("api.client_ca", &paths.client_ca, pem::roots);
+    let crls = paths
+        .client_crl
+        .as_deref()
+        .map_or(Ok(Vec::new()), |file| read("api.client_crl", file, pem::crls));
+    let (roots, crls) = match (roots, crls) {
+        (Ok(roots), Ok(crls)) => (roots, crls),
+        (roots, crls) => return Err(roots.err().into_iter().chain(crls.err()).collect()),
+    };
+    let next_update = crl::next_update(&crls);
+    let builder = WebPkiClientVerifier::builder_with_provider(
+        Arc::new(roots),
+        Arc::new(aws_lc_rs::default_provider()),
+    )
+    .with_crls(crls);
+    let builder = match paths.expired_crl_refuses {
+        true => builder.enforce_revocation_expiration(),
+        false => builder,
+    };
+    let verifier = builder.build().map_err(|error| {
+        let is_crl = matches!(error, VerifierBuilderError::InvalidCrl(_));
+        vec![format!("api.{}: {error}", if is_crl { "client_crl" } else { "client_ca" })]
+    })?;
+    Ok((verifier, next_update))
 }
 
-fn roots(file: &Path) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for ca in certificates("api.client_ca", file)? {
-        roots.add(ca).map_err(|error| format!("api.client_ca: {}: {error}", file.display()))?;
-    }
-    Ok(roots)
-}
-
-fn certificates(setting: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found: Vec<_> = CertificateDer::pem_file_iter(file)
-        .and_then(Iterator::collect)
-        .map_err(|error| format!("{setting}: {}: {error}", file.display()))?;
-    if found.is_empty() {
-        return Err(format!("{setting}: {}: no certificate in it", file.display()));
-    }
-    Ok(found)
-}
-
-fn crls(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
-    let found: Vec<_> = CertificateRevocationListDer::pem_file_iter(file)
-        .and_then(Iterator::collect)
-        .map_err(|error| format!("api.client_crl: {}: {error}", file.display()))?;
-    if found.is_empty() {
-        return Err(format!("api.client_crl: {}: no CRL in it", file.display()));
-    }
-    Ok(found)
-}
-
-fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let named =
-        |error: &dyn std::fmt::Display| format!("api.private_key: {}: {error}", file.display());
-    let mut pem = Zeroizing::new(Vec::new());
+/// Reads a file as what it is to hold.
+///
+/// # Errors
+/// Setting, file and problem.
+fn read<T>(
+    setting: &str,
+    file: &Path,
+    parse: impl FnOnce(&[u8]) -> Result<T, String>,
+) -> Result<T, String> {
+    let mut octets = Zeroizing::new(Vec::new());
     File::open(file)
-        .and_then(|mut file| file.read_to_end(&mut pem))
-        .map_err(|error| named(&error))?;
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| named(&error))
+        .and_then(|mut file| file.read_to_end(&mut octets))
+        .map_err(|error| error.to_string())
+        .and_then(|_| parse(&octets))
+        .map_err(|words| format!("{setting}: {}: {words}", file.display()))
 }
