@@ -45,7 +45,8 @@ enum Action {
     Show {
         /// Path of the x509 service.
         service: String,
-        /// Serial number, hexadecimal.
+        /// Serial number, hexadecimal; as other programs print it, too: 0x before it, colons, blanks or
+        /// hyphens between its digits.
         serial: String,
         /// The certificate alone, as PEM.
         #[arg(long)]
@@ -77,7 +78,7 @@ impl Cert {
                 print_list(output, &client, items);
             }
             Action::Show { service, serial, pem } => {
-                let path = format!("{}/{serial}", route(&service));
+                let path = format!("{}/{}", route(&service), serial_hex(&serial));
                 let certificate = client.send("GET", &path, None)?;
                 if client.json {
                     output.line(certificate);
@@ -90,6 +91,15 @@ impl Cert {
         }
         Ok(())
     }
+}
+
+/// The digits alone. The daemon says what is wrong with anything else.
+fn serial_hex(given: &str) -> String {
+    let given = given.trim();
+    let digits = given.strip_prefix("0x").or(given.strip_prefix("0X")).unwrap_or(given);
+    let digits: String =
+        digits.chars().filter(|c| !matches!(c, ':' | '-') && !c.is_whitespace()).collect();
+    url::form_urlencoded::byte_serialize(digits.as_bytes()).collect()
 }
 
 const PAGE_MAX: usize = 500;

@@ -1,13 +1,17 @@
 //! `chancery key`: keys of a KMS service.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, BufRead, BufReader, IsTerminal, Read},
+    process::ExitCode,
+};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use ureq::http::StatusCode;
 
 use super::{
-    client::{Client, Connection, Failure, table, text},
-    output::Output,
+    client::{Client, Connection, Failure, message, success, table, text},
+    output::{Output, warn},
 };
 
 /// List, generate, show and delete keys of a running daemon.
@@ -42,11 +46,15 @@ enum Action {
         #[arg(long)]
         pem: bool,
     },
-    /// Delete a key from the HSM. It cannot be brought back.
+    /// Delete a key from the HSM. It cannot be brought back. Asks first when a certificate that is valid
+    /// still was issued with it or for it.
     Delete {
         /// Full path of the key.
         path: String,
-        /// Even while a valid CA certificate uses it.
+        /// Without a question, also when certificates that are valid use it.
+        #[arg(long)]
+        yes: bool,
+        /// The same, and even while a valid CA certificate uses it.
         #[arg(long)]
         force: bool,
     },
@@ -88,9 +96,20 @@ impl Key {
                 let key = client.send("GET", &route(&path), None)?;
                 print_keys(output, &client, &key);
             }
-            Action::Delete { path, force } => {
-                let query = if force { "?force=true" } else { "" };
-                let answer = client.send("DELETE", &format!("{}{query}", route(&path)), None)?;
+            Action::Delete { path, yes, force } => {
+                let guard = match (force, yes) {
+                    (true, _) => "?force=true",
+                    (false, true) => "",
+                    (false, false) => "?unused=true",
+                };
+                let delete =
+                    |guard: &str| client.ask("DELETE", &format!("{}{guard}", route(&path)), None);
+                let mut answer = delete(guard)?;
+                if guard == "?unused=true" && answer.0 == StatusCode::CONFLICT {
+                    is_wanted(&path, &message(&answer.1))?;
+                    answer = delete("")?;
+                }
+                let answer = success(answer)?;
                 if client.json {
                     output.line(answer);
                 } else {
@@ -101,6 +120,27 @@ impl Key {
         Ok(())
     }
 }
+
+/// Asks whoever types whether a key that is in use is to go.
+///
+/// # Errors
+/// When the answer is not yes, or nobody is there to give one.
+fn is_wanted(path: &str, why: &str) -> Result<(), Failure> {
+    let kept = |words: &str| Err(Failure::Refused(format!("{why}: {path} is kept; {words}")));
+    if !io::stdin().is_terminal() {
+        return kept("--yes deletes it all the same");
+    }
+    warn(format_args!("{why}. Deleted, {path} cannot be brought back."));
+    warn("To delete it all the same, type its path:");
+    let mut typed = String::new();
+    match BufReader::new(io::stdin().take(TYPED_BYTES_MAX)).read_line(&mut typed) {
+        Ok(_) if typed.trim() == path => Ok(()),
+        Ok(_) | Err(_) => kept("its path was not typed"),
+    }
+}
+
+/// What is read of an answer that is typed.
+const TYPED_BYTES_MAX: u64 = 4_096;
 
 /// One key, or a list of them.
 fn print_keys(output: &mut Output, client: &Client, answer: &Value) {

@@ -6,7 +6,10 @@ use super::{
     job::WhenFull,
     sql::{keys, write},
 };
-use crate::{audit::AuditRecord, domain::time::Timestamp};
+use crate::{
+    audit::AuditRecord,
+    domain::{path::KeyPath, time::Timestamp},
+};
 
 impl Ledger {
     /// Records that a key is about to be changed, before the HSM is asked. It stays open until
@@ -57,6 +60,18 @@ impl Ledger {
     /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
     pub async fn open_key_changes(&self) -> Result<Vec<KeyChange>, LedgerError> {
         self.read(|connection| Ok(keys::open(connection)?)).await
+    }
+
+    /// How many certificates that were issued with a key of this path, or for it, have not expired.
+    ///
+    /// # Errors
+    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
+    pub async fn valid_certificates_of_key(
+        &self,
+        path: KeyPath,
+        now: Timestamp,
+    ) -> Result<u64, LedgerError> {
+        self.read(move |connection| Ok(keys::valid_of_key(connection, &path, now)?)).await
     }
 
     /// How many CA certificates with that public key were issued here and have not expired.

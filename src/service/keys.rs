@@ -10,7 +10,7 @@ mod record;
 
 use std::collections::BTreeMap;
 
-pub use delete::delete;
+pub use delete::{Guard, delete};
 use record::{Operation, Recording};
 use tokio::time::Instant;
 

@@ -2,8 +2,16 @@
 
 use std::{fs, process::Output};
 
-use crate::appliance::{Appliance, BINARY, Daemon, Frozen, KMS, SERVICE, SOON, documented, until};
+use serde_json::json;
 
+use crate::{
+    appliance::{
+        Appliance, BINARY, Daemon, Frozen, KMS, SERVICE, SOON, documented, generic_ca, key, until,
+    },
+    support::leaf,
+};
+
+mod files;
 mod output;
 
 fn run(appliance: &Appliance, arguments: &[&str]) -> Output {
@@ -176,4 +184,75 @@ fn man_pages_and_completions_name_every_subcommand() {
     assert!(settings.contains("sign_deadline_ms"), "{settings}");
     let (_, completions, _) = text(&appliance.run(&["completions", "bash"]));
     assert!(completions.contains("generate"));
+}
+
+#[test]
+fn a_serial_is_taken_as_other_programs_print_it() {
+    let appliance = Appliance::new();
+    let daemon = set_up(&appliance);
+    let issued = daemon.client.issue("iso/iacas", &documented("iacas-create.request.json")).ok();
+    let serial = issued.header("chancery-serial").unwrap();
+    let pairs: Vec<_> = serial.as_bytes().chunks(2).map(String::from_utf8_lossy).collect();
+    for form in [
+        serial.to_owned(),
+        serial.to_uppercase(),
+        format!("0x{serial}"),
+        format!("0X{}", serial.to_uppercase()),
+        pairs.join(":"),
+        pairs.join(" "),
+        pairs.join("-"),
+        format!("00:{}", pairs.join(":")),
+        format!("  {serial}\n"),
+    ] {
+        let (code, pem, error) = text(&run(&appliance, &["cert", "show", SERVICE, &form, "--pem"]));
+        assert_eq!((code, pem.as_str()), (Some(0), &*issued.certificate()), "{form:?}: {error}");
+    }
+    for (wrong, words) in [("0xzz", "400"), ("a/../b", "400"), ("abc", "404"), ("", "404")] {
+        let (code, _, error) = text(&run(&appliance, &["cert", "show", SERVICE, wrong]));
+        // Without a serial it is the list that is asked for.
+        let is_refused = code == Some(1) && error.contains(words);
+        assert!(is_refused || wrong.is_empty(), "{wrong:?}: {code:?} {error}");
+    }
+}
+
+#[test]
+fn the_key_of_a_valid_certificate_is_deleted_by_who_says_so_and_not_by_mistake() {
+    let appliance = Appliance::new();
+    let daemon = set_up(&appliance);
+    let delete = |path: &str, flags: &[&str]| {
+        text(&run(&appliance, &[&["key", "delete", path][..], flags].concat()))
+    };
+    let stays = |path: &str| text(&run(&appliance, &["key", "show", path])).0 == Some(0);
+    let make = |name: &str| {
+        let path = format!("{KMS}.{name}");
+        assert_eq!(text(&run(&appliance, &["key", "generate", &path])).0, Some(0));
+        path
+    };
+    // One that issues, one that was certified as a leaf by another, one that did so itself.
+    let (ca, subject, own, free) = (make("ca"), make("subject"), make("own"), make("free"));
+    daemon.client.issue("certificate", &generic_ca("ca", "CA")).ok();
+    let mut issued = leaf("subject", "Leaf");
+    issued["issuer"] = json!({ "type": "ca-signed", "issuerKeyDescriptor": key("ca") });
+    daemon.client.issue("certificate", &issued).ok();
+    daemon.client.issue("certificate", &leaf("own", "Own")).ok();
+
+    for path in [&subject, &own] {
+        let (code, _, error) = delete(path, &[]);
+        assert_eq!(code, Some(1), "{error}");
+        assert!(
+            error.contains("used by 1 valid certificate") && error.contains("--yes"),
+            "{error}"
+        );
+        assert!(stays(path), "{path}");
+        assert_eq!(delete(path, &["--yes"]).0, Some(0));
+        assert!(!stays(path), "{path}");
+    }
+    for flags in [&[][..], &["--yes"]] {
+        let (code, _, error) = delete(&ca, flags);
+        assert!(code == Some(1) && error.contains("valid CA certificate"), "{flags:?} {error}");
+        assert!(stays(&ca), "{flags:?}");
+    }
+    assert_eq!(delete(&ca, &["--force"]).0, Some(0));
+    assert_eq!(delete(&free, &[]).0, Some(0));
+    assert!(!stays(&ca) && !stays(&free));
 }

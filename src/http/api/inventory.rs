@@ -99,13 +99,29 @@ fn read_query(query: &mut Query, now: Timestamp) -> Result<(CertificateFilter, u
 
 async fn get(request: Request) -> Result<HttpResponse, Problem> {
     let given = request.http.uri().path().rsplit('/').next().unwrap_or_default();
-    let serial = hex(given)
+    let serial = serial(given)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("serialHex: {error}")))?;
     let services = &request.context.services;
     let (certificate, pem) = inventory::get(services, &request.call.target, serial).await?;
     let item = Item::new(certificate, Some(pem), Timestamp::now());
     Ok(HttpResponse::Ok().json_body(&item))
 }
+
+/// The octets of a serial number in hex digits: a number, whatever zeros stand before it. Those that are
+/// issued here have an even number of digits without them.
+fn serial(text: &str) -> Result<Vec<u8>, String> {
+    if text.is_empty() || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err(NO_HEX.to_owned());
+    }
+    let digits = text.trim_start_matches('0');
+    match digits.len() % 2 {
+        _ if digits.is_empty() => Ok(Vec::new()),
+        0 => hex(digits),
+        _ => hex(&format!("0{digits}")),
+    }
+}
+
+const NO_HEX: &str = "hex digits without separators";
 
 /// Hex digits of either case, no separators.
 fn hex(text: &str) -> Result<Vec<u8>, String> {
@@ -117,6 +133,6 @@ fn hex(text: &str) -> Result<Vec<u8>, String> {
     });
     match octets.collect::<Option<Vec<u8>>>() {
         Some(octets) if !octets.is_empty() => Ok(octets),
-        _ => Err("hex digits without separators".to_owned()),
+        _ => Err(NO_HEX.to_owned()),
     }
 }

@@ -16,7 +16,7 @@ use crate::{
             store::Deleted,
         },
     },
-    service::keys,
+    service::keys::{self, Guard},
 };
 
 pub(super) static ROUTES: &[Route] = &[
@@ -102,17 +102,24 @@ async fn read(request: Request) -> Result<HttpResponse, Problem> {
 
 async fn delete(mut request: Request) -> Result<HttpResponse, Problem> {
     let mut query = Query::of(&request.http)?;
-    let force = query.take("force", |text| match text {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err("must be true or false".to_owned()),
-    })?;
+    let mut is_set = |name| {
+        query.take(name, |text| match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("must be true or false".to_owned()),
+        })
+    };
+    let (force, unused) = (is_set("force")?, is_set("unused")?);
     query.finish()?;
+    let guard = match (force, unused) {
+        (Some(true), _) => Guard::None,
+        (_, Some(true)) => Guard::Certificates,
+        (_, _) => Guard::CaCertificates,
+    };
     let id = request.child()?;
     let (services, call) = (Arc::clone(&request.context.services), request.call);
-    let force = force.unwrap_or(false);
     let deleted = uninterrupted(&request.context, async move {
-        keys::delete(&services, &call, &id, force, Timestamp::now()).await
+        keys::delete(&services, &call, &id, guard, Timestamp::now()).await
     })
     .await?;
     Ok(HttpResponse::Ok().json_body(&Deleted::new(deleted.as_str())))

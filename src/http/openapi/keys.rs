@@ -94,6 +94,11 @@ fn delete() -> Operation {
             "Delete it although an unexpired, unrevoked CA certificate uses it (409 otherwise).",
             Schema::words(["true", "false"]).default("false").example("true"),
         )
+        .query(
+            "unused",
+            "Only while no certificate that is valid was issued with the key or for it (409 otherwise).",
+            Schema::words(["true", "false"]).default("false").example("true"),
+        )
         .answers(
             200,
             "It is gone.",

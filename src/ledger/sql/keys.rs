@@ -94,6 +94,28 @@ pub(in crate::ledger) fn valid_cas(
     Ok(count.unsigned_abs())
 }
 
+/// How many certificates that were issued with a key of this path, or for it, have not expired; as far as
+/// [`COUNTED_MAX`].
+pub(in crate::ledger) fn valid_of_key(
+    connection: &Connection,
+    path: &KeyPath,
+    now: Timestamp,
+) -> rusqlite::Result<u64> {
+    let count: i64 = connection
+        .prepare_cached(
+            "SELECT COUNT(*) FROM (
+                 SELECT audit_index FROM certificates WHERE issuer_key_path = ?1 AND not_after >= ?2
+                 UNION
+                 SELECT audit_index FROM certificates WHERE subject_key_path = ?1 AND not_after >= ?2
+                 LIMIT ?3)",
+        )?
+        .query_row((path.as_str(), now.unix(), COUNTED_MAX), |row| row.get(0))?;
+    Ok(count.unsigned_abs())
+}
+
+/// Certificates of a key that are counted.
+const COUNTED_MAX: i64 = 10_000;
+
 fn remove_pin(transaction: &Transaction<'_>, path: &KeyPath) -> rusqlite::Result<()> {
     transaction.statement("DELETE FROM key_pins WHERE path = ?1")?.execute([path.as_str()])?;
     Ok(())

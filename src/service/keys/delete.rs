@@ -28,12 +28,12 @@ pub async fn delete(
     services: &Services,
     call: &Call,
     id: &PathElement,
-    force: bool,
+    guard: Guard,
     now: Timestamp,
 ) -> Result<KeyPath, Error> {
     let (kms, tokens) = kms_of(services, call)?;
     let path = KeyPath::of(&call.target, id);
-    let deletion = Deletion { services, call, kms, path, force, now };
+    let deletion = Deletion { services, call, kms, path, guard, now };
 
     // 1. A key that is pinned and gone leaves nothing on the token to be deleted, whoever made it.
     if services.keyring.pin_of(&deletion.path).is_some() {
@@ -59,12 +59,23 @@ pub async fn delete(
     }
 }
 
+/// What keeps a key from being deleted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    /// A valid CA certificate over it.
+    CaCertificates,
+    /// The same, or any valid certificate that was issued with it or for it.
+    Certificates,
+    /// Nothing.
+    None,
+}
+
 struct Deletion<'a> {
     services: &'a Services,
     call: &'a Call,
     kms: &'a Kms,
     path: KeyPath,
-    force: bool,
+    guard: Guard,
     now: Timestamp,
 }
 
@@ -97,17 +108,20 @@ impl Deletion<'_> {
         Ok(self.path)
     }
 
-    /// No valid CA certificate needs the key, or the caller insists.
+    /// No valid certificate that the caller minds needs the key; how many CA certificates do.
     async fn refuse_in_use(&self, spki_sha256: [u8; 32]) -> Result<u64, Error> {
         let ledger = &self.services.ledger;
         let used_by = ledger.valid_ca_certificates(spki_sha256, self.now).await;
         let used_by = used_by.map_err(key_errors::ledger)?;
-        if used_by > 0 && !self.force {
-            let plural = if used_by == 1 { "" } else { "s" };
-            return Err(Error::Conflict {
-                message: format!("key is used by {used_by} valid CA certificate{plural}"),
-                retry_after_seconds: None,
-            });
+        if used_by > 0 && self.guard != Guard::None {
+            return Err(in_use(used_by, "CA certificate"));
+        }
+        if self.guard == Guard::Certificates {
+            let used_by = ledger.valid_certificates_of_key(self.path.clone(), self.now).await;
+            match used_by.map_err(key_errors::ledger)? {
+                0 => {}
+                used_by => return Err(in_use(used_by, "certificate")),
+            }
         }
         Ok(used_by)
     }
@@ -128,11 +142,19 @@ impl Deletion<'_> {
                 "token": token,
                 "label": label,
                 "spkiSha256": signing::hex(&spki_sha256),
-                "force": self.force,
+                "force": self.guard == Guard::None,
                 "validCaCertificates": used_by,
                 "wasGone": was_gone,
             }))
             .await?;
         Ok(recording)
+    }
+}
+
+fn in_use(count: u64, what: &str) -> Error {
+    let plural = if count == 1 { "" } else { "s" };
+    Error::Conflict {
+        message: format!("key is used by {count} valid {what}{plural}"),
+        retry_after_seconds: None,
     }
 }

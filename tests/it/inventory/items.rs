@@ -176,12 +176,21 @@ fn a_serial_is_hex_digits_and_nothing_else() {
     let serial = all[0]["serial"].as_str().unwrap();
     let colons = serial.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
     let colons = colons.collect::<Vec<_>>().join(":");
-    for bad in [colons.as_str(), "xyz", "0x12", "12%20", "%31%32", "123", "-12", "1g"] {
+    for bad in [colons.as_str(), "xyz", "0x12", "12%20", "%31%32", "-12", "1g", "0x", ":"] {
         let answer = daemon.client.get(&format!("{}/{bad}", path(SERVICE)));
         refused(&answer, 400, None, "serialHex");
     }
-    let leading = format!("00{serial}");
-    for none in ["00", "0123456789abcdef", &serial[..30], &leading, &"ab".repeat(200)] {
+    // A serial is a number: zeros before it change nothing.
+    for zeros in [1, 2, 3, 40] {
+        let leading = format!("{}/{}{serial}", path(SERVICE), "0".repeat(zeros));
+        assert_eq!(daemon.client.get(&leading).ok().json["serial"], serial, "{leading}");
+    }
+    let odd =
+        [&serial[1..], &format!("{serial}0"), &format!("0{}", &serial[1..])].map(str::to_owned);
+    let long = "ab".repeat(200);
+    let none =
+        ["0", "00", "000", "1", "123", "0123456789abcdef", &serial[..30], &serial[..31], &long];
+    for none in none.into_iter().chain(odd.iter().map(String::as_str)) {
         let answer = daemon.client.get(&format!("{}/{none}", path(SERVICE)));
         refused(&answer, 404, None, "no certificate with this serial");
     }
