@@ -5,8 +5,8 @@ use std::{
     borrow::Cow,
     net::SocketAddr,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -29,9 +29,11 @@ pub(super) struct Board {
     warnings: Box<dyn Fn() -> Vec<Cow<'static, str>> + Send + Sync>,
     ledger_is_writable: AtomicBool,
     /// Of the last reload, when it was refused.
-    reload_problems: AtomicUsize,
+    reload_problems: Mutex<Vec<String>>,
 }
 
+/// Characters of a problem that the status shows.
+const PROBLEM_CHARS_MAX: usize = 256;
 /// How often the state is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often progress is asked for where nobody wants to hear of it.
@@ -54,13 +56,19 @@ impl Board {
             ledger,
             warnings: Box::new(warnings),
             ledger_is_writable: AtomicBool::new(true),
-            reload_problems: AtomicUsize::new(0),
+            reload_problems: Mutex::default(),
         }
     }
 
-    /// Notes whether the last reload had problems.
-    pub(super) fn reload_ended(&self, problems: Option<usize>) {
-        self.reload_problems.store(problems.unwrap_or(0), Ordering::Relaxed);
+    /// Notes the problems of the last reload; none when it was taken up.
+    pub(super) fn reload_ended(&self, problems: Vec<String>) {
+        *self.reload_problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+    }
+
+    fn refused_reload(&self) -> Option<String> {
+        let problems = self.reload_problems.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown: String = problems.first()?.chars().take(PROBLEM_CHARS_MAX).collect();
+        Some(format!("last reload refused, {} problems in the log: {shown}", problems.len()))
     }
 
     /// One line: what is not well first.
@@ -73,10 +81,7 @@ impl Board {
             vec![format!("{} on {}", if well { "serving" } else { "degraded" }, self.address)];
         parts.extend(states.iter().map(|(name, state)| format!("token {name}: {}", words(state))));
         parts.push(format!("ledger: {}", if writable { "ok" } else { "not writable" }));
-        match self.reload_problems.load(Ordering::Relaxed) {
-            0 => {}
-            count => parts.push(format!("last reload refused, {count} problems in the log")),
-        }
+        parts.extend(self.refused_reload());
         parts.extend((self.warnings)().into_iter().map(|warning| format!("WARNING {warning}")));
         // A reason may have several lines; a status has one.
         parts.join("; ").replace(char::is_control, " ")

@@ -37,7 +37,7 @@ impl App {
                 }
             }
         }
-        self.board.reload_ended(reloaded.as_ref().err().map(Vec::len));
+        self.board.reload_ended(reloaded.err().unwrap_or_default());
         systemd::ready(&self.board.line());
     }
 
@@ -79,6 +79,9 @@ impl App {
         let access = Access::new(config.clients);
         let services = Arc::clone(&self.services);
         self.running.replace(&config.api, config.limits, services, access, tls);
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
         Ok(config.log.filter)
     }
 }

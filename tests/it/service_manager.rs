@@ -4,6 +4,7 @@ use std::{
     fs,
     io::Read,
     os::unix::net::UnixDatagram,
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -18,6 +19,10 @@ struct Managed {
 
 impl Managed {
     fn start(appliance: &Appliance) -> Self {
+        Self::start_logging_to(appliance, &appliance.path("log"))
+    }
+
+    fn start_logging_to(appliance: &Appliance, log: &Path) -> Self {
         let path = appliance.path("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
@@ -26,7 +31,7 @@ impl Managed {
             .arg(appliance.config())
             .env("NOTIFY_SOCKET", &path)
             .env("WATCHDOG_USEC", "3000000")
-            .stderr(fs::File::create(appliance.path("log")).unwrap())
+            .stderr(fs::File::create(log).unwrap())
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
@@ -87,6 +92,32 @@ fn it_hears_of_readiness_state_progress_reload_and_end() {
 
     signal(pid, "TERM");
     managed.hear(&["STOPPING=1", "EXTEND_TIMEOUT_USEC="]);
+    assert!(managed.child.wait().unwrap().success());
+}
+
+/// A full disk under the log, or a pipe that nobody reads.
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let appliance = Appliance::new();
+    let mut managed = Managed::start_logging_to(&appliance, Path::new("/dev/full"));
+    let pid = managed.child.id();
+    managed.hear(&["READY=1", "STATUS=serving on ", "token softhsm: ready"]);
+    let before = until(SOON, || settled_signers(pid, 2)).unwrap();
+    for signer in &before {
+        signal(*signer, "KILL");
+    }
+    let replaced = || {
+        let now = settled_signers(pid, 2)?;
+        (!now.iter().any(|signer| before.contains(signer))).then_some(())
+    };
+    until(SOON, replaced).expect("signers were not replaced");
+    // A refused reload is told, line by line, to nobody; its status says what is wrong.
+    appliance.declare("[[organisations]]\npath = \"no space\"");
+    signal(pid, "HUP");
+    managed.hear(&["READY=1", "last reload refused, 1 problems in the log: ", "no space"]);
+    managed.hear(&["WATCHDOG=1"]);
+    signal(pid, "TERM");
+    managed.hear(&["STOPPING=1"]);
     assert!(managed.child.wait().unwrap().success());
 }
 
