@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Makes the Debian package; its path is the last line of the output. Installs cargo-deb when missing.
 #
-#   systemd/package.sh [--binary FILE] [--version VERSION] [--fast 1]
+#   systemd/package.sh [--binary FILE] [--version VERSION] [--fast 1] [--reference FILE]
 #
 # --binary: a chancery that is built already, instead of a release build.
 # --version: of the package; the crate's, with -1, by default.
 # --fast 1: less compression, for tests.
+# --reference: another configuration than config/chancery.toml, for tests.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -13,11 +14,13 @@ STAGE=target/package
 
 main() {
     local binary="" version="" fast=""
+    REFERENCE=config/chancery.toml
     while [ $# -gt 0 ]; do
         case $1 in
             --binary) binary=$2 ;;
             --version) version=$2 ;;
             --fast) fast=--fast ;;
+            --reference) REFERENCE=$2 ;;
             *) sed -n '/^#   /s/^#  */usage: /p' "$0" >&2; exit 2 ;;
         esac
         shift 2
@@ -43,7 +46,7 @@ stage() {
     "$1" completions fish >"$STAGE/completions/chancery.fish"
     # Secrets are credentials under systemd; all else is as in the reference.
     sed -e 's|^private_key = .*|private_key = "credential:tls-key"|' \
-        -e 's|^pin_file = .*|pin_file = "credential:pin"|' config/chancery.toml >"$STAGE/chancery.toml"
+        -e 's|^pin_file = .*|pin_file = "credential:pin"|' "$REFERENCE" >"$STAGE/chancery.toml"
     [ "$(grep -c '^[a-z_]* = "credential:' "$STAGE/chancery.toml")" = 2 ]
 }
 

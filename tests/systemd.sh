@@ -80,7 +80,9 @@ make_packages() {
     OLD=$CACHE/old.deb NEW=$CACHE/new.deb
     mkdir -p "$CACHE"
     cp "$(./systemd/package.sh --binary "$1" --version "$version-1" --fast 1 | tail -1)" "$OLD"
-    cp "$(./systemd/package.sh --binary "$1" --version "$version-2" --fast 1 | tail -1)" "$NEW"
+    # The next version explains a setting in other words.
+    sed '1s/$/ In other words./' config/chancery.toml >"$CACHE/reference.toml"
+    cp "$(./systemd/package.sh --binary "$1" --version "$version-2" --fast 1 --reference "$CACHE/reference.toml" | tail -1)" "$NEW"
 }
 
 # journal_has WORDS [OPTION...]: reads all of it, since a reader that stops early fails the writer.
@@ -90,8 +92,8 @@ journal_has() {
     [ "$(inside journalctl -u "$UNIT" --no-pager "$@" | grep -c -- "$words")" -gt 0 ]
 }
 
-# So often that systemd would take it for a service that fails over and over.
-restart() { inside sh -c "systemctl reset-failed $UNIT; systemctl restart $UNIT"; }
+# Often: nobody may be told that a service which is well was started too often.
+restart() { inside systemctl restart "$UNIT"; }
 property() { inside systemctl show --property="$1" --value "$UNIT"; }
 client() { inside /opt/client.sh "$@"; }
 is_serving() { [ "$(property ActiveState)" = active ] && [[ $(property StatusText) == "serving on "*"token chancery-1: ready"*"ledger: ok"* ]]; }
@@ -149,10 +151,16 @@ installed() {
         /lib/systemd/system/chancery-{api,operations,distribution}.socket
     inside systemd-analyze security --no-pager --threshold=10 "$UNIT" | tail -1
     inside man -w chancery >/dev/null
+    # What is missing is named; and however often it is tried, by hand too, the next start is a start.
     if inside systemctl enable --quiet --now "$UNIT" 2>/dev/null; then fail "it starts without a PIN"; fi
     local told
     told=$(inside systemctl status --no-pager --full "$UNIT" || true)
-    [[ $told == *"/etc/chancery/credentials/"*" was not met"* ]] || fail "no word of what is missing: $told"
+    for _ in 1 2 3 4 5 6 7; do inside systemctl restart "$UNIT" 2>/dev/null || true; done
+    inside systemctl stop "$UNIT"
+    for credential in pin tls-key; do
+        journal_has "/etc/chancery/credentials/$credential is missing" || fail "no word of the $credential: $told"
+    done
+    if journal_has 'start-limit-hit\|too quickly'; then fail "it was started too often"; fi
     inside systemctl disable --quiet "$UNIT"
 }
 
@@ -177,6 +185,7 @@ ready() {
     [ "$(inside curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9443/readyz)" = 200 ] || fail "/readyz"
     # Fields, not only lines: the journal is asked for one of them.
     journal_has '"STATUS":"200"' -o json || fail "no fields in the journal"
+    journal_has 'answered .*status=200 .*serial=[0-9a-f]' -o cat || fail "no facts in the journal's messages"
     check_cage
     # A process that may be dumped or traced by its user has its files in /proc for that user.
     local pid
@@ -232,7 +241,8 @@ refused_reloads() {
     restore_config
     sed -i 's/^connections_max = .*/connections_max = 99/' "$CONFIG"
     inside systemctl reload "$UNIT"
-    wait_for 30 "a refusal in the status" status_has 'last reload refused'
+    wait_for 30 "a refusal in the status" status_has 'limits.connections_max changes only with a restart'
+    journal_has 'reload refused.*limits.connections_max' -o cat || fail "no reason in the journal's messages"
     serves >/dev/null || fail "no service after a refused reload"
     restore_config
     inside systemctl reload "$UNIT"
@@ -366,11 +376,20 @@ no_network() {
 }
 
 encrypted() {
-    inside sh -ec 'systemd-creds setup >/dev/null; mkdir -p /etc/credstore.encrypted; cd /etc/chancery/credentials
-        systemd-creds encrypt --with-key=host --name=pin pin /etc/credstore.encrypted/chancery.pin
-        systemd-creds encrypt --with-key=host --name=tls-key tls-key /etc/credstore.encrypted/chancery.tls-key
-        mkdir /root/plain; mv pin tls-key /root/plain/'
-    drop_in encrypted-credentials
+    # As the drop-in says it, but for the machine's key: there is no TPM here.
+    inside sh -ec 'rm -rf /etc/credstore.encrypted; mkdir /root/plain; mv /etc/chancery/credentials/* /root/plain/'
+    sed -n 's/^#   //p' "$ROOT/usr/share/doc/chancery/drop-ins/encrypted-credentials.conf" >"$ROOT/opt/encrypted.sh"
+    [ "$(wc -l <"$ROOT/opt/encrypted.sh")" = 6 ] || fail "the commands of the drop-in"
+    sed -i 's/systemd-creds encrypt/& --with-key=host/' "$ROOT/opt/encrypted.sh"
+    inside sh -ec 'cd /root/plain; sh -eux /opt/encrypted.sh' >"$CACHE/encrypted.log" 2>&1 ||
+        { cat "$CACHE/encrypted.log"; fail "the commands of the drop-in"; }
+    grep -q 'no problems' "$CACHE/encrypted.log" || fail "chancery check with encrypted credentials"
+    restart
+    wait_for 30 "service" serves
+    inside sh -ec 'cd /etc/credstore.encrypted; mv chancery.pin away'
+    if inside systemctl restart "$UNIT" 2>/dev/null; then fail "it starts without a PIN"; fi
+    journal_has '/etc/credstore.encrypted/chancery.pin is missing' || fail "no word of the encrypted PIN"
+    inside sh -ec 'cd /etc/credstore.encrypted; mv away chancery.pin'
     restart
     wait_for 30 "service" serves
     inside mv /root/plain/pin /root/plain/tls-key /etc/chancery/credentials/
@@ -398,7 +417,11 @@ upgrade() {
     pid=$(property MainPID) before=$(certificates)
     config=$(sha256sum <"$ROOT/etc/chancery/chancery.toml")
     cp "$NEW" "$ROOT/var/new.deb"
-    inside dpkg -i /var/new.deb >/dev/null
+    # Nobody is there to answer a question, and the new version has another comment in its configuration.
+    inside sh -ec 'DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o APT::Sandbox::User=root install /var/new.deb </dev/null' \
+        >"$CACHE/upgrade.log" 2>&1 || { tail -20 "$CACHE/upgrade.log"; fail "apt-get -y"; }
+    [ "$(inside dpkg-query -W -f '${db:Status-Status}' chancery)" = installed ] || fail "half-configured"
+    grep -q 'In other words' "$ROOT/usr/share/chancery/chancery.toml" || fail "the reference is an old one"
     wait_for 60 "the new version" main_pid_is_not "$pid"
     wait_for 30 "service" serves
     [ "$(certificates)" -gt "$before" ] || fail "certificates are missing: $before before"

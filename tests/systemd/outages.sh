@@ -41,7 +41,6 @@ frozen_front() {
 killed_upgrades() {
     local after deb=old pid cut=0
     for after in 0.1 0.3 0.5 0.7; do
-        inside systemctl reset-failed "$UNIT"
         inside dpkg -i "/var/$deb.deb" >/dev/null 2>&1 &
         pid=$!
         sleep "$after"
