@@ -63,16 +63,25 @@ pub fn is_readable(character: char) -> bool {
 }
 
 fn check(character: char) -> Result<(), CharacterError> {
-    let class = match get_general_category(character) {
-        GeneralCategory::Control => return Err(CharacterError::Control),
-        GeneralCategory::Format => "it is a format character",
-        GeneralCategory::LineSeparator => "it is a line separator",
-        GeneralCategory::ParagraphSeparator => "it is a paragraph separator",
-        GeneralCategory::PrivateUse => "it is for private use",
-        GeneralCategory::Surrogate | GeneralCategory::Unassigned => "it is no character of Unicode",
-        _ if character == char::REPLACEMENT_CHARACTER => "it stands for a character that was lost",
-        _ if UNSEEN.contains(&character) => "nothing is seen of it",
-        _ => return Ok(()),
+    let category = get_general_category(character);
+    let class = if category == GeneralCategory::Control {
+        return Err(CharacterError::Control);
+    } else if category == GeneralCategory::Format {
+        "it is a format character"
+    } else if category == GeneralCategory::LineSeparator {
+        "it is a line separator"
+    } else if category == GeneralCategory::ParagraphSeparator {
+        "it is a paragraph separator"
+    } else if category == GeneralCategory::PrivateUse {
+        "it is for private use"
+    } else if matches!(category, GeneralCategory::Surrogate | GeneralCategory::Unassigned) {
+        "it is no character of Unicode"
+    } else if character == char::REPLACEMENT_CHARACTER {
+        "it stands for a character that was lost"
+    } else if UNSEEN.contains(&character) {
+        "nothing is seen of it"
+    } else {
+        return Ok(());
     };
     Err(CharacterError::Class(character, class))
 }

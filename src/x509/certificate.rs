@@ -352,11 +352,17 @@ mod tests {
                     assert!(certificate.der() == der || !certificate.is_self_signed());
                     let _ = (certificate.issuer_alternative_name(), format!("{certificate:?}"));
                     let _ = crate::x509::lint::supplied_iaca(&certificate);
+                    let _ = crate::x509::lint::supplied_iaca_warnings(&certificate);
+                    let _ = crate::x509::lint::vical_signer(&certificate);
                 }
+                let _ = Outline::from_pem(&pem::encode(LABEL, &changed));
             }
             assert!(Certificate::from_der(&der[..place]).is_err());
+            assert!(Outline::from_pem(&pem::encode(LABEL, &der[..place])).is_err());
         }
-        assert!(Certificate::from_der(&[&der[..], &[0]].concat()).is_err());
+        let longer = [&der[..], &[0]].concat();
+        assert!(Certificate::from_der(&longer).is_err());
+        assert!(Outline::from_pem(&pem::encode(LABEL, &longer)).is_err());
     }
 
     #[test]

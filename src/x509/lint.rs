@@ -181,8 +181,11 @@ impl<'a> Specimen<'a> {
         ca_without_key_cert_sign: bool,
         known_key: Option<&PublicKey>,
     ) -> Result<Self, Finding> {
-        let element =
-            Element::strict(tbs_der).ok_or_else(|| not_der("the octets are not DER".to_owned()))?;
+        let element = match signed_by {
+            SignedBy::Itself => Element::strict(tbs_der),
+            SignedBy::Issuer(_) => strict_but_for_issuer(tbs_der),
+        }
+        .ok_or_else(|| not_der("the octets are not DER".to_owned()))?;
         let view = TbsView::read(element).map_err(unreadable)?;
         if let Some(part) = view.default_written {
             return Err(not_der(format!("{part}: a DEFAULT value is written out")));
@@ -217,6 +220,15 @@ impl<'a> Specimen<'a> {
     fn span_seconds(&self) -> i64 {
         self.view.not_after.moment.unix() - self.view.not_before.moment.unix()
     }
+}
+
+/// DER to the end but for the issuer's name: it is copied from a certificate that others may have made,
+/// and a rule holds it against that.
+fn strict_but_for_issuer(tbs_der: &[u8]) -> Option<Element<'_>> {
+    let element = Element::known(tbs_der)?;
+    let is_der = Element::strict(tbs_der).is_some()
+        || TbsParts::read(element).is_ok_and(|parts| parts.is_der_but_for_issuer());
+    is_der.then_some(element)
 }
 
 /// The key in a `SubjectPublicKeyInfo`, if it is encoded in the one way. When the octets are those of

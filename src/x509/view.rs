@@ -98,6 +98,14 @@ impl<'a> TbsParts<'a> {
         parts.find(|(_, part)| Element::strict(part.der).is_none()).map(|(name, _)| name)
     }
 
+    /// Whether all parts but the issuer's name are DER.
+    pub(super) fn is_der_but_for_issuer(&self) -> bool {
+        !self.has_unique_ids
+            && self
+                .named()
+                .all(|(name, part)| name == "issuer" || Element::strict(part.der).is_some())
+    }
+
     fn named(&self) -> impl Iterator<Item = (&'static str, Element<'a>)> + use<'a> {
         [
             self.version.map(|version| ("version", version)),

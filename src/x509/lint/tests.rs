@@ -546,6 +546,25 @@ fn octets_that_say_something_else_than_the_plan_are_found() {
 }
 
 #[test]
+fn an_issuers_name_is_copied_whatever_its_strings_hold() {
+    // CN = PrintableString "a@b".
+    let name = b"\x30\x0e\x31\x0c\x30\x0a\x06\x03\x55\x04\x03\x13\x03a@b";
+    let issuer = Issuer { name: EncodedName::from_der(name).unwrap(), ..ca_issuer() };
+    let data = fixtures::generic_leaf_with_everything();
+    let validity = fixtures::document_signer_validity();
+    let (key, options) = (fixtures::second_key(), generic::Options::default());
+    let plan = generic::ca_signed(fixtures::serial(), &data, validity, &issuer, &key, options);
+    let unsigned = UnsignedCertificate::encode(plan.unwrap()).unwrap();
+    assert!(unsigned.tbs_der().windows(name.len()).any(|octets| octets == name));
+    // Nothing else may be such a string.
+    let mut tbs = unsigned.tbs_der().to_vec();
+    let country = tbs.windows(2).position(|octets| octets == b"NL").unwrap();
+    tbs[country] = b'@';
+    let found = super::tbs(Profile::Generic, &tbs, SignedBy::Issuer(&issuer), false);
+    assert_eq!(found.unwrap_err().rule, "strict-der");
+}
+
+#[test]
 fn an_operator_may_lift_the_rule_that_a_ca_needs_key_cert_sign() {
     let mut data = fixtures::generic_ca();
     data.certificate_authority = Some(crate::domain::request::PathLength::Unlimited);

@@ -137,10 +137,8 @@ fn check(
 ) -> Result<(), ProfileError> {
     let has = |usage| data.key_usage.contains(&usage);
     let is_ca = data.certificate_authority.is_some();
-    if subject_key.key_type() == KeyType::Ed25519 {
-        if is_ca {
-            return Err(ProfileError::at(SUBJECT_KEY, "Ed25519 may not be certified as CA"));
-        }
+    if is_ca && subject_key.key_type() == KeyType::Ed25519 {
+        return Err(ProfileError::at(SUBJECT_KEY, "Ed25519 may not be certified as CA"));
     }
     // RFC 8410, 5; RFC 8813, 3; RFC 3279, 2.3.1: what a key of the type cannot do.
     if let Some(wrong) =
