@@ -108,6 +108,9 @@ characters unless they say otherwise.\n\
 * Answers leave out members without a value. Take answers with members that are not named here.\n\
 * The first rule that a request breaks is reported. A known path with another method is 405 with \
 `Allow`. Every answer has an `X-Request-Id`.\n\
+* Each client has a rate, and each request counts, also a refused one; beyond it 429 with \
+`Retry-After`. A query has at most 32 parameters, an array of a body at most 1,024 items unless it \
+says otherwise. Bodies have no content coding.\n\
 * `x-addition: true` marks what the compatible API does not have.";
 
 fn parameters() -> Value {

@@ -31,7 +31,8 @@ pub(super) static OPERATIONS: &[Documented] = &[
     Documented { method: Method::DELETE, api: KMS, tail: &["keys"], operation: delete },
 ];
 
-pub(super) static SCHEMAS: &[&Named] = &[&NEW_KEY, &PRIVATE_JWK, &KEY, &LABELLED_JWK, &KEY_PEM];
+pub(super) static SCHEMAS: &[&Named] =
+    &[&NEW_KEY, &KEY_TYPE, &PRIVATE_JWK, &KEY, &LABELLED_JWK, &KEY_PEM];
 
 const EXAMPLE_KMS: &str = "test.tenant1.kms1";
 const EXAMPLE_KEY: &str = "test.tenant1.kms1.iaca-2026";
@@ -110,9 +111,16 @@ fn delete() -> Operation {
 }
 
 fn key_types() -> Schema {
-    Schema::words(["secp256r1", "secp384r1", "secp521r1", "RSA", "RSA3072", "RSA4096", "Ed25519"])
-        .example("secp256r1")
+    KEY_TYPE.get()
 }
+
+static KEY_TYPE: Named = Named {
+    name: "KeyType",
+    schema: || {
+        let types = ["secp256r1", "secp384r1", "secp521r1", "RSA", "RSA3072", "RSA4096", "Ed25519"];
+        Schema::words(types).describe("RSA is 2048 bits.").example("secp256r1")
+    },
+};
 
 static NEW_KEY: Named = Named {
     name: "NewKey",
@@ -123,7 +131,7 @@ static NEW_KEY: Named = Named {
                 "Type; RSA is 2048 bits. Ed25519 where `issuance.ed25519_subjects` is on.",
                 key_types(),
             )
-            .optional("backend", "Accepted and ignored.", Schema::text().example("jwk"))
+            .optional("backend", "Any value; ignored.", Schema::any().example("jwk"))
             .strict()
             .describe("A key to generate.")
             .example(new_key_example())

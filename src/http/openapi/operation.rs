@@ -56,7 +56,7 @@ impl Operation {
     fn with_target(tag: &Tag, id: &str, summary: &str, target: &str, schema: Schema) -> Self {
         Self::plain(tag, id, summary)
             .parameter("path", "target", target, true, schema)
-            .refuses(&[400, 403, 404, 429, 500, 503])
+            .refuses(&[403, 404, 500, 503])
     }
 
     /// Without a target.
@@ -68,7 +68,7 @@ impl Operation {
         ];
         let parameters = vec![json!({ "$ref": "#/components/parameters/RequestId" })];
         Self { head: head.into_iter().collect(), parameters, body: None, answers: BTreeMap::new() }
-            .refuses(&[401])
+            .refuses(&[400, 401, 429])
     }
 
     /// More than the summary says.

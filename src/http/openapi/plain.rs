@@ -79,7 +79,7 @@ fn login() -> Operation {
         )
         .takes(&LOGIN, &[Example::new("any", body)])
         .answers(200, "A token.", TOKEN.get(), &[Example::new("token", token_example())])
-        .refuses(&[404, 429, 500])
+        .refuses(&[404, 500])
 }
 
 fn document() -> Operation {

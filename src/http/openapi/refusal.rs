@@ -47,7 +47,7 @@ impl Conflict {
         let schema = match self {
             Self::Other => PROBLEM.get(),
             Self::Duplicate => DUPLICATE.get(),
-            Self::Any => Schema::either([PROBLEM.get(), DUPLICATE.get()]),
+            Self::Any => Schema::either([DUPLICATE.get(), PROBLEM.get()]),
         };
         let duplicate = json!({ "summary": "taken", "value": duplicate_example() });
         let other = json!({ "summary": "other", "value": problem_example(409) });
@@ -76,6 +76,7 @@ pub(super) fn responses() -> Map<String, Value> {
         let mut answer = answer(meaning(*status), PROBLEM.get(), examples);
         match status {
             405 => answer["headers"]["Allow"] = header_reference("Allow"),
+            415 => answer["headers"]["Accept-Encoding"] = header_reference("Accept-Encoding"),
             429 | 503 => answer["headers"]["Retry-After"] = header_reference("Retry-After"),
             _ => {}
         }
@@ -121,6 +122,12 @@ pub(super) fn headers() -> Map<String, Value> {
             true,
             "The methods that the path has.",
             Schema::string().example("GET, POST"),
+        ),
+        header(
+            "Accept-Encoding",
+            false,
+            "`identity` when the body had a content coding.",
+            Schema::constant("identity"),
         ),
         header(
             "Idempotent-Replayed",
@@ -296,7 +303,7 @@ fn meaning(status: u16) -> &'static str {
         404 => "Something named does not exist.",
         405 => "The path has other methods.",
         413 => "The body is larger than 64 KiB.",
-        415 => "The body has another media type.",
+        415 => "The body has another media type, or a content coding.",
         429 => "The client sends too many requests.",
         503 => "A fault outside the request; it may succeed later.",
         _ => "A fault of the daemon, or a key that two objects of the token answer to.",

@@ -198,7 +198,7 @@ fn detach(at: &Dependent) -> Operation {
     Operation::on(&TAG, &id, "Detach a KMS or a store", at.target, at.example)
         .addition()
         .takes_any(&[Content::json(
-            Schema::either([DEPENDENCY.get(), PATH.get()]),
+            DEPENDENCY.get(),
             &[Example::new("object", json!({ "dependency": "test.tenant1.kms1" }))],
         )])
         .answers(

@@ -37,6 +37,11 @@ impl Schema {
         Self::new().with("type", name)
     }
 
+    /// Any value.
+    pub(super) fn any() -> Self {
+        Self::new()
+    }
+
     /// A string of any content and length.
     pub(super) fn string() -> Self {
         Self::of_type("string")

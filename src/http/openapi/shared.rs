@@ -34,6 +34,8 @@ pub(super) static SCHEMAS: &[&Named] = &[
     &URI,
     &EMAIL,
     &VICAL_METADATA,
+    &COUNTRY,
+    &CURVE,
 ];
 
 /// PEM that stands for any certificate where an example needs one.
@@ -236,11 +238,7 @@ pub(super) static PUBLIC_JWK: Named = Named {
 pub(super) fn jwk_public(object: Schema) -> Schema {
     object
         .required("kty", "Key type.", Schema::words(["EC", "RSA", "OKP"]).example("EC"))
-        .optional(
-            "crv",
-            "EC, OKP: curve.",
-            Schema::words(["P-256", "P-384", "P-521", "Ed25519"]).example("P-256"),
-        )
+        .optional("crv", "EC, OKP: curve.", CURVE.get())
         .optional("x", "EC: coordinate of full length; OKP: the key; base64url.", base64url())
         .optional("y", "EC: coordinate of full length, base64url.", base64url())
         .optional("n", "RSA: modulus, base64url.", base64url())
@@ -371,8 +369,23 @@ pub(super) fn attribute(kind: AttributeKind) -> Schema {
 
 /// One of the assigned codes.
 pub(super) fn country() -> Schema {
-    Schema::words(Country::codes()).example("NL")
+    COUNTRY.get()
 }
+
+static COUNTRY: Named = Named {
+    name: "Country",
+    schema: || {
+        Schema::words(Country::codes()).describe("ISO 3166-1 alpha-2, upper case.").example("NL")
+    },
+};
+
+static CURVE: Named = Named {
+    name: "Curve",
+    schema: || {
+        let curves = ["P-256", "P-384", "P-521", "Ed25519"];
+        Schema::words(curves).describe("As RFC 7518 and RFC 8037 name them.").example("P-256")
+    },
+};
 
 /// `crlDistributionPointUri`.
 pub(super) static HTTP_URL: Named = Named {

@@ -169,6 +169,11 @@ fn public(which: &Which, verb: &str, summary: &str) -> Operation {
     let id = format!("{verb}{}", which.id);
     let summary = format!("{summary} {}", which.summary);
     Operation::on(&TAG, &id, &summary, which.target, which.example)
+        .describe(
+            "Open to pages of any origin (`Access-Control-Allow-Origin: *`). Without a client \
+             certificate, on the public listener, refusals are plain text, and the text of every 404 \
+             is `not found`; so it is here for a client without vical:read on the target.",
+        )
         .request_header(
             "If-None-Match",
             "The ETag of a copy at hand; 304 when it is still the same.",

@@ -26,6 +26,7 @@ pub(super) static SCHEMAS: &[&Named] = &[
     &IACA_BY_DATA,
     &GENERIC,
     &GENERIC_DATA,
+    &KEY_USAGE,
     &ALTERNATIVE_NAMES,
     &ISSUER,
     &SELF_SIGNED,
@@ -194,7 +195,7 @@ static IACA_BY_DATA: Named = Named {
 };
 
 pub(super) static GENERIC: Named = Named {
-    name: "CertificateRequest",
+    name: "GenericCertificateRequest",
     schema: || {
         issuance()
             .required("certificateData", "What the certificate says.", GENERIC_DATA.get())
@@ -254,8 +255,17 @@ static GENERIC_DATA: Named = Named {
 
 /// One bit of keyUsage, in the API's spelling.
 pub(super) fn key_usage() -> Schema {
-    Schema::words(KeyUsage::ALL.map(KeyUsage::name)).example("DigitalSignature")
+    KEY_USAGE.get()
 }
+
+static KEY_USAGE: Named = Named {
+    name: "KeyUsage",
+    schema: || {
+        Schema::words(KeyUsage::ALL.map(KeyUsage::name))
+            .describe("One bit of keyUsage.")
+            .example("DigitalSignature")
+    },
+};
 
 /// In answers too.
 pub(super) static ALTERNATIVE_NAMES: Named = Named {
