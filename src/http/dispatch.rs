@@ -16,7 +16,8 @@ use uuid::Uuid;
 use super::{
     Limits,
     metrics::Requests,
-    once, operations,
+    once,
+    operations::{self, LastWrite},
     plain::{self, PlainRequest},
     problem::Problem,
     public::{self, PublicRoute},
@@ -45,7 +46,9 @@ pub(super) struct Context {
     pub(super) refusals: Arc<Refusals>,
     /// Requests of each client.
     pub(super) rates: Arc<Rates>,
-    /// What is told of them.
+    /// Whether the ledger takes writes, for those who ask.
+    pub(super) last_write: Arc<LastWrite>,
+    /// What is told of requests.
     pub(super) tally: Arc<Tally>,
     /// Requests of all of them, by what became of them.
     pub(super) requests: Arc<Requests>,
@@ -313,7 +316,8 @@ fn check_grant(
 }
 
 pub(super) async fn readiness(context: &Context) -> HttpResponse {
-    operations::readiness(&context.services, context.in_flight.is_full()).await
+    let is_full = context.in_flight.is_full();
+    operations::readiness(&context.services, &context.last_write, is_full).await
 }
 
 /// Runs a use case to its end, whatever the connection does meanwhile.

@@ -1,12 +1,17 @@
 //! Health and readiness, and the listener that has them without TLS.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{Method, StatusCode, header},
 };
 use serde::Serialize;
+use tokio::sync::Mutex;
 
 use super::{
     dispatch::{self, Context, name_request, request_id},
@@ -96,20 +101,46 @@ struct Health {
     warnings: Vec<Cow<'static, str>>,
 }
 
+/// Whether the ledger takes a write. To find out costs one, so that it is found out once a second,
+/// however many ask.
+#[derive(Default)]
+pub(super) struct LastWrite(Mutex<Option<(Instant, bool)>>);
+
+const WRITE_KNOWN_FOR: Duration = Duration::from_secs(1);
+
+impl LastWrite {
+    async fn has_lasted(&self, services: &Services) -> bool {
+        // Who comes meanwhile waits for the same write.
+        let mut last = self.0.lock().await;
+        if let Some((at, has_lasted)) = *last
+            && at.elapsed() < WRITE_KNOWN_FOR
+        {
+            return has_lasted;
+        }
+        let written = services.ledger.is_writable().await;
+        if let Err(error) = &written {
+            tracing::warn!(%error, "not ready: the ledger is not writable");
+        }
+        *last = Some((Instant::now(), written.is_ok()));
+        written.is_ok()
+    }
+}
+
 /// 200 when a signature would succeed now, as far as can be known: each token has just made one, or
 /// another that holds the same keys has.
-pub(super) async fn readiness(services: &Services, queue_is_full: bool) -> HttpResponse {
+pub(super) async fn readiness(
+    services: &Services,
+    last_write: &LastWrite,
+    queue_is_full: bool,
+) -> HttpResponse {
     let mut checks = BTreeMap::new();
-    let ledger = services.ledger.is_writable().await;
-    if let Err(error) = &ledger {
-        tracing::warn!(%error, "not ready: the ledger is not writable");
-    }
+    let writable = last_write.has_lasted(services).await;
     let word = |good: bool, bad: &str| if good { "ok".to_owned() } else { bad.to_owned() };
     // Audit entries are rows of the ledger; the contract names both.
-    checks.insert("database".to_owned(), word(ledger.is_ok(), "not writable"));
-    checks.insert("audit".to_owned(), word(ledger.is_ok(), "not writable"));
+    checks.insert("database".to_owned(), word(writable, "not writable"));
+    checks.insert("audit".to_owned(), word(writable, "not writable"));
     checks.insert("queue".to_owned(), word(!queue_is_full, "full"));
-    let ready = ledger.is_ok() && !queue_is_full && tokens_are_ready(services);
+    let ready = writable && !queue_is_full && tokens_are_ready(services);
     let tree = services.tree.snapshot();
     for token in services.keyring.tokens() {
         let state = token.state();

@@ -138,6 +138,7 @@ impl Api {
             tls: Arc::clone(&tls),
             refusals: Arc::clone(&refusals),
             rates: Arc::new(Rates::per_minute(limits.client_requests_per_minute)),
+            last_write: Arc::default(),
             tally: Arc::new(Tally::new()),
             requests: Arc::new(Requests::new()),
             compat_login: config.compat_login,
@@ -320,6 +321,7 @@ impl Running {
                 } else {
                     Arc::new(Rates::per_minute(limits.client_requests_per_minute))
                 },
+                last_write: Arc::clone(&now.last_write),
                 tally: Arc::clone(&now.tally),
                 requests: Arc::clone(&now.requests),
                 compat_login: config.compat_login,

@@ -1,11 +1,12 @@
 //! What callers make the daemon write: line by line while it is little, as numbers when it is much.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, time::Instant};
 
 use serde_json::Value;
 
 use crate::{
     appliance::{Appliance, Daemon, SERVICE, SOON, STORE, until},
+    metrics::{read, scrape},
     support::{Raw, leaf},
 };
 
@@ -252,6 +253,11 @@ fn what_the_public_and_the_operator_fetch_is_told_as_numbers() {
     let daemon = appliance.start();
     daemon.wait_until_ready();
     let before = written(&appliance, &daemon);
+    let commits = || {
+        let (samples, _) = read(&scrape(&daemon));
+        samples["chancery_ledger_transactions_total{outcome=\"committed\"}"]
+    };
+    let (commits_before, started) = (commits(), Instant::now());
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
     for number in 0..300 {
         let path = format!("/v1/acme.{number}.{}/vical-service-api/latest", "e".repeat(99));
@@ -261,6 +267,9 @@ fn what_the_public_and_the_operator_fetch_is_told_as_numbers() {
         }
         agent.get(format!("{}/readyz", daemon.operations)).call().unwrap();
     }
+    // To be asked whether one is ready costs a write of the ledger once a second.
+    let (spent, seconds) = (commits() - commits_before, started.elapsed().as_secs_f64());
+    assert!(spent <= 2.0 * seconds + 5.0, "{spent} transactions in {seconds} s");
     let told = until(SOON, || daemon.log().contains("answered to the public").then_some(()));
     assert!(told.is_some(), "{}", daemon.log());
     let log = daemon.log();
