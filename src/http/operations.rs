@@ -101,28 +101,36 @@ struct Health {
     warnings: Vec<Cow<'static, str>>,
 }
 
-/// Whether the ledger takes a write. To find out costs one, so that it is found out once a second,
-/// however many ask.
+/// Whether the ledger takes a write. To find out costs one, so that it is found out some times a second
+/// at most, however many ask.
 #[derive(Default)]
-pub(super) struct LastWrite(Mutex<Option<(Instant, bool)>>);
+pub(super) struct LastWrite(Mutex<Option<Writes>>);
 
-const WRITE_KNOWN_FOR: Duration = Duration::from_secs(1);
+/// Those of one second.
+struct Writes {
+    since: Instant,
+    number: u32,
+    has_lasted: bool,
+}
+
+const WRITES_PER_SECOND: u32 = 20;
 
 impl LastWrite {
     async fn has_lasted(&self, services: &Services) -> bool {
-        // Who comes meanwhile waits for the same write.
+        // Who comes meanwhile waits for its end.
         let mut last = self.0.lock().await;
-        if let Some((at, has_lasted)) = *last
-            && at.elapsed() < WRITE_KNOWN_FOR
-        {
-            return has_lasted;
+        let second = last.take().filter(|writes| writes.since.elapsed() < Duration::from_secs(1));
+        let mut writes =
+            second.unwrap_or(Writes { since: Instant::now(), number: 0, has_lasted: false });
+        if writes.number < WRITES_PER_SECOND {
+            let written = services.ledger.is_writable().await;
+            if let Err(error) = &written {
+                tracing::warn!(%error, "not ready: the ledger is not writable");
+            }
+            writes.number += 1;
+            writes.has_lasted = written.is_ok();
         }
-        let written = services.ledger.is_writable().await;
-        if let Err(error) = &written {
-            tracing::warn!(%error, "not ready: the ledger is not writable");
-        }
-        *last = Some((Instant::now(), written.is_ok()));
-        written.is_ok()
+        last.insert(writes).has_lasted
     }
 }
 
