@@ -10,7 +10,7 @@ use actix_web::{
 use futures_util::StreamExt;
 use zeroize::Zeroizing;
 
-use super::problem::Problem;
+use super::{problem::Problem, secret};
 
 /// Largest request body, in octets.
 pub(super) const BODY_BYTES_MAX: usize = 65_536;
@@ -71,9 +71,11 @@ async fn read(
         }
         Ok(body)
     };
-    tokio::time::timeout(deadline, whole)
+    let body = tokio::time::timeout(deadline, whole)
         .await
-        .unwrap_or_else(|_| Err(broken("the body did not arrive in time")))
+        .unwrap_or_else(|_| Err(broken("the body did not arrive in time")))?;
+    secret::note(request, &body);
+    Ok(body)
 }
 
 /// What is read are the octets that were sent: a body that says that they stand for others is none

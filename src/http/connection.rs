@@ -1,4 +1,13 @@
 //! A connection while it lasts: its octets, who is at the other end, and whether it is of use.
+//!
+//! Who sends must not make us hold more than [`HELD_OCTETS_MAX`]. Over HTTP/1.1 that is decided here:
+//! the dispatcher of actix-http reads all that it is given, 128 KiB at a time, decodes as many heads
+//! as are in it (6.7 KiB each), and answers them whether or not the answers are taken. So it is given
+//! the octets of one head, then those of its body, and the next head when the answer has been taken.
+//! Over HTTP/2 the windows and [`super::http2`] decide.
+
+mod flow;
+mod heads;
 
 use std::{
     cell::Cell,
@@ -6,20 +15,82 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
+pub(super) use flow::{Expected, Flow};
+pub(super) use heads::HEAD_OCTETS_MAX;
+use heads::Heads;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::tls::Peer;
 
+/// What one connection makes us hold at most, in octets, beside answers that are larger than this
+/// themselves: for those see [`super::exchange::Answers`].
+pub(super) const HELD_OCTETS_MAX: usize = 262_144;
+
+/// Octets that are given before others get a turn.
+const ROUND_OCTETS: usize = 16_384;
+
+/// After the refusal of a head, so much more is read, since a peer that is cut off while it sends may
+/// not see the answer.
+const READ_AFTER_REFUSAL: usize = 262_144;
+
+/// How often the clock is looked at for the end of the client's certificate.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// RFC 6585, section 5.
+const HEAD_TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\n\
+    connection: close\r\ncontent-length: 0\r\n\r\n";
+
 /// What HTTP is spoken over, with or without TLS.
 pub(super) struct Connection {
-    pub(super) io: Box<dyn Io>,
+    io: Box<dyn Io>,
+    link: Rc<Link>,
+    intake: Intake,
+}
+
+/// What decides how much may be read.
+enum Intake {
+    /// HTTP/1.1.
+    Heads(Heads),
+    /// A head was too large: what of the refusal is still to be sent, and what may still be read.
+    Refused { left: &'static [u8], octets: usize },
+    /// HTTP/2, which has windows.
+    Frames,
+}
+
+/// A connection as its requests see it.
+pub(super) struct Link {
     /// Who has proved a certificate.
     pub(super) peer: Option<Arc<Peer>>,
-    pub(super) usage: Rc<Usage>,
+    pub(super) usage: Usage,
+    pub(super) flow: Flow,
+    /// Something that was sent over it must not stay in its buffers.
+    pub(super) is_secret: Cell<bool>,
+}
+
+impl Link {
+    pub(super) fn new(peer: Option<Arc<Peer>>) -> Rc<Self> {
+        let (usage, flow) = (Usage::new(), Flow::default());
+        Rc::new(Self { peer, usage, flow, is_secret: Cell::new(false) })
+    }
+
+    /// Returns when the certificate of the client has expired, and none of its requests is served.
+    pub(super) async fn has_expired(&self) {
+        let Some(peer) = &self.peer else { return std::future::pending().await };
+        // By the clock of the day, which may be set at any time.
+        while self.usage.is_serving() || !peer.has_expired() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// A request is served until this is dropped.
+    pub(super) fn serve(self: &Rc<Self>) -> Serving {
+        self.usage.serving.set(self.usage.serving.get() + 1);
+        Serving(Rc::clone(self))
+    }
 }
 
 /// A stream of octets in both directions.
@@ -34,22 +105,20 @@ pub(super) struct Usage {
 }
 
 impl Usage {
-    pub(super) fn new() -> Rc<Self> {
-        Rc::new(Self { serving: Cell::new(0), unused_since: Cell::new(Instant::now()) })
+    fn new() -> Self {
+        Self { serving: Cell::new(0), unused_since: Cell::new(Instant::now()) }
     }
 
-    /// A request is served until this is dropped.
-    pub(super) fn serve(self: &Rc<Self>) -> Serving {
-        self.serving.set(self.serving.get() + 1);
-        Serving(Rc::clone(self))
+    pub(super) fn is_serving(&self) -> bool {
+        self.serving.get() > 0
     }
 
     /// Returns when no request was served for so long: the client took its time with the next
     /// request, or with the last answer.
     pub(super) async fn has_ended(&self, idle: Duration) {
         loop {
-            let is_served = self.serving.get() > 0;
-            let unused = if is_served { Duration::ZERO } else { self.unused_since.get().elapsed() };
+            let unused =
+                if self.is_serving() { Duration::ZERO } else { self.unused_since.get().elapsed() };
             let left = idle.saturating_sub(unused);
             if left.is_zero() {
                 return;
@@ -59,19 +128,53 @@ impl Usage {
     }
 }
 
-/// See [`Usage::serve`].
-pub(super) struct Serving(Rc<Usage>);
+/// See [`Link::serve`].
+pub(super) struct Serving(Rc<Link>);
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.serving.set(self.0.serving.get() - 1);
-        self.0.unused_since.set(Instant::now());
+        let usage = &self.0.usage;
+        usage.serving.set(usage.serving.get() - 1);
+        usage.unused_since.set(Instant::now());
+        self.0.flow.resume();
     }
 }
 
 impl Connection {
-    fn io(self: Pin<&mut Self>) -> Pin<&mut dyn Io> {
-        Pin::new(&mut *self.get_mut().io)
+    /// For HTTP/1.1.
+    pub(super) fn http1(io: Box<dyn Io>, link: Rc<Link>) -> Self {
+        Self { io, link, intake: Intake::Heads(Heads::default()) }
+    }
+
+    /// For HTTP/2.
+    pub(super) fn http2(io: Box<dyn Io>, link: Rc<Link>) -> Self {
+        Self { io, link, intake: Intake::Frames }
+    }
+
+    pub(super) fn link(&self) -> &Rc<Link> {
+        &self.link
+    }
+
+    /// Refuses a head, reads a little more, and then says that there is nothing to read any more.
+    fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { io, intake: Intake::Refused { left, octets }, .. } = self else {
+            return Poll::Ready(Ok(()));
+        };
+        while !left.is_empty() {
+            let written = ready!(Pin::new(&mut *io).poll_write(cx, left))?;
+            *left = left.get(written..).filter(|_| written > 0).unwrap_or_default();
+        }
+        ready!(Pin::new(&mut *io).poll_flush(cx))?;
+        let mut unheard = [0; 1_024];
+        while *octets > 0 {
+            let mut buffer = ReadBuf::new(&mut unheard);
+            ready!(Pin::new(&mut *io).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                break;
+            }
+            *octets = octets.saturating_sub(buffer.filled().len());
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -81,7 +184,43 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.io().poll_read(cx, buffer)
+        let this = self.get_mut();
+        let flow = &this.link.flow;
+        let heads = match &mut this.intake {
+            Intake::Frames => return Pin::new(&mut this.io).poll_read(cx, buffer),
+            Intake::Refused { .. } => return this.poll_refusal(cx),
+            Intake::Heads(heads) => heads,
+        };
+        let is_serving = this.link.usage.is_serving();
+        let expected = flow.expected();
+        let (octets_max, ends_max) = match expected {
+            // Nobody reads what follows an answer that came before the end of the body.
+            Expected::Leftovers => (usize::MAX, usize::MAX),
+            _ if flow.is_blocked() => return flow.park(cx),
+            Expected::Octets(octets) if is_serving && octets > 0 => (octets, usize::MAX),
+            Expected::Chunks { is_awaited: true } if is_serving => (usize::MAX, heads::ENDS_MAX),
+            _ if is_serving => return flow.park(cx),
+            _ => (usize::MAX, 1),
+        };
+        if heads.has_paused(ends_max) {
+            // What was given is looked at first.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let given = ready!(heads.poll_give(&mut *this.io, cx, buffer, octets_max, ends_max))?;
+        match expected {
+            Expected::Octets(octets) if is_serving => {
+                flow.expect(Expected::Octets(octets.saturating_sub(given)));
+            }
+            Expected::Leftovers => {}
+            _ if !is_serving && heads.octets() > HEAD_OCTETS_MAX => {
+                buffer.clear();
+                this.intake = Intake::Refused { left: HEAD_TOO_LARGE, octets: READ_AFTER_REFUSAL };
+                return this.poll_refusal(cx);
+            }
+            _ => {}
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -91,7 +230,10 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.io().poll_write(cx, octets)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write(cx, octets);
+        this.link.flow.is_taken(written.is_ready());
+        written
     }
 
     fn poll_write_vectored(
@@ -99,7 +241,10 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         octets: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.io().poll_write_vectored(cx, octets)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write_vectored(cx, octets);
+        this.link.flow.is_taken(written.is_ready());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -107,10 +252,13 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.io().poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        this.link.flow.is_taken(flushed.is_ready());
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.io().poll_shutdown(cx)
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
     }
 }

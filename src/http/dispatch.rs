@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpMessage, HttpRequest, HttpResponse,
     http::{ConnectionType, Method, StatusCode, header::HeaderValue},
     web::Payload,
 };
@@ -26,6 +26,7 @@ use super::{
     refusals::Refusals,
     room::Room,
     route::{Request, Routes},
+    secret,
     tally::{self, Caller, Outcome, Tally, Told},
     tls::{Peer, Tls},
 };
@@ -72,7 +73,9 @@ pub(super) async fn dispatch(
     let span = tracing::info_span!("request", id = %request_id);
     let mut answer = async {
         let mut seen = Seen::of(&request);
-        let answered = answer(context, &request, payload, &request_id, &mut seen).await;
+        let answered = answer(context, &request, payload, &request_id, &mut seen)
+            .await
+            .map_err(|problem| secret::conceal(&request, problem));
         let told = told(context, &request, &seen, &answered);
         let answer = match answered {
             Ok(answer) => answer,
@@ -265,9 +268,9 @@ fn identify(
     request: &HttpRequest,
     seen: &mut Seen,
 ) -> Result<Arc<Client>, Problem> {
-    let peer = request.conn_data::<Arc<Peer>>();
-    let subject = excerpt(peer.map_or("", |peer| peer.subject()));
-    let identified = match peer.map(|peer| peer.identity(&context.tls)) {
+    let peer = request.extensions().get::<Arc<Peer>>().cloned();
+    let subject = excerpt(peer.as_ref().map_or("", |peer| peer.subject()));
+    let identified = match peer.as_ref().map(|peer| peer.identity(&context.tls)) {
         None => Err("is not a known client".to_owned()),
         Some(Ok(identity)) => {
             context.access.identify(identity).ok_or_else(|| "is not a known client".to_owned())
@@ -281,7 +284,8 @@ fn identify(
             Ok(client)
         }
         Err(why) => {
-            let certificate = peer.map(|peer| peer.certificate_sha256()).unwrap_or_default();
+            let certificate =
+                peer.as_ref().map(|peer| peer.certificate_sha256()).unwrap_or_default();
             seen.caller = Caller::Stranger(certificate);
             seen.client = format!("unknown certificate {subject}").into();
             context.rates.count_stranger(certificate)?;

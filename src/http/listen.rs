@@ -9,23 +9,25 @@ use std::{
     time::Duration,
 };
 
-use actix_http::{HttpService, Protocol};
-use actix_service::{IntoServiceFactory, ServiceFactoryExt, apply_fn_factory, map_config};
+use actix_http::{Request, Response, body::BoxBody, h1::H1Service};
+use actix_service::{IntoServiceFactory, map_config};
 use actix_web::{
     App, HttpRequest, HttpResponse,
-    dev::{AppConfig, RequestHead, Server, Service, ServiceFactory, fn_factory, fn_service},
-    http::header::{HeaderMap, HeaderValue},
+    dev::{AppConfig, Server, Service, ServiceFactory, fn_factory, fn_service},
     rt::net::TcpStream,
     web::{self, Payload},
 };
+use rustix::net::sockopt;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    connection::{Connection, Usage},
+    connection::{Connection, Io, Link},
     current::Current,
     dispatch::Context,
     door::{Door, Place},
+    exchange::{self, Answers, Exchanges},
+    http2,
     pulse::Pulse,
     refusals::{Cause, Refusals},
     server::Limits,
@@ -35,9 +37,19 @@ use super::{
 /// How long the end of a connection may take that is closed in order.
 const DISCONNECT: Duration = Duration::from_secs(1);
 
+/// What the kernel may hold for a connection in either direction, in octets; it doubles that for its own
+/// needs. Otherwise it is some megabytes for each that does not take its answers.
+const SOCKET_OCTETS: usize = 65_536;
+
+/// What TLS may hold of an answer, in octets.
+const TLS_OCTETS: usize = 32_768;
+
 /// What answers requests of a listener.
 pub(super) type Handler =
     fn(Arc<Context>, HttpRequest, Payload) -> Pin<Box<dyn Future<Output = HttpResponse>>>;
+
+/// What resolves when the daemon is told to end.
+type Ending = Rc<dyn Fn() -> exchange::Local<()>>;
 
 /// One listener and what is behind it.
 #[derive(Clone)]
@@ -53,7 +65,16 @@ pub(super) struct Entrance {
     pub(super) refusals: Arc<Refusals>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) current: Arc<Current>,
+    pub(super) answers: Arc<Answers>,
     pub(super) handler: Handler,
+}
+
+/// A connection that HTTP can be spoken over.
+struct Greeted {
+    io: Box<dyn Io>,
+    link: Rc<Link>,
+    is_http2: bool,
+    place: Place,
 }
 
 impl Entrance {
@@ -72,55 +93,25 @@ impl Entrance {
         let ending = server.graceful_shutdown_signal();
         let server = server.listen(setting, listener, move || {
             self.pulse.attach();
-            let (current, handler) = (Arc::clone(&self.current), self.handler);
-            let app = App::new().default_service(web::to(
-                move |request: HttpRequest, payload: Payload| {
-                    let serving = request.conn_data::<Rc<Usage>>().map(Usage::serve);
-                    let answer = handler(current.context(), request, payload);
-                    async move {
-                        let answer = answer.await;
-                        drop(serving);
-                        answer
-                    }
-                },
-            ));
-            let ending = ending.clone();
-            let http = HttpService::build()
-                .graceful_shutdown_signal(move || {
-                    let ending = ending.clone();
-                    async move { ending.notified().await }
-                })
-                .keep_alive(self.limits.idle)
-                .client_request_timeout(self.limits.request_head)
-                .client_disconnect_timeout(DISCONNECT)
-                .on_connect_ext(|connection: &Connection, extensions| {
-                    extensions.insert(Rc::clone(&connection.usage));
-                    if let Some(peer) = &connection.peer {
-                        extensions.insert(Arc::clone(peer));
-                    }
-                })
-                .finish(apply_fn_factory(
-                    map_config(
-                        app.into_factory()
-                            .map_err(|error: actix_web::Error| error.error_response()),
-                        |()| AppConfig::default(),
-                    ),
-                    |mut request: actix_http::Request, app| {
-                        own(request.head_mut());
-                        app.call(request)
-                    },
-                ));
             let entrance = Rc::new(self.clone());
+            let ending = ending.clone();
+            let ending: Ending = Rc::new(move || {
+                let ending = ending.clone();
+                Box::pin(async move { ending.notified().await })
+            });
             fn_factory(move || {
-                let http = http.new_service(());
-                let entrance = Rc::clone(&entrance);
+                let (entrance, ending) = (Rc::clone(&entrance), ending.clone());
                 async move {
-                    let http = Rc::new(http.await?);
+                    let exchanges = entrance.exchanges().await?;
+                    let http1 = entrance.http1(exchanges.clone(), ending.clone());
+                    let http1 = Rc::new(http1.new_service(()).await?);
                     Ok::<_, ()>(fn_service(move |socket: TcpStream| {
-                        let (entrance, http) = (Rc::clone(&entrance), Rc::clone(&http));
+                        let (entrance, http1) = (Rc::clone(&entrance), Rc::clone(&http1));
+                        let (exchanges, ending) = (exchanges.clone(), ending.clone());
                         async move {
+                            let served = entrance.receive(socket, &*http1, exchanges, ending);
                             // Boxed: actix-server has room for its future twice.
-                            Box::pin(entrance.receive(socket, &*http)).await;
+                            Box::pin(served).await;
                             Ok::<(), ()>(())
                         }
                     }))
@@ -130,10 +121,56 @@ impl Entrance {
         Ok(server.map_err(|error| format!("{setting}: {error}"))?.run())
     }
 
+    /// What answers the requests of a worker.
+    async fn exchanges(&self) -> Result<Exchanges, ()> {
+        let (current, handler) = (Arc::clone(&self.current), self.handler);
+        let app =
+            App::new().default_service(web::to(move |request: HttpRequest, payload: Payload| {
+                handler(current.context(), request, payload)
+            }));
+        let app = map_config(app.into_factory(), |()| AppConfig::default());
+        let app = Rc::new(app.new_service(()).await?);
+        let app = move |request: Request| -> exchange::Local<Response<BoxBody>> {
+            let app = Rc::clone(&app);
+            Box::pin(async move {
+                match app.call(request).await {
+                    Ok(answer) => answer.into(),
+                    Err(error) => error.error_response().into(),
+                }
+            })
+        };
+        Ok(Exchanges { app: Rc::new(app), answers: Arc::clone(&self.answers) })
+    }
+
+    /// HTTP/1.1.
+    fn http1(
+        &self,
+        exchanges: Exchanges,
+        ending: Ending,
+    ) -> impl ServiceFactory<
+        (Connection, Option<SocketAddr>),
+        Config = (),
+        Service: Service<(Connection, Option<SocketAddr>)>,
+        InitError = (),
+    > + use<> {
+        let expecting = exchanges.clone();
+        let http1: H1Service<Connection, _, _, _, _> = actix_http::HttpService::build()
+            .graceful_shutdown_signal(move || ending())
+            .keep_alive(self.limits.idle)
+            .client_request_timeout(self.limits.request_head)
+            .client_disconnect_timeout(DISCONNECT)
+            .expect(fn_service(move |request| exchange::expect(expecting.clone(), request)))
+            .on_connect_ext(|connection: &Connection, extensions| {
+                extensions.insert(Rc::clone(connection.link()));
+            })
+            .h1(fn_service(move |request| exchange::http1(exchanges.clone(), request)));
+        http1
+    }
+
     /// A connection from its beginning to its end.
-    async fn receive<S>(&self, socket: TcpStream, http: &S)
+    async fn receive<S>(&self, socket: TcpStream, http1: &S, exchanges: Exchanges, ending: Ending)
     where
-        S: Service<(Connection, Protocol, Option<SocketAddr>)>,
+        S: Service<(Connection, Option<SocketAddr>)>,
     {
         // One that is gone already has no address.
         let Ok(from) = socket.peer_addr() else { return };
@@ -148,15 +185,7 @@ impl Entrance {
         };
         let served = async {
             match self.greet(socket, place).await {
-                Ok((connection, protocol, place)) => {
-                    let usage = Rc::clone(&connection.usage);
-                    tokio::select! {
-                        // What ends a connection is the client's doing.
-                        _ = http.call((connection, protocol, Some(from))) => {}
-                        () = usage.has_ended(self.limits.idle) => {}
-                    }
-                    drop(place);
-                }
+                Ok(greeted) => self.speak(greeted, from, http1, exchanges, ending).await,
                 Err((cause, reason)) => self.refusals.note(from, cause, &reason),
             }
         };
@@ -166,82 +195,67 @@ impl Entrance {
         }
     }
 
+    /// Speaks HTTP. What ends a connection is the client's doing, or its certificate's end.
+    async fn speak<S>(
+        &self,
+        Greeted { io, link, is_http2, place: _place }: Greeted,
+        from: SocketAddr,
+        http1: &S,
+        exchanges: Exchanges,
+        ending: Ending,
+    ) where
+        S: Service<(Connection, Option<SocketAddr>)>,
+    {
+        let ended = Rc::clone(&link);
+        let spoken = async {
+            if is_http2 {
+                let connection = Connection::http2(io, link);
+                http2::serve(connection, exchanges, from, &self.limits, ending()).await;
+            } else {
+                let connection = Connection::http1(io, Rc::clone(&link));
+                tokio::select! {
+                    _ = http1.call((connection, Some(from))) => {}
+                    () = link.usage.has_ended(self.limits.idle) => {}
+                }
+            }
+        };
+        tokio::select! {
+            () = spoken => {}
+            () = ended.has_expired() => {}
+        }
+    }
+
     /// Does the handshake, if there is one.
     ///
     /// # Errors
     /// Why there is no connection.
-    async fn greet(
-        &self,
-        socket: TcpStream,
-        mut place: Place,
-    ) -> Result<(Connection, Protocol, Place), (Cause, String)> {
+    async fn greet(&self, socket: TcpStream, mut place: Place) -> Result<Greeted, (Cause, String)> {
         let handshake = |error: &dyn Display| (Cause::Handshake, format!("handshake: {error}"));
         socket.set_nodelay(true).map_err(|error| handshake(&error))?;
-        let usage = Usage::new();
+        sockopt::set_socket_send_buffer_size(&socket, SOCKET_OCTETS)
+            .and_then(|()| sockopt::set_socket_recv_buffer_size(&socket, SOCKET_OCTETS))
+            .map_err(|error| handshake(&error))?;
         let Some(tls) = &self.tls else {
-            let connection = Connection { io: Box::new(socket), peer: None, usage };
-            return Ok((connection, Protocol::Http1, place));
+            return Ok(Greeted {
+                io: Box::new(socket),
+                link: Link::new(None),
+                is_http2: false,
+                place,
+            });
         };
-        let stream = timeout(self.limits.handshake, tls.accept(socket))
+        let mut stream = timeout(self.limits.handshake, tls.accept(socket))
             .await
             .map_err(|_| handshake(&"it took too long"))?
             .map_err(|error| handshake(&error))?;
-        let (_, session) = stream.get_ref();
+        let (_, session) = stream.get_mut();
+        session.set_buffer_limit(Some(TLS_OCTETS));
         let peer = Peer::of(session).ok_or_else(|| handshake(&"no certificate"))?;
         if !place.is_of(peer.certificate_sha256()) {
             let reason = format!("{} has all the connections that it may have", peer.subject());
             return Err((Cause::Crowded, reason));
         }
         let is_http2 = session.alpn_protocol() == Some(tls::ALPN_HTTP2);
-        let protocol = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
-        Ok((
-            Connection { io: Box::new(stream), peer: Some(Arc::new(peer)), usage },
-            protocol,
-            place,
-        ))
-    }
-}
-
-/// Has a request's head stand on its own. As it comes it is a part of what was read from the connection,
-/// bodies included, and actix keeps it, with all of that, until it needs it for another request. Its room
-/// for headers is that for 28, 6 KiB, until it is that for as many as there are.
-fn own(head: &mut RequestHead) {
-    if let Ok(own) = head.uri.to_string().parse() {
-        head.uri = own;
-    }
-    let mut headers = HeaderMap::with_capacity(head.headers.len_keys());
-    for (name, value) in &head.headers {
-        let own = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
-        headers.append(name.clone(), own);
-    }
-    head.headers = headers;
-}
-
-#[cfg(test)]
-mod tests {
-    use actix_web::{HttpMessage, http::header};
-
-    use super::*;
-
-    #[test]
-    fn a_head_of_its_own_has_all_headers_and_no_room_for_many_more() {
-        let mut request = actix_http::Request::new();
-        let headers = request.headers_mut();
-        for (name, value) in [
-            (header::HOST, "appliance"),
-            (header::ACCEPT, "application/json"),
-            (header::ACCEPT, "text/plain"),
-            // Not ASCII, and allowed (RFC 9110, section 5.5).
-            (header::USER_AGENT, "caf\u{e9}"),
-        ] {
-            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
-        }
-        let as_it_came = headers.clone();
-        own(request.head_mut());
-        assert_eq!(request.headers().len(), 4);
-        for name in as_it_came.keys() {
-            assert!(request.headers().get_all(name).eq(as_it_came.get_all(name)), "{name}");
-        }
-        assert!(request.headers().capacity() <= 8, "{}", request.headers().capacity());
+        let link = Link::new(Some(Arc::new(peer)));
+        Ok(Greeted { io: Box::new(stream), link, is_http2, place })
     }
 }

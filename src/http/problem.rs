@@ -99,6 +99,17 @@ impl Problem {
         self.head().insert_header((header::CONTENT_TYPE, "text/plain")).body(self.message)
     }
 
+    pub(super) fn field(&self) -> Option<&str> {
+        self.field.as_deref()
+    }
+
+    /// The same refusal, without what it would repeat of the request.
+    pub(super) fn without_words(self) -> Self {
+        let message = "the request cannot be taken as it is; what is wrong in it is not repeated, because \
+                       it may be a part of a private key";
+        Self { message: message.to_owned(), field: None, ..self }
+    }
+
     pub(super) fn into_response(self, request_id: &str) -> HttpResponse {
         let mut response = self.head();
         let (target, kind) = self.duplicate.map(|duplicate| *duplicate).unzip();

@@ -2,6 +2,7 @@
 //! all day does not fill the journal.
 
 use std::{
+    collections::HashSet,
     fmt::Display,
     net::SocketAddr,
     sync::{Mutex, PoisonError},
@@ -10,10 +11,13 @@ use std::{
 
 use prometheus::IntCounterVec;
 
-use crate::metrics;
+use crate::{domain::excerpt::excerpt, metrics};
 
-/// After a line in the log, those that follow within this time are only counted.
+/// Within this time each reason is told once, and others of the same are only counted.
 const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// Reasons that are told within that time: some name the client, and there may be any number of those.
+const REASONS_MAX: usize = 16;
 
 /// See the module.
 pub(super) struct Refusals {
@@ -23,8 +27,10 @@ pub(super) struct Refusals {
 
 #[derive(Default)]
 struct Told {
-    at: Option<Instant>,
+    since: Option<Instant>,
     /// Since then.
+    reasons: HashSet<String>,
+    /// Since the last line.
     untold: u64,
 }
 
@@ -45,22 +51,26 @@ impl Refusals {
         Self { counts, told: Mutex::default() }
     }
 
-    /// Counts one, and tells it if nothing was told for a while.
+    /// Counts one, and tells it if its reason was not told for a while.
     pub(super) fn note(&self, from: SocketAddr, cause: Cause, reason: &dyn Display) {
         let word = match cause {
             Cause::Handshake => "handshake",
             Cause::Crowded => "crowded",
         };
         self.counts.with_label_values(&[word]).inc();
+        let reason = excerpt(&reason.to_string()).to_string();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.at.is_some_and(|at| at.elapsed() < TELL_EVERY) {
+        if told.since.is_none_or(|since| since.elapsed() >= TELL_EVERY) {
+            told.since = Some(Instant::now());
+            told.reasons.clear();
+        }
+        if told.reasons.len() >= REASONS_MAX || !told.reasons.insert(reason.clone()) {
             told.untold += 1;
             return;
         }
         let untold = std::mem::take(&mut told.untold);
-        told.at = Some(Instant::now());
         drop(told);
-        tracing::info!(%from, %reason, untold, "connection refused");
+        tracing::info!(%from, reason, untold, "connection refused");
     }
 
     pub(super) fn counts(&self) -> &IntCounterVec {

@@ -17,6 +17,7 @@ use super::{
     current::Current,
     dispatch::{self, Context},
     door::Door,
+    exchange::Answers,
     listen::{Entrance, Handler},
     metrics::Requests,
     operations, public,
@@ -114,6 +115,7 @@ pub struct Api {
     tls: Arc<Tls>,
     refusals: Arc<Refusals>,
     pulse: Arc<Pulse>,
+    answers: Arc<Answers>,
 }
 
 impl Api {
@@ -147,7 +149,8 @@ impl Api {
             tasks: TaskTracker::new(),
         };
         let current = Arc::new(Current::new(context));
-        Ok(Self { config, plain, limits, current, tls, refusals, pulse: Arc::default() })
+        let (pulse, answers) = (Arc::default(), Arc::default());
+        Ok(Self { config, plain, limits, current, tls, refusals, pulse, answers })
     }
 
     /// Binds the listeners that are not there yet, and starts to serve.
@@ -207,6 +210,7 @@ impl Api {
             refusals: Arc::clone(&self.refusals),
             pulse: Arc::clone(&self.pulse),
             current: Arc::clone(&self.current),
+            answers: Arc::clone(&self.answers),
             handler,
         }
     }

@@ -36,6 +36,7 @@ mod crl;
 mod edwards;
 mod fuzz;
 mod hostile;
+mod http2;
 mod idempotency;
 mod inventory;
 mod judges;

@@ -175,6 +175,23 @@ impl Raw {
         self.0.flush()
     }
 
+    /// Asks whether the daemon is there, over this connection; none when it has ended.
+    pub fn status(&mut self) -> Option<u16> {
+        self.try_write("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").ok()?;
+        let mut beginning = [0];
+        self.0.read_exact(&mut beginning).ok()?;
+        assert_eq!(&beginning, b"H");
+        Some(self.answer().0)
+    }
+
+    /// Whether the other end has closed the connection, or does within some time.
+    pub fn ends(&mut self) -> bool {
+        match self.0.read(&mut [0]) {
+            Ok(octets) => octets == 0,
+            Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+        }
+    }
+
     /// Reads one answer: status, head, body.
     pub fn answer(&mut self) -> (u16, String, Value) {
         let mut read = Vec::new();

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::appliance::{Appliance, Daemon, SOON, until};
+use crate::{
+    appliance::{Appliance, Daemon, SOON, until},
+    support::Raw,
+};
 
 /// An `openssl ca` on the provisioned client CA: the only tool that sets both ends of a validity.
 pub const CA: &str = r#"
@@ -269,4 +272,29 @@ fn what_is_not_tls_gets_no_answer() {
     let _ = stream.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
     assert_eq!(daemon.client.get("/healthz").status, 200);
+}
+
+#[test]
+fn a_connection_ends_with_its_certificate_busy_or_idle() {
+    let appliance = Appliance::new();
+    appliance.declare("[[clients]]\nname = \"short\"\nsubject = \"CN=short\"\ngrants = []");
+    let daemon = appliance.start();
+    appliance.shell(&format!(
+        "{CA}
+         make short 20200101000000Z $(date -u -d '+8 seconds' +%Y%m%d%H%M%SZ)"
+    ));
+    let certificate = appliance.path("pki/short");
+    let mut busy = Raw::open(&appliance, &daemon, &certificate);
+    let mut idle = Raw::open(&appliance, &daemon, &certificate);
+    assert_eq!((busy.status(), idle.status()), (Some(200), Some(200)));
+    let last = until(SOON, || {
+        busy.status().filter(|status| *status != 200).or_else(|| {
+            // Ended between two requests.
+            (busy.status().is_none()).then_some(401)
+        })
+    });
+    assert_eq!(last, Some(401), "it is served on");
+    assert!(idle.ends(), "it is there");
+    // Others are served on.
+    assert_eq!(Raw::demo(&appliance, &daemon).status(), Some(200));
 }

@@ -12,11 +12,12 @@ use rustls::{
 
 use super::Tls;
 use crate::{
-    domain::{client::ClientIdentity, key::sha256},
+    domain::{client::ClientIdentity, key::sha256, time::Timestamp},
     x509::Certificate,
 };
 
-/// A certificate that expires ends the use of open connections after this time at most.
+/// A clock that is set ends the use of open connections after this time at most, where it matters to a
+/// certificate of a CA.
 const JUDGED_FOR: Duration = Duration::from_secs(30);
 
 /// What the client of a connection has proved, and whether that still counts.
@@ -24,6 +25,8 @@ pub(in crate::http) struct Peer {
     identity: ClientIdentity,
     /// Its own certificate first.
     chain: Vec<CertificateDer<'static>>,
+    /// The end of its own certificate; none if only TLS can read it.
+    expires: Option<Timestamp>,
     judged: Mutex<Option<Judged>>,
 }
 
@@ -42,11 +45,14 @@ impl Peer {
         let own = chain.first()?;
         // A certificate that TLS takes and our stricter parser does not has no subject to match; its
         // fingerprint still counts.
-        let subject = Certificate::from_der(own)
-            .map(|certificate| certificate.subject().to_string())
-            .unwrap_or_default();
+        let (subject, expires) = Certificate::from_der(own)
+            .map(|own| (own.subject().to_string(), own.validity().not_after()))
+            .ok()
+            .unzip();
+        let subject = subject.unwrap_or_default();
         Some(Self {
             identity: ClientIdentity { subject, certificate_sha256: sha256(own) },
+            expires,
             chain: chain.iter().map(|certificate| certificate.clone().into_owned()).collect(),
             judged: Mutex::new(None),
         })
@@ -61,7 +67,9 @@ impl Peer {
         let generation = tls.now();
         let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = judged.as_ref().filter(|judged| {
-            judged.generation == generation.number && judged.at.elapsed() < JUDGED_FOR
+            judged.generation == generation.number
+                && judged.at.elapsed() < JUDGED_FOR
+                && (judged.verdict.is_err() || !self.has_expired())
         });
         let verdict = match fresh {
             Some(judged) => judged.verdict.clone(),
@@ -77,6 +85,11 @@ impl Peer {
             }
         };
         verdict.map(|()| &self.identity)
+    }
+
+    /// Whether its certificate has, by the clock of the day.
+    pub(in crate::http) fn has_expired(&self) -> bool {
+        self.expires.is_some_and(|expires| expires < Timestamp::now())
     }
 
     /// The subject, as the certificate has it.

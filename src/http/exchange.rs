@@ -1,0 +1,257 @@
+//! One request from its head to its answer, whatever version of HTTP it came with.
+
+mod answers;
+mod body;
+
+use std::{
+    cell::Cell, convert::Infallible, future::poll_fn, pin::Pin, rc::Rc, task::Poll, time::Duration,
+};
+
+use actix_http::{
+    BoxedPayloadStream, ConnectionType, HttpMessage, Payload, Request, RequestHead, Response,
+    StatusCode, Version,
+    body::{BoxBody, MessageBody},
+    header::{CONTENT_LENGTH, HeaderMap, HeaderValue, RETRY_AFTER},
+};
+pub(super) use answers::Answers;
+use answers::Paced;
+pub(super) use body::Ask;
+use body::{Body, Reading};
+
+use super::{
+    body::BODY_BYTES_MAX,
+    connection::{Expected, Link},
+};
+
+/// A future that stays on its thread.
+pub(super) type Local<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// What answers requests once they are whole: actix-web's app.
+pub(super) type App = Rc<dyn Fn(Request) -> Local<Response<BoxBody>>>;
+
+/// How long the rest of a body that nobody wants may take: an answer before the end of the body costs
+/// some clients the answer, and the connection.
+const LEFTOVERS_TIME: Duration = Duration::from_millis(500);
+
+/// How long the rest of a body is read after the answer.
+const AFTER_ANSWER_TIME: Duration = Duration::from_secs(2);
+
+/// What every exchange of a listener needs.
+#[derive(Clone)]
+pub(super) struct Exchanges {
+    pub(super) app: App,
+    pub(super) answers: std::sync::Arc<Answers>,
+}
+
+impl Exchanges {
+    /// Answers. `ask` is called when somebody wants the body and none of it is there.
+    pub(super) async fn answer(
+        &self,
+        link: Rc<Link>,
+        mut request: Request,
+        ask: Option<Ask>,
+    ) -> Response<BoxBody> {
+        own(request.head_mut());
+        let is_http2 = request.version() == Version::HTTP_2;
+        let serving = link.serve();
+        if let Some(peer) = &link.peer {
+            request.extensions_mut().insert(std::sync::Arc::clone(peer));
+        }
+        request.extensions_mut().insert(Rc::clone(&link));
+        let body = match request.take_payload() {
+            Payload::None => None,
+            payload => Some(Body::new(payload, Rc::clone(&link), ask)),
+        };
+        let announced = length(request.head());
+        link.flow.expect(match (&body, announced) {
+            (None, _) => Expected::Head,
+            // What is larger is refused before any of it is read.
+            (Some(_), Some(octets)) => Expected::Octets(octets.min(BODY_BYTES_MAX)),
+            (Some(_), None) => Expected::Chunks { is_awaited: false },
+        });
+        let request = match &body {
+            None => request,
+            Some(body) => {
+                let stream: BoxedPayloadStream = Box::pin(Reading(Rc::clone(body)));
+                request.replace_payload(Payload::Stream { payload: stream }).0
+            }
+        };
+        let mut answer = (self.app)(request).await;
+        let mut unread = None;
+        if let Some(body) = body {
+            let is_small = announced.is_none_or(|octets| octets <= BODY_BYTES_MAX);
+            if is_small && !body.is_asked_for() {
+                // However that ends: what is there counts.
+                let _ = tokio::time::timeout(LEFTOVERS_TIME, body.read_away(BODY_BYTES_MAX)).await;
+            }
+            match (body.has_ended(), is_http2) {
+                (true, _) => {}
+                (false, true) => drop(answer.extensions_mut().insert(Unread(body))),
+                (false, false) => {
+                    answer.head_mut().set_connection_type(ConnectionType::Close);
+                    unread = Some(body);
+                }
+            }
+        }
+        if link.is_secret.get() {
+            // Its buffers, and those of TLS, are wiped when they are freed, and only then.
+            answer.head_mut().set_connection_type(ConnectionType::Close);
+        }
+        link.flow.expect(if unread.is_some() { Expected::Leftovers } else { Expected::Head });
+        drop(serving);
+        self.paced(answer, unread)
+    }
+
+    /// Has an answer leave in parts, none of which is large.
+    fn paced(&self, answer: Response<BoxBody>, unread: Option<Rc<Body>>) -> Response<BoxBody> {
+        let (answer, octets) = answer.into_parts();
+        match octets.try_into_bytes() {
+            Ok(octets) if octets.is_empty() && unread.is_none() => {
+                answer.set_body(BoxBody::new(octets))
+            }
+            Ok(octets) => match self.answers.hold(octets) {
+                Some(octets) => answer.set_body(BoxBody::new(Paced::new(octets, unread))),
+                None => no_room(),
+            },
+            Err(streamed) => answer.set_body(streamed),
+        }
+    }
+}
+
+/// All the octets that answers may take are taken.
+fn no_room() -> Response<BoxBody> {
+    let mut answer = Response::new(StatusCode::SERVICE_UNAVAILABLE);
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
+}
+
+/// The rest of a body that has to be read after the answer, over HTTP/2, where nothing else does.
+pub(super) struct Unread(Rc<Body>);
+
+impl Unread {
+    /// Reads it away while the client takes the answer. Whoever has it sends no more.
+    pub(super) async fn read_away(&self) {
+        // What did not come in time does not matter.
+        let _ = tokio::time::timeout(AFTER_ANSWER_TIME, self.0.read_away(usize::MAX)).await;
+    }
+}
+
+/// What a body is said to be long.
+fn length(head: &RequestHead) -> Option<usize> {
+    let value = head.headers().get(CONTENT_LENGTH)?.to_str().ok()?;
+    // One that is no number of ours is larger than all.
+    Some(value.parse().unwrap_or(usize::MAX))
+}
+
+/// A request whose client waits for "100 Continue", and what has begun to answer it.
+struct Begun(Local<Response<BoxBody>>);
+
+/// The final answer came before anybody wanted the body.
+pub(super) struct Early(Response<BoxBody>);
+
+impl From<Early> for Response<BoxBody> {
+    fn from(early: Early) -> Self {
+        early.0
+    }
+}
+
+impl std::fmt::Debug for Early {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Early({})", self.0.status())
+    }
+}
+
+/// RFC 9110, section 10.1.1, over HTTP/1.1: the final status if it does not depend on the body, else
+/// "100 Continue", which the dispatcher sends when this returns a request.
+///
+/// # Errors
+/// The final answer.
+pub(super) async fn expect(exchanges: Exchanges, request: Request) -> Result<Request, Early> {
+    let Some(link) = request.conn_data::<Rc<Link>>().cloned() else { return Ok(request) };
+    let is_asked = Rc::new(Cell::new(false));
+    let ask: Ask = {
+        let is_asked = Rc::clone(&is_asked);
+        Box::new(move || is_asked.set(true))
+    };
+    let mut answering: Local<_> =
+        Box::pin(async move { exchanges.answer(link, request, Some(ask)).await });
+    let early = poll_fn(|cx| match answering.as_mut().poll(cx) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending if is_asked.get() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    });
+    match early.await {
+        Some(answer) => Err(Early(answer)),
+        None => {
+            let begun = Request::new();
+            begun.extensions_mut().insert(Begun(answering));
+            Ok(begun)
+        }
+    }
+}
+
+/// Answers a request over HTTP/1.1.
+///
+/// # Errors
+/// Never.
+pub(super) async fn http1(
+    exchanges: Exchanges,
+    request: Request,
+) -> Result<Response<BoxBody>, Infallible> {
+    let begun = request.extensions_mut().remove::<Begun>();
+    if let Some(Begun(answering)) = begun {
+        return Ok(answering.await);
+    }
+    Ok(match request.conn_data::<Rc<Link>>().cloned() {
+        Some(link) => exchanges.answer(link, request, None).await,
+        None => Response::new(StatusCode::INTERNAL_SERVER_ERROR),
+    })
+}
+
+/// Has a request's head stand on its own. As it comes it is a part of what was read from the connection,
+/// bodies included, and actix keeps it, with all of that, until it needs it for another request. Its room
+/// for headers is that for 28, 6 KiB, until it is that for as many as there are.
+fn own(head: &mut RequestHead) {
+    if head.version == Version::HTTP_2 {
+        // Made by us.
+        return;
+    }
+    if let Ok(own) = head.uri.to_string().parse() {
+        head.uri = own;
+    }
+    let mut headers = HeaderMap::with_capacity(head.headers.len_keys());
+    for (name, value) in &head.headers {
+        let own = HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone());
+        headers.append(name.clone(), own);
+    }
+    head.headers = headers;
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_http::header;
+
+    use super::*;
+
+    #[test]
+    fn a_head_of_its_own_has_all_headers_and_no_room_for_many_more() {
+        let mut request = Request::new();
+        let headers = request.headers_mut();
+        for (name, value) in [
+            (header::HOST, "appliance"),
+            (header::ACCEPT, "application/json"),
+            (header::ACCEPT, "text/plain"),
+            // Not ASCII, and allowed (RFC 9110, section 5.5).
+            (header::USER_AGENT, "caf\u{e9}"),
+        ] {
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        let as_it_came = headers.clone();
+        own(request.head_mut());
+        assert_eq!(request.headers().len(), 4);
+        for name in as_it_came.keys() {
+            assert!(request.headers().get_all(name).eq(as_it_came.get_all(name)), "{name}");
+        }
+        assert!(request.headers().capacity() <= 8, "{}", request.headers().capacity());
+    }
+}

@@ -1,0 +1,249 @@
+//! HTTP/2 (RFC 9113): what one connection may ask for at a time, and how it ends.
+//!
+//! What a connection makes us hold is bounded by its windows, by the heads of the requests that wait,
+//! and by the room for those that are served: each of them takes as much of it as its body may.
+
+mod answer;
+
+use std::{cell::Cell, net::SocketAddr, pin::pin, rc::Rc, time::Duration};
+
+use actix_http::{BoxedPayloadStream, Payload, Request, Uri, Version, header::HeaderMap};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use h2::{Reason, RecvStream, server};
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+
+use super::{
+    body::BODY_BYTES_MAX,
+    connection::{Connection, HEAD_OCTETS_MAX, HELD_OCTETS_MAX, Link},
+    exchange::{Exchanges, Local},
+    server::Limits,
+};
+
+/// Requests that a client may have under way. Those that find no room wait.
+const STREAMS_MAX: u32 = 100;
+
+/// What is served at a time, in octets of bodies: 16 small requests, or one with the largest body and
+/// some small ones.
+const ROOM_OCTETS: usize = HELD_OCTETS_MAX / 2;
+
+/// What a request takes of that beside its body, for its head and its answer.
+const REQUEST_OCTETS: usize = ROOM_OCTETS / UNANSWERED_MAX;
+
+/// Requests that are served at a time.
+const UNANSWERED_MAX: usize = 16;
+
+/// Octets of a body that wait in a stream: most bodies are not longer. So a hundred streams that wait do
+/// not fill the connection's window, of which those that are served need some.
+const STREAM_WINDOW: u32 = 1_280;
+const CONNECTION_WINDOW: usize = HELD_OCTETS_MAX / 2;
+
+/// Octets of an answer that are under way in a stream.
+const SEND_OCTETS: usize = 16_384;
+
+/// Header fields of a request; HTTP/1.1 has the same limit, in actix-http.
+const FIELDS_MAX: usize = 96;
+
+/// Heads of all requests under way: the largest that there may be, and some beside it.
+const HEADS_OCTETS_MAX: usize = 2 * HEAD_OCTETS_MAX;
+
+/// Streams that a client may open and reset before they are accepted, or that we reset (CVE-2023-44487).
+const RESETS_MAX: usize = 32;
+
+/// Requests that a client may take back, of those that were accepted. A connection with more is closed.
+const TAKEN_BACK_MAX: usize = 200;
+
+/// How long the end of a connection may take whose last answer was sent.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// How a request ended.
+enum End {
+    Answered,
+    /// The connection is to end with it.
+    Last,
+    /// The client did not want the answer any more.
+    TakenBack,
+}
+
+/// Serves a connection until it ends. After `ending` it takes no more requests.
+pub(super) async fn serve(
+    connection: Connection,
+    exchanges: Exchanges,
+    from: SocketAddr,
+    limits: &Limits,
+    ending: impl Future<Output = ()>,
+) {
+    let link = Rc::clone(connection.link());
+    let mut builder = server::Builder::new();
+    builder
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(number(HEAD_OCTETS_MAX))
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(number(CONNECTION_WINDOW))
+        .max_send_buffer_size(SEND_OCTETS)
+        .max_concurrent_reset_streams(RESETS_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(Some(RESETS_MAX));
+    let Ok(Ok(mut http2)) =
+        timeout(limits.request_head, builder.handshake::<_, Bytes>(connection)).await
+    else {
+        return;
+    };
+    let requests = Requests {
+        exchanges,
+        link: Rc::clone(&link),
+        from,
+        room: Rc::new(Semaphore::new(ROOM_OCTETS)),
+        heads: Rc::default(),
+    };
+    let mut under_way = FuturesUnordered::<Local<End>>::new();
+    let (mut ending, mut unused) = (pin!(ending), pin!(link.usage.has_ended(limits.idle)));
+    let (mut is_leaving, mut taken_back) = (false, 0);
+    loop {
+        tokio::select! {
+            biased;
+            request = http2.accept() => match request {
+                Some(Ok((request, respond))) => under_way.extend(requests.begin(request, respond)),
+                Some(Err(_)) | None => return,
+            },
+            Some(end) = under_way.next() => match end {
+                End::Answered => {}
+                End::TakenBack if taken_back < TAKEN_BACK_MAX => taken_back += 1,
+                End::TakenBack => {
+                    is_leaving = true;
+                    under_way.clear();
+                    http2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                }
+                End::Last => {
+                    is_leaving = true;
+                    http2.graceful_shutdown();
+                }
+            },
+            // Work is waited for. Where there is none the end has no reason to wait.
+            () = &mut ending, if !is_leaving => {
+                is_leaving = true;
+                if http2.has_streams() {
+                    http2.graceful_shutdown();
+                } else {
+                    http2.abrupt_shutdown(Reason::NO_ERROR);
+                }
+            }
+            () = &mut unused, if !is_leaving => {
+                if http2.has_streams() {
+                    // Answers that nobody takes.
+                    return;
+                }
+                is_leaving = true;
+                http2.abrupt_shutdown(Reason::NO_ERROR);
+            }
+            () = sleep(GOODBYE), if is_leaving && under_way.is_empty() => return,
+        }
+    }
+}
+
+/// What the requests of a connection have in common.
+struct Requests {
+    exchanges: Exchanges,
+    link: Rc<Link>,
+    from: SocketAddr,
+    room: Rc<Semaphore>,
+    /// Octets of the heads of those that are under way.
+    heads: Rc<Cell<usize>>,
+}
+
+impl Requests {
+    /// Begins to answer, if there is room for one more; otherwise the client may ask again.
+    fn begin(
+        &self,
+        request: http::Request<RecvStream>,
+        mut respond: server::SendResponse<Bytes>,
+    ) -> Option<Local<End>> {
+        let (head, body) = request.into_parts();
+        let octets = octets(&head);
+        if octets > HEAD_OCTETS_MAX || head.headers.len() > FIELDS_MAX {
+            answer::refuse_head(respond);
+            return None;
+        }
+        let held = Held::of(&self.heads, octets);
+        if self.heads.get() > HEADS_OCTETS_MAX {
+            respond.send_reset(Reason::REFUSED_STREAM);
+            return None;
+        }
+        let Some(request) = own(&head, body, self.from) else {
+            respond.send_reset(Reason::PROTOCOL_ERROR);
+            return None;
+        };
+        let body_octets = match (request.1, head.headers.get(http::header::CONTENT_LENGTH)) {
+            (false, _) => 0,
+            (true, Some(length)) => {
+                let length = length.to_str().ok().and_then(|length| length.parse().ok());
+                length.unwrap_or(BODY_BYTES_MAX).min(BODY_BYTES_MAX)
+            }
+            (true, None) => BODY_BYTES_MAX,
+        };
+        let share = number(REQUEST_OCTETS + body_octets);
+        let (exchanges, link) = (self.exchanges.clone(), Rc::clone(&self.link));
+        let room = Rc::clone(&self.room);
+        Some(Box::pin(async move {
+            let _held = held;
+            answer::serve(exchanges, link, &room, share, request.0, respond).await
+        }))
+    }
+}
+
+fn number(octets: usize) -> u32 {
+    u32::try_from(octets).unwrap_or(u32::MAX)
+}
+
+/// A head that is held until this is dropped.
+struct Held(Rc<Cell<usize>>, usize);
+
+impl Held {
+    fn of(all: &Rc<Cell<usize>>, octets: usize) -> Self {
+        all.set(all.get() + octets);
+        Self(Rc::clone(all), octets)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - self.1);
+    }
+}
+
+/// Of all names and values, which are not copied yet.
+fn octets(head: &http::request::Parts) -> usize {
+    let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+    let path = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let authority = head.uri.authority().map_or(0, |authority| authority.as_str().len());
+    fields.sum::<usize>() + path + authority
+}
+
+/// The request as actix has it, with copies of its own, and whether it has a body. None for what is no
+/// request to a server of ours.
+fn own(head: &http::request::Parts, body: RecvStream, from: SocketAddr) -> Option<(Request, bool)> {
+    let has_body = !body.is_end_stream();
+    let payload = if has_body {
+        let payload: BoxedPayloadStream = Box::pin(answer::Received(body));
+        Payload::Stream { payload }
+    } else {
+        Payload::None
+    };
+    let mut request = Request::with_payload(payload);
+    let own = request.head_mut();
+    own.version = Version::HTTP_2;
+    own.method = head.method.as_str().parse().ok()?;
+    own.uri = head.uri.to_string().parse::<Uri>().ok()?;
+    own.peer_addr = Some(from);
+    let mut headers = HeaderMap::with_capacity(head.headers.keys_len());
+    for (name, value) in &head.headers {
+        let name = actix_http::header::HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;
+        let value = actix_http::header::HeaderValue::from_bytes(value.as_bytes()).ok()?;
+        headers.append(name, value);
+    }
+    own.headers = headers;
+    Some((request, has_body))
+}
