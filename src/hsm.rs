@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use fault::tame;
 use offers::OFFERS_MAX;
-use protocol::bounded;
+use protocol::{SignOrder, bounded};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::key::PublicKey;
@@ -51,7 +51,7 @@ pub use heard::hear_as_the_front_does;
 pub use offers::Offer;
 pub use orders::PrivateParts;
 pub use sandbox::{MEMORY_MAX_MB_DEFAULT, Network, Sandbox, SandboxLevel};
-pub use token::Token;
+pub use token::{Made, Token};
 pub use trust::Prospect;
 pub use wear::{Recycling, Usage, WearCause};
 pub use worker::run_signer;
@@ -133,6 +133,25 @@ pub struct TokenKey {
     pub id: Vec<u8>,
     /// The public half as the token shows it.
     pub public_key: PublicKey,
+}
+
+/// Which key a signature is wanted of, whatever else the token shows of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct KeyRef {
+    /// `CKA_LABEL`.
+    label: String,
+    /// SHA-256 of the `SubjectPublicKeyInfo`.
+    spki_sha256: [u8; 32],
+}
+
+impl KeyRef {
+    fn to(key: &TokenKey) -> Self {
+        Self { label: key.label.clone(), spki_sha256: key.public_key.spki_sha256() }
+    }
+
+    fn of(order: &SignOrder) -> Self {
+        Self { label: order.label.clone(), spki_sha256: order.spki_sha256 }
+    }
 }
 
 /// One private key as it lies on the token. Twins appear as often as they exist.

@@ -252,6 +252,11 @@ impl Keyring {
                 if self.is_changed(&path, key.public_key.spki_sha256()) {
                     return Err(KeyRefusal::Changed(path));
                 }
+                // What nobody has seen to sign is not pinned: its objects may not belong together.
+                if self.pin_of(&path).is_none() {
+                    let proven = holdings.prove().await;
+                    proven.map_err(|error| KeyRefusal::Hsm(path.clone(), error))?;
+                }
                 Ok(Key::Hosted(HostedKey { path, key, holdings, may_sign_generic }))
             }
         }

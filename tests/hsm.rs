@@ -11,11 +11,15 @@ use std::{
 
 use chancery::{
     domain::key::KeyType,
-    hsm::{HsmError, Recycling, Sandbox, Token, TokenConfig, TokenKey, TokenState, TokenUser},
+    hsm::{
+        HsmError, Made, Recycling, Sandbox, Token, TokenConfig, TokenKey, TokenState, TokenUser,
+    },
 };
 use faults::Disturbed;
 use tokio::time::sleep;
 
+#[path = "hsm/bad_keys.rs"]
+mod bad_keys;
 #[path = "hsm/bindings.rs"]
 mod bindings;
 #[path = "hsm/changes.rs"]
@@ -52,6 +56,8 @@ mod pins;
 mod recycling;
 #[path = "hsm/sessions.rs"]
 mod sessions;
+#[path = "hsm/slow.rs"]
+mod slow;
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chancery");
@@ -228,6 +234,12 @@ async fn sign(token: &Token, key: &TokenKey, message: &[u8]) -> Result<(), HsmEr
     let signature = token.sign(key, message).await?;
     assert!(key.public_key.verifies(message, &signature), "a signature that does not verify");
     Ok(())
+}
+
+/// A signature that nobody has verified, and who made it.
+async fn made(token: &Token, key: &TokenKey, message: &[u8]) -> Result<Made, HsmError> {
+    let deadline = tokio::time::Instant::now() + token.sign_deadline();
+    token.sign_for("", key, message, deadline).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -560,9 +572,9 @@ async fn a_reported_signature_costs_its_signer_the_life() {
     hsm.keygen("key", "EC:prime256v1", "01");
     let token = started(hsm.config()).await;
     let key = token.find("key").await.unwrap();
-    sign(&token, &key, b"x").await.unwrap();
+    let made = made(&token, &key, b"x").await.unwrap();
     let before = hsm.signers();
-    token.report_bad_signature(&key);
+    token.report_bad_signature(&key, made.maker);
     eventually("the signer is replaced", PATIENCE, async || {
         let now = hsm.signers();
         now.len() == 1 && now != before

@@ -1,6 +1,6 @@
 //! The front's snapshot of what lies on a token.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::{CatalogueEntry, HsmError, TokenKey, fault::tame, protocol::ListedKey};
 use crate::domain::key::PublicKey;
@@ -55,23 +55,29 @@ impl Catalogue {
         }
     }
 
+    /// A key that can sign, by the SHA-256 of its `SubjectPublicKeyInfo`.
+    pub(super) fn with_spki(&self, spki_sha256: [u8; 32]) -> Option<TokenKey> {
+        let is_it = |entry: &&CatalogueEntry| {
+            entry.public_key.as_ref().is_ok_and(|key| key.spki_sha256() == spki_sha256)
+        };
+        self.entries.iter().find(is_it).and_then(|entry| self.find(&entry.label).ok())
+    }
+
     /// Whether a key has the label or the id.
     pub(super) fn holds(&self, label: &str, id: &[u8]) -> bool {
         self.by_label.contains_key(label) || self.entries.iter().any(|entry| entry.id == id)
     }
 
-    /// The key for canary signatures: the preferred one, else the cheapest that can sign, one of
-    /// the `suspects` last.
+    /// The key for canary signatures: of those that can sign, one of the lowest rank by its SPKI hash; of
+    /// these the preferred one, else the cheapest.
     pub(super) fn canary(
         &self,
         preferred: Option<&str>,
-        suspects: &HashSet<[u8; 32]>,
+        rank: impl Fn(&[u8; 32]) -> u64,
     ) -> Option<TokenKey> {
-        preferred.and_then(|label| self.find(label).ok()).or_else(|| {
-            self.entries.iter().filter_map(|entry| self.find(&entry.label).ok()).min_by_key(|key| {
-                let suspected = suspects.contains(&key.public_key.spki_sha256());
-                (suspected, key.public_key.spki_der().len())
-            })
+        self.entries.iter().filter_map(|entry| self.find(&entry.label).ok()).min_by_key(|key| {
+            let is_other = preferred != Some(key.label.as_str());
+            (rank(&key.public_key.spki_sha256()), is_other, key.public_key.spki_der().len())
         })
     }
 
@@ -126,17 +132,21 @@ mod tests {
 
     #[test]
     fn the_canary_is_the_preferred_key_or_one_that_can_sign() {
-        let none = HashSet::new();
+        let none = |_: &[u8; 32]| 0;
         let catalogue = Catalogue::new(vec![broken("x"), listed("a", 1), listed("b", 2)], None);
-        assert_eq!(catalogue.canary(Some("b"), &none).unwrap().label, "b");
-        assert_eq!(catalogue.canary(Some("gone"), &none).unwrap().label, "a");
-        assert_eq!(catalogue.canary(None, &none).unwrap().label, "a");
-        assert!(Catalogue::new(vec![broken("x")], None).canary(None, &none).is_none());
+        assert_eq!(catalogue.canary(Some("b"), none).unwrap().label, "b");
+        assert_eq!(catalogue.canary(Some("gone"), none).unwrap().label, "a");
+        assert_eq!(catalogue.canary(None, none).unwrap().label, "a");
+        assert!(Catalogue::new(vec![broken("x")], None).canary(None, none).is_none());
         // A key that failed comes last, and is better than none.
-        let first = HashSet::from([catalogue.find("a").unwrap().public_key.spki_sha256()]);
-        assert_eq!(catalogue.canary(None, &first).unwrap().label, "b");
-        let both = catalogue.public_keys().map(PublicKey::spki_sha256).collect();
-        assert!(catalogue.canary(None, &both).is_some());
+        let hash = |label| catalogue.find(label).unwrap().public_key.spki_sha256();
+        let (a, b) = (hash("a"), hash("b"));
+        let first = |key: &[u8; 32]| u64::from(*key == a);
+        assert_eq!(catalogue.canary(None, first).unwrap().label, "b");
+        // Also the preferred one may be broken.
+        assert_eq!(catalogue.canary(Some("a"), first).unwrap().label, "b");
+        let both = |key: &[u8; 32]| if *key == b { 2 } else { 1 };
+        assert_eq!(catalogue.canary(None, both).unwrap().label, "a");
     }
 
     #[test]

@@ -8,8 +8,11 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{HsmError, protocol::SignOrder};
+use super::{HsmError, KeyRef, protocol::SignOrder};
 use crate::domain::key::Signature;
+
+/// A signature, and the signer that made it.
+pub(super) type MadeBy = (Signature, u64);
 
 /// A signature that a caller waits for.
 pub(super) struct Job {
@@ -26,17 +29,30 @@ pub(super) struct Job {
     /// Whether a signer was lost over it already; there is no third attempt.
     pub(super) retried: bool,
     /// The caller.
-    pub(super) reply: oneshot::Sender<Result<Signature, HsmError>>,
+    pub(super) reply: oneshot::Sender<Result<MadeBy, HsmError>>,
 }
 
 impl Job {
     /// Tells the caller, who may have gone.
-    pub(super) fn answer(self, result: Result<Signature, HsmError>) {
+    pub(super) fn answer(self, result: Result<MadeBy, HsmError>) {
         let _ = self.reply.send(result);
     }
 
     fn is_wanted(&self, now: Instant) -> bool {
         !self.reply.is_closed() && self.deadline > now
+    }
+
+    fn answer_late(self) {
+        self.answer(Err(HsmError::DeadlineMissed { retry_after_seconds: 1 }));
+    }
+
+    /// Refuses it when it cannot be there in time.
+    fn if_in_time(self, now: Instant, taking: Duration) -> Option<Self> {
+        if self.is_wanted(now + taking) {
+            return Some(self);
+        }
+        self.answer(Err(HsmError::Busy { retry_after_seconds: 1 }));
+        None
     }
 }
 
@@ -46,6 +62,8 @@ impl Job {
 pub(super) struct Queue {
     /// Taken back from signers that were lost; they have had their turn and go first.
     returned: VecDeque<Job>,
+    /// Of keys that are in question; they have had their turn, too.
+    held: Vec<Job>,
     /// Never empty ones.
     waiting: HashMap<Arc<str>, VecDeque<Job>>,
     /// Each client that waits, once.
@@ -93,24 +111,45 @@ impl Queue {
         }
     }
 
-    /// The next job that somebody still waits for.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<Job> {
+    /// The next job that somebody will still wait for when it has taken its time; others are refused.
+    pub(super) fn pop(&mut self, now: Instant, taking: impl Fn(&Job) -> Duration) -> Option<Job> {
         while let Some(job) = self.returned.pop_front() {
-            if job.is_wanted(now) {
+            let taking = taking(&job);
+            if let Some(job) = job.if_in_time(now, taking) {
                 return Some(job);
             }
         }
         while let Some(client) = self.turns.front().cloned() {
             let job = self.take(&client, VecDeque::pop_front)?;
-            if !job.is_wanted(now) {
-                continue;
-            }
+            let taking = taking(&job);
+            let Some(job) = job.if_in_time(now, taking) else { continue };
             if self.waiting.contains_key(&client) {
                 self.turns.rotate_left(1);
             }
             return Some(job);
         }
         None
+    }
+
+    /// Keeps a job until it is known whether its key signs.
+    pub(super) fn hold(&mut self, job: Job, queue_max: usize) {
+        match self.held.len() < queue_max {
+            true => self.held.push(job),
+            false => job.answer(Err(HsmError::Busy { retry_after_seconds: 1 })),
+        }
+    }
+
+    /// A key is not in question any more: its jobs are next.
+    pub(super) fn release(&mut self, key: &KeyRef) {
+        let released = self.held.extract_if(.., |job| KeyRef::of(&job.order) == *key);
+        self.returned.extend(released);
+    }
+
+    /// Refuses the jobs of a key that are held.
+    pub(super) fn refuse(&mut self, key: &KeyRef, refusal: &HsmError) {
+        for job in self.held.extract_if(.., |job| KeyRef::of(&job.order) == *key) {
+            job.answer(Err(refusal.clone()));
+        }
     }
 
     /// One job of a client, from the end that `which` takes; the client leaves with its last.
@@ -129,9 +168,16 @@ impl Queue {
         Some(job)
     }
 
-    /// Drops what nobody waits for any more. Callers watch their deadlines themselves.
+    /// Drops what nobody waits for any more. Callers watch their deadlines themselves; whose is over just
+    /// now is told so.
     pub(super) fn expire(&mut self, now: Instant) {
-        self.returned.retain(|job| job.is_wanted(now));
+        if self.returned.iter().any(|job| !job.is_wanted(now)) {
+            let (wanted, late): (VecDeque<_>, VecDeque<_>) =
+                self.returned.drain(..).partition(|job| job.is_wanted(now));
+            self.returned = wanted;
+            late.into_iter().for_each(Job::answer_late);
+        }
+        self.held.extract_if(.., |job| !job.is_wanted(now)).for_each(Job::answer_late);
         let overdue: Vec<_> = self
             .waiting
             .iter()
@@ -144,7 +190,8 @@ impl Queue {
                 .get(&client)
                 .is_some_and(|jobs| jobs.front().is_some_and(|job| !job.is_wanted(now)))
             {
-                self.take(&client, VecDeque::pop_front);
+                let late = self.take(&client, VecDeque::pop_front);
+                late.into_iter().for_each(Job::answer_late);
             }
         }
     }
@@ -152,17 +199,18 @@ impl Queue {
     /// Answers all with [`HsmError::Unavailable`].
     pub(super) fn refuse_all(&mut self, retry_after: Duration) {
         let retry_after_seconds = whole_seconds(retry_after);
-        let Self { returned, waiting, turns, waiting_count } = self;
+        let Self { returned, held, waiting, turns, waiting_count } = self;
         turns.clear();
         *waiting_count = 0;
-        for job in returned.drain(..).chain(waiting.drain().flat_map(|(_, jobs)| jobs)) {
+        let waiting = waiting.drain().flat_map(|(_, jobs)| jobs);
+        for job in returned.drain(..).chain(held.drain(..)).chain(waiting) {
             job.answer(Err(HsmError::Unavailable { retry_after_seconds }));
         }
     }
 
     /// How many wait.
     pub(super) fn len(&self) -> usize {
-        self.returned.len() + self.waiting_count
+        self.returned.len() + self.held.len() + self.waiting_count
     }
 
     pub(super) fn is_empty(&self) -> bool {

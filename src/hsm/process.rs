@@ -9,6 +9,7 @@ use std::{
 };
 
 use debts::Debts;
+pub(super) use debts::Dues;
 use outbox::Outbox;
 use tokio::{
     io::{AsyncReadExt, BufReader},
@@ -27,7 +28,7 @@ use super::{
         SignOrder, TO_SIGNER_BYTES_MAX, ToSigner,
     },
     sandbox::Cage,
-    supervisor::{Canary, ChangeReply},
+    supervisor::{Canary, ChangeReply, Trial},
     tries::{Leave, PinMark, Try, WrongPins},
     wear::WearCause,
 };
@@ -61,8 +62,10 @@ pub(super) enum Event {
 
 /// An answer that a signer owes.
 pub(super) struct Owed {
-    /// After this, the signer counts as frozen.
-    pub(super) patience_until: Instant,
+    /// When it was asked for, or when it could be begun after a change of the token.
+    pub(super) since: Instant,
+    /// How long it may take. Of a signature, the supervisor knows better; see its `pace`.
+    pub(super) patience: Duration,
     /// What for.
     pub(super) errand: Errand,
 }
@@ -73,6 +76,8 @@ pub(super) enum Errand {
     Job(Job),
     /// A proof of life.
     Canary(Canary),
+    /// A signature that tells something of a key in question.
+    Trial(Box<Trial>),
     /// A new listing.
     Catalogue,
     /// A listing that every signer makes after a change.
@@ -239,7 +244,7 @@ impl Signer {
     ) -> Result<(), Box<Errand>> {
         match self.say(request) {
             Some(message) => {
-                self.owe(message, errand, Instant::now() + patience);
+                self.owe(message, Owed { since: Instant::now(), patience, errand });
                 Ok(())
             }
             None => Err(Box::new(errand)),
@@ -250,10 +255,15 @@ impl Signer {
     ///
     /// # Errors
     /// The job comes back when the signer takes no more messages.
-    pub(super) fn ask_for(&mut self, job: Job, patience_until: Instant) -> Result<(), Box<Job>> {
+    pub(super) fn ask_for(
+        &mut self,
+        job: Job,
+        since: Instant,
+        patience: Duration,
+    ) -> Result<(), Box<Job>> {
         match self.say(Request::Sign(&job.order)) {
             Some(message) => {
-                self.owe(message, Errand::Job(job), patience_until);
+                self.owe(message, Owed { since, patience, errand: Errand::Job(job) });
                 Ok(())
             }
             None => Err(Box::new(job)),
@@ -272,11 +282,11 @@ impl Signer {
         said.then_some(id)
     }
 
-    fn owe(&mut self, message: u64, errand: Errand, patience_until: Instant) {
+    fn owe(&mut self, message: u64, owed: Owed) {
         self.next_message += 1;
         self.notes_left = self.notes_left.saturating_add(NOTES_PER_REQUEST);
         self.logins_left = self.logins_left.saturating_add(1);
-        self.owed.insert(message, Owed { patience_until, errand });
+        self.owed.insert(message, owed);
     }
 
     /// Sends what was said since; false when the signer takes no more messages.
@@ -343,15 +353,20 @@ impl Signer {
         self.owed.has_change()
     }
 
-    /// When it will count as frozen. While it changes the token, nothing else that it owes counts:
-    /// a module may well do one thing at a time.
-    pub(super) fn patience_until(&self) -> Option<Instant> {
-        self.owed.patience_until()
+    /// Signatures that it owes, proofs of life among them.
+    pub(super) fn signatures_owed(&self) -> usize {
+        self.owed.signatures()
+    }
+
+    /// When the patience with what it owes ends; signatures count apart from the rest. While it changes
+    /// the token, nothing else that it owes counts: a module may well do one thing at a time.
+    pub(super) fn dues(&self) -> Dues {
+        self.owed.dues()
     }
 
     /// What was kept waiting by a change gets its time now.
-    pub(super) fn be_patient(&mut self, until: Instant) {
-        self.owed.be_patient(until);
+    pub(super) fn be_patient(&mut self, now: Instant) {
+        self.owed.be_patient(now);
     }
 
     /// Ends the process: by SIGKILL at once, or, with some `grace`, by closing the socket first.

@@ -21,7 +21,7 @@ use crate::domain::key::{Signature, SignatureAlgorithm};
 pub(super) mod bounded;
 
 /// Raised whenever a message changes: after an upgrade on disk, an old front meets a new signer.
-pub(super) const PROTOCOL_VERSION: u32 = 6;
+pub(super) const PROTOCOL_VERSION: u32 = 7;
 /// Largest message to a signer, in octets.
 pub(super) const TO_SIGNER_BYTES_MAX: usize = 16 * 1024;
 /// Largest greeting, in octets: the public keys of a full token.

@@ -11,6 +11,8 @@ use std::{
 
 use backoff::Backoff;
 use changes::{Changes, Relists};
+use doubts::Doubts;
+use pace::Pace;
 use refresh::Refresh;
 use retiring::Leaving;
 use starting::Starting;
@@ -20,11 +22,11 @@ use tokio::{
 };
 
 use super::{
-    HsmError, StoredKey, TokenConfig,
+    HsmError, StoredKey, TokenConfig, TokenKey,
     figures::{LossCause, Meter},
     jobs::{Job, Queue},
     orders::KeyName,
-    process::{Ending, Errand, Event, LoginStage, Signer},
+    process::{Dues, Ending, Errand, Event, LoginStage, Signer},
 };
 
 mod answers;
@@ -33,14 +35,18 @@ mod backoff;
 mod broken;
 mod canary;
 mod changes;
+mod doubts;
+mod pace;
 mod published;
 mod refresh;
 mod retiring;
 mod starting;
+mod trials;
 
 pub(super) use canary::Canary;
 pub(super) use changes::{Change, ChangeReply, Changed};
 pub(super) use published::{Outlook, Published};
+pub(super) use trials::Trial;
 
 /// Time for a signer to end in order.
 const END_GRACE_MS: u64 = 2_000;
@@ -68,8 +74,10 @@ pub(super) enum Order {
     Wanted,
     /// A canary signature, now.
     Prove,
-    /// A signature with the key of this SPKI hash did not verify.
-    BadSignature([u8; 32]),
+    /// A signature with a key, made by this signer, did not verify.
+    BadSignature(TokenKey, u64),
+    /// Whether a key signs, which nobody has seen yet.
+    ProveKey(TokenKey, oneshot::Sender<Result<(), HsmError>>),
     /// Nothing but an answer: whether this task still runs.
     Ping(oneshot::Sender<()>),
     /// The end; answered when all signers are gone.
@@ -108,17 +116,19 @@ pub(super) fn start(
         backoff: Backoff::new(now),
         credential_fault: None,
         queue: Queue::default(),
+        pace: Pace::default(),
         refresh: Refresh::new(now),
         changes: Changes::default(),
         relists: Relists::default(),
         unproven: HashSet::new(),
-        suspects: HashSet::new(),
+        suspects: HashMap::new(),
+        suspicions: 0,
         keys_broken: false,
         canary_at: now,
         failed_canaries: HashMap::new(),
         usual_start: None,
         hurried_starts: 0,
-        makers: HashMap::new(),
+        doubts: Doubts::default(),
         signers_started: 0,
         stopping: None,
         config,
@@ -149,13 +159,15 @@ struct Supervisor {
     backoff: Backoff,
     credential_fault: Option<String>,
     queue: Queue,
+    pace: Pace,
     refresh: Refresh,
     changes: Changes,
     relists: Relists,
     /// Keys that are being made, or of which nobody knows what became; nobody signs with them.
     unproven: HashSet<KeyName>,
-    /// Keys whose canary signatures failed, by SPKI hash; others are tried first.
-    suspects: HashSet<[u8; 32]>,
+    /// Keys whose canary signatures failed, by SPKI hash, in order; others are tried first.
+    suspects: HashMap<[u8; 32], u64>,
+    suspicions: u64,
     /// Whether the signers that are up were let in although no key has signed.
     keys_broken: bool,
     canary_at: Instant,
@@ -165,8 +177,7 @@ struct Supervisor {
     usual_start: Option<Duration>,
     /// Starts in a row that were to take no longer.
     hurried_starts: u32,
-    /// Which signer made the last signature with a key, by SPKI hash.
-    makers: HashMap<[u8; 32], u64>,
+    doubts: Doubts,
     signers_started: u64,
     stopping: Option<oneshot::Sender<()>>,
 }
@@ -189,6 +200,7 @@ impl Supervisor {
             self.refuse_if_hopeless(now);
             self.refresh_if_due(now);
             self.canaries_if_due(now);
+            self.trials_if_due(now);
             self.relist_if_wanted();
             self.change_if_due(now);
             self.dispatch(now);
@@ -223,6 +235,9 @@ impl Supervisor {
                 job.answer(Err(HsmError::Unavailable { retry_after_seconds: 1 }));
             }
             Order::Sign(job) => {
+                if let Some(refusal) = self.refusal_of(&job.order) {
+                    return job.answer(Err(refusal));
+                }
                 self.queue.push(job, self.config.queue_max.max(1), Instant::now());
                 self.demand();
             }
@@ -244,13 +259,8 @@ impl Supervisor {
             }
             Order::Wanted => self.demand(),
             Order::Prove => self.canary_at = Instant::now(),
-            Order::BadSignature(key) => {
-                let maker = self.makers.remove(&key);
-                if let Some(at) = self.up.iter().position(|signer| Some(signer.id) == maker) {
-                    let words = "it made a signature that does not verify";
-                    self.lose(at, LossCause::BadSignature, words);
-                }
-            }
+            Order::BadSignature(key, maker) => self.hear_of_bad_signature(&key, maker),
+            Order::ProveKey(key, waiting) => self.prove_key(key, waiting),
             Order::Ping(reply) => {
                 let _ = reply.send(());
             }
@@ -268,30 +278,31 @@ impl Supervisor {
         }
     }
 
-    /// Gives waiting signatures to the signers that owe least, to one that changes the token last. One
-    /// that has been silent for half of its patience gets no more: when an HSM hangs, its signers
-    /// freeze one shortly after the other, and the second must not cost what was taken back from the
-    /// first.
+    /// Gives waiting signatures to the signers that owe least, to one that changes the token last. While
+    /// signatures are slow, none is given more than it can work on; what could not be there in time is
+    /// refused now instead of made for nobody.
     fn dispatch(&mut self, now: Instant) {
         self.queue.expire(now);
         let patience = self.patience();
-        let hopeful = now + patience / 2;
-        loop {
+        while self.pace.has_room(self.signatures_owed(), patience) {
             let free = self
                 .up
                 .iter()
                 .enumerate()
                 .filter(|(_, signer)| self.may_be_given_more(signer))
-                .filter(|(_, signer)| signer.patience_until().is_none_or(|until| until > hopeful))
-                .map(|(at, signer)| (at, signer.jobs(), 2 * signer.sessions))
+                .filter(|(_, signer)| !self.is_doubtful(signer, now))
+                .map(|(at, signer)| (at, signer.jobs(), self.jobs_at_once(signer)))
                 .filter(|(_, owed, most)| owed < most)
                 .min_by_key(|(at, owed, _)| (self.up[*at].is_changing(), *owed));
             let Some((at, ..)) = free else { return };
-            let Some(mut job) = self.queue.pop(now) else { return };
+            let most = patience + patience / 2;
+            let taking = |job: &Job| self.pace.taking(job.order.algorithm, most);
+            let Some(job) = self.queue.pop(now, taking) else { return };
+            let Some(mut job) = self.admit(job, now) else { continue };
             if job.given_at.replace(now).is_none() {
                 self.meter.waited(now.saturating_duration_since(job.since));
             }
-            if let Err(job) = self.up[at].ask_for(job, now + patience) {
+            if let Err(job) = self.up[at].ask_for(job, now, patience) {
                 self.take_back(vec![Errand::Job(*job)], None);
                 self.lose(at, LossCause::Protocol, FULL);
             }
@@ -317,14 +328,40 @@ impl Supervisor {
         self.meter.at_work(self.queue.len(), self.up.iter().map(at_work).sum());
     }
 
-    /// A signer that owes a signature for this long is frozen.
+    /// A signer that owes a signature for this long is frozen, unless others are answered; see [`pace`].
     fn patience(&self) -> Duration {
         Duration::from_millis((self.config.sign_deadline_ms / 2).max(1))
     }
 
+    /// When a signer will count as frozen.
+    fn patience_until(&self, signer: &Signer) -> Option<Instant> {
+        let Dues { signature_since, until } = signer.dues();
+        let frozen_at = |since| self.pace.frozen_at(since, self.patience(), self.signatures_owed());
+        signature_since.map(frozen_at).into_iter().chain(until).min()
+    }
+
+    fn is_doubtful(&self, signer: &Signer, now: Instant) -> bool {
+        let Dues { signature_since, until } = signer.dues();
+        let (patience, owed) = (self.patience(), self.signatures_owed());
+        signature_since.is_some_and(|since| self.pace.is_doubtful(since, patience, owed, now))
+            || until.is_some_and(|until| until <= now + patience / 2)
+    }
+
+    /// By all signers.
+    fn signatures_owed(&self) -> usize {
+        self.up.iter().map(Signer::signatures_owed).sum()
+    }
+
+    /// Signatures of callers that a signer is given at once. Where they are fast, the next ones lie ready.
+    fn jobs_at_once(&self, signer: &Signer) -> usize {
+        if self.pace.is_slow(signer.sessions) { signer.sessions } else { 2 * signer.sessions }
+    }
+
     fn end_the_frozen(&mut self, now: Instant) {
-        let frozen = |signer: &Signer| signer.patience_until().is_some_and(|until| until <= now);
-        while let Some(at) = self.up.iter().position(frozen) {
+        let is_frozen = |this: &Self, signer: &Signer| {
+            this.patience_until(signer).is_some_and(|until| until <= now)
+        };
+        while let Some(at) = self.up.iter().position(|signer| is_frozen(self, signer)) {
             self.lose(at, LossCause::Frozen, "it is frozen: an answer is overdue");
         }
         if let Some(starting) = self.starting.as_ref().filter(|starting| starting.until <= now) {
@@ -345,11 +382,15 @@ impl Supervisor {
         let id = signer.id;
         self.failed_canaries.remove(&id);
         self.login_is_cut(&signer);
+        let is_over_a_key = self.blame_keys(&signer, cause);
         let (ending, errands) = signer.end(Duration::ZERO, &self.config.name);
         self.take_back(errands, Some(ending));
         self.refresh.lost(id);
         self.relists.done(id, false);
-        self.backoff.lost(Instant::now(), lived);
+        match is_over_a_key {
+            true => self.backoff.lost_over_a_key(Instant::now()),
+            false => self.backoff.lost(Instant::now(), lived),
+        }
         self.publish();
     }
 
@@ -360,7 +401,7 @@ impl Supervisor {
             match errand {
                 Errand::Job(job) => self.queue.give_back(job),
                 Errand::Change(reply) => reply.lost(&mut ending),
-                Errand::Canary(_) | Errand::Catalogue | Errand::Relist => {}
+                Errand::Canary(_) | Errand::Trial(_) | Errand::Catalogue | Errand::Relist => {}
             }
         }
     }
@@ -398,11 +439,12 @@ impl Supervisor {
         let canary = (!self.up.is_empty()).then_some(self.canary_at);
         let starting = self.starting.as_ref().map(|starting| starting.until);
         let change = self.changes.until();
+        let trial = self.doubts.next_at(now).filter(|_| !self.up.is_empty());
         self.up
             .iter()
-            .filter_map(Signer::patience_until)
+            .filter_map(|signer| self.patience_until(signer))
             .chain(self.leaving.iter().map(|leaving| leaving.until))
-            .chain([start, refresh, canary, starting, change].into_iter().flatten())
+            .chain([start, refresh, canary, starting, change, trial].into_iter().flatten())
             .min()
             .unwrap_or(now + Duration::from_secs(3_600))
     }

@@ -1,8 +1,9 @@
 //! The handle that the rest of the program holds.
 
 use std::{
+    collections::HashSet,
     path::PathBuf,
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -12,12 +13,12 @@ use tokio::{
 };
 
 use super::{
-    CatalogueEntry, HsmError, StoredKey, TokenConfig, TokenFacts, TokenKey, TokenState,
+    CatalogueEntry, HsmError, KeyRef, StoredKey, TokenConfig, TokenFacts, TokenKey, TokenState,
     catalogue::Catalogue,
     figures::{Limits, Meter},
-    jobs::Job,
+    jobs::{Job, MadeBy},
     orders::KeyOrder,
-    protocol::{MESSAGE_BYTES_MAX, SignOrder},
+    protocol::{KEYS_MAX, MESSAGE_BYTES_MAX, SignOrder},
     supervisor::{self, Change, Changed, Order, Published},
     trust::Trust,
 };
@@ -52,6 +53,16 @@ struct Inner {
     meter: Arc<Meter>,
     limits: Limits,
     trust: Trust,
+    /// Keys that were seen to sign.
+    proven: Mutex<HashSet<KeyRef>>,
+}
+
+/// A signature, and who made it.
+pub struct Made {
+    /// In the form of X.509; not verified yet.
+    pub signature: Signature,
+    /// For [`Token::report_bad_signature`].
+    pub maker: u64,
 }
 
 impl Token {
@@ -90,6 +101,7 @@ impl Token {
             meter,
             limits,
             trust: Trust::default(),
+            proven: Mutex::default(),
         }))
     }
 
@@ -132,11 +144,11 @@ impl Token {
     /// [`HsmError`]: no such key, several, an unusable one; or a token that cannot be asked.
     pub async fn find(&self, label: &str) -> Result<TokenKey, HsmError> {
         let refused = match self.catalogue().find(label) {
-            Ok(key) => return Ok(key),
+            Ok(key) => return self.admitted(key),
             Err(refused) => refused,
         };
         match self.refresh().await {
-            Ok(()) => self.catalogue().find(label),
+            Ok(()) => self.catalogue().find(label).and_then(|key| self.admitted(key)),
             // That a key is not listed says nothing when the token cannot be asked.
             Err(unavailable) if refused == HsmError::Missing => Err(unavailable),
             Err(_) => Err(refused),
@@ -149,7 +161,55 @@ impl Token {
     /// [`HsmError`] when the token cannot be asked.
     pub async fn list(&self) -> Result<Vec<CatalogueEntry>, HsmError> {
         self.refresh().await?;
-        Ok(self.catalogue().entries().to_vec())
+        let mut entries = self.catalogue().entries().to_vec();
+        let quarantine = Arc::clone(&self.0.published.borrow().quarantine);
+        if !quarantine.is_empty() {
+            for entry in &mut entries {
+                let Ok(key) = &entry.public_key else { continue };
+                let key = KeyRef { label: entry.label.clone(), spki_sha256: key.spki_sha256() };
+                if let Some(quarantine) = quarantine.get(&key) {
+                    entry.public_key = Err(quarantine.words());
+                }
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Refuses a key in quarantine.
+    pub(super) fn admitted(&self, key: TokenKey) -> Result<TokenKey, HsmError> {
+        let quarantine = Arc::clone(&self.0.published.borrow().quarantine);
+        match quarantine.is_empty() {
+            true => Ok(key),
+            false => match quarantine.get(&KeyRef::to(&key)) {
+                None => Ok(key),
+                Some(quarantine) => Err(quarantine.refusal(Instant::now())),
+            },
+        }
+    }
+
+    /// Has a key sign once, which nobody has seen to sign yet: its objects may not belong together.
+    ///
+    /// # Errors
+    /// [`HsmError`]: it does not, or the token cannot say in time.
+    pub async fn prove_key(&self, key: &TokenKey) -> Result<(), HsmError> {
+        let name = KeyRef::to(key);
+        let proven = || self.0.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        if proven().contains(&name) {
+            return Ok(());
+        }
+        let (reply, answer) = oneshot::channel();
+        self.order(Order::ProveKey(key.clone(), reply))?;
+        match timeout(self.0.sign_deadline, answer).await {
+            Ok(Ok(result)) => result?,
+            Ok(Err(_)) => return Err(HsmError::Unavailable { retry_after_seconds: 1 }),
+            Err(_) => return Err(HsmError::DeadlineMissed { retry_after_seconds: 1 }),
+        }
+        let mut proven = proven();
+        if proven.len() >= KEYS_MAX {
+            proven.clear();
+        }
+        proven.insert(name);
+        Ok(())
     }
 
     /// Whether a key had the label or the `CKA_ID` when the token was last listed.
@@ -177,7 +237,8 @@ impl Token {
     /// # Errors
     /// [`HsmError`].
     pub async fn sign(&self, key: &TokenKey, message: &[u8]) -> Result<Signature, HsmError> {
-        self.sign_for("", key, message, Instant::now() + self.0.sign_deadline).await
+        let made = self.sign_for("", key, message, Instant::now() + self.0.sign_deadline).await?;
+        Ok(made.signature)
     }
 
     /// `sign_deadline_ms`.
@@ -196,13 +257,13 @@ impl Token {
         key: &TokenKey,
         message: &[u8],
         deadline: Instant,
-    ) -> Result<Signature, HsmError> {
+    ) -> Result<Made, HsmError> {
         let owing = self.0.trust.owing();
         let result = self.ask_for_signature(client, key, message, deadline).await;
         drop(owing);
         self.0.meter.asked(&result);
         self.0.trust.asked(&result);
-        result
+        result.map(|(signature, maker)| Made { signature, maker })
     }
 
     async fn ask_for_signature(
@@ -211,7 +272,7 @@ impl Token {
         key: &TokenKey,
         message: &[u8],
         deadline: Instant,
-    ) -> Result<Signature, HsmError> {
+    ) -> Result<MadeBy, HsmError> {
         let algorithm = key.public_key.key_type().signature_algorithm();
         let digest = Digest::of(algorithm.hash(), message);
         // A token that takes digests is given nothing else.
@@ -241,9 +302,9 @@ impl Token {
         }
     }
 
-    /// To be called when a signature did not verify: raises the alarm in the log and kills the
-    /// signer that made the last signature with this key.
-    pub fn report_bad_signature(&self, key: &TokenKey) {
+    /// To be called when a signature did not verify: raises the alarm in the log, kills the signer that
+    /// made it, and has the key tried on another.
+    pub fn report_bad_signature(&self, key: &TokenKey, maker: u64) {
         tracing::error!(
             alarm = "bad_signature",
             token = self.0.name,
@@ -251,7 +312,7 @@ impl Token {
             "the token returned a signature that does not verify against the pinned public key"
         );
         self.0.trust.lose();
-        let _ = self.order(Order::BadSignature(key.public_key.spki_sha256()));
+        let _ = self.order(Order::BadSignature(key.clone(), maker));
     }
 
     /// Lets signatures under way finish and ends the signer processes in order; those that do not

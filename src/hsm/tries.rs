@@ -15,6 +15,11 @@
 //! * A PIN that the token was never seen to take is not tried again: somebody has just set it, and is there
 //!   to see that.
 //!
+//! Some tokens answer a login with a code that says nothing of the PIN (`CKR_FUNCTION_FAILED`,
+//! `CKR_ARGUMENTS_BAD` and the like), be it because a connection is down, be it because the PIN is wrong. A
+//! PIN that the token has taken before is tried again then, [`TRIES_AN_HOUR_MAX`] times an hour and after
+//! pauses, as long as the token does not say that a wrong one was given. Another is not.
+//!
 //! The file has no PIN. Of each it has one octet of a digest with salt of its own, which tells it from
 //! most others at once and is of little use to who wants to guess it; that is all, of one that was taken.
 //! Of one that was not, there is a slow digest besides, which tells it from all others. Only signers,
@@ -25,12 +30,18 @@ use std::{
     io::{self, ErrorKind, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, chown},
     path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
 
 /// PINs that are remembered of one serial; the oldest is forgotten first.
 const MARKS_MAX: usize = 8;
+/// Tries of a PIN within an hour that a token may answer without a word about it; the first counts.
+pub(super) const TRIES_AN_HOUR_MAX: usize = 3;
+/// Between these tries, in seconds.
+const PAUSES_SECONDS: [u64; TRIES_AN_HOUR_MAX - 1] = [1, 5];
+const HOUR_SECONDS: u64 = 3_600;
 /// Longest text in a mark, in octets; a signer is not trusted with our files.
 const TEXT_BYTES_MAX: usize = 256;
 
@@ -65,7 +76,7 @@ pub(super) struct Try {
     outcome: Outcome,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Outcome {
     /// The token did not take it.
@@ -76,6 +87,14 @@ enum Outcome {
     Open,
     /// The same of one that was taken before.
     OpenAfterTaken,
+    /// It was taken before; then the token answered so many tries without a word about it, or one of them
+    /// is open.
+    UnexplainedAfterTaken {
+        /// When, in seconds since 1970.
+        at: Vec<u64>,
+    },
+    /// It was never taken, and the token answered without a word about it.
+    Unexplained,
 }
 
 /// What a token says of wrong PINs since the last login.
@@ -93,11 +112,21 @@ pub(super) enum WrongPins {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Leave {
     /// It may.
-    Granted,
+    Granted {
+        /// Whether the token has taken it before.
+        taken_before: bool,
+    },
     /// The token has refused it.
     RefusedBefore,
     /// It was tried, nobody knows to what end, and it was never taken.
     Unsettled,
+    /// It was tried, the token said nothing of it, and it was never taken.
+    Unexplained,
+    /// The token said nothing of it lately. It was taken before, and may be tried again later.
+    Later {
+        /// In how many seconds.
+        seconds: u64,
+    },
     /// The try cannot be noted.
     NotNoted,
     /// Another signer's try has come to no end.
@@ -113,6 +142,8 @@ pub(super) enum End {
     Refused,
     /// The token did not look at it.
     Unanswered,
+    /// The token did not take it, and did not say why.
+    Unexplained,
 }
 
 /// The tries in a file; none when there is no file.
@@ -133,21 +164,64 @@ pub(super) fn load(file: &Path) -> Result<Vec<Try>, String> {
 /// # Errors
 /// In words for the operator: the file cannot be read or written, or the mark is no mark.
 pub(super) fn begin(file: &Path, mark: &PinMark, wrong: WrongPins) -> Result<Leave, String> {
+    let now = seconds_since_1970();
     change(file, mark, |tries| {
         let Some(at) = tries.iter().rposition(|kept| mark.fits(&kept.mark)) else {
             tries.push(Try { mark: mark.clone(), outcome: Outcome::Open });
-            return Leave::Granted;
+            return Leave::Granted { taken_before: false };
         };
-        let outcome = match (tries[at].outcome, wrong) {
+        let outcome = match (tries[at].outcome.clone(), wrong) {
             (Outcome::Refused, _) => Outcome::Refused,
-            (Outcome::Open | Outcome::OpenAfterTaken, WrongPins::Some) => Outcome::Refused,
+            (
+                Outcome::Open
+                | Outcome::OpenAfterTaken
+                | Outcome::Unexplained
+                | Outcome::UnexplainedAfterTaken { .. },
+                WrongPins::Some,
+            ) => Outcome::Refused,
             (Outcome::Open, WrongPins::Untold) => return Leave::Unsettled,
             (Outcome::Open, WrongPins::None) => Outcome::Open,
             (Outcome::Taken | Outcome::OpenAfterTaken, _) => Outcome::OpenAfterTaken,
+            (Outcome::Unexplained, _) => return Leave::Unexplained,
+            (Outcome::UnexplainedAfterTaken { at }, _) => match once_more(at, now) {
+                Ok(at) => Outcome::UnexplainedAfterTaken { at },
+                Err(seconds) => return Leave::Later { seconds },
+            },
         };
-        tries[at] = Try { mark: kept_of(mark, outcome), outcome };
-        if outcome == Outcome::Refused { Leave::RefusedBefore } else { Leave::Granted }
+        tries[at] = Try { mark: kept_of(mark, &outcome), outcome: outcome.clone() };
+        match outcome {
+            Outcome::Refused => Leave::RefusedBefore,
+            Outcome::Open | Outcome::Unexplained => Leave::Granted { taken_before: false },
+            Outcome::Taken | Outcome::OpenAfterTaken | Outcome::UnexplainedAfterTaken { .. } => {
+                Leave::Granted { taken_before: true }
+            }
+        }
     })
+}
+
+/// The tries of the last hour and one now, or how many seconds it has to wait.
+fn once_more(at: Vec<u64>, now: u64) -> Result<Vec<u64>, u64> {
+    // A clock that was put back makes nothing older.
+    let mut at: Vec<_> = at.into_iter().map(|at| at.min(now)).collect();
+    at.retain(|at| now - at < HOUR_SECONDS);
+    let first = at.first().copied().unwrap_or(now);
+    let last = at.last().copied().unwrap_or(now);
+    let due = match at.len().checked_sub(1) {
+        None => now,
+        Some(before) => match PAUSES_SECONDS.get(before) {
+            Some(pause) => last + pause,
+            None => first + HOUR_SECONDS,
+        },
+    };
+    if due > now {
+        return Err(due - now);
+    }
+    at.push(now);
+    Ok(at)
+}
+
+fn seconds_since_1970() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 /// A try has come to its end. That is on disk when this returns.
@@ -165,18 +239,32 @@ pub(super) fn end(file: &Path, mark: &PinMark, end: End) -> Result<(), String> {
                 Outcome::Taken
             }
             (End::Unanswered, Some(Outcome::OpenAfterTaken | Outcome::Taken)) => Outcome::Taken,
+            (End::Unanswered, Some(Outcome::UnexplainedAfterTaken { mut at })) => {
+                at.pop();
+                if at.is_empty() { Outcome::Taken } else { Outcome::UnexplainedAfterTaken { at } }
+            }
+            (End::Unanswered, Some(Outcome::Unexplained)) => Outcome::Unexplained,
             (End::Unanswered, Some(Outcome::Open) | None) => return,
+            (End::Unexplained, Some(Outcome::OpenAfterTaken | Outcome::Taken)) => {
+                Outcome::UnexplainedAfterTaken { at: vec![seconds_since_1970()] }
+            }
+            (End::Unexplained, Some(before @ Outcome::UnexplainedAfterTaken { .. })) => before,
+            (End::Unexplained, Some(Outcome::Open | Outcome::Unexplained) | None) => {
+                Outcome::Unexplained
+            }
         };
-        tries.push(Try { mark: kept_of(mark, outcome), outcome });
+        tries.push(Try { mark: kept_of(mark, &outcome), outcome });
     })
 }
 
 /// What is kept of a mark.
-fn kept_of(mark: &PinMark, outcome: Outcome) -> PinMark {
+fn kept_of(mark: &PinMark, outcome: &Outcome) -> PinMark {
     let mut mark = mark.clone();
     match outcome {
-        Outcome::Refused | Outcome::Open => {}
-        Outcome::Taken | Outcome::OpenAfterTaken => mark.digest = None,
+        Outcome::Refused | Outcome::Open | Outcome::Unexplained => {}
+        Outcome::Taken | Outcome::OpenAfterTaken | Outcome::UnexplainedAfterTaken { .. } => {
+            mark.digest = None;
+        }
     }
     mark
 }

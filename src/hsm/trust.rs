@@ -155,7 +155,7 @@ impl Token {
     /// # Errors
     /// As [`Self::find`], but for a token that cannot be asked: nobody is.
     pub fn look_up(&self, label: &str) -> Result<TokenKey, HsmError> {
-        self.catalogue().find(label)
+        self.catalogue().find(label).and_then(|key| self.admitted(key))
     }
 
     /// Reads the last listing.

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -43,6 +43,8 @@ pub(super) struct Holdings {
     all: Vec<Holding>,
     /// Which made the last signature.
     maker: Arc<AtomicUsize>,
+    /// And which signer of it.
+    signer: Arc<AtomicU64>,
 }
 
 impl Holdings {
@@ -83,7 +85,7 @@ impl Holdings {
     }
 
     fn of(all: Vec<Holding>) -> Self {
-        Self { all, maker: Arc::default() }
+        Self { all, maker: Arc::default(), signer: Arc::default() }
     }
 
     /// As the first token that has it shows it.
@@ -136,7 +138,9 @@ impl Holdings {
     ) -> Result<Signature, HsmError> {
         let patience = self.patience();
         if let [Holding { token, key }] = &self.all[..] {
-            return token.sign_for(client, key, message, deadline).await;
+            let made = token.sign_for(client, key, message, deadline).await?;
+            self.signer.store(made.maker, Relaxed);
+            return Ok(made.signature);
         }
         let attempt = |at: usize| async move {
             let Holding { token, key } = &self.all[at];
@@ -151,9 +155,10 @@ impl Holdings {
         loop {
             tokio::select! {
                 Some((at, result)) = attempts.next() => match result {
-                    Ok(signature) => {
+                    Ok(made) => {
                         self.maker.store(at, Relaxed);
-                        return Ok(signature);
+                        self.signer.store(made.maker, Relaxed);
+                        return Ok(made.signature);
                     }
                     Err(error) => {
                         self.log_move(at, &error.to_string());
@@ -179,10 +184,18 @@ impl Holdings {
         }
     }
 
+    /// Has the key sign on each of its tokens that is up, at least on one.
+    pub(super) async fn prove(&self) -> Result<(), HsmError> {
+        let up: Vec<_> = self.all.iter().filter(|holding| is_up(&holding.token)).collect();
+        let asked = if up.is_empty() { self.all.iter().take(1).collect() } else { up };
+        let proofs = asked.iter().map(|holding| holding.token.prove_key(&holding.key));
+        join_all(proofs).await.into_iter().collect()
+    }
+
     /// Tells the token that made the last signature that it does not verify.
     pub(super) fn report_bad_signature(&self) {
         let Holding { token, key } = &self.all[self.maker.load(Relaxed).min(self.all.len() - 1)];
-        token.report_bad_signature(key);
+        token.report_bad_signature(key, self.signer.load(Relaxed));
     }
 
     /// Those that do best, and of them those that owe least; equals take turns.

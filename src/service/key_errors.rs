@@ -101,6 +101,10 @@ pub(super) fn not_usable(refusal: KeyRefusal, field: Option<String>) -> Error {
                 retry_after_seconds: OPERATOR_RETRY_SECONDS,
             }
         }
+        KeyRefusal::Hsm(key, HsmError::Unusable { reason }) => {
+            tracing::error!(%key, reason, alarm = "key-unusable", "the key cannot be used as it is");
+            Error::AmbiguousKey(format!("key {key} cannot be used; an operator must resolve it"))
+        }
         KeyRefusal::Hsm(key, error) => {
             tracing::warn!(%key, %error, "key not available");
             signing(error)

@@ -33,6 +33,8 @@ use crate::{
 
 /// Octets of the `CKA_ID` of the keys that we make.
 const CKA_ID_OCTETS: usize = 20;
+/// For the first signatures of keys that nobody has used yet, in one listing, in seconds.
+const LIST_PROOFS_SECONDS_MAX: u64 = 5;
 /// How long a caller waits for its turn to change a token, in seconds.
 const TURN_SECONDS_MAX: u64 = 60;
 
@@ -166,8 +168,10 @@ pub async fn list(services: &Services, call: &Call) -> Result<Vec<ShownKey>, Err
         }
     }
     let mut shown = Vec::new();
+    let until = Instant::now() + std::time::Duration::from_secs(LIST_PROOFS_SECONDS_MAX);
     for (path, entries) in found {
-        match shown_key(services, &path, &entries) {
+        let proven = prove(services, kms, (&tokens, &path), until).await;
+        match proven.and_then(|()| shown_key(services, &path, &entries)) {
             Ok(Some(key)) => shown.push(key),
             Ok(None) => {}
             Err(problem) => {
@@ -176,6 +180,30 @@ pub async fn list(services: &Services, call: &Call) -> Result<Vec<ShownKey>, Err
         }
     }
     Ok(shown)
+}
+
+/// Has a key sign that is not pinned, before it is shown as one that can.
+///
+/// # Errors
+/// Why nobody could sign with it, for the log.
+async fn prove(
+    services: &Services,
+    kms: &Kms,
+    (tokens, path): (&[&Token], &KeyPath),
+    until: Instant,
+) -> Result<(), String> {
+    if services.keyring.pin_of(path).is_some() {
+        return Ok(());
+    }
+    let label = kms.label_of(path);
+    for token in tokens.iter().filter(|token| token.state().is_up()) {
+        let Ok(key) = token.look_up(&label) else { continue };
+        let proven = tokio::time::timeout_at(until, token.prove_key(&key)).await;
+        proven
+            .map_err(|_| "there was no time for it to sign; list the keys again".to_owned())?
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }
 
 /// The listings of those tokens that answer, at least one.

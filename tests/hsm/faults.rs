@@ -198,11 +198,11 @@ async fn a_signature_with_a_wrong_bit_is_found_by_canary_and_caller() {
     let (token, key) = disturbed.start().await;
     let before = disturbed.hsm.signers();
     disturbed.tell("C_Sign 1 flip");
-    let Ok(signature) = token.sign(&key, b"x").await else { panic!("expected a signature") };
-    assert!(!key.public_key.verifies(b"x", &signature));
+    let Ok(made) = made(&token, &key, b"x").await else { panic!("expected a signature") };
+    assert!(!key.public_key.verifies(b"x", &made.signature));
     // The next signer makes its first signature wrong, and is not let in.
     disturbed.tell("C_Sign 1 flip");
-    token.report_bad_signature(&key);
+    token.report_bad_signature(&key, made.maker);
     sign(&token, &key, b"y").await.unwrap_or_else(|error| {
         assert!(matches!(error, HsmError::Unavailable { .. }), "{error:?}");
     });

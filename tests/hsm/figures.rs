@@ -61,8 +61,8 @@ async fn work_that_waits_and_work_that_is_done_shows() {
             tokio::spawn(async move { sign(&token, &key, &[round]).await })
         })
         .collect();
-    // One session, and as much again is on its way to it.
-    eventually("six wait", PATIENCE, async || token.figures().queue_depth == 6).await;
+    // One session; nobody knows yet that it is fast, so nothing more is on its way to it.
+    eventually("seven wait", PATIENCE, async || token.figures().queue_depth == 7).await;
     assert_eq!(token.figures().sessions_in_use, 1);
     disturbed.tell("");
     for call in calls {

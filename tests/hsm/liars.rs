@@ -65,10 +65,10 @@ async fn front_that_is_lied_to() {
     while begin.elapsed() < Duration::from_millis(1_500) {
         let asked = Instant::now();
         if let Ok(key) = token.find("key").await {
-            match token.sign(&key, b"x").await {
-                Ok(signature) if key.public_key.verifies(b"x", &signature) => signed += 1,
+            match made(&token, &key, b"x").await {
+                Ok(made) if key.public_key.verifies(b"x", &made.signature) => signed += 1,
                 // To be seen through by the caller, who reports it.
-                Ok(_) => token.report_bad_signature(&key),
+                Ok(made) => token.report_bad_signature(&key, made.maker),
                 Err(_) => sleep(Duration::from_millis(20)).await,
             }
         }

@@ -143,3 +143,77 @@ async fn a_login_that_cannot_be_noted_is_not_begun() {
     std::fs::create_dir(aside.parent().unwrap()).unwrap();
     eventually("it heals", PATIENCE, async || token.state().is_ready()).await;
 }
+
+/// Codes that say nothing of the PIN: a connection that was down, a burst of logins.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pin_that_was_taken_before_is_tried_again_after_a_code_that_says_nothing_of_it() {
+    for (name, code) in [
+        ("code-failed", "CKR_FUNCTION_FAILED"),
+        ("code-canceled", "CKR_FUNCTION_CANCELED"),
+        ("code-arguments", "CKR_ARGUMENTS_BAD"),
+        ("code-cancel", "CKR_CANCEL"),
+        ("code-unknown", "0x2ff"),
+    ] {
+        let disturbed = Disturbed::new(name);
+        assert!(state_after_start(&disturbed).await.is_ready());
+        disturbed.forget();
+        disturbed.tell(&format!("C_Login 1 fail {code}"));
+        let token = started(disturbed.config()).await;
+        let TokenState::Away { reason } = token.state() else { panic!("{:?}", token.state()) };
+        assert!(reason.contains("has not said why") && !reason.contains("refused"), "{reason}");
+        eventually("it heals", Duration::from_secs(10), async || {
+            token.wanted();
+            token.state().is_ready()
+        })
+        .await;
+        assert_eq!(tries(&disturbed), 2, "{code}");
+        token.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_token_does_not_explain_is_tried_three_times_an_hour_whatever_is_restarted() {
+    let disturbed = Disturbed::new("hourly");
+    assert!(state_after_start(&disturbed).await.is_ready());
+    disturbed.forget();
+    disturbed.tell("C_Login fail CKR_FUNCTION_FAILED");
+    let token = started(disturbed.config()).await;
+    eventually("three tries", PATIENCE, async || {
+        token.wanted();
+        tries(&disturbed) == 3
+    })
+    .await;
+    token.stop().await;
+    disturbed.tell("");
+    for _ in 0..3 {
+        let state = state_after_start(&disturbed).await;
+        let TokenState::Away { reason } = &state else { panic!("{state:?}") };
+        assert!(reason.contains("is tried again in "), "{reason}");
+    }
+    assert_eq!(tries(&disturbed), 3);
+    // An hour later.
+    let file = disturbed.config().tried_pins;
+    let mut kept: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let at = &mut kept[0]["outcome"]["unexplained-after-taken"]["at"];
+    for moment in at.as_array_mut().unwrap() {
+        *moment = (moment.as_u64().unwrap() - 3_600).into();
+    }
+    std::fs::write(&file, kept.to_string()).unwrap();
+    assert!(state_after_start(&disturbed).await.is_ready());
+    assert_eq!(tries(&disturbed), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_counts_a_wrong_pin_is_not_asked_again_whatever_it_says() {
+    let disturbed = Disturbed::new("counts");
+    assert!(state_after_start(&disturbed).await.is_ready());
+    disturbed.forget();
+    disturbed
+        .tell("C_Login fail CKR_FUNCTION_FAILED\nC_GetTokenInfo 4- set CKF_USER_PIN_COUNT_LOW");
+    for _ in 0..3 {
+        let state = state_after_start(&disturbed).await;
+        assert!(matches!(state, TokenState::CredentialFault { .. }), "{state:?}");
+    }
+    assert_eq!(tries(&disturbed), 1);
+}

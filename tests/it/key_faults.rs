@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    appliance::{Answer, Appliance, Daemon, SOON, key_label, until},
+    appliance::{Answer, Appliance, Daemon, KMS, SOON, key_label, until},
     evidence::{Held, assert_sound},
     load::{assert_clean_refusal, leaf},
     spy::Spy,
@@ -107,5 +107,44 @@ fn two_private_keys_under_one_label_are_ambiguous_until_an_operator_removes_one(
     let again = until(SOON, || (issue(&daemon, KEY).status == 200).then_some(()));
     assert!(again.is_some(), "{}", daemon.log());
     daemon.stop();
+    assert_sound(&appliance, &[], None);
+}
+
+/// A half-done import: the private key of one pair beside the public object of another.
+#[test]
+fn a_private_key_beside_anothers_public_object_is_the_operators_and_costs_nobody_else_anything() {
+    let appliance = Appliance::new();
+    let label = key_label("wrong");
+    for name in ["a", "b"] {
+        appliance.shell(&format!(
+            "openssl ecparam -name prime256v1 -genkey -noout -outform DER -out {name}.der && \
+             openssl ec -inform DER -in {name}.der -pubout -outform DER -out {name}.pub"
+        ));
+    }
+    for (file, kind) in [("a.der", "privkey"), ("b.pub", "pubkey")] {
+        let path = appliance.path(file).display().to_string();
+        appliance.pkcs11_tool(&format!(
+            "--write-object {path} --type {kind} --label {label} --id 9a01 --usage-sign"
+        ));
+    }
+    let daemon = appliance.start();
+    daemon.wait_until_ready();
+    issue(&daemon, KEY).ok();
+    let signers = daemon.signers();
+    for _ in 0..5 {
+        let refused = issue(&daemon, "wrong");
+        assert_eq!(refused.status, 500, "{}", refused.json);
+        let message = format!("key {label} cannot be used; an operator must resolve it");
+        assert_eq!(refused.json["message"], Value::from(message));
+        issue(&daemon, KEY).ok();
+    }
+    let listed = daemon.client.get(&format!("/v1/{KMS}/kms-service-api/keys")).json.to_string();
+    assert!(listed.contains(&key_label(KEY)) && !listed.contains(&label), "{listed}");
+    assert_eq!(daemon.signers(), signers, "a signer was killed for a key");
+    let log = daemon.log();
+    assert!(log.contains("alarm=\"key_quarantined\"") && !log.contains("breaker open"), "{log}");
+    daemon.stop();
+    let pins = appliance.count("select count(*) from key_pins where path like '%.wrong'");
+    assert_eq!(pins, 0, "it was pinned");
     assert_sound(&appliance, &[], None);
 }

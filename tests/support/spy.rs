@@ -35,7 +35,8 @@ impl Spy {
         Self { notes }
     }
 
-    /// The SHA-256 digests that a signature was asked for.
+    /// The SHA-256 digests that a signature was asked for, but for those that keys prove themselves with
+    /// before they are used: the daemon's log names these before they are signed.
     pub fn digests(&self) -> BTreeSet<[u8; 32]> {
         let notes = self.notes();
         let mut lines = notes.lines();
@@ -47,7 +48,30 @@ impl Spy {
                 digests.insert(digest.unwrap_or_else(|_| panic!("the spy's notes: {line}")));
             }
         }
+        let proofs = self.proofs();
+        digests.retain(|digest| !proofs.contains(digest));
         digests
+    }
+
+    fn proofs(&self) -> BTreeSet<[u8; 32]> {
+        let directory = self.notes.parent().unwrap();
+        let files = fs::read_dir(directory).unwrap().flatten().map(|entry| entry.path());
+        let logs = files.filter(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log."))
+        });
+        let text = |path| String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+        let mut proofs = BTreeSet::new();
+        for line in logs.map(text).collect::<Vec<_>>().iter().flat_map(|text| text.lines()) {
+            if line.contains("a key is to prove itself")
+                && let Some((_, digest)) = line.split_once("digest=")
+            {
+                let digest: String =
+                    digest.chars().filter(char::is_ascii_hexdigit).take(64).collect();
+                let octets = data_encoding::HEXLOWER.decode(digest.as_bytes()).unwrap();
+                proofs.extend(<[u8; 32]>::try_from(octets));
+            }
+        }
+        proofs
     }
 
     fn notes(&self) -> String {

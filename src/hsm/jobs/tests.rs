@@ -1,7 +1,7 @@
 use super::*;
 use crate::domain::key::SignatureAlgorithm;
 
-type Reply = oneshot::Receiver<Result<Signature, HsmError>>;
+type Reply = oneshot::Receiver<Result<MadeBy, HsmError>>;
 
 fn job(client: &str, label: &str, deadline: Instant) -> (Job, Reply) {
     let (reply, answer) = oneshot::channel();
@@ -25,6 +25,10 @@ fn job(client: &str, label: &str, deadline: Instant) -> (Job, Reply) {
     (job, answer)
 }
 
+fn at_once(_: &Job) -> Duration {
+    Duration::ZERO
+}
+
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
@@ -46,7 +50,7 @@ fn push(
 }
 
 fn order_of_service(queue: &mut Queue) -> Vec<String> {
-    let next = || queue.pop(Instant::now()).map(|job| job.order.label);
+    let next = || queue.pop(Instant::now(), at_once).map(|job| job.order.label);
     std::iter::from_fn(next).collect()
 }
 
@@ -81,7 +85,7 @@ fn clients_take_turns_and_each_keeps_its_order() {
 fn a_client_that_comes_late_waits_for_one_of_the_flood_not_for_all() {
     let mut queue = Queue::default();
     let _flood = push(&mut queue, "flood", 0..1_000, 1_000_000);
-    assert_eq!(queue.pop(Instant::now()).unwrap().order.label, "flood0");
+    assert_eq!(queue.pop(Instant::now(), at_once).unwrap().order.label, "flood0");
     let _quiet = push(&mut queue, "quiet", 0..1, 1_000_000);
     let served = order_of_service(&mut queue);
     assert_eq!(served.iter().position(|label| label == "quiet0"), Some(1));
@@ -102,7 +106,7 @@ fn a_full_queue_sheds_the_flood_and_takes_the_quiet_in() {
     assert_eq!(busy(&mut third), 0);
     assert_eq!(queue.len(), 10);
     // It lost its newest, not its oldest.
-    assert_eq!(queue.pop(Instant::now()).unwrap().order.label, "flood0");
+    assert_eq!(queue.pop(Instant::now(), at_once).unwrap().order.label, "flood0");
 }
 
 #[test]
@@ -120,11 +124,11 @@ fn a_job_is_given_back_once_and_goes_first() {
     let (lost, mut answer) = job("a", "lost", soon());
     let _other = push(&mut queue, "other", 0..1, 9);
     queue.give_back(lost);
-    let again = queue.pop(Instant::now()).unwrap();
+    let again = queue.pop(Instant::now(), at_once).unwrap();
     assert_eq!(again.order.label, "lost");
     queue.give_back(again);
     assert!(matches!(answer.try_recv(), Ok(Err(HsmError::Unavailable { .. }))));
-    assert_eq!(queue.pop(Instant::now()).unwrap().order.label, "other0");
+    assert_eq!(queue.pop(Instant::now(), at_once).unwrap().order.label, "other0");
 }
 
 #[test]
@@ -135,7 +139,7 @@ fn jobs_that_nobody_waits_for_are_not_signed() {
     drop(answer);
     queue.push(gone, 9, Instant::now());
     queue.push(late, 9, Instant::now());
-    assert!(queue.pop(Instant::now()).is_none());
+    assert!(queue.pop(Instant::now(), at_once).is_none());
     assert!(queue.is_empty());
 }
 
@@ -152,7 +156,7 @@ fn everybody_who_waits_is_told_when_there_is_no_hope() {
         let told = reply.try_recv().unwrap().err();
         assert_eq!(told, Some(HsmError::Unavailable { retry_after_seconds: 2 }));
     }
-    assert!(queue.is_empty() && queue.pop(Instant::now()).is_none());
+    assert!(queue.is_empty() && queue.pop(Instant::now(), at_once).is_none());
 }
 
 #[test]
@@ -160,4 +164,42 @@ fn retry_after_is_whole_seconds_and_never_zero() {
     assert_eq!(whole_seconds(Duration::ZERO), 1);
     assert_eq!(whole_seconds(Duration::from_millis(1_001)), 2);
     assert_eq!(whole_seconds(Duration::from_secs(5)), 5);
+}
+
+#[test]
+fn what_cannot_be_there_in_time_is_refused_and_not_made() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    let mut replies = Vec::new();
+    for (label, seconds) in [("late", 2), ("later", 3), ("in time", 4)] {
+        let (job, answer) = job("a", label, now + Duration::from_secs(seconds));
+        queue.push(job, 9, now);
+        replies.push(answer);
+    }
+    let next = queue.pop(now, |_| Duration::from_secs(3)).unwrap();
+    assert_eq!(next.order.label, "in time");
+    assert_eq!(busy(&mut replies), 2);
+    queue.give_back(next);
+    assert!(queue.pop(now + Duration::from_secs(2), |_| Duration::from_secs(3)).is_none());
+    assert_eq!(busy(&mut replies[2..]), 1);
+}
+
+#[test]
+fn jobs_of_a_key_in_question_are_held_until_it_is_released_or_refused() {
+    let mut queue = Queue::default();
+    let mut replies = Vec::new();
+    for label in ["good", "bad", "bad"] {
+        let (job, answer) = job("a", label, soon());
+        queue.hold(job, 2);
+        replies.push(answer);
+    }
+    assert_eq!(busy(&mut replies[2..]), 1, "one more than may be held");
+    assert!(queue.pop(Instant::now(), at_once).is_none() && queue.len() == 2);
+    let key = |label: &str| KeyRef { label: label.to_owned(), spki_sha256: [0; 32] };
+    queue.release(&key("good"));
+    assert_eq!(queue.pop(Instant::now(), at_once).unwrap().order.label, "good");
+    queue.refuse(&key("bad"), &HsmError::Unavailable { retry_after_seconds: 7 });
+    let refused = replies[1].try_recv();
+    assert!(matches!(refused, Ok(Err(HsmError::Unavailable { retry_after_seconds: 7 }))));
+    assert!(queue.is_empty());
 }

@@ -1,13 +1,10 @@
 //! What a signer that is up says, and what follows from it.
 
-use std::{collections::HashSet, sync::Arc};
-
 use tokio::time::Instant;
 
-use super::{Canary, Supervisor, starting::UNASKED};
-use crate::domain::key::PublicKey;
+use super::{Canary, Supervisor, doubts::Blame, starting::UNASKED};
 use crate::hsm::{
-    HsmError,
+    HsmError, KeyRef, TokenKey,
     fault::{Class, Fault, tame},
     figures::LossCause,
     jobs::Job,
@@ -74,14 +71,21 @@ impl Supervisor {
         let Some(owed) = signer.owed.remove(message) else {
             return self.lose(at, LossCause::Protocol, UNASKED);
         };
+        match &owed.errand {
+            Errand::Job(job) => {
+                self.pace.answered(job.order.algorithm, owed.since, Instant::now());
+            }
+            Errand::Canary(_) | Errand::Trial(_) => self.pace.lives(Instant::now()),
+            Errand::Catalogue | Errand::Relist | Errand::Change(_) => {}
+        }
         match (owed.errand, answer) {
             (Errand::Job(job), Answer::Signed(signature)) => {
                 signer.signatures += 1;
-                self.makers.insert(job.order.spki_sha256, id);
+                self.doubts.signed(job.order.spki_sha256, Instant::now());
                 if let Some(given_at) = job.given_at {
                     self.meter.signed_within(given_at.elapsed());
                 }
-                job.answer(Ok(signature));
+                job.answer(Ok((signature, id)));
             }
             (Errand::Job(job), Answer::Missing) => {
                 tracing::warn!(token = self.config.name, key = job.order.label, "key is gone");
@@ -89,6 +93,7 @@ impl Supervisor {
                 self.refresh.want();
             }
             (Errand::Job(job), Answer::Failed(fault)) => self.job_failed(at, job, fault.tamed()),
+            (Errand::Trial(trial), answer) => self.hear_of_trial(at, *trial, answer),
             (Errand::Canary(canary), Answer::Signed(signature)) => {
                 if canary.is_proven_by(&signature) {
                     self.failed_canaries.remove(&id);
@@ -97,6 +102,8 @@ impl Supervisor {
                     self.trust(&canary);
                 } else {
                     self.alarm_bad_signature(&canary.key.label);
+                    self.suspect(&canary);
+                    self.doubt_token_key(&canary.key, Blame::WrongSignature);
                     let words = "its canary signature does not verify";
                     self.lose(at, LossCause::BadSignature, words);
                 }
@@ -138,8 +145,8 @@ impl Supervisor {
                 errand,
                 Answer::Signed(_) | Answer::Missing | Answer::Listed(_) | Answer::Changed(_),
             ) => {
-                let patience_until = Instant::now();
-                self.up[at].owed.insert(message, Owed { patience_until, errand });
+                let (since, patience) = (owed.since, owed.patience);
+                self.up[at].owed.insert(message, Owed { since, patience, errand });
                 self.lose(at, LossCause::Protocol, UNASKED);
             }
         }
@@ -147,9 +154,7 @@ impl Supervisor {
 
     fn listed(&mut self, keys: Vec<ListedKey>) {
         self.adopt(keys);
-        let catalogue = Arc::clone(&self.published.borrow().catalogue);
-        let known: HashSet<_> = catalogue.public_keys().map(PublicKey::spki_sha256).collect();
-        self.makers.retain(|key, _| known.contains(key));
+        self.forget_doubts();
         let proven = self.published.borrow().proven_at.is_some();
         match self.canary_key() {
             None => self.published.send_modify(|published| published.proven_at = None),
@@ -196,8 +201,16 @@ impl Supervisor {
             | Class::Vendor
             | Class::Configuration
             | Class::Identity => {
+                // One signer is enough; the others are asked when it is known whether it is the key.
+                let was_in_question = self.doubts.of(&job.order).is_some();
+                if !matches!(fault.class, Class::Credential | Class::Identity) {
+                    self.doubt_key(&job.order, Blame::Fault);
+                }
                 self.take_back(vec![Errand::Job(job)], None);
-                self.errand_failed(at, &fault, Some(&key));
+                match was_in_question {
+                    true => self.log_fault(&fault, Some(&key), "see whether it is the key"),
+                    false => self.errand_failed(at, &fault, Some(&key)),
+                }
             }
         }
     }
@@ -245,6 +258,22 @@ impl Supervisor {
         let fault = fault.tamed();
         self.meter.fault(fault.class);
         log_fault!(warn, fault, self.config.name, tame(key), tame(next));
+    }
+
+    /// A caller has found that a signature does not verify. That may be the signer, or the key.
+    pub(super) fn hear_of_bad_signature(&mut self, key: &TokenKey, maker: u64) {
+        let known = self.published.borrow().catalogue.find(&key.label);
+        let was_in_question = self.doubts.get(&KeyRef::to(key)).is_some();
+        if known.as_ref() == Ok(key) {
+            self.doubt_token_key(key, Blame::WrongSignature);
+        }
+        if was_in_question {
+            return;
+        }
+        if let Some(at) = self.up.iter().position(|signer| signer.id == maker) {
+            let words = "it made a signature that does not verify";
+            self.lose(at, LossCause::BadSignature, words);
+        }
     }
 
     pub(super) fn alarm_bad_signature(&self, key: &str) {

@@ -86,11 +86,16 @@ impl Supervisor {
             let mark = mark.clone();
             signer.answer_login(leave);
             match leave {
-                Leave::Granted => {
+                Leave::Granted { .. } => {
                     signer.login = LoginStage::Tries(mark);
                     return;
                 }
-                Leave::RefusedBefore | Leave::Unsettled | Leave::NotNoted | Leave::NotNow => {
+                Leave::RefusedBefore
+                | Leave::Unsettled
+                | Leave::Unexplained
+                | Leave::Later { .. }
+                | Leave::NotNoted
+                | Leave::NotNow => {
                     signer.login = LoginStage::None;
                 }
             }

@@ -72,6 +72,15 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
     }
 
+    /// A signer that was up is lost over a key that is to blame: the next is started at once. How often
+    /// such a key is tried has bounds of its own.
+    pub(super) fn lost_over_a_key(&mut self, now: Instant) {
+        if self.failure.is_none() {
+            self.next_at = now;
+            self.attempted_at = now;
+        }
+    }
+
     /// Somebody waits for a signer.
     pub(super) fn demand(&mut self, now: Instant) {
         let latest = self.attempted_at + Duration::from_millis(PAUSE_ON_DEMAND_MS_MAX);

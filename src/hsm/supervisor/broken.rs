@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::{Canary, FULL, Supervisor, starting::UNASKED};
 use crate::hsm::{
+    KeyRef,
     fault::{Class, Fault},
     process::Errand,
     protocol::{Answer, Request},
@@ -79,6 +80,7 @@ impl Supervisor {
     /// A key has signed.
     pub(super) fn trust(&mut self, canary: &Canary) {
         self.clear(canary);
+        self.clear_key(&KeyRef::to(&canary.key));
         if std::mem::take(&mut self.keys_broken) {
             self.backoff.succeeded();
             self.trouble = None;

@@ -86,7 +86,8 @@ impl Supervisor {
 
     pub(super) fn canary_key(&self) -> Option<TokenKey> {
         let preferred = self.config.canary_label.as_deref();
-        self.published.borrow().catalogue.canary(preferred, &self.suspects)
+        let rank = |spki: &[u8; 32]| self.rank(spki);
+        self.published.borrow().catalogue.canary(preferred, rank)
     }
 
     /// A fault that says nothing of the module fails one request, and so one canary. A signer of which
@@ -119,7 +120,17 @@ impl Supervisor {
     /// A signature failed: the token is in trouble, or this one key is. Where there are others, the
     /// next canary is made with one of them, so that a broken key cannot pass for a dead token.
     pub(super) fn suspect(&mut self, canary: &Canary) {
-        self.suspects.insert(canary.key.public_key.spki_sha256());
+        self.suspicions += 1;
+        self.suspects.insert(canary.key.public_key.spki_sha256(), self.suspicions);
+    }
+
+    /// Keys that were seen to sign come first, suspects last, each in its turn.
+    fn rank(&self, spki: &[u8; 32]) -> u64 {
+        match self.suspects.get(spki) {
+            Some(turn) => 2 + turn,
+            None if self.doubts.is_in_doubt(spki) => 2,
+            None => u64::from(!self.doubts.has_signed(spki)),
+        }
     }
 
     /// The key has signed since.
@@ -128,6 +139,6 @@ impl Supervisor {
     }
 
     pub(super) fn is_suspect(&self, spki_sha256: &[u8; 32]) -> bool {
-        self.suspects.contains(spki_sha256)
+        self.suspects.contains_key(spki_sha256)
     }
 }

@@ -209,8 +209,7 @@ impl Supervisor {
 
     /// The signer has answered a change; whatever it was kept from by it gets its time now.
     pub(super) fn changed(&mut self, at: usize, reply: ChangeReply, answer: KeyAnswer) {
-        let until = Instant::now() + self.patience();
-        self.up[at].be_patient(until);
+        self.up[at].be_patient(Instant::now());
         if !matches!(answer, KeyAnswer::Rejected { destroyed: false, .. }) {
             self.unproven.remove(&reply.name);
         }
@@ -230,8 +229,7 @@ impl Supervisor {
 
     /// Also what failed may have left something behind.
     pub(super) fn change_failed(&mut self, at: usize, reply: ChangeReply, fault: &Fault) {
-        let until = Instant::now() + self.patience();
-        self.up[at].be_patient(until);
+        self.up[at].be_patient(Instant::now());
         let label = reply.name.label.clone();
         let retry_after_seconds = 1;
         reply.answer(Changed::Lost(match fault.class {

@@ -1,13 +1,13 @@
 //! What the supervisor shows to the handles of its token.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{CREDENTIAL_RETRY_SECONDS, Supervisor};
+use super::{CREDENTIAL_RETRY_SECONDS, Supervisor, doubts::seconds_until};
 use crate::domain::key::SignatureAlgorithm;
 use crate::hsm::{
-    TokenFacts, TokenState, Usage,
+    HsmError, KeyRef, TokenFacts, TokenState, Usage,
     catalogue::Catalogue,
     figures::{Breaker, BreakerState},
 };
@@ -27,10 +27,39 @@ pub(in crate::hsm) struct Published {
     pub(in crate::hsm) facts: Option<Arc<TokenFacts>>,
     /// The algorithms for which the token has to be given messages.
     pub(in crate::hsm) hashing: Arc<[SignatureAlgorithm]>,
+    /// Keys that are refused until they have signed.
+    pub(in crate::hsm) quarantine: Arc<HashMap<KeyRef, Quarantine>>,
     pub(super) condition: Condition,
     /// When the last canary signature verified.
     pub(super) proven_at: Option<Instant>,
     gate: Gate,
+}
+
+/// What callers are told of a key in quarantine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::hsm) struct Quarantine {
+    /// When it is tried again.
+    pub(super) until: Instant,
+    /// Why only an operator can mend it, where that is so.
+    pub(super) broken: Option<String>,
+}
+
+impl Quarantine {
+    /// As an error.
+    pub(in crate::hsm) fn refusal(&self, now: Instant) -> HsmError {
+        match &self.broken {
+            Some(reason) => HsmError::Unusable { reason: reason.clone() },
+            None => HsmError::Unavailable { retry_after_seconds: seconds_until(self.until, now) },
+        }
+    }
+
+    /// In words for the operator.
+    pub(in crate::hsm) fn words(&self) -> String {
+        match &self.broken {
+            Some(reason) => format!("in quarantine: {reason}"),
+            None => "in quarantine: it fails while others sign".to_owned(),
+        }
+    }
 }
 
 /// Whether requests reach the token, and since when.
@@ -76,6 +105,7 @@ impl Published {
             usage: None,
             facts: None,
             hashing: Arc::default(),
+            quarantine: Arc::default(),
             condition: Condition::default(),
             proven_at: None,
             gate: Gate { state: BreakerState::default(), since: now, reason: None, next_try: None },

@@ -220,11 +220,12 @@ impl Supervisor {
 
     fn judge(&mut self, canary: &Canary, answer: Answer) {
         let hopeless = self.is_every_key_suspect();
-        if !matches!(answer, Answer::Signed(_)) {
+        let is_proven = matches!(&answer, Answer::Signed(made) if canary.is_proven_by(made));
+        if !is_proven {
             self.suspect(canary);
         }
         match answer {
-            Answer::Signed(signature) if canary.is_proven_by(&signature) => {
+            Answer::Signed(_) if is_proven => {
                 self.promote(true);
                 self.trust(canary);
             }
@@ -293,7 +294,8 @@ impl Supervisor {
             alarm = "credential_fault",
             token = self.config.name,
             action,
-            "the token refuses the user PIN"
+            reason = %fault,
+            "no login with the user PIN"
         );
         self.credential_fault = Some(fault.to_string());
     }
@@ -312,6 +314,7 @@ impl Supervisor {
         }
         if let Some(Starting { signer, .. }) = self.starting.take() {
             self.login_is_cut(&signer);
+            self.suspect_first_key(&signer);
             match signer.login {
                 // To be killed in the middle of it may cost the token: it has time to come to its end.
                 LoginStage::Tries(_) => self.let_go(signer, now + LOGIN_GRACE),

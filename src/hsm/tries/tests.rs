@@ -29,25 +29,28 @@ fn mark(serial: &str, pin: u32) -> PinMark {
     PinMark { serial: serial.to_owned(), salt: format!("{pin:x}"), check: 7, digest }
 }
 
+const NEW: Leave = Leave::Granted { taken_before: false };
+const KNOWN: Leave = Leave::Granted { taken_before: true };
 const ALL: [WrongPins; 3] = [WrongPins::Some, WrongPins::None, WrongPins::Untold];
 
 #[test]
 fn a_try_without_an_end_is_judged_by_what_is_known() {
     for (taken_before, wrong, leave) in [
         (false, WrongPins::Some, Leave::RefusedBefore),
-        (false, WrongPins::None, Leave::Granted),
+        (false, WrongPins::None, NEW),
         (false, WrongPins::Untold, Leave::Unsettled),
         (true, WrongPins::Some, Leave::RefusedBefore),
-        (true, WrongPins::None, Leave::Granted),
-        (true, WrongPins::Untold, Leave::Granted),
+        (true, WrongPins::None, KNOWN),
+        (true, WrongPins::Untold, KNOWN),
     ] {
         let kept = Kept::new();
         if taken_before {
-            assert_eq!(kept.begin(&mark("one", 1), WrongPins::Untold), Leave::Granted);
+            assert_eq!(kept.begin(&mark("one", 1), WrongPins::Untold), NEW);
             kept.end(&mark("one", 1), End::Taken);
         }
         // The first time, whoever gave a wrong PIN, it was another.
-        assert_eq!(kept.begin(&mark("one", 1), WrongPins::Some), Leave::Granted);
+        let first = if taken_before { KNOWN } else { NEW };
+        assert_eq!(kept.begin(&mark("one", 1), WrongPins::Some), first);
         for _ in 0..3 {
             assert_eq!(kept.begin(&mark("one", 1), wrong), leave, "{taken_before} {wrong:?}");
         }
@@ -67,7 +70,7 @@ fn a_refused_pin_is_granted_no_other_try_until_its_token_takes_one() {
     }
     kept.begin(&mark("one", 2), WrongPins::Untold);
     kept.end(&mark("one", 2), End::Taken);
-    assert_eq!(kept.begin(&mark("one", 1), WrongPins::Untold), Leave::Granted);
+    assert_eq!(kept.begin(&mark("one", 1), WrongPins::Untold), NEW);
     assert_eq!(kept.begin(&mark("two", 1), WrongPins::Untold), Leave::RefusedBefore);
 }
 
@@ -89,7 +92,7 @@ fn a_try_that_the_token_did_not_look_at_leaves_things_as_they_were() {
     kept.begin(&mark("one", 1), WrongPins::Untold);
     kept.end(&mark("one", 1), End::Unanswered);
     assert_eq!(fs::read_dir(kept.directory.path()).unwrap().count(), 0, "nothing is left");
-    assert_eq!(kept.begin(&mark("one", 1), WrongPins::Untold), Leave::Granted);
+    assert_eq!(kept.begin(&mark("one", 1), WrongPins::Untold), NEW);
     kept.end(&mark("one", 1), End::Taken);
     kept.begin(&mark("one", 1), WrongPins::Untold);
     kept.end(&mark("one", 1), End::Unanswered);
@@ -163,4 +166,57 @@ fn marks_that_are_written_at_once_are_all_kept() {
         }
     });
     assert_eq!(load(&kept.file()).unwrap().len(), 64);
+}
+
+/// `seconds` ago, a token that had taken the PIN before began to say nothing of it, once for each.
+fn unexplained(seconds: &[u64]) -> Kept {
+    let kept = Kept::new();
+    kept.begin(&mark("one", 1), WrongPins::Untold);
+    kept.end(&mark("one", 1), End::Taken);
+    let mut tries = load(&kept.file()).unwrap();
+    let now = seconds_since_1970();
+    let at = seconds.iter().map(|ago| now - ago).collect();
+    tries[0].outcome = Outcome::UnexplainedAfterTaken { at };
+    fs::write(kept.file(), serde_json::to_vec(&tries).unwrap()).unwrap();
+    kept
+}
+
+#[test]
+fn what_a_token_does_not_explain_may_be_tried_after_pauses_and_three_times_an_hour() {
+    let begin = |ago: &[u64]| unexplained(ago).begin(&mark("one", 1), WrongPins::Untold);
+    for granted in [&[2][..], &[20, 7], &[3_700, 3_650, 10], &[4_000, 3_900, 3_800]] {
+        assert_eq!(begin(granted), KNOWN, "{granted:?}");
+    }
+    for (denied, about) in [(&[0][..], 1), (&[20, 2], 3), (&[600, 500, 400], 3_000)] {
+        let Leave::Later { seconds } = begin(denied) else { panic!("{denied:?}") };
+        assert!((about - 1..=about).contains(&seconds), "{denied:?}: {seconds}");
+    }
+    let kept = unexplained(&[2]);
+    assert_eq!(kept.begin(&mark("one", 1), WrongPins::Some), Leave::RefusedBefore);
+}
+
+#[test]
+fn a_try_counts_from_its_begin_whoever_dies_and_a_good_one_ends_the_count() {
+    let kept = unexplained(&[10]);
+    assert_eq!(kept.begin(&mark("one", 1), WrongPins::Untold), KNOWN);
+    let again = kept.begin(&mark("one", 1), WrongPins::Untold);
+    assert!(matches!(again, Leave::Later { .. }), "{again:?}");
+    kept.end(&mark("one", 1), End::Taken);
+    assert_eq!(kept.begin(&mark("one", 1), WrongPins::Untold), KNOWN);
+    kept.end(&mark("one", 1), End::Unexplained);
+    let Outcome::UnexplainedAfterTaken { at } = &load(&kept.file()).unwrap()[0].outcome else {
+        panic!("not noted")
+    };
+    assert_eq!(at.len(), 1);
+}
+
+#[test]
+fn of_a_pin_that_was_never_taken_nothing_is_tried_again_without_a_word() {
+    let kept = Kept::new();
+    assert_eq!(kept.begin(&mark("one", 1), WrongPins::None), NEW);
+    kept.end(&mark("one", 1), End::Unexplained);
+    for wrong in [WrongPins::None, WrongPins::Untold] {
+        assert_eq!(kept.begin(&mark("one", 1), wrong), Leave::Unexplained);
+    }
+    assert_eq!(kept.begin(&mark("one", 1), WrongPins::Some), Leave::RefusedBefore);
 }

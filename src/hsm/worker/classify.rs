@@ -34,6 +34,14 @@ pub(super) fn fault(error: &Error) -> Fault {
     }
 }
 
+/// Whether a login has failed without a word about the PIN.
+pub(super) fn is_unexplained_login(error: &Error) -> bool {
+    match error {
+        Error::Pkcs11(value, Function::Login) => row(*value).2 == Class::Unexpected,
+        _ => false,
+    }
+}
+
 /// Name, number and class. The function decides where one code has two meanings.
 pub(super) fn classify(function: Function, value: RvError) -> (String, u64, Class) {
     let (name, number, class) = row(value);

@@ -12,11 +12,16 @@ use cryptoki::{
     types::RawAuthPin,
 };
 
-use super::{Inbox, Outbox, classify::fault, module::OpenToken, pin};
+use super::{
+    Inbox, Outbox,
+    classify::{fault, is_unexplained_login},
+    module::OpenToken,
+    pin,
+};
 use crate::hsm::{
     fault::{Class, Fault},
     protocol::{FromSigner, Hello, LoginWord},
-    tries::{End, Leave, PinMark, Try, WrongPins},
+    tries::{End, Leave, PinMark, TRIES_AN_HOUR_MAX, Try, WrongPins},
 };
 
 /// `CKU_USER`.
@@ -96,11 +101,11 @@ impl Login {
         };
         self.mark = Some(mark.clone());
         self.outbox.send(&FromSigner::Login(LoginWord::Begins { mark: mark.clone(), wrong }));
-        match self.inbox.leave() {
-            Some(Leave::Granted) => {}
+        let taken_before = match self.inbox.leave() {
+            Some(Leave::Granted { taken_before }) => taken_before,
             Some(leave) => return Err(self.denied(leave, serial)),
             None => return Err(Fault::ours(Class::Device, "C_Login", "the front is gone")),
-        }
+        };
         AT_IT.store(true, Relaxed);
         let answer = session.login_with_raw(user, &self.pin);
         AT_IT.store(false, Relaxed);
@@ -108,6 +113,10 @@ impl Login {
             Ok(()) => (End::Taken, Ok(())),
             // Login belongs to process and token, not to the session. No PIN was looked at.
             Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => (End::Unanswered, Ok(())),
+            Err(error) if is_unexplained_login(&error) => {
+                let (end, fault) = unexplained(fault(&error), token, taken_before);
+                (end, Err(fault))
+            }
             Err(error) => match fault(&error) {
                 fault if fault.class == Class::Credential => (End::Refused, Err(fault)),
                 fault => (End::Unanswered, Err(fault)),
@@ -124,7 +133,7 @@ impl Login {
     fn denied(&self, leave: Leave, serial: &str) -> Fault {
         let (pin, tries) = (self.pin_file.display(), self.tries_file.display());
         let (class, words) = match leave {
-            Leave::Granted | Leave::RefusedBefore => (
+            Leave::Granted { .. } | Leave::RefusedBefore => (
                 Class::Credential,
                 format!(
                     "not called: the token (serial {serial}) has refused the PIN in {pin} before, and \
@@ -140,6 +149,22 @@ impl Login {
                      to it that the PIN is right, then remove {tries}"
                 ),
             ),
+            Leave::Unexplained => (
+                Class::Credential,
+                format!(
+                    "not called: the token (serial {serial}) has not taken the PIN in {pin} before, has \
+                     not said why, and was never seen to take it. See to it that the PIN is right, then \
+                     remove {tries}"
+                ),
+            ),
+            Leave::Later { seconds } => (
+                Class::Device,
+                format!(
+                    "not called: the token (serial {serial}) has not taken the PIN in {pin} lately and has \
+                     not said why. It took it before, so it is tried again in {seconds} s, at most \
+                     {TRIES_AN_HOUR_MAX} times an hour"
+                ),
+            ),
             Leave::NotNoted => (
                 Class::Configuration,
                 format!("not called: that the PIN is tried cannot be noted in {tries}"),
@@ -150,6 +175,28 @@ impl Login {
         };
         Fault::ours(class, "C_Login", words)
     }
+}
+
+/// What to think of a login that the token has answered without a word about the PIN.
+fn unexplained(fault: Fault, token: &OpenToken, taken_before: bool) -> (End, Fault) {
+    let counts = token.still_there().is_ok_and(|info| {
+        info.user_pin_count_low() || info.user_pin_final_try() || info.user_pin_locked()
+    });
+    if counts {
+        let words = "the token has not taken the PIN, and counts it as a wrong one";
+        return (End::Refused, fault.with_detail(words));
+    }
+    let fault = match taken_before {
+        true => Fault { class: Class::Device, ..fault }.with_detail(format!(
+            "the token has not taken the PIN and has not said why; it took it before, so it is tried \
+             again, at most {TRIES_AN_HOUR_MAX} times an hour"
+        )),
+        false => fault.with_detail(
+            "the token has not taken the PIN and has not said why; it was never seen to take it, so it is \
+             not tried again",
+        ),
+    };
+    (End::Unexplained, fault)
 }
 
 /// The token's own warnings: its last try is never ours.

@@ -194,6 +194,7 @@ fn hang(order: &Order, how: Hang) {
 
 /// Takes its time while no other call does, in whichever process: a device does one thing at a time.
 fn in_turn(time: Duration) {
+    let _place = state::queue();
     let Some(directory) = directory() else { return thread::sleep(time) };
     // Let go when the file is closed.
     let turn = fs::File::create(directory.join("turn")).and_then(|file| file.lock().map(|()| file));

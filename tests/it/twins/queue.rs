@@ -31,6 +31,8 @@ fn the_flood_of_one_client_is_refused_and_the_requests_of_another_are_served() {
     let quiet = appliance.add_client("quiet", &[("test", &["issue:generic"])]);
     let daemon = appliance.start();
     daemon.wait_until_ready();
+    // The key has proven itself: what waits from now on are signatures.
+    daemon.client.issue("certificate", &leaf("leaf-secp256r1", "First")).ok();
     let frozen = Frozen::signers_of(&daemon);
     let flood = Load::of_leaves(&appliance, &daemon, FLOOD);
     // More than there is room for: the queue is full, and stays so.

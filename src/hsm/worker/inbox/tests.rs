@@ -77,8 +77,8 @@ fn each_thread_gets_what_it_waits_for_whoever_reads_it_and_all_hear_of_the_end()
         }
     });
     for id in 0..500 {
-        say(&mut front, &ToSigner::Leave(Leave::Granted));
-        assert!(matches!(leaves.recv_timeout(PATIENCE), Ok(Some(Leave::Granted))), "{id}");
+        say(&mut front, &ToSigner::Leave(Leave::Granted { taken_before: true }));
+        assert!(matches!(leaves.recv_timeout(PATIENCE), Ok(Some(Leave::Granted { .. }))), "{id}");
         ask(&mut front, id);
         next(&served, id);
     }
@@ -180,11 +180,11 @@ fn a_login_is_heard_of_while_the_thread_that_leads_waits_for_it() {
     until_fast(&mut front, &inbox, &served);
     ask(&mut front, 1);
     next(&served, 1);
-    say(&mut front, &ToSigner::Leave(Leave::Granted));
+    say(&mut front, &ToSigner::Leave(Leave::Granted { taken_before: true }));
     let (heard, hearing) = mpsc::channel();
     let waiting = inbox.clone();
     thread::spawn(move || heard.send(waiting.leave()));
-    assert!(matches!(hearing.recv_timeout(PATIENCE), Ok(Some(Leave::Granted))));
+    assert!(matches!(hearing.recv_timeout(PATIENCE), Ok(Some(Leave::Granted { .. }))));
     granted.send(()).unwrap();
     ask(&mut front, 2);
     next(&served, 2);

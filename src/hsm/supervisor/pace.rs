@@ -1,0 +1,220 @@
+//! How fast the token signs for callers, and so when a signer counts as frozen: one that is slow and well
+//! is not to be killed for what waits behind its work.
+//!
+//! Frozen is a signer that owes a signature when
+//! * no signer of the token has answered any signature for the patience, or
+//! * it owes one for longer than the patience while others are answered, and for longer than the pace of
+//!   those explains: one of its sessions hangs, or the whole process does.
+
+use std::{collections::HashMap, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::domain::key::SignatureAlgorithm;
+
+/// A signature may take so many times what the pace of the others lets expect of what is owed.
+const OVERTAKEN_TIMES: u32 = 3;
+/// Of new and old in what is kept of earlier signatures: one in so many is new.
+const MEMORY: u32 = 8;
+/// When all sessions of a signer together take this long for a signature each, signatures are slow, and
+/// nothing is gained by having the next ones lie ready beside them.
+const SLOW_FROM: Duration = Duration::from_millis(20);
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Pace {
+    /// When a signature was answered last, well or not.
+    answered_at: Option<Instant>,
+    /// Between two answers while signatures are owed; rather more than less.
+    interval: Option<Duration>,
+    /// The same, on average.
+    mean: Duration,
+    /// From a signer's order to its answer; rather less than more. Some algorithms take far longer than
+    /// others.
+    taking: HashMap<SignatureAlgorithm, Duration>,
+}
+
+impl Pace {
+    /// A signature that a signer was asked for at `given_at` is answered.
+    pub(super) fn answered(
+        &mut self,
+        algorithm: SignatureAlgorithm,
+        given_at: Instant,
+        now: Instant,
+    ) {
+        let took = now.saturating_duration_since(given_at);
+        let since = self.answered_at.replace(now).map_or(given_at, |before| before.max(given_at));
+        let interval = now.saturating_duration_since(since);
+        self.mean = self.mean - self.mean / MEMORY + interval / MEMORY;
+        self.interval = Some(match self.interval {
+            Some(before) if before > interval => before - (before - interval) / MEMORY,
+            Some(_) | None => interval,
+        });
+        let taking = self.taking.entry(algorithm).or_insert(took);
+        *taking = match took.checked_sub(*taking) {
+            Some(more) => *taking + more / MEMORY,
+            None => took,
+        };
+    }
+
+    /// A proof of life is answered. Its key may be faster than those of callers, and seldom signs.
+    pub(super) fn lives(&mut self, now: Instant) {
+        self.answered_at = Some(now);
+    }
+
+    /// When a signer counts as frozen that owes a signature since `given_at`. `owed` is what all signers
+    /// of the token owe.
+    pub(super) fn frozen_at(&self, given_at: Instant, patience: Duration, owed: usize) -> Instant {
+        let silent = self.silent_since(given_at) + patience;
+        silent.min(self.overtaken_at(given_at, patience, owed))
+    }
+
+    /// Whether a signer is so silent that it had better be given nothing more. When an HSM hangs, its
+    /// signers freeze one shortly after the other, and the second must not cost what was taken back from
+    /// the first.
+    pub(super) fn is_doubtful(
+        &self,
+        given_at: Instant,
+        patience: Duration,
+        owed: usize,
+        now: Instant,
+    ) -> bool {
+        let usual = self.taking.values().max().copied().unwrap_or_default();
+        let silent = self.silent_since(given_at) + (patience / 2).max(2 * usual);
+        silent.min(self.overtaken_at(given_at, patience, owed) - patience / 2) <= now
+    }
+
+    /// How long a signature will take at least once a signer is asked for it, `most` at most: what is
+    /// measured under one load is no law for the next.
+    pub(super) fn taking(&self, algorithm: SignatureAlgorithm, most: Duration) -> Duration {
+        self.taking.get(&algorithm).copied().unwrap_or_default().min(most)
+    }
+
+    /// Whether one more signature than are owed would be there within a time, as far as the pace tells. A
+    /// device that does one thing at a time is no faster for having more to do.
+    pub(super) fn has_room(&self, owed: usize, time: Duration) -> bool {
+        owed == 0 || times(self.mean, owed + 1) <= time
+    }
+
+    /// Whether a signer with so many sessions is to be given no more than it has sessions.
+    pub(super) fn is_slow(&self, sessions: usize) -> bool {
+        self.interval.is_none_or(|interval| times(interval, sessions) >= SLOW_FROM)
+    }
+
+    fn overtaken_at(&self, given_at: Instant, patience: Duration, owed: usize) -> Instant {
+        let expected = times(self.interval.unwrap_or_default(), owed);
+        given_at + patience.max(expected * OVERTAKEN_TIMES)
+    }
+
+    fn silent_since(&self, given_at: Instant) -> Instant {
+        self.answered_at.map_or(given_at, |answered_at| answered_at.max(given_at))
+    }
+}
+
+fn times(time: Duration, count: usize) -> Duration {
+    time.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALGORITHM: SignatureAlgorithm = SignatureAlgorithm::EcdsaSha256;
+    const PATIENCE: Duration = Duration::from_millis(2_500);
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// The pace of a device with so many sessions, all busy from `begin`; when each had its last order.
+    fn of_device(
+        one: Duration,
+        sessions: u32,
+        in_turn: bool,
+        begin: Instant,
+    ) -> (Pace, Instant, Instant) {
+        let mut pace = Pace::default();
+        let (mut now, mut given) = (begin, vec![begin; sessions as usize]);
+        for _ in 0..20 {
+            let at_once = if in_turn { 1 } else { given.len() };
+            now += one;
+            for _ in 0..at_once {
+                let first = given.remove(0);
+                assert!(
+                    pace.frozen_at(first, PATIENCE, given.len() + 1) > now,
+                    "{one:?}, {sessions}, {in_turn}: a signer that is well is taken for frozen"
+                );
+                pace.answered(ALGORITHM, first, now);
+                given.push(now);
+            }
+        }
+        (pace, given[0], now)
+    }
+
+    #[test]
+    fn a_device_that_is_slow_and_well_is_never_frozen() {
+        let begin = Instant::now();
+        for (one, sessions, in_turn) in [
+            (ms(1_500), 2, false),
+            (ms(2_400), 32, false),
+            (ms(850), 2, true),
+            (ms(400), 8, true),
+            (ms(400), 32, true),
+            (ms(1_000), 16, true),
+            (ms(1), 2, true),
+        ] {
+            let (pace, ..) = of_device(one, sessions, in_turn, begin);
+            assert_eq!(pace.is_slow(sessions as usize), one > ms(1));
+            let room = (0..).take_while(|owed| pace.has_room(*owed, PATIENCE)).count();
+            let fits = if in_turn { PATIENCE.as_millis() / one.as_millis() } else { 2_u128 };
+            assert!(room as u128 >= fits.min(sessions.into()), "{one:?}, {sessions}: {room}");
+            assert!(!in_turn || room as u128 <= 2 * fits, "{one:?}, {sessions}: {room}");
+        }
+    }
+
+    #[test]
+    fn one_that_answers_nothing_is_frozen_after_the_patience_however_slow_it_was() {
+        let begin = Instant::now();
+        for (one, sessions, in_turn) in
+            [(ms(1), 2, true), (ms(400), 8, true), (ms(1_500), 2, false)]
+        {
+            let (pace, given, now) = of_device(one, sessions, in_turn, begin);
+            let frozen = pace.frozen_at(given, PATIENCE, sessions as usize);
+            assert!(frozen <= now + PATIENCE, "{one:?}");
+        }
+        let idle = Pace::default();
+        assert_eq!(idle.frozen_at(begin, PATIENCE, 1), begin + PATIENCE);
+    }
+
+    #[test]
+    fn a_session_that_hangs_beside_others_that_sign_is_found_out() {
+        let begin = Instant::now();
+        for (one, within) in [(ms(1), PATIENCE), (ms(300), PATIENCE), (ms(1_500), 4 * PATIENCE)] {
+            let mut pace = Pace::default();
+            let mut now = begin;
+            let stuck = begin;
+            while pace.frozen_at(stuck, PATIENCE, 2) > now {
+                let given = now;
+                now += one;
+                pace.answered(ALGORITHM, given, now);
+                assert!(now <= begin + within + one, "{one:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_had_in_time_is_told_by_the_fastest_of_late() {
+        let begin = Instant::now();
+        let mut pace = Pace::default();
+        assert_eq!(pace.taking(ALGORITHM, PATIENCE), Duration::ZERO);
+        pace.answered(ALGORITHM, begin, begin + ms(900));
+        assert_eq!(pace.taking(ALGORITHM, PATIENCE), ms(900));
+        pace.answered(ALGORITHM, begin, begin + ms(100));
+        assert_eq!(pace.taking(ALGORITHM, PATIENCE), ms(100));
+        pace.answered(ALGORITHM, begin, begin + ms(900));
+        assert_eq!(pace.taking(ALGORITHM, PATIENCE), ms(200));
+        assert_eq!(pace.taking(SignatureAlgorithm::RsaSha512, PATIENCE), Duration::ZERO);
+        pace.answered(SignatureAlgorithm::RsaSha512, begin, begin + ms(9_000));
+        assert_eq!(pace.taking(SignatureAlgorithm::RsaSha512, PATIENCE), PATIENCE);
+    }
+}

@@ -1,0 +1,314 @@
+//! Trying keys that are in question, on signers that have just signed with another key: what fails then
+//! is the key, and not the signer or the token.
+
+use std::{collections::HashSet, time::Duration};
+
+use data_encoding::HEXLOWER;
+use tokio::time::Instant;
+
+use super::{
+    Canary, FULL, Supervisor,
+    doubts::{Blame, Doubt, Doubts, Verdict, Waiting, seconds_until},
+};
+use crate::hsm::{
+    HsmError, KeyRef, TokenKey,
+    fault::{Class, Fault},
+    figures::LossCause,
+    jobs::Job,
+    process::{Errand, Signer},
+    protocol::{Answer, Request, SignOrder},
+};
+
+/// Before a key is tried again whose try has told nothing of it.
+const PUT_OFF_FOR: Duration = Duration::from_millis(500);
+
+/// A signature that is to tell something of a key.
+pub(in crate::hsm) struct Trial {
+    canary: Canary,
+    of: KeyRef,
+    /// With this very key; else with another, just before.
+    is_of_the_key: bool,
+}
+
+impl Supervisor {
+    /// A key of an order is to blame, or may be.
+    pub(super) fn doubt_key(&mut self, order: &SignOrder, blame: Blame) {
+        if let Some(key) = self.key_of(order) {
+            self.doubt_token_key(&key, blame);
+        }
+    }
+
+    /// Where there is no other, the key cannot be told from its token.
+    pub(super) fn doubt_token_key(&mut self, key: &TokenKey, blame: Blame) {
+        if self.companion_of(&KeyRef::to(key)).is_some() {
+            self.doubts.begin(key.clone(), blame, Instant::now());
+        }
+    }
+
+    /// Somebody wants a key to be seen to sign.
+    pub(super) fn prove_key(&mut self, key: TokenKey, waiting: Waiting) {
+        self.doubts.prove(key, waiting, self.config.queue_max.max(1), Instant::now());
+        self.demand();
+    }
+
+    /// Whether a job is to be given to a signer; one whose key is in question waits, and one whose key is
+    /// in quarantine is refused.
+    pub(super) fn admit(&mut self, job: Job, now: Instant) -> Option<Job> {
+        let Some(doubt) = self.doubts.of(&job.order) else { return Some(job) };
+        match doubt.is_quarantined() {
+            true => job.answer(Err(doubt.quarantine(now).refusal(now))),
+            false => self.queue.hold(job, self.config.queue_max.max(1)),
+        }
+        None
+    }
+
+    fn key_of(&self, order: &SignOrder) -> Option<TokenKey> {
+        let key = self.published.borrow().catalogue.find(&order.label).ok()?;
+        (key.public_key.spki_sha256() == order.spki_sha256).then_some(key)
+    }
+
+    /// A key that is beyond doubt, to compare with.
+    fn companion_of(&self, key: &KeyRef) -> Option<TokenKey> {
+        let mut others: HashSet<_> = self.suspects.keys().copied().collect();
+        others.extend(self.doubts.spki_hashes());
+        others.insert(key.spki_sha256);
+        let catalogue = &self.published.borrow().catalogue;
+        let is_other = |key: &TokenKey| !others.contains(&key.public_key.spki_sha256());
+        let preferred = self.config.canary_label.as_deref();
+        let preferred = preferred.and_then(|label| catalogue.find(label).ok()).filter(is_other);
+        let latest = || catalogue.with_spki(self.doubts.latest(&others)?);
+        let any = || catalogue.canary(None, |spki| u64::from(others.contains(spki)));
+        preferred.or_else(latest).or_else(|| any().filter(is_other))
+    }
+
+    /// Begins what tries are due.
+    pub(super) fn trials_if_due(&mut self, now: Instant) {
+        while let Some(of) = self.doubts.due(now).cloned() {
+            let free = (0..self.up.len()).filter(|at| {
+                let signer = &self.up[*at];
+                signer.serves() && !signer.is_changing() && !self.is_doubtful(signer, now)
+            });
+            let Some(at) = free.min_by_key(|at| self.up[*at].signatures_owed()) else { return };
+            let is_unseen = self.doubts.get(&of).is_some_and(Doubt::is_unseen);
+            let companion = self.companion_of(&of).filter(|_| !is_unseen);
+            let is_of_the_key = companion.is_none();
+            let Some(key) = companion.or_else(|| self.doubts.get(&of).map(|d| d.key.clone()))
+            else {
+                return;
+            };
+            self.try_key(at, key, of, is_of_the_key);
+        }
+    }
+
+    fn try_key(&mut self, at: usize, key: TokenKey, of: KeyRef, is_of_the_key: bool) {
+        let (canary, order) = Canary::new(key);
+        let (id, patience) = (self.up[at].id, self.patience());
+        // No intent of the ledger is behind this signature.
+        let digest = HEXLOWER.encode(&order.digest);
+        let (token, key, tried) = (&self.config.name, &canary.key.label, &of.label);
+        tracing::info!(token, key, tried, digest, "a key is to prove itself");
+        self.doubts.tried(&of, id, is_of_the_key, Instant::now());
+        let errand = Errand::Trial(Box::new(Trial { canary, of, is_of_the_key }));
+        if self.up[at].ask(Request::Sign(&order), errand, patience).is_err() {
+            self.lose(at, LossCause::Protocol, FULL);
+        }
+    }
+
+    pub(super) fn hear_of_trial(&mut self, at: usize, trial: Trial, answer: Answer) {
+        let Trial { canary, of, is_of_the_key } = trial;
+        let later = Instant::now() + PUT_OFF_FOR;
+        if !is_of_the_key {
+            match answer {
+                Answer::Signed(signature) if canary.is_proven_by(&signature) => {
+                    let key = self.doubts.get(&of).map(|doubt| doubt.key.clone());
+                    if let Some(key) = key {
+                        self.try_key(at, key, of, true);
+                    }
+                }
+                Answer::Failed(fault) => {
+                    self.doubts.put_off(&of, later);
+                    self.canary_failed(at, &canary, &fault.tamed());
+                }
+                Answer::Signed(_) => {
+                    self.alarm_bad_signature(&canary.key.label);
+                    self.suspect(&canary);
+                    let words = "its canary signature does not verify";
+                    self.lose(at, LossCause::BadSignature, words);
+                }
+                Answer::Missing | Answer::Listed(_) | Answer::Changed(_) => {
+                    self.doubts.put_off(&of, later);
+                    self.refresh.want();
+                }
+            }
+            return;
+        }
+        match answer {
+            Answer::Signed(signature) if canary.is_proven_by(&signature) => self.clear_key(&of),
+            Answer::Signed(_) => {
+                self.alarm_bad_signature(&canary.key.label);
+                self.key_failed(&of, Blame::WrongSignature, None);
+            }
+            Answer::Failed(fault) => self.trial_failed(at, &of, &fault.tamed()),
+            // It was deleted; the listing says so, and ends the doubt.
+            Answer::Missing | Answer::Listed(_) | Answer::Changed(_) => {
+                self.doubts.put_off(&of, later);
+                self.refresh.want();
+            }
+        }
+    }
+
+    /// The signer has just signed with another key, unless there is none.
+    fn trial_failed(&mut self, at: usize, of: &KeyRef, fault: &Fault) {
+        let label = of.label.clone();
+        match fault.class {
+            Class::Capacity => {
+                self.log_fault(fault, Some(&label), "try the key again later");
+                self.doubts.put_off(of, Instant::now() + PUT_OFF_FOR);
+            }
+            Class::Credential | Class::Configuration | Class::Identity => {
+                self.doubts.put_off(of, Instant::now() + PUT_OFF_FOR);
+                self.errand_failed(at, fault, Some(&label));
+            }
+            Class::Caller
+            | Class::Session
+            | Class::Handle
+            | Class::Login
+            | Class::Device
+            | Class::Vendor
+            | Class::Unexpected => {
+                self.log_fault(fault, Some(&label), "count it against the key; others sign");
+                self.key_failed(of, Blame::Fault, Some(fault));
+            }
+        }
+    }
+
+    /// A key has signed, and it verifies.
+    pub(super) fn clear_key(&mut self, of: &KeyRef) {
+        let Some(doubt) = self.doubts.cleared(of, Instant::now()) else { return };
+        self.suspects.remove(&of.spki_sha256);
+        if doubt.is_quarantined() {
+            tracing::warn!(
+                token = self.config.name,
+                key = of.label,
+                "key released from quarantine: it has signed"
+            );
+            self.publish_quarantine();
+        }
+        Doubts::settle(doubt);
+        self.queue.release(of);
+    }
+
+    fn key_failed(&mut self, of: &KeyRef, blame: Blame, fault: Option<&Fault>) {
+        let now = Instant::now();
+        let Verdict::Quarantined { is_new, waiting } = self.doubts.failed(of, blame, now) else {
+            return;
+        };
+        let Some(quarantine) = self.doubts.get(of).map(|doubt| doubt.quarantine(now)) else {
+            return;
+        };
+        if is_new {
+            let fault = fault.map(ToString::to_string).unwrap_or_default();
+            tracing::error!(
+                alarm = "key_quarantined",
+                token = self.config.name,
+                key = of.label,
+                reason = blame.words(),
+                fault,
+                next_try_seconds = seconds_until(quarantine.until, now),
+                action = "refuse requests for it, and try it now and then",
+                "this key fails while others sign"
+            );
+        }
+        let refusal = quarantine.refusal(now);
+        for waiting in waiting {
+            let _ = waiting.send(Err(refusal.clone()));
+        }
+        self.queue.refuse(of, &refusal);
+        self.publish_quarantine();
+    }
+
+    /// What a signer was at when it was lost. True when a key is to blame that was in question before.
+    pub(super) fn blame_keys(&mut self, signer: &Signer, cause: LossCause) -> bool {
+        let guilty = self.doubts.lost(signer.id, Instant::now());
+        let blame = match cause {
+            LossCause::Ended => Blame::Crash,
+            LossCause::Frozen => Blame::Hang,
+            LossCause::Fault
+            | LossCause::Credential
+            | LossCause::BadSignature
+            | LossCause::Protocol => {
+                // They tell of the signer.
+                if let Some(key) = guilty {
+                    self.doubts.put_off(&key, Instant::now());
+                }
+                return false;
+            }
+        };
+        if let Some(key) = guilty {
+            self.key_failed(&key, blame, None);
+            return true;
+        }
+        for key in self.keys_owed(signer) {
+            self.doubt_token_key(&key, blame);
+        }
+        false
+    }
+
+    /// The keys that a signer owes signatures with. Those that others prove themselves with are not taken
+    /// for it again before they have signed.
+    fn keys_owed(&mut self, signer: &Signer) -> Vec<TokenKey> {
+        let mut keys = Vec::new();
+        for owed in signer.owed.iter() {
+            let canary = match &owed.errand {
+                Errand::Job(job) => {
+                    keys.extend(self.key_of(&job.order));
+                    continue;
+                }
+                Errand::Canary(canary) => canary,
+                Errand::Trial(trial) => &trial.canary,
+                Errand::Catalogue | Errand::Relist | Errand::Change(_) => continue,
+            };
+            keys.push(canary.key.clone());
+            self.suspicions += 1;
+            let turn = self.suspicions;
+            self.suspects.insert(canary.key.public_key.spki_sha256(), turn);
+        }
+        keys
+    }
+
+    /// A signer has ended or frozen before its first signature: the next one is to make it with another
+    /// key, if there is one.
+    pub(super) fn suspect_first_key(&mut self, signer: &Signer) {
+        let _ = self.keys_owed(signer);
+    }
+
+    /// Keys that the listing does not have any more are in question no more.
+    pub(super) fn forget_doubts(&mut self) {
+        let catalogue = std::sync::Arc::clone(&self.published.borrow().catalogue);
+        let is_there = |key: &KeyRef| {
+            let found = catalogue.find(&key.label);
+            found.is_ok_and(|found| found.public_key.spki_sha256() == key.spki_sha256)
+        };
+        let gone = self.doubts.retain(is_there);
+        for key in &gone {
+            self.queue.release(key);
+        }
+        if !gone.is_empty() {
+            self.publish_quarantine();
+        }
+    }
+
+    pub(super) fn publish_quarantine(&self) {
+        let now = Instant::now();
+        let all = self.doubts.quarantined();
+        let all = all.map(|(key, doubt)| (key.clone(), doubt.quarantine(now))).collect();
+        self.published.send_modify(|published| published.quarantine = std::sync::Arc::new(all));
+    }
+
+    /// The refusal of a key in quarantine; `None` where it is not.
+    pub(super) fn refusal_of(&self, order: &SignOrder) -> Option<HsmError> {
+        let now = Instant::now();
+        let doubt = self.doubts.of(order).filter(|doubt| doubt.is_quarantined())?;
+        Some(doubt.quarantine(now).refusal(now))
+    }
+}
