@@ -13,6 +13,7 @@ use crate::{
     appliance::Appliance,
     metrics::{read, scrape},
     support::iaca,
+    tls::CA,
 };
 
 /// Prometheus's checker: where `tests/run.sh` puts it, or on the path.
@@ -57,6 +58,11 @@ fn shown() -> BTreeSet<String> {
             "type = \"kms\"",
             "type = \"kms\"\ntokens = [\"softhsm\", \"other\"]\nshared_labels = true",
         )
+    });
+    appliance
+        .shell(&format!("{CA}\nopenssl ca -config ca.conf -gencrl -out client-ca.crl 2>/dev/null"));
+    appliance.configure(|text| {
+        text.replacen("client_ca = ", "client_crl = \"pki/client-ca.crl\"\nclient_ca = ", 1)
     });
     let daemon = appliance.start();
     daemon.wait_until_ready();

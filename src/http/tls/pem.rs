@@ -55,14 +55,14 @@ pub(super) fn pair(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Result<CertifiedKey, String> {
-    CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(
-        |error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                "the private key is not that of the first certificate".to_owned()
-            }
-            error => error.to_string(),
-        },
-    )
+    let error = match CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()) {
+        Ok(pair) => return Ok(pair),
+        Err(error) => error,
+    };
+    if matches!(error, rustls::Error::InconsistentKeys(_)) {
+        return Err("the private key is not that of the first certificate".to_owned());
+    }
+    Err(error.to_string())
 }
 
 fn all<T: PemObject>(octets: &[u8], what: &str) -> Result<Vec<T>, String> {
