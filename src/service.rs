@@ -71,6 +71,8 @@ pub struct IssuanceSettings {
     pub pin_described_iaca: bool,
     /// Whether a generic CA may lack KeyCertSign.
     pub allow_ca_without_key_cert_sign: bool,
+    /// Whether a generic certificate may have an extended key usage that another profile issues.
+    pub generic_reserved_ekus: bool,
     /// Whether an IACA carries an authority key identifier.
     pub iaca_aki: bool,
     /// Whether keys of Ed25519 are made, and certified as subjects.

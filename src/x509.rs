@@ -20,12 +20,14 @@ mod oid;
 pub mod pem;
 pub mod plan;
 pub mod profile;
+pub mod restrictions;
 pub mod unsigned;
 mod view;
 
 pub use certificate::{Certificate, Outline};
 pub use issuer::Issuer;
 pub use name::{EncodedName, NameAttributes};
+pub use restrictions::Restrictions;
 pub use unsigned::{SignedCertificate, UnsignedCertificate};
 
 #[cfg(test)]

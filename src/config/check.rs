@@ -192,6 +192,7 @@ impl Check<'_> {
         IssuanceSettings {
             pin_described_iaca,
             allow_ca_without_key_cert_sign: raw.allow_ca_without_key_cert_sign.unwrap_or(false),
+            generic_reserved_ekus: raw.generic_reserved_ekus.unwrap_or(false),
             iaca_aki: raw.iaca_aki.unwrap_or(false),
             ed25519_subjects: raw.ed25519_subjects.unwrap_or(false),
             check_vical_entries: store.check_vical_entries.unwrap_or(true),

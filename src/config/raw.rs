@@ -90,6 +90,7 @@ pub(super) struct RawLimits {
 pub(super) struct RawIssuance {
     pub(super) described_iaca: Option<String>,
     pub(super) allow_ca_without_key_cert_sign: Option<bool>,
+    pub(super) generic_reserved_ekus: Option<bool>,
     pub(super) iaca_aki: Option<bool>,
     pub(super) ed25519_subjects: Option<bool>,
     pub(super) bad_keys: Option<String>,

@@ -52,8 +52,10 @@ impl Ruling {
         settings: IssuanceSettings,
     ) -> Result<TbsPlan, Error> {
         let subject = keys.subject();
-        let generic_options =
-            generic::Options { ca_without_key_cert_sign: settings.allow_ca_without_key_cert_sign };
+        let generic_options = generic::Options {
+            ca_without_key_cert_sign: settings.allow_ca_without_key_cert_sign,
+            reserved_purposes: settings.generic_reserved_ekus,
+        };
         let planned = match (issuance, self) {
             (Issuance::Iaca(request), Self::SelfSigned(validity)) => {
                 let options = iaca::Options { authority_key_id: settings.iaca_aki };

@@ -371,7 +371,8 @@ mod tests {
         let mut data = fixtures::generic_ca();
         data.certificate_authority = Some(PathLength::Unlimited);
         data.key_usage.clear();
-        let options = generic::Options { ca_without_key_cert_sign: true };
+        let options =
+            generic::Options { ca_without_key_cert_sign: true, ..generic::Options::default() };
         let validity = fixtures::iaca_validity();
         let plan = generic::self_signed(fixtures::serial(), &data, validity, &key.public, options)
             .unwrap();

@@ -1,6 +1,6 @@
 //! What a certificate takes over from the one that signs it.
 
-use super::{Certificate, EncodedName, X509Error, extension};
+use super::{Certificate, EncodedName, Restrictions, X509Error, extension};
 use crate::domain::{key::PublicKey, request::IacaData, validity::Validity};
 
 /// The signing side of a certificate, as far as it shows in what is signed.
@@ -18,6 +18,8 @@ pub struct Issuer {
     pub issuer_alternative_name: Option<Vec<u8>>,
     /// How many CAs may follow below it; `None`: no limit.
     pub path_length: Option<u8>,
+    /// What it and those above it forbid.
+    pub restrictions: Restrictions,
 }
 
 impl Issuer {
@@ -43,6 +45,7 @@ impl Issuer {
             validity: certificate.validity(),
             issuer_alternative_name: certificate.issuer_alternative_name_der().map(<[u8]>::to_vec),
             path_length: certificate.path_length(),
+            restrictions: Restrictions::default(),
         })
     }
 
@@ -66,6 +69,7 @@ impl Issuer {
             )?),
             // ISO/IEC 18013-5 Table B.1.
             path_length: Some(0),
+            restrictions: Restrictions::default(),
         })
     }
 }

@@ -11,6 +11,7 @@ use super::{
     X509Error,
     element::{Element, IA5_STRING, PRINTABLE_STRING, SEQUENCE, SET, UTF8_STRING},
     encoding, oid,
+    restrictions::DirectoryName,
 };
 use crate::domain::{
     name::{AttributeText, DistinguishedName},
@@ -98,6 +99,13 @@ impl EncodedName {
     /// The common name, the first if there are several.
     pub fn common_name(&self) -> Option<String> {
         self.view().text(oid::COMMON_NAME).map(str::to_owned)
+    }
+
+    /// Whether some reader may take both for the same name (RFC 5280, 7.1): letters of either case,
+    /// blanks and string types do not count.
+    pub fn may_equal(&self, other: &Self) -> bool {
+        self == other
+            || DirectoryName::of(&self.view()).may_equal(&DirectoryName::of(&other.view()))
     }
 
     /// Laid out.

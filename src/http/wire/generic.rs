@@ -126,11 +126,17 @@ fn key_usage(node: Node<'_>) -> Result<Vec<KeyUsage>, Invalid> {
     Ok(usages)
 }
 
+/// Extended key usages of one certificate, at most.
+const PURPOSES_MAX: usize = 64;
+
 fn extended_key_usage(node: Node<'_>) -> Result<Vec<Oid>, Invalid> {
     let oids = node.array("strings", |node| {
         Oid::parse(node.text()?)
             .ok_or_else(|| node.invalid("a dotted object identifier is required"))
     })?;
+    if oids.len() > PURPOSES_MAX {
+        return Err(node.invalid(format!("at most {PURPOSES_MAX} values")));
+    }
     no_repeats(&node, &oids)?;
     Ok(oids)
 }

@@ -1,6 +1,9 @@
 //! Members that several bodies share: names, URIs, times, alternative names.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, HashSet},
+    hash::Hash,
+};
 
 use serde::Serialize;
 
@@ -148,8 +151,9 @@ fn distinct_texts(node: Node<'_>) -> Result<Vec<String>, Invalid> {
 }
 
 /// Refuses an array in which a value occurs twice.
-pub fn no_repeats<T: PartialEq>(node: &Node<'_>, values: &[T]) -> Result<(), Invalid> {
-    match values.iter().enumerate().find(|(index, value)| values[..*index].contains(value)) {
+pub fn no_repeats<T: Eq + Hash>(node: &Node<'_>, values: &[T]) -> Result<(), Invalid> {
+    let mut seen = HashSet::with_capacity(values.len());
+    match values.iter().enumerate().find(|(_, value)| !seen.insert(*value)) {
         None => Ok(()),
         Some((index, _)) => Err(Invalid::at(
             format!("{}/{index}", node.pointer()),

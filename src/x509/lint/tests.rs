@@ -569,7 +569,8 @@ fn an_operator_may_lift_the_rule_that_a_ca_needs_key_cert_sign() {
     let mut data = fixtures::generic_ca();
     data.certificate_authority = Some(crate::domain::request::PathLength::Unlimited);
     data.key_usage.clear();
-    let options = generic::Options { ca_without_key_cert_sign: true };
+    let options =
+        generic::Options { ca_without_key_cert_sign: true, ..generic::Options::default() };
     let validity = fixtures::iaca_validity();
     let key = fixtures::first_key();
     let plan = generic::self_signed(fixtures::serial(), &data, validity, &key, options).unwrap();

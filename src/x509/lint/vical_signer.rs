@@ -187,7 +187,7 @@ mod tests {
         let ca_key = SoftwareKey::generate(KeyType::P256);
         let key = SoftwareKey::generate(KeyType::P256);
         let validity = fixtures::validity("2026-01-01T00:00:00Z", "2036-01-01T00:00:00Z");
-        let options = generic::Options { ca_without_key_cert_sign: false };
+        let options = generic::Options { reserved_purposes: true, ..generic::Options::default() };
         let ca = generic::self_signed(
             fixtures::serial(),
             &fixtures::generic_ca(),

@@ -1,9 +1,14 @@
 //! Ordinary certificates: RFC 5280, self-signed or signed by a CA.
 
+use std::{collections::HashSet, hash::Hash};
+
+use der::asn1::ObjectIdentifier;
+
 use super::{Profile, ProfileError};
 use crate::{
     domain::{
         key::{KeyType, PublicKey},
+        oid::Oid,
         request::{GenericData, KeyUsage, PathLength},
         serial::SerialNumber,
         validity::{DAY_SECONDS, Validity, ValidityRule},
@@ -11,9 +16,10 @@ use crate::{
     x509::{
         extension::Extension,
         issuer::Issuer,
-        name::NameAttributes,
+        name::{EncodedName, NameAttributes},
         oid,
         plan::{Signer, TbsPlan},
+        restrictions::Place,
     },
 };
 
@@ -32,6 +38,18 @@ pub struct Options {
     /// Allows a CA without keyCertSign, against RFC 5280, 4.2.1.9 read together with 4.2.1.3. Such a
     /// CA signs nothing here.
     pub ca_without_key_cert_sign: bool,
+    /// Allows the extended key usages that profiles of their own issue.
+    pub reserved_purposes: bool,
+}
+
+/// Whether a purpose has a profile of its own: it makes its holder a document signer, a signer of
+/// VICALs, a reader, or one who answers for the CA (RFC 6960, 4.2.2.2).
+fn is_reserved(purpose: &Oid) -> bool {
+    let is_under = |parent: ObjectIdentifier| {
+        purpose.as_octets().starts_with(parent.as_bytes())
+            && purpose.as_octets().len() > parent.as_bytes().len()
+    };
+    *purpose == oid::OCSP_SIGNING || is_under(oid::MDL_PURPOSES) || is_under(oid::MDOC_PURPOSES)
 }
 
 /// Plans a certificate that `key` both signs and is certified by.
@@ -93,6 +111,16 @@ pub fn ca_signed(
     }
     refuse_ed25519(&issuer.key, "/issuer/issuerKeyDescriptor")?;
     check(data, subject_key, options)?;
+    let subject = EncodedName::encode(&data.subject)
+        .map_err(|error| ProfileError::at("/certificateData/subjectName", error.to_string()))?;
+    issuer.restrictions.allow(&subject, data).map_err(|forbidden| {
+        let field = match forbidden.place {
+            Place::Subject => "/certificateData/subjectName",
+            Place::SubjectAlternativeNames => "/certificateData/subjectAlternativeNames",
+            Place::ExtendedKeyUsage => EXTENDED_KEY_USAGE,
+        };
+        ProfileError::at(field, forbidden.message)
+    })?;
     let certificate_authority = match data.certificate_authority {
         Some(asked) => Some(effective_path_length(asked, issuer.path_length)?),
         None => None,
@@ -177,11 +205,16 @@ fn check(
             "EncipherOnly and DecipherOnly exclude each other",
         ));
     }
-    if data.extended_key_usage.iter().any(|purpose| *purpose == oid::MDL_DOCUMENT_SIGNER) {
-        return Err(ProfileError::at(
-            EXTENDED_KEY_USAGE,
-            format!("{} is issued by iso/document-signers only", oid::MDL_DOCUMENT_SIGNER),
-        ));
+    if !options.reserved_purposes
+        && let Some(purpose) = data.extended_key_usage.iter().find(|purpose| is_reserved(purpose))
+    {
+        let how = match *purpose == oid::MDL_DOCUMENT_SIGNER {
+            true => "is issued by iso/document-signers only",
+            false => {
+                "is reserved for a profile of its own; issuance.generic_reserved_ekus lifts it"
+            }
+        };
+        return Err(ProfileError::at(EXTENDED_KEY_USAGE, format!("{purpose} {how}")));
     }
     if let Some(purpose) = first_repeated(&data.extended_key_usage) {
         return Err(ProfileError::at(EXTENDED_KEY_USAGE, format!("{purpose} is repeated")));
@@ -231,12 +264,9 @@ fn rsa_2048_as_ca(field: &'static str) -> ProfileError {
     ProfileError::at(field, "RSA-2048 may not sign as CA; use 3072 or 4096")
 }
 
-fn first_repeated<T: PartialEq>(values: &[T]) -> Option<&T> {
-    values
-        .iter()
-        .enumerate()
-        .find(|(index, value)| values[..*index].contains(value))
-        .map(|(_, v)| v)
+fn first_repeated<T: Eq + Hash>(values: &[T]) -> Option<&T> {
+    let mut seen = HashSet::with_capacity(values.len());
+    values.iter().find(|value| !seen.insert(*value))
 }
 
 #[cfg(test)]
@@ -352,7 +382,7 @@ mod tests {
         let found = own(&ca).unwrap_err();
         assert_eq!(found.message, "a CA needs KeyCertSign");
         ca.certificate_authority = Some(PathLength::Unlimited);
-        let options = Options { ca_without_key_cert_sign: true };
+        let options = Options { ca_without_key_cert_sign: true, ..Options::default() };
         let validity = fixtures::iaca_validity();
         let key = fixtures::first_key();
         assert!(self_signed(fixtures::serial(), &ca, validity, &key, options).is_ok());

@@ -84,7 +84,7 @@ fn every_lawful_address_usage_and_purpose_is_issued() {
     let purposes = "/certificateData/extendedKeyUsageOids";
     let oids = [
         "2.5.29.37.0",
-        "1.3.6.1.5.5.7.3.9",
+        "1.3.6.1.5.5.7.3.8",
         "0.0",
         "2.16.840.1",
         "1.3.6.1.4.1.4294967295",

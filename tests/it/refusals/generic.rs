@@ -7,7 +7,7 @@ use super::{
     keys::{by_jwk, public_jwk},
     request::{Ask, intermediate, leaf, leaf_under, root},
 };
-use crate::appliance::key;
+use crate::appliance::{Appliance, key};
 
 const SUPPLIED: &str = "/issuer/issuerCertificatePem";
 const ISSUER_NAME: &str = "/certificateData/issuerName";
@@ -260,6 +260,17 @@ fn key_usages_and_purposes_fit_the_certificate() {
             "1.0.18013.5.1.2 is issued by iso/document-signers only",
         ),
         oids(json!(["1.3.6.1.5.5.7.3.1", "1.0.18013.5.1.2"])).blames("75", 400, place, "only"),
+        oids(json!(["1.3.6.1.5.5.7.3.9"])).blames("75 OCSP", 400, place, "3.9 is reserved"),
+        oids(json!(["1.0.18013.5.1.8"])).blames("75 VICAL", 400, place, "5.1.8 is reserved"),
+        oids(json!(["1.0.18013.5.1.6"])).blames("75 reader", 400, place, "5.1.6 is reserved"),
+        oids(json!(["1.0.18013.5.1.99.1"])).blames("75 deep", 400, place, "99.1 is reserved"),
+        oids(json!(["1.0.23220.4.1.2"])).blames("75 mdoc", 400, place, "4.1.2 is reserved"),
+        oids((0..65).map(|n| json!(format!("1.3.6.{n}"))).collect()).blames(
+            "75 many",
+            400,
+            place,
+            "at most 64 values",
+        ),
         oids(json!(["serverAuth"])).blames("75 word", 400, &first, "object identifier"),
         oids(json!([""])).blames("75 empty", 400, &first, "object identifier"),
         oids(json!(["1.3.6.1.5.5.7.3.1."])).blames("75 dot", 400, &first, "object identifier"),
@@ -323,5 +334,20 @@ fn a_public_jwk_is_certified_but_not_by_itself() {
         "a public JWK cannot sign",
     )]);
     bench.accepted(&leaf_under("root-secp256r1").set(place, by_jwk(public_jwk())));
+    bench.verdict();
+}
+
+#[test]
+fn a_setting_lifts_the_reservation_of_extended_key_usages() {
+    let appliance = Appliance::new();
+    appliance.declare("[issuance]\ngeneric_reserved_ekus = true");
+    let mut bench = Bench::with(appliance, &[]);
+    let place = "/certificateData/extendedKeyUsageOids";
+    bench.accepted(&leaf().set(place, json!(["1.0.18013.5.1.8", "1.3.6.1.5.5.7.3.9"])));
+    // Beside the reserved arcs, not within.
+    bench.accepted(&leaf().set(place, json!(["1.0.18013.5.10", "1.0.23220.4.2.1"])));
+    bench.accepted(
+        &leaf().set(place, (0..64).map(|n| json!(format!("1.3.6.{n}"))).collect::<Value>()),
+    );
     bench.verdict();
 }

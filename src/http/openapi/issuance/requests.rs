@@ -242,7 +242,8 @@ static GENERIC_DATA: Named = Named {
             )
             .optional(
                 "extendedKeyUsageOids",
-                "Extension when not empty; 1.0.18013.5.1.2 is for document signers only.",
+                "Extension when not empty; at most 64. Refused, because profiles of their own issue \
+                 them: 1.0.18013.5.1.*, 1.0.23220.4.1.*, OCSP signing (1.3.6.1.5.5.7.3.9).",
                 Schema::array(oid).distinct().example(json!(["1.3.6.1.5.5.7.3.1"])),
             )
             .optional("subjectAlternativeNames", "Other names.", ALTERNATIVE_NAMES.get())

@@ -1,0 +1,238 @@
+//! What a CA certificate forbids to the certificates below it: name constraints, extended key usage,
+//! and critical extensions that are not processed here.
+//!
+//! A subtree that cannot be judged makes the CA certificate useless as an issuer: what other
+//! implementations refuse, or judge differently, is refused.
+
+mod base;
+mod directory;
+mod names;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashSet, sync::Arc};
+
+use der::asn1::ObjectIdentifier;
+
+use super::{
+    Certificate, EncodedName, X509Error,
+    element::{Element, SEQUENCE, context_primitive},
+    oid,
+    view::{Signed, TbsView, value},
+};
+use crate::domain::{oid::Oid, request::GenericData};
+pub(super) use directory::DirectoryName;
+use names::{Name, NameConstraints};
+
+/// What CA certificates forbid to the certificates below them. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Restrictions(Option<Arc<Inner>>);
+
+#[derive(Debug, Clone, Default)]
+struct Inner {
+    /// All of them hold.
+    names: Vec<Arc<NameConstraints>>,
+    /// Of each CA with extended key usage its purposes; a purpose must be in all of them.
+    purposes: Vec<Arc<HashSet<Oid>>>,
+}
+
+/// What a certificate may not say.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Forbidden {
+    /// Where it stands.
+    pub place: Place,
+    /// What is forbidden, and by what.
+    pub message: String,
+}
+
+/// A part of a certificate that an issuer restricts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The subject.
+    Subject,
+    /// The subject alternative names.
+    SubjectAlternativeNames,
+    /// The extended key usage.
+    ExtendedKeyUsage,
+}
+
+impl Restrictions {
+    /// What one CA certificate forbids.
+    ///
+    /// # Errors
+    /// In words: the certificate says something that is not processed here, or that cannot be judged.
+    pub fn of(certificate: &Certificate) -> Result<Self, String> {
+        let signed = Signed::read("certificate", certificate.der()).map_err(text)?;
+        let view = TbsView::read(signed.tbs).map_err(text)?;
+        for extension in &view.extensions {
+            if extension.critical && !PROCESSED.iter().any(|known| extension.oid == *known) {
+                return Err(format!("critical extension {} is not processed here", extension.oid));
+            }
+        }
+        if let Some(policies) = view.extension(oid::POLICY_CONSTRAINTS)
+            && requires_explicit_policy(policies.value)
+        {
+            return Err(
+                "policyConstraints require a certificate policy, which is not written here"
+                    .to_owned(),
+            );
+        }
+        let mut inner = Inner::default();
+        if let Some(constraints) = view.extension(oid::NAME_CONSTRAINTS) {
+            inner.names.push(Arc::new(NameConstraints::read(constraints.value)?));
+        }
+        if let Some(usage) = view.extension(oid::EXTENDED_KEY_USAGE) {
+            let purposes = value::extended_key_usage(usage.value).map_err(text)?;
+            if purposes.iter().all(|purpose| *purpose != oid::ANY_EXTENDED_KEY_USAGE) {
+                let purposes = purposes.into_iter().map(Oid::from);
+                inner.purposes.push(Arc::new(purposes.collect()));
+            }
+        }
+        let is_none = inner.names.is_empty() && inner.purposes.is_empty();
+        Ok(Self((!is_none).then(|| Arc::new(inner))))
+    }
+
+    /// Both hold.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        match (&self.0, &other.0) {
+            (_, None) => self.clone(),
+            (None, _) => other.clone(),
+            (Some(own), Some(others)) => {
+                let mut inner = Inner::clone(own);
+                inner.names.extend(others.names.iter().cloned());
+                inner.purposes.extend(others.purposes.iter().cloned());
+                Self(Some(Arc::new(inner)))
+            }
+        }
+    }
+
+    /// Whether a certificate with this subject and this content may be issued.
+    ///
+    /// A certificate without extended key usage is for any purpose; below a CA that has the extension
+    /// it counts for the CA's purposes only, and is issued, as OpenSSL, Go and Windows read it.
+    ///
+    /// # Errors
+    /// The first thing that is [`Forbidden`].
+    pub fn allow(&self, subject: &EncodedName, data: &GenericData) -> Result<(), Forbidden> {
+        let Some(inner) = &self.0 else { return Ok(()) };
+        let given = &data.subject_alternative_names;
+        let addresses: Vec<Vec<u8>> = given
+            .ip_addresses
+            .iter()
+            .map(|address| match address {
+                std::net::IpAddr::V4(address) => address.octets().to_vec(),
+                std::net::IpAddr::V6(address) => address.octets().to_vec(),
+            })
+            .collect();
+        let names = (given.dns_names.iter().map(|name| Name::Dns(name.as_str())))
+            .chain(given.uris.iter().map(|uri| Name::Uri(uri.as_str())))
+            .chain(given.emails.iter().map(|email| Name::Email(email.as_str())))
+            .chain(addresses.iter().map(|address| Name::Ip(address)));
+        let names = names.map(|name| (Place::SubjectAlternativeNames, name));
+        let is_ca = data.certificate_authority.is_some();
+        inner.judge(subject, is_ca, names.collect(), &data.extended_key_usage)
+    }
+
+    /// Whether a certificate that exists keeps to them.
+    ///
+    /// # Errors
+    /// The first thing that is [`Forbidden`], or cannot be read.
+    pub fn allow_certificate(&self, certificate: &Certificate) -> Result<(), Forbidden> {
+        let Some(inner) = &self.0 else { return Ok(()) };
+        let place = Place::SubjectAlternativeNames;
+        let unreadable = |error: X509Error| Forbidden { place, message: error.to_string() };
+        let signed = Signed::read("certificate", certificate.der()).map_err(unreadable)?;
+        let view = TbsView::read(signed.tbs).map_err(unreadable)?;
+        let mut names = Vec::new();
+        if let Some(extension) = view.extension(oid::SUBJECT_ALT_NAME) {
+            let all = Element::strict(extension.value)
+                .filter(|list| list.tag == SEQUENCE)
+                .and_then(|list| list.children())
+                .ok_or_else(|| unreadable(X509Error::Malformed("subjectAltName")))?;
+            for name in all {
+                let name = Name::read(&name)
+                    .ok_or_else(|| unreadable(X509Error::Malformed("subjectAltName")))?;
+                names.push((place, name));
+            }
+        }
+        let purposes = match view.extension(oid::EXTENDED_KEY_USAGE) {
+            Some(usage) => {
+                let purposes = value::extended_key_usage(usage.value).map_err(unreadable)?;
+                purposes.into_iter().map(Oid::from).collect()
+            }
+            None => Vec::new(),
+        };
+        // A CA's own purposes are no use of its key; they restrict what is below it.
+        let purposes = if certificate.is_ca() { Vec::new() } else { purposes };
+        inner.judge(certificate.subject(), certificate.is_ca(), names, &purposes)
+    }
+}
+
+impl Inner {
+    fn judge<'a>(
+        &self,
+        subject: &'a EncodedName,
+        is_ca: bool,
+        mut names: Vec<(Place, Name<'a>)>,
+        purposes: &[Oid],
+    ) -> Result<(), Forbidden> {
+        if !self.names.is_empty() {
+            let view = subject.view();
+            for attribute in view.attributes() {
+                let Some(value) = attribute.text() else { continue };
+                // RFC 5280, 4.2.1.10: the old place of an address.
+                if attribute.kind == oid::EMAIL_ADDRESS {
+                    names.push((Place::Subject, Name::Email(value)));
+                }
+                // TLS clients have read host names from there, and OpenSSL holds them against dNSName.
+                if attribute.kind == oid::COMMON_NAME && !is_ca && names::looks_like_dns(value) {
+                    names.push((Place::Subject, Name::Dns(value)));
+                }
+            }
+            if !view.attributes().is_empty() {
+                let directory = DirectoryName::of(&view);
+                names.push((Place::Subject, Name::Directory(directory)));
+            }
+            for (place, name) in &names {
+                for constraints in &self.names {
+                    constraints.check(name).map_err(|what| Forbidden {
+                        place: *place,
+                        message: format!("the issuer's name constraints forbid {what}"),
+                    })?;
+                }
+            }
+        }
+        for held in &self.purposes {
+            if let Some(purpose) = purposes.iter().find(|purpose| !held.contains(*purpose)) {
+                return Err(Forbidden {
+                    place: Place::ExtendedKeyUsage,
+                    message: format!("the issuer's extended key usage does not hold {purpose}"),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The critical extensions of a CA certificate that are processed. A certificate with another one,
+/// also one with policies, is refused by some validators.
+const PROCESSED: [ObjectIdentifier; 6] = [
+    oid::BASIC_CONSTRAINTS,
+    oid::KEY_USAGE,
+    oid::NAME_CONSTRAINTS,
+    oid::EXTENDED_KEY_USAGE,
+    oid::SUBJECT_ALT_NAME,
+    oid::CRL_DISTRIBUTION_POINTS,
+];
+
+/// RFC 5280, 4.2.1.11: `requireExplicitPolicy [0]`; what cannot be read counts as having it.
+fn requires_explicit_policy(value: &[u8]) -> bool {
+    let fields = Element::strict(value).and_then(|constraints| constraints.children());
+    fields.is_none_or(|fields| fields.iter().any(|field| field.tag == context_primitive(0)))
+}
+
+fn text(error: X509Error) -> String {
+    error.to_string()
+}

@@ -1,0 +1,161 @@
+//! Name constraints (RFC 5280, 4.2.1.10), and the names that they speak of.
+
+use super::{
+    base::{Base, host_of},
+    directory::DirectoryName,
+};
+use crate::x509::{
+    element::{Element, SEQUENCE, context_constructed},
+    name::NameView,
+};
+
+/// Subtrees of one certificate, at most.
+const SUBTREES_MAX: usize = 512;
+
+/// The nameConstraints of one CA certificate.
+#[derive(Debug)]
+pub(super) struct NameConstraints {
+    permitted: Vec<Base>,
+    excluded: Vec<Base>,
+}
+
+/// A name that a certificate gives its subject.
+#[derive(Debug)]
+pub(super) enum Name<'a> {
+    Dns(&'a str),
+    Email(&'a str),
+    Uri(&'a str),
+    /// 4 or 16 octets.
+    Ip(&'a [u8]),
+    Directory(DirectoryName),
+    /// A form that is not judged, by its tag.
+    Other(u8),
+}
+
+impl NameConstraints {
+    /// # Errors
+    /// In words: it is malformed, or holds a subtree that cannot be judged.
+    pub(super) fn read(value: &[u8]) -> Result<Self, String> {
+        let malformed = || "nameConstraints are malformed".to_owned();
+        let lists = Element::strict(value)
+            .filter(|constraints| constraints.tag == SEQUENCE && !constraints.content.is_empty())
+            .and_then(|constraints| constraints.children())
+            .ok_or_else(malformed)?;
+        let (permitted, excluded) = match lists.as_slice() {
+            [one] if one.tag == context_constructed(0) => (Some(one), None),
+            [one] if one.tag == context_constructed(1) => (None, Some(one)),
+            [first, second]
+                if first.tag == context_constructed(0) && second.tag == context_constructed(1) =>
+            {
+                (Some(first), Some(second))
+            }
+            _ => return Err(malformed()),
+        };
+        let read = |list: Option<&Element<'_>>| list.map_or_else(|| Ok(Vec::new()), subtrees);
+        let (permitted, excluded) = (read(permitted)?, read(excluded)?);
+        if permitted.len() + excluded.len() > SUBTREES_MAX {
+            return Err(format!("nameConstraints have more than {SUBTREES_MAX} subtrees"));
+        }
+        Ok(Self { permitted, excluded })
+    }
+
+    /// # Errors
+    /// The name, in words, when it is excluded, not permitted, or cannot be judged.
+    pub(super) fn check(&self, name: &Name<'_>) -> Result<(), String> {
+        let speaks_of = |base: &&Base| base.is_of(name);
+        let mut permitted = self.permitted.iter().filter(speaks_of).peekable();
+        let mut excluded = self.excluded.iter().filter(speaks_of).peekable();
+        if permitted.peek().is_none() && excluded.peek().is_none() {
+            return Ok(());
+        }
+        let is_judged = match name {
+            Name::Uri(uri) => host_of(uri).is_some(),
+            Name::Email(email) => email.split_once('@').is_some_and(|(_, host)| is_host(host)),
+            Name::Dns(dns) => is_host(dns.strip_prefix("*.").unwrap_or(dns)),
+            Name::Ip(octets) => matches!(octets.len(), 4 | 16),
+            Name::Directory(_) => true,
+            Name::Other(_) => false,
+        };
+        if !is_judged || excluded.any(|base| base.excludes(name)) {
+            return Err(name.to_string());
+        }
+        if permitted.peek().is_some() && !permitted.any(|base| base.permits(name)) {
+            return Err(name.to_string());
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Name<'a> {
+    /// A `GeneralName`; `None` when it is malformed.
+    pub(super) fn read(name: &Element<'a>) -> Option<Self> {
+        let text = || std::str::from_utf8(name.content).ok().filter(|text| text.is_ascii());
+        match name.tag {
+            0x81 => text().map(Name::Email),
+            0x82 => text().map(Name::Dns),
+            0x86 => text().map(Name::Uri),
+            0x87 => Some(Name::Ip(name.content)),
+            0xA4 => {
+                let [inner] = name.children_exactly()?;
+                let view = NameView::known(inner.der).ok()?;
+                Some(Name::Directory(DirectoryName::of(&view)))
+            }
+            tag @ (0xA0 | 0xA3 | 0xA5 | 0x88) => Some(Name::Other(tag)),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Dns(text) => write!(f, "the DNS name {text}"),
+            Self::Email(text) => write!(f, "the e-mail address {text}"),
+            Self::Uri(text) => write!(f, "the URI {text}"),
+            Self::Ip(octets) => match (<[u8; 4]>::try_from(*octets), <[u8; 16]>::try_from(*octets))
+            {
+                (Ok(four), _) => write!(f, "the address {}", std::net::Ipv4Addr::from(four)),
+                (_, Ok(all)) => write!(f, "the address {}", std::net::Ipv6Addr::from(all)),
+                _ => f.write_str("an address of another length"),
+            },
+            Self::Directory(_) => f.write_str("the subject"),
+            Self::Other(_) => f.write_str("a name of a form that is not judged"),
+        }
+    }
+}
+
+/// `GeneralSubtrees`: at least one, each without minimum and maximum.
+fn subtrees(list: &Element<'_>) -> Result<Vec<Base>, String> {
+    let mut bases = Vec::new();
+    for subtree in list.each() {
+        let base = subtree
+            .filter(|subtree| subtree.tag == SEQUENCE)
+            .and_then(|subtree| subtree.children_exactly())
+            .ok_or("nameConstraints are malformed, or have a minimum or maximum")?;
+        let [base] = base;
+        bases.push(Base::read(&base)?);
+        if bases.len() > SUBTREES_MAX {
+            return Err(format!("nameConstraints have more than {SUBTREES_MAX} subtrees"));
+        }
+    }
+    match bases.is_empty() {
+        true => Err("nameConstraints are malformed".to_owned()),
+        false => Ok(bases),
+    }
+}
+
+/// Labels of letters, digits, `-` and `_`; no empty one, so no final dot.
+pub(super) fn is_host(text: &str) -> bool {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    !text.is_empty() && text.split('.').all(is_label)
+}
+
+/// A text that some readers take for a host name: several labels.
+pub(super) fn looks_like_dns(text: &str) -> bool {
+    let text = text.trim();
+    let text = text.strip_suffix('.').unwrap_or(text);
+    text.contains('.') && is_host(text.strip_prefix("*.").unwrap_or(text))
+}
