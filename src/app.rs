@@ -21,7 +21,7 @@ use crate::{
     http::{Api, Listeners, Running},
     keys::{DevKeysAllowed, Keyring, PinnedKey},
     ledger::{KeyPin, Ledger},
-    service::{BadKeys, Idempotency, KnownKeys, Services, Tree, journal, tokens},
+    service::{self, BadKeys, Idempotency, KnownKeys, Services, Tree, journal, tokens},
     systemd::{self, Sockets},
 };
 
@@ -73,6 +73,7 @@ impl App {
         let not_written = |error| format!("ledger: {error}");
         journal::abort_open_intents(&ledger, open, now).await.map_err(not_written)?;
         journal::end_open_key_changes(&ledger, now).await.map_err(not_written)?;
+        service::index_stores(&ledger).await.map_err(not_written)?;
         journal::started(&ledger, is_dev, config.import_keys, now).await.map_err(not_written)?;
         let pins = ledger.key_pins().await.map_err(not_written)?;
         let recorded = ledger.tokens().await.map_err(not_written)?;

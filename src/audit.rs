@@ -42,6 +42,10 @@ pub enum EntryKind {
     RefusalsSummary,
     /// A described IACA became the only one its key may be described as.
     IacaPinned,
+    /// A CA certificate that was not issued here was relied on for the first time.
+    IssuerPinned,
+    /// What made a key an IACA's, a description or a certificate from elsewhere, was dropped.
+    IacaUnpinned,
     /// A key path was bound to a public key.
     KeyPinned,
     /// A tenant was created.
@@ -98,6 +102,8 @@ impl EntryKind {
         Self::Refused,
         Self::RefusalsSummary,
         Self::IacaPinned,
+        Self::IssuerPinned,
+        Self::IacaUnpinned,
         Self::KeyPinned,
         Self::TenantCreated,
         Self::ServiceCreated,
@@ -133,6 +139,8 @@ impl EntryKind {
             Self::Refused => "refused",
             Self::RefusalsSummary => "refusals-summary",
             Self::IacaPinned => "iaca-pinned",
+            Self::IssuerPinned => "issuer-pinned",
+            Self::IacaUnpinned => "iaca-unpinned",
             Self::KeyPinned => "key-pinned",
             Self::TenantCreated => "tenant-created",
             Self::ServiceCreated => "service-created",

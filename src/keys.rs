@@ -63,8 +63,8 @@ pub enum Admitted {
         label: String,
         /// The configured tokens of the KMS.
         tokens: Vec<Token>,
-        /// Whether the key's policy names generic certificates.
-        may_sign_generic: bool,
+        /// The purposes that the key's policy names.
+        listed: Vec<KeyPurpose>,
     },
     /// A public key from the request.
     Public(PublicKey),
@@ -91,8 +91,8 @@ pub struct HostedKey {
     /// On the first token that has it.
     pub key: TokenKey,
     holdings: Holdings,
-    /// Whether the key's policy names generic certificates.
-    pub may_sign_generic: bool,
+    /// The purposes that the key's policy names.
+    pub listed: Vec<KeyPurpose>,
 }
 
 impl Keyring {
@@ -205,7 +205,7 @@ impl Keyring {
             path: path.clone(),
             label: kms.label_of(path),
             tokens: tokens.into_iter().cloned().collect(),
-            may_sign_generic: kms.names(path, KeyPurpose::Generic),
+            listed: kms.listed(path).to_vec(),
         })
     }
 
@@ -232,7 +232,7 @@ impl Keyring {
         match admitted {
             Admitted::Public(key) => Ok(Key::Public(key)),
             Admitted::Dev(key) => Ok(Key::Dev(Arc::new(key))),
-            Admitted::Hosted { path, label, tokens, may_sign_generic } => {
+            Admitted::Hosted { path, label, tokens, listed } => {
                 let found = Holdings::find(&tokens, &label).await;
                 let holdings = found.map_err(|unfound| match unfound {
                     Unfound::Different(tokens) => KeyRefusal::Different(path.clone(), tokens),
@@ -257,7 +257,7 @@ impl Keyring {
                     let proven = holdings.prove().await;
                     proven.map_err(|error| KeyRefusal::Hsm(path.clone(), error))?;
                 }
-                Ok(Key::Hosted(HostedKey { path, key, holdings, may_sign_generic }))
+                Ok(Key::Hosted(HostedKey { path, key, holdings, listed }))
             }
         }
     }

@@ -10,10 +10,7 @@
 
 use std::{
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
 };
 
 pub use backup::{BackupLabel, CaKey, Counts, backup};
@@ -21,12 +18,15 @@ pub use error::{BeginError, CreateError, LedgerError};
 use figures::Figures;
 pub use figures::{CaEnd, LedgerFigures};
 use gathering::Gathering;
+pub use issuers::{
+    CaRole, IssuerIndex, KeyClaim, KeyQuestion, KeyState, KnownKey, NamedQuestion, UsedIssuer,
+};
 use job::{Queue, WhenFull};
 pub use record::{
     Certificate, CertificateFilter, CertificateOrigin, CertificateStatus, EntryKind, IacaPin,
-    Intent, IntentId, KeptAnswer, KeyChange, KeyPin, KnownCertificate, KnownKey, NewEntry,
-    OpenIntent, Outcome, PinChange, Pinning, RecordedToken, RequestKey, Reservation, StoreEntry,
-    StoredCopy, StoredResource,
+    Intent, IntentId, KeptAnswer, KeyChange, KeyPin, KnownCertificate, NewEntry, OpenIntent,
+    Outcome, PinChange, Pinning, RecordedToken, RequestKey, Reservation, StoreEntry, StoredCopy,
+    StoredResource,
 };
 pub use restore::Restoration;
 use sql::{read, write};
@@ -45,6 +45,7 @@ mod error;
 mod figures;
 mod gathering;
 mod inventory;
+mod issuers;
 mod job;
 mod keys;
 mod reader;
@@ -127,7 +128,9 @@ impl Ledger {
     /// [`BeginError`] says what is taken or has changed; nothing is recorded then.
     pub async fn begin(&self, intent: Intent) -> Result<IntentId, BeginError> {
         let writes = &self.inner.writes;
-        let on_keys = intent.iaca_pin.is_some();
+        let on_keys = intent.iaca_pin.is_some()
+            || intent.noted_key.is_some()
+            || !intent.used_issuers.is_empty();
         let work = move |transaction: &Transaction<'_>| write::begin(transaction, &intent);
         match on_keys {
             true => writes.run_on_keys(WhenFull::Refuse, work).await,
@@ -244,32 +247,6 @@ impl Ledger {
     /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
     pub async fn key_pins(&self) -> Result<Vec<KeyPin>, LedgerError> {
         self.read(|connection| Ok(read::key_pins(connection)?)).await
-    }
-
-    /// Changes with everything that may change an answer of [`Self::known_key`], before the one who
-    /// changed it has been answered.
-    pub fn known_keys_version(&self) -> u64 {
-        self.inner.known_keys_version.load(Ordering::Acquire)
-    }
-
-    /// What is known of that public key: CA certificates issued here, oldest first, then those held
-    /// in `stores`, in that order; and the IACA that it is pinned to, if it is.
-    ///
-    /// # Errors
-    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
-    pub async fn known_key(
-        &self,
-        spki_sha256: [u8; 32],
-        stores: Vec<ResourcePath>,
-    ) -> Result<KnownKey, LedgerError> {
-        self.read(move |connection| {
-            let mut certificates = read::issued_cas(connection, &spki_sha256)?;
-            for store in &stores {
-                certificates.extend(read::stored_cas(connection, &spki_sha256, store)?);
-            }
-            Ok(KnownKey { certificates, pins: read::iaca_pins(connection, &spki_sha256)? })
-        })
-        .await
     }
 
     /// The full path of the first of these ids that exists or is reserved.

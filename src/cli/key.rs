@@ -46,6 +46,16 @@ enum Action {
         #[arg(long)]
         pem: bool,
     },
+    /// List the IACAs that a key is on record with, without a certificate that was issued or is stored.
+    IacaPins {
+        /// Full path of the key.
+        path: String,
+    },
+    /// Drop them: the next document signer may describe another IACA for the key.
+    DropIacaPins {
+        /// Full path of the key.
+        path: String,
+    },
     /// Delete a key from the HSM. It cannot be brought back. Asks first when a certificate that is valid
     /// still was issued with it or for it.
     Delete {
@@ -96,6 +106,19 @@ impl Key {
                 let key = client.send("GET", &route(&path), None)?;
                 print_keys(output, &client, &key);
             }
+            Action::IacaPins { path } => {
+                let pins = client.send("GET", &pins_of(&path), None)?;
+                print_pins(output, &client, &pins);
+            }
+            Action::DropIacaPins { path } => {
+                let answer = client.send("DELETE", &pins_of(&path), None)?;
+                if client.json {
+                    output.line(answer);
+                } else {
+                    let key = text(&answer, "deleted");
+                    output.line(format_args!("dropped the IACAs pinned to {key}"));
+                }
+            }
             Action::Delete { path, yes, force } => {
                 let guard = match (force, yes) {
                     (true, _) => "?force=true",
@@ -141,6 +164,21 @@ fn is_wanted(path: &str, why: &str) -> Result<(), Failure> {
 
 /// What is read of an answer that is typed.
 const TYPED_BYTES_MAX: u64 = 4_096;
+
+fn pins_of(path: &str) -> String {
+    format!("/v1/{path}/kms-service-api/iaca-pins")
+}
+
+fn print_pins(output: &mut Output, client: &Client, answer: &Value) {
+    if client.json {
+        output.line(answer);
+        return;
+    }
+    let members = ["subject", "source", "notBefore", "notAfter", "pinnedAt"];
+    let row = |pin: &Value| members.map(|member| text(pin, member)).to_vec();
+    let rows: Vec<_> = answer.as_array().into_iter().flatten().map(row).collect();
+    output.text(table(&["SUBJECT", "SOURCE", "NOT BEFORE", "NOT AFTER", "PINNED AT"], &rows));
+}
 
 /// One key, or a list of them.
 fn print_keys(output: &mut Output, client: &Client, answer: &Value) {

@@ -208,9 +208,9 @@ impl Kms {
         self.policies.get(key.id_text()).is_none_or(|purposes| purposes.contains(&purpose))
     }
 
-    /// Whether the policy names `purpose` for the key.
-    pub fn names(&self, key: &KeyPath, purpose: KeyPurpose) -> bool {
-        self.policies.get(key.id_text()).is_some_and(|purposes| purposes.contains(&purpose))
+    /// The purposes that the policy names for the key.
+    pub fn listed(&self, key: &KeyPath) -> &[KeyPurpose] {
+        self.policies.get(key.id_text()).map_or(&[], Vec::as_slice)
     }
 }
 

@@ -64,6 +64,12 @@ pub enum BeginError {
     /// The key is already pinned to another description of an IACA.
     #[error("the key is pinned to another IACA")]
     IacaPinConflict,
+    /// Something that speaks against the role of a key was recorded since it was decided: decide again.
+    #[error("something new is known of the key")]
+    KeyLearned,
+    /// A request in progress takes another role for the key.
+    #[error("the key is about to take another role")]
+    KeyClaimed,
     /// The VICAL version exists or is reserved.
     #[error("the version is taken")]
     VersionTaken,

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::issuers::{IssuerIndex, KeyClaim, UsedIssuer};
 use crate::{
     audit::AuditRecord,
     domain::{
@@ -19,6 +20,8 @@ pub struct IntentId {
     pub(super) number: i64,
     /// Whether it may have reserved anything.
     pub(super) reserves: bool,
+    /// Whether it may have claimed a role for a key.
+    pub(super) claims: bool,
     /// When it was recorded, or found open.
     pub(super) since: Instant,
 }
@@ -60,6 +63,12 @@ pub struct Intent {
     pub key_pins: Vec<Pinning<KeyPin>>,
     /// The IACA described for the first time. An equal pin stays as it is.
     pub iaca_pin: Option<Pinning<IacaPin>>,
+    /// CA certificates from elsewhere that are relied on; those on record stay as they are.
+    pub used_issuers: Vec<Pinning<UsedIssuer>>,
+    /// The roles that keys take.
+    pub claims: Vec<KeyClaim>,
+    /// SHA-256 over the `SubjectPublicKeyInfo` of the key that signs, when this use of it is new.
+    pub noted_key: Option<[u8; 32]>,
     /// The entry that says so.
     pub audit: AuditRecord,
 }
@@ -263,15 +272,6 @@ pub struct StoreEntry {
     pub metadata: Option<VicalMetadata>,
 }
 
-/// What the ledger knows of a public key, at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownKey {
-    /// CA certificates over it.
-    pub certificates: Vec<KnownCertificate>,
-    /// The IACA that it is pinned to, if it is.
-    pub pins: Vec<IacaPin>,
-}
-
 /// A CA certificate that the ledger knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownCertificate {
@@ -292,6 +292,21 @@ pub enum CertificateOrigin {
         profile: KeyPurpose,
         /// For which key, when it is in an HSM.
         subject_key_path: Option<KeyPath>,
+        /// Whether that key has signed it.
+        self_signed: bool,
+        /// When.
+        issued_at: Timestamp,
+    },
+    /// An issuance has relied on it.
+    Used {
+        /// Of which service.
+        service: ResourcePath,
+        /// Whether as an IACA.
+        is_iaca: bool,
+        /// Whether its own key has signed it.
+        self_signed: bool,
+        /// When first.
+        used_at: Timestamp,
     },
     /// It lies in a store, wherever it is from.
     Stored {
@@ -353,6 +368,8 @@ pub struct NewEntry {
     pub spki_sha256: [u8; 32],
     /// basicConstraints says so.
     pub is_ca: bool,
+    /// Of a CA: by what it is found as an issuer.
+    pub index: Option<IssuerIndex>,
     /// With `vical-entry` only.
     pub metadata: Option<VicalMetadata>,
 }

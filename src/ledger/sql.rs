@@ -6,6 +6,7 @@
 pub(super) mod answers;
 pub(super) mod figures;
 pub(super) mod inventory;
+pub(super) mod issuers;
 pub(super) mod keys;
 pub(super) mod read;
 pub(super) mod schema;

@@ -74,6 +74,9 @@ fn intent(ids: &[&str]) -> Intent {
         reservations: ids.iter().map(reservation).collect(),
         key_pins: Vec::new(),
         iaca_pin: None,
+        used_issuers: Vec::new(),
+        claims: Vec::new(),
+        noted_key: None,
         audit: record(Audit::Intent),
     }
 }
@@ -140,6 +143,11 @@ fn iaca_pin(uri: Option<&str>) -> IacaPin {
         key_path: None,
         pinned_at: now(),
     }
+}
+
+fn question(spki_sha256: [u8; 32], stores: &[&str]) -> KeyQuestion {
+    let stores = stores.iter().map(|store| path(store)).collect();
+    KeyQuestion { spki_sha256, service: path("a.x509"), stores, now: now() }
 }
 
 fn pinning<P>(pin: P) -> Pinning<P> {
@@ -366,7 +374,7 @@ async fn readers_see_an_entry_when_it_is_filled_and_not_before() {
     assert_eq!(ledger.store_entry(path("a.certs"), element("iaca")).await, Ok(None));
     assert_eq!(ledger.store_entries(path("a.certs")).await, Ok(Vec::new()));
     assert_eq!(ledger.store_ids(path("a.certs")).await, Ok(Vec::new()));
-    assert!(ledger.known_key(KEY, vec![path("a.certs")]).await.unwrap().certificates.is_empty());
+    assert!(ledger.known_key(question(KEY, &["a.certs"])).await.unwrap().certificates.is_empty());
 
     assert_eq!(ledger.complete(id, outcome(&["iaca"])).await, Ok(1));
     let entry = ledger.store_entry(path("a.certs"), element("iaca")).await.unwrap().unwrap();
@@ -471,10 +479,74 @@ async fn a_key_is_pinned_to_one_described_iaca() {
     ledger.begin(with(iaca_pin(None))).await.unwrap();
     let conflict = ledger.begin(with(iaca_pin(Some("https://other.example")))).await;
     assert_eq!(conflict, Err(BeginError::IacaPinConflict));
-    assert_eq!(ledger.known_key(KEY, Vec::new()).await.unwrap().pins, vec![iaca_pin(None)]);
+    assert_eq!(ledger.known_key(question(KEY, &[])).await.unwrap().pins, vec![iaca_pin(None)]);
     // Two intents, and the pin: once.
     assert_eq!(count(&file, "audit_entries"), 3);
-    assert!(ledger.known_key([0; 32], Vec::new()).await.unwrap().pins.is_empty());
+    assert!(ledger.known_key(question([0; 32], &[])).await.unwrap().pins.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_takes_one_role_at_a_time_and_none_against_what_is_on_record() {
+    let (_directory, file) = place();
+    let ledger = open(&file);
+    let claim = |role, state| {
+        let claims = vec![KeyClaim { spki_sha256: KEY, role, state }];
+        Intent { serial: Some(fresh_serial()), claims, ..intent(&[]) }
+    };
+    let fresh = ledger.known_key(question(KEY, &[])).await.unwrap().state;
+    let first = ledger.begin(claim(CaRole::Generic, fresh)).await.unwrap();
+    // Until it has ended, the key has that role and no other.
+    ledger.begin(claim(CaRole::Generic, fresh)).await.map(drop).unwrap();
+    let other = ledger.begin(claim(CaRole::Iaca, fresh)).await;
+    assert_eq!(other, Err(BeginError::KeyClaimed));
+    ledger.abort(first, record(Audit::Aborted)).await.unwrap();
+    assert_eq!(ledger.begin(claim(CaRole::Iaca, fresh)).await, Err(BeginError::KeyClaimed));
+    ledger.close().await;
+    // A crash leaves the claim; whoever aborts its intent ends it.
+    let (ledger, open_intents) = Ledger::open(&file).unwrap();
+    for open_intent in open_intents {
+        ledger.abort(open_intent.id, record(Audit::Aborted)).await.unwrap();
+    }
+    let id = ledger.begin(claim(CaRole::Iaca, fresh)).await.unwrap();
+    ledger.complete(id, outcome(&[])).await.unwrap();
+    // Now a certificate says so, to all who have not seen it; of the same role it is no news.
+    assert_eq!(ledger.begin(claim(CaRole::Generic, fresh)).await, Err(BeginError::KeyLearned));
+    ledger.begin(claim(CaRole::Iaca, fresh)).await.unwrap();
+    assert_eq!(count(&file, "key_claims"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_looked_at_for_one_key_has_a_bound() {
+    let (_directory, file) = place();
+    drop(open(&file));
+    let connection = Connection::open(&file).unwrap();
+    connection
+        .execute_batch(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+             INSERT INTO store_entries (store, id, kind, der, spki_sha256, is_ca, subject_sha256,
+                 key_id)
+             SELECT 'a.certs', 'e' || i, 'base', CAST(i AS BLOB), CAST(zeroblob(32) AS BLOB), TRUE,
+                 zeroblob(32), CAST(i AS BLOB) FROM n",
+        )
+        .unwrap();
+    drop(connection);
+    let ledger = open(&file);
+    let known = ledger.known_key(question([0; 32], &["a.certs"])).await.unwrap();
+    assert_eq!(known.certificates.len(), 64);
+    let named = NamedQuestion {
+        subject_der: vec![1],
+        subject_sha256: [0; 32],
+        key_id: Some(b"4711".to_vec()),
+        service: path("a.x509"),
+        stores: vec![path("a.certs")],
+        now: now(),
+    };
+    let found = ledger.cas_named(named).await.unwrap();
+    assert_eq!(found.len(), 9);
+    assert_eq!(
+        found[0].origin,
+        CertificateOrigin::Stored { store: path("a.certs"), id: element("e4711") }
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -487,19 +559,21 @@ async fn ca_certificates_are_found_by_key_whether_issued_here_or_stored() {
     ledger.complete(id, Outcome { is_ca: false, ..outcome(&["leaf"]) }).await.unwrap();
 
     let known =
-        ledger.known_key(KEY, vec![path("a.certs"), path("b.certs")]).await.unwrap().certificates;
+        ledger.known_key(question(KEY, &["a.certs", "b.certs"])).await.unwrap().certificates;
     let origins: Vec<_> = known.into_iter().map(|certificate| certificate.origin).collect();
     let stored = |id| CertificateOrigin::Stored { store: path("a.certs"), id: element(id) };
     let issued = CertificateOrigin::Issued {
         service: path("a.x509"),
         profile: KeyPurpose::Iaca,
         subject_key_path: Some(KeyPath::parse("a.kms.k").unwrap()),
+        self_signed: true,
+        issued_at: now(),
     };
     assert_eq!(origins, [issued.clone(), stored("Z"), stored("a"), stored("z")]);
-    let elsewhere = ledger.known_key(KEY, vec![path("b.certs")]).await.unwrap().certificates;
+    let elsewhere = ledger.known_key(question(KEY, &["b.certs"])).await.unwrap().certificates;
     assert_eq!(elsewhere.len(), 1);
     assert!(
-        ledger.known_key([0; 32], vec![path("a.certs")]).await.unwrap().certificates.is_empty()
+        ledger.known_key(question([0; 32], &["a.certs"])).await.unwrap().certificates.is_empty()
     );
     let ids: Vec<_> = ["Z", "a", "leaf", "z"].map(|id| path("a.certs").child(&element(id))).into();
     assert_eq!(ledger.store_ids(path("a.certs")).await, Ok(ids));

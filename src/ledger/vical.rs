@@ -113,7 +113,7 @@ impl Ledger {
     ) -> Result<BegunPublication<T>, BeginError> {
         let writes = &self.inner.writes;
         writes
-            .run(WhenFull::Refuse, move |transaction| {
+            .run_on_keys(WhenFull::Refuse, move |transaction| {
                 vical::begin(transaction, &service, &version, &signer, &make)
             })
             .await
@@ -240,6 +240,9 @@ mod tests {
             reservations: Vec::new(),
             key_pins: Vec::new(),
             iaca_pin: None,
+            used_issuers: Vec::new(),
+            claims: Vec::new(),
+            noted_key: None,
             audit: record(EntryKind::Intent),
         }
     }

@@ -6,7 +6,9 @@ use super::{
     Call, Services, bad_keys, edwards,
     error::{Error, Invalid},
     idempotency::Answer,
-    key_errors, signing,
+    issuers, key_errors,
+    known::Known,
+    signing,
 };
 use crate::{
     audit::EntryKind,
@@ -55,6 +57,12 @@ pub async fn make(
         )));
     }
 
+    let stores = call.stores();
+    let known = Known::load(services, call, (key.public_key(), key.path()), &stores, now).await?;
+    issuers::refuse_iaca_use(KeyPurpose::Csr, &known, &key, now).map_err(|message| {
+        Error::Forbidden { message, field: Some(key_errors::key_field(&request.key)) }
+    })?;
+
     // 2. Somebody could sign. Encode once; record the intent.
     let deadline = key.until_up().await.map_err(key_errors::signing)?;
     let unsigned = UnsignedRequest::encode(
@@ -94,6 +102,9 @@ pub async fn make(
             reservations: Vec::new(),
             key_pins: pin.into_iter().map(|pin| signing::pinning(call, pin, now)).collect(),
             iaca_pin: None,
+            used_issuers: Vec::new(),
+            claims: Vec::new(),
+            noted_key: signing::noted(&key, KeyPurpose::Csr, &known),
             audit: signing::entry(call, EntryKind::CsrIntent, detail(kind), now),
         })
         .await

@@ -6,10 +6,11 @@ use super::{
     Call, Services, bad_keys,
     error::{DuplicateKind, Error, Invalid},
     idempotency::Answer,
-    issuers, key_errors,
+    issuers::{self, KnownOfBoth},
+    key_errors,
     known::Known,
-    recording::{Begun, Recording},
-    signing::{self, SigningKeys},
+    recording::{Begun, Recording, Unbegun},
+    signing::{self, SigningKeys, Supplied},
 };
 use crate::{
     domain::{
@@ -19,7 +20,7 @@ use crate::{
         time::Timestamp,
         validity::{RequestedValidity, ValidityError, ValidityRule},
     },
-    ledger::Reservation,
+    ledger::{BeginError, Reservation},
     x509::{
         SignedCertificate, UnsignedCertificate,
         profile::{document_signer, generic, iaca},
@@ -66,35 +67,13 @@ pub async fn issue(
     // 2. The keys: allowed for this service and purpose, there, and the ones that were pinned.
     let keys = signing::resolve(services, call, &request.issuance, &supplied).await?;
     Box::pin(bad_keys::refuse_named(services, &request.issuance, &keys)).await?;
-    let known = Known::load(services, call, &keys, &stores).await?;
-    issuers::refuse_iaca_key(&request.issuance, &known, &keys, now)?;
 
-    // 3. The ids in the stores. One that was drawn here is taken by nobody; if it were, recording
-    //    the intent would say so.
-    let reservations = reservations(&stores, &stored_id);
-    if request.stored_certificate_id.is_some() {
-        refuse_taken(services, &reservations).await?;
-    }
-
-    // 4. The profile's and the issuer's rules.
-    let ruling = issuers::rule(services, call, &request.issuance, &supplied, &keys, &known, now)?;
-
-    // 5. Somebody could sign: what is refused for want of a signer leaves nothing behind.
-    let deadline = keys.signer.until_up().await.map_err(key_errors::signing)?;
-
-    // 6. Plan, encode, lint; record the intent.
-    let recording = Recording {
-        services,
-        call,
-        issuance: &request.issuance,
-        keys: &keys,
-        ruling,
-        stored_paths: reservations.iter().map(|wanted| wanted.store.child(&wanted.id)).collect(),
-        reservations,
-        now,
-    };
-    //    Boxed, as its counterpart is: a request that waits for its signature needs no room for them.
-    let Begun { unsigned, facts, intent } = Box::pin(recording.begin()).await?;
+    // 3. to 6. What is known of the keys, ids in the stores, the profile's and the issuer's rules;
+    //    whether somebody could sign; plan, encode, lint; record the intent. Boxed: a request that waits
+    //    for its signature needs no room for them.
+    let decide = Decide { services, call, request, supplied: &supplied, keys: &keys, now };
+    let (recording, begun, deadline) = Box::pin(decide.begin(&stores, &stored_id)).await?;
+    let Begun { unsigned, facts, intent } = begun;
 
     // 7. Sign, and verify in software.
     let signed = match sign(call, &keys, unsigned, deadline).await {
@@ -127,6 +106,109 @@ pub async fn issue(
             };
             Err(signing::abort(services, call, intent, told, now).await)
         }
+    }
+}
+
+/// Everything that an issuance is decided on but what the ledger knows.
+struct Decide<'a> {
+    services: &'a Services,
+    call: &'a Call,
+    request: &'a IssuanceRequest,
+    supplied: &'a Supplied,
+    keys: &'a SigningKeys,
+    now: Timestamp,
+}
+
+/// Two requests may take different roles for one key at the same time: the second waits for the first
+/// to end, and is decided again. So often, at most, and after so long.
+const DECISIONS_MAX: u32 = 60;
+const DECIDE_AGAIN_AFTER: std::time::Duration = std::time::Duration::from_millis(100);
+
+impl<'a> Decide<'a> {
+    /// Decides, and makes the intent durable.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing is recorded then.
+    async fn begin(
+        &self,
+        stores: &[ResourcePath],
+        stored_id: &PathElement,
+    ) -> Result<(Box<Recording<'a>>, Begun, Instant), Error> {
+        // An id that was drawn here is taken by nobody; if it were, recording the intent would say so.
+        let reservations = reservations(stores, stored_id);
+        for decided in 0..DECISIONS_MAX {
+            if decided > 0 {
+                tokio::time::sleep(DECIDE_AGAIN_AFTER).await;
+            }
+            let recording = Box::new(self.decide(stores, &reservations).await?);
+            // What is refused for want of a signer leaves nothing behind.
+            let deadline = self.keys.signer.until_up().await.map_err(key_errors::signing)?;
+            match recording.begin().await {
+                Ok(begun) => return Ok((recording, begun, deadline)),
+                Err(Unbegun::DecideAgain) => {}
+                Err(Unbegun::Failed(error)) => return Err(error),
+            }
+        }
+        Err(signing::not_begun(BeginError::KeyClaimed))
+    }
+
+    async fn decide(
+        &self,
+        stores: &[ResourcePath],
+        reservations: &[Reservation],
+    ) -> Result<Recording<'a>, Error> {
+        let Self { services, call, request, supplied, keys, now } = *self;
+        let issuance = &request.issuance;
+        // What is on record of the keys.
+        let signer = (keys.signer.public_key(), keys.signer.path());
+        let signer = Known::load(services, call, signer, stores, now).await?;
+        let is_other_ca = is_ca(issuance) && !keys.is_self_signed();
+        let subject = match is_other_ca {
+            true => {
+                let subject = (keys.subject(), keys.subject_path());
+                Some(Known::load(services, call, subject, stores, now).await?)
+            }
+            false => None,
+        };
+        let mut known = KnownOfBoth {
+            signer: &signer,
+            subject: subject.as_deref().or(is_ca(issuance).then_some(&*signer)),
+            given: None,
+        };
+        issuers::refuse_role(issuance, &known, keys, now)?;
+
+        // The ids in the stores.
+        if request.stored_certificate_id.is_some() {
+            refuse_taken(services, reservations).await?;
+        }
+
+        // The profile's and the issuer's rules.
+        let given =
+            issuers::prove_given(services, call, issuance, supplied, &signer, stores, now).await?;
+        known.given = given.as_ref();
+        let (ruling, on_record) =
+            issuers::rule(services, call, issuance, supplied, keys, &known, now)?;
+        Ok(Recording {
+            services,
+            call,
+            issuance,
+            keys,
+            ruling,
+            on_record,
+            stored_paths: (reservations.iter())
+                .map(|wanted| wanted.store.child(&wanted.id))
+                .collect(),
+            reservations: reservations.to_vec(),
+            now,
+        })
+    }
+}
+
+/// Whether a generic CA is to be certified.
+fn is_ca(issuance: &Issuance) -> bool {
+    match issuance {
+        Issuance::Generic(generic) => generic.data.certificate_authority.is_some(),
+        Issuance::Iaca(_) | Issuance::DocumentSigner(_) => false,
     }
 }
 

@@ -1,29 +1,35 @@
 //! The rules of profile and issuer: which certificate stands behind a signing key, and whether it
 //! allows what is asked for.
 
+mod generic_ca;
+mod iaca_of_key;
+mod roles;
+
+pub(super) use generic_ca::prove_given;
+pub(super) use roles::{refuse_iaca_use, refuse_role};
+
 use super::{
     Call, IssuanceSettings, Services, edwards,
     error::{Error, Invalid},
     issue::{invalid_validity, validity_rule},
-    key_errors,
-    known::Known,
-    signing::{SigningKeys, Supplied, signer_descriptor, subject_field, warn_of_iaca},
+    known::{Known, Origin},
+    proof::Proven,
+    signing::{SigningKeys, Supplied, noted, signer_descriptor, subject_field},
 };
 use crate::{
     domain::{
-        key::KeyType,
-        path::KeyPath,
-        request::{
-            GenericData, GenericIssuance, GenericSigning, IacaCertificate, IacaData, Issuance,
-        },
+        client::KeyPurpose,
+        key::{KeyType, PublicKey, sha256},
+        path::{KeyPath, ResourcePath},
+        request::{GenericSigning, IacaCertificate, Issuance},
         serial::SerialNumber,
         time::Timestamp,
         validity::{Validity, ValidityError},
     },
     keys::Key,
-    ledger::IacaPin,
+    ledger::{CaRole, IacaPin, KeyClaim, UsedIssuer},
     x509::{
-        Certificate, EncodedName, Issuer, NameAttributes, lint,
+        Certificate, Issuer,
         plan::TbsPlan,
         profile::{ProfileError, document_signer, generic, iaca},
     },
@@ -34,12 +40,30 @@ pub(super) enum Ruling {
     /// The key certifies itself.
     SelfSigned(Validity),
     /// Another key certifies it.
-    Signed {
-        validity: Validity,
-        issuer: Box<Issuer>,
-        /// The description that this call makes the IACA of its key.
-        pin: Option<Box<IacaPin>>,
-    },
+    Signed { validity: Validity, issuer: Box<Issuer> },
+}
+
+/// What an issuance puts on record beside its certificate.
+#[derive(Default)]
+pub(super) struct OnRecord {
+    /// The description that this call makes the IACA of its key.
+    pub(super) pin: Option<Box<IacaPin>>,
+    /// CA certificates from elsewhere that are relied on for the first time.
+    pub(super) used: Vec<UsedIssuer>,
+    /// The roles that keys take.
+    pub(super) claims: Vec<KeyClaim>,
+    /// The key that signs, when this use of it is new.
+    pub(super) noted_key: Option<[u8; 32]>,
+}
+
+/// What is known of the keys of an issuance.
+pub(super) struct KnownOfBoth<'a> {
+    /// Of the key that signs.
+    pub(super) signer: &'a Known,
+    /// Of the key that is certified as CA; where it signs itself, the same.
+    pub(super) subject: Option<&'a Known>,
+    /// The issuer certificate that the caller has given, proven.
+    pub(super) given: Option<&'a Proven>,
 }
 
 impl Ruling {
@@ -85,14 +109,6 @@ impl Ruling {
         planned.map_err(refused)
     }
 
-    /// The pin to be recorded with the intent.
-    pub(super) fn pin(&self) -> Option<&IacaPin> {
-        match self {
-            Self::SelfSigned(_) => None,
-            Self::Signed { pin, .. } => pin.as_deref(),
-        }
-    }
-
     /// The issuer's name for people, when it is another's.
     pub(super) fn issuer_text(&self) -> Option<String> {
         match self {
@@ -117,26 +133,59 @@ pub(super) fn rule(
     issuance: &Issuance,
     supplied: &Supplied,
     keys: &SigningKeys,
-    known: &Known,
+    known: &KnownOfBoth<'_>,
     now: Timestamp,
-) -> Result<Ruling, Error> {
+) -> Result<(Ruling, OnRecord), Error> {
     check_keys(services, issuance, keys)?;
-    let (issuer, pin) = match issuance {
-        Issuance::Iaca(_) => (None, None),
-        Issuance::DocumentSigner(request) => match (&request.iaca.certificate, &supplied.issuer) {
-            (IacaCertificate::Supplied(pem), Some(certificate)) => {
-                (Some(supplied_iaca(certificate, &pem.field, keys, now)?), None)
-            }
-            (IacaCertificate::Described { field, data }, _) => {
-                let (issuer, pin) = described_iaca(services, known, data, field, keys, now)?;
-                (Some(issuer), pin)
-            }
-            (IacaCertificate::Supplied(_), None) => {
-                return Err(Error::Internal("a supplied IACA was not read".to_owned()));
-            }
-        },
+    let mut on_record = OnRecord::default();
+    let issuer = match issuance {
+        Issuance::Iaca(_) => {
+            on_record.claim(keys.signer.public_key(), CaRole::Iaca, known.signer);
+            None
+        }
+        Issuance::DocumentSigner(request) => {
+            Some(match (&request.iaca.certificate, &supplied.issuer) {
+                (IacaCertificate::Supplied(pem), Some(certificate)) => {
+                    let issuer = iaca_of_key::supplied(certificate, &pem.field, keys, now)?;
+                    roles::refuse_other_ca(issuance, known.signer, keys, now)?;
+                    let is_new = on_record.rely_on(certificate, true, known.signer, call, now);
+                    if is_new.map_err(|what| Invalid::at(pem.field.clone(), what))? {
+                        on_record.claim(keys.signer.public_key(), CaRole::Iaca, known.signer);
+                    }
+                    issuer
+                }
+                (IacaCertificate::Described { field, data }, _) => {
+                    let (issuer, pin) = iaca_of_key::described(
+                        services,
+                        call,
+                        known.signer,
+                        data,
+                        field,
+                        keys,
+                        now,
+                    )?;
+                    if let Some(pin) = pin {
+                        on_record.pin = Some(Box::new(pin));
+                        on_record.claim(keys.signer.public_key(), CaRole::Iaca, known.signer);
+                    }
+                    issuer
+                }
+                (IacaCertificate::Supplied(_), None) => {
+                    return Err(Error::Internal("a supplied IACA was not read".to_owned()));
+                }
+            })
+        }
         Issuance::Generic(request) => {
-            (generic_issuer(call, request, supplied, known, keys, now)?, None)
+            on_record.noted_key = noted(&keys.signer, KeyPurpose::Generic, known.signer);
+            let issuer =
+                generic_ca::issuer(call, request, supplied, known, keys, now, &mut on_record)?;
+            if let (true, Some(subject)) =
+                (request.data.certificate_authority.is_some(), known.subject)
+            {
+                refuse_too_many(subject, issuance)?;
+                on_record.claim(keys.subject(), CaRole::Generic, subject);
+            }
+            issuer
         }
     };
     let (requested, rule) = validity_rule(issuance);
@@ -144,12 +193,81 @@ pub(super) fn rule(
     let validity = requested
         .resolve(now, rule, within)
         .map_err(|error: ValidityError| Error::Invalid(invalid_validity(&error)))?;
-    Ok(match issuer {
+    let ruling = match issuer {
         None => Ruling::SelfSigned(validity),
-        Some(issuer) => {
-            Ruling::Signed { validity, issuer: Box::new(issuer), pin: pin.map(Box::new) }
+        Some(issuer) => Ruling::Signed { validity, issuer: Box::new(issuer) },
+    };
+    Ok((ruling, on_record))
+}
+
+/// CA certificates over one key that have not ended, at most: of more, not all would be looked at.
+const CA_CERTIFICATES_MAX: usize = 256;
+/// CA certificates from elsewhere over one key that are put on record, at most.
+const USED_MAX: usize = 64;
+
+fn refuse_too_many(subject: &Known, issuance: &Issuance) -> Result<(), Error> {
+    let is_issued = |origin| matches!(origin, Origin::Issued(_) | Origin::IssuedToOthers(_));
+    let many = subject.certificates.iter().filter(|ca| is_issued(ca.origin)).count();
+    if many < CA_CERTIFICATES_MAX {
+        return Ok(());
+    }
+    let what = format!("the key has {CA_CERTIFICATES_MAX} CA certificates that have not ended");
+    Err(Error::Invalid(Invalid::at(subject_field(issuance), what)))
+}
+
+impl OnRecord {
+    /// The key takes a role, once.
+    fn claim(&mut self, key: &PublicKey, role: CaRole, known: &Known) {
+        let spki_sha256 = key.spki_sha256();
+        if self.claims.iter().all(|claim| claim.spki_sha256 != spki_sha256) {
+            self.claims.push(KeyClaim { spki_sha256, role, state: known.state });
         }
-    })
+    }
+
+    /// Puts a certificate over the signing key on record, unless it is. Whether it was not.
+    fn rely_on(
+        &mut self,
+        certificate: &Certificate,
+        is_iaca: bool,
+        known: &Known,
+        call: &Call,
+        now: Timestamp,
+    ) -> Result<bool, String> {
+        let is_on_record = |ca: &super::known::KnownCa| {
+            !matches!(ca.origin, Origin::Stored(_))
+                && ca.proven.certificate.der() == certificate.der()
+        };
+        if known.certificates.iter().any(is_on_record) {
+            return Ok(false);
+        }
+        let is_used = |ca: &&super::known::KnownCa| matches!(ca.origin, Origin::Used(_));
+        if known.certificates.iter().filter(is_used).count() >= USED_MAX {
+            return Err(format!(
+                "the key is on record with {USED_MAX} issuer certificates already"
+            ));
+        }
+        self.used.push(used(certificate, is_iaca, &call.target, now));
+        Ok(true)
+    }
+}
+
+fn used(
+    certificate: &Certificate,
+    is_iaca: bool,
+    service: &ResourcePath,
+    now: Timestamp,
+) -> UsedIssuer {
+    UsedIssuer {
+        spki_sha256: certificate.spki_sha256(),
+        sha256: certificate.sha256(),
+        subject_sha256: sha256(certificate.subject().as_der()),
+        der: certificate.der().to_vec(),
+        is_iaca,
+        self_signed: certificate.is_self_signed(),
+        not_after: certificate.validity().not_after(),
+        service: service.clone(),
+        used_at: now,
+    }
 }
 
 fn refused(error: ProfileError) -> Error {
@@ -222,55 +340,6 @@ fn name_of(key: &Key) -> &str {
     key.path().map_or("of the JWK", KeyPath::as_str)
 }
 
-/// ISO/IEC 18013-5 B.1.1: an IACA issues document signers and CRLs, and nothing else.
-pub(super) fn refuse_iaca_key(
-    issuance: &Issuance,
-    known: &Known,
-    keys: &SigningKeys,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let may_sign_generic = match (issuance, &keys.signer) {
-        (Issuance::Iaca(_) | Issuance::DocumentSigner(_), _) => return Ok(()),
-        (Issuance::Generic(_), Key::Hosted(hosted)) => hosted.may_sign_generic,
-        // No policy speaks of a key that comes with the request.
-        (Issuance::Generic(_), Key::Dev(_) | Key::Public(_)) => false,
-    };
-    let registered = known.iacas().any(|iaca| iaca.validity().not_after() >= now)
-        || known.pins.iter().any(|pin| pin.not_after >= now);
-    if registered && !may_sign_generic {
-        return Err(Error::Forbidden {
-            message: format!(
-                "key {} belongs to an IACA and may not sign generic certificates",
-                name_of(&keys.signer)
-            ),
-            field: Some(key_errors::key_field(signer_descriptor(issuance))),
-        });
-    }
-    Ok(())
-}
-
-fn supplied_iaca(
-    certificate: &Certificate,
-    field: &str,
-    keys: &SigningKeys,
-    now: Timestamp,
-) -> Result<Issuer, Error> {
-    let invalid = |what: String| {
-        Error::Invalid(Invalid::at(field, format!("iacaPemEncodedCertificate: {what}")))
-    };
-    lint::supplied_iaca(certificate)
-        .map_err(|finding| invalid(format!("not an IACA: {}", finding.detail)))?;
-    if !certificate.is_self_signed() {
-        return Err(invalid("self-signature does not verify".to_owned()));
-    }
-    warn_of_iaca(certificate);
-    if certificate.public_key().as_ref() != Ok(keys.signer.public_key()) {
-        return Err(invalid("public key differs from iacaKeyDesc".to_owned()));
-    }
-    valid_now(certificate.validity(), now).map_err(invalid)?;
-    Issuer::of_certificate(certificate).map_err(|error| invalid(error.to_string()))
-}
-
 fn valid_now(validity: Validity, now: Timestamp) -> Result<(), String> {
     if validity.contains(now) {
         return Ok(());
@@ -280,180 +349,4 @@ fn valid_now(validity: Validity, now: Timestamp) -> Result<(), String> {
         validity.not_before(),
         validity.not_after()
     ))
-}
-
-/// A described IACA is one of those registered for its key; the first description of an
-/// unregistered one is pinned.
-fn described_iaca(
-    services: &Services,
-    known: &Known,
-    data: &IacaData,
-    field: &str,
-    keys: &SigningKeys,
-    now: Timestamp,
-) -> Result<(Issuer, Option<IacaPin>), Error> {
-    let invalid = |member: Option<&str>, what: String| {
-        let field = member.map_or_else(|| field.to_owned(), |member| format!("{field}/{member}"));
-        Error::Invalid(Invalid::at(field, what))
-    };
-    let key = keys.signer.public_key();
-    let validity = data
-        .validity
-        .resolve(now, iaca::VALIDITY, None)
-        .map_err(|error| invalid(Some(error.member()), error.to_string()))?;
-    let described = Issuer::described_iaca(data, validity, key)
-        .map_err(|error| invalid(None, error.to_string()))?;
-
-    let mut difference = None;
-    for certificate in known.iacas() {
-        match difference_to_certificate(data, &described, certificate) {
-            None => {
-                valid_now(certificate.validity(), now).map_err(|what| invalid(None, what))?;
-                let issuer = Issuer::of_certificate(certificate)
-                    .map_err(|error| invalid(None, error.to_string()))?;
-                return Ok((issuer, None));
-            }
-            Some(member) => difference = Some(member),
-        }
-    }
-    let wanted = pin_of(data, &described, keys, now);
-    for pin in &known.pins {
-        if pin.describes_same_as(&wanted) {
-            return Ok((described, None));
-        }
-        difference = difference.or(Some(difference_to_pin(&wanted, pin)));
-    }
-    if let Some(member) = difference {
-        return Err(invalid(
-            None,
-            format!("iacaSigner.certificateData differs from the registered IACA: {member}"),
-        ));
-    }
-    if !services.settings.pin_described_iaca {
-        return Err(invalid(
-            None,
-            "no IACA is registered for this key; store it or use iaca-pem-cert-descriptor"
-                .to_owned(),
-        ));
-    }
-    Ok((described, Some(wanted)))
-}
-
-fn pin_of(data: &IacaData, described: &Issuer, keys: &SigningKeys, now: Timestamp) -> IacaPin {
-    let contact = &data.issuer_alternative_name;
-    IacaPin {
-        spki_sha256: described.key.spki_sha256(),
-        subject_der: described.name.as_der().to_vec(),
-        email: contact.email().map(|email| email.as_str().to_owned()),
-        uri: contact.uri().map(|uri| uri.as_str().to_owned()),
-        not_before: described.validity.not_before(),
-        not_after: described.validity.not_after(),
-        key_path: keys.signer.path().cloned(),
-        pinned_at: now,
-    }
-}
-
-/// The first member in which a description differs from a certificate.
-fn difference_to_certificate(
-    data: &IacaData,
-    described: &Issuer,
-    certificate: &Certificate,
-) -> Option<&'static str> {
-    let contact = certificate.issuer_alternative_name().unwrap_or_default();
-    let given = &data.issuer_alternative_name;
-    if described.name.attributes() != certificate.subject().attributes() {
-        Some("subject")
-    } else if contact.email.as_deref() != given.email().map(|email| email.as_str())
-        || contact.uri.as_deref() != given.uri().map(|uri| uri.as_str())
-    {
-        Some("issuerAlternativeNameConf")
-    } else if described.validity.not_before() != certificate.validity().not_before() {
-        Some("notBefore")
-    } else if described.validity.not_after() != certificate.validity().not_after() {
-        Some("notAfter")
-    } else {
-        None
-    }
-}
-
-/// The first member in which two pins differ.
-fn difference_to_pin(wanted: &IacaPin, pin: &IacaPin) -> &'static str {
-    if wanted.subject_der != pin.subject_der {
-        "subject"
-    } else if wanted.email != pin.email || wanted.uri != pin.uri {
-        "issuerAlternativeNameConf"
-    } else if wanted.not_before != pin.not_before {
-        "notBefore"
-    } else {
-        "notAfter"
-    }
-}
-
-/// The CA certificate behind a generic certificate; `None` for a self-signed one.
-fn generic_issuer(
-    call: &Call,
-    request: &GenericIssuance,
-    supplied: &Supplied,
-    known: &Known,
-    keys: &SigningKeys,
-    now: Timestamp,
-) -> Result<Option<Issuer>, Error> {
-    let GenericSigning::CaSigned { issuer_key, .. } = &request.signing else { return Ok(None) };
-    let field = "/issuer/issuerCertificatePem";
-    let invalid = |what: String| Error::Invalid(Invalid::at(field, what));
-    let certificate = match &supplied.issuer {
-        Some(certificate) => {
-            if certificate.public_key().as_ref() != Ok(keys.signer.public_key()) {
-                return Err(invalid(
-                    "issuerCertificatePem: public key differs from issuerKeyDescriptor".to_owned(),
-                ));
-            }
-            valid_now(certificate.validity(), now).map_err(invalid)?;
-            certificate
-        }
-        None => newest_ca(known, &request.data, now).ok_or_else(|| {
-            let place = key_errors::key_field(issuer_key);
-            let wanted = name_of(&keys.signer);
-            match known.certificates.iter().any(|known| known.certificate.is_ca()) {
-                true if request.data.issuer_name.is_some() => Error::Invalid(Invalid::at(
-                    "/certificateData/issuerName",
-                    "issuerName differs from the issuer certificate's subject",
-                )),
-                _ => Error::Invalid(Invalid::at(
-                    place,
-                    format!(
-                        "no CA certificate is known for key {wanted} at {}; give \
-                         issuer.issuerCertificatePem",
-                        call.target
-                    ),
-                )),
-            }
-        })?,
-    };
-    if !certificate.may_sign_certificates() {
-        let place = match supplied.issuer {
-            Some(_) => field.to_owned(),
-            None => key_errors::key_field(issuer_key),
-        };
-        return Err(Error::Invalid(Invalid::at(
-            place,
-            "issuer certificate may not sign certificates",
-        )));
-    }
-    Issuer::of_certificate(certificate).map(Some).map_err(|error| invalid(error.to_string()))
-}
-
-/// Valid now, with the wanted subject, the latest notBefore.
-fn newest_ca<'a>(known: &'a Known, data: &GenericData, now: Timestamp) -> Option<&'a Certificate> {
-    let wanted = data.issuer_name.as_ref().map(NameAttributes::from);
-    let named = |subject: &EncodedName| {
-        wanted.as_ref().is_none_or(|wanted| *wanted == subject.attributes())
-    };
-    known
-        .certificates
-        .iter()
-        .map(|known| &known.certificate)
-        .filter(|certificate| certificate.is_ca() && certificate.validity().contains(now))
-        .filter(|certificate| named(certificate.subject()))
-        .max_by_key(|certificate| certificate.validity().not_before())
 }

@@ -6,7 +6,7 @@ use super::{
     Call, Services,
     error::Error,
     issue::{purpose, taken},
-    issuers::Ruling,
+    issuers::{OnRecord, Ruling},
     signing::{self, SigningKeys},
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     },
     ledger::{
         BeginError, EntryKind as StoredKind, IacaPin, Intent, IntentId, KeptAnswer, KeyPin,
-        LedgerError, Outcome, Pinning, Reservation, StoredCopy,
+        LedgerError, Outcome, Pinning, Reservation, StoredCopy, UsedIssuer,
     },
     x509::{SignedCertificate, UnsignedCertificate},
 };
@@ -31,6 +31,7 @@ pub(super) struct Recording<'a> {
     pub(super) issuance: &'a Issuance,
     pub(super) keys: &'a SigningKeys,
     pub(super) ruling: Ruling,
+    pub(super) on_record: OnRecord,
     pub(super) reservations: Vec<Reservation>,
     /// One full path for each attached store, in order of attachment.
     pub(super) stored_paths: Vec<ResourcePath>,
@@ -42,6 +43,20 @@ pub(super) struct Begun {
     pub(super) unsigned: UnsignedCertificate,
     pub(super) facts: Facts,
     pub(super) intent: IntentId,
+}
+
+/// Why there is no intent.
+pub(super) enum Unbegun {
+    /// What a key may be used for was decided on what is not true any more, or not for long.
+    DecideAgain,
+    /// The caller is told.
+    Failed(Error),
+}
+
+impl From<Error> for Unbegun {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// What the plan knew and the octets no longer say at a glance.
@@ -77,6 +92,16 @@ struct PinDetail<'a> {
     subject: Option<String>,
 }
 
+/// What is said of a CA certificate from elsewhere.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UsedDetail<'a> {
+    certificate_sha256: String,
+    key_path: Option<&'a KeyPath>,
+    not_after: Timestamp,
+    spki_sha256: String,
+}
+
 /// 126 random bits do not collide; a broken random source does.
 const SERIAL_DRAWS_MAX: usize = 3;
 
@@ -86,7 +111,7 @@ impl Recording<'_> {
     ///
     /// # Errors
     /// [`Error`]; nothing is recorded then.
-    pub(super) async fn begin(&self) -> Result<Begun, Error> {
+    pub(super) async fn begin(&self) -> Result<Begun, Unbegun> {
         for _ in 0..SERIAL_DRAWS_MAX {
             let serial = SerialNumber::from_random(signing::random()?);
             let plan =
@@ -105,11 +130,15 @@ impl Recording<'_> {
                 Err(BeginError::SerialTaken) => {
                     tracing::error!(%serial, "a random serial number was taken already");
                 }
-                Err(BeginError::StoreIdTaken(target)) => return Err(taken(target)),
-                Err(error) => return Err(signing::not_begun(error)),
+                Err(BeginError::StoreIdTaken(target)) => return Err(taken(target).into()),
+                Err(BeginError::KeyLearned | BeginError::KeyClaimed) => {
+                    return Err(Unbegun::DecideAgain);
+                }
+                Err(error) => return Err(signing::not_begun(error).into()),
             }
         }
-        Err(Error::Internal("random serial numbers collide: is the random source broken?".into()))
+        let what = "random serial numbers collide: is the random source broken?";
+        Err(Error::Internal(what.to_owned()).into())
     }
 
     /// Makes the certificate and its copies durable; the answer is the index of its audit entry.
@@ -129,9 +158,22 @@ impl Recording<'_> {
 
     fn intent(&self, serial: SerialNumber, facts: Facts, key_pins: Vec<KeyPin>) -> Intent {
         let key_pins = key_pins.into_iter().map(|pin| signing::pinning(self.call, pin, self.now));
-        let iaca_pin = self.ruling.pin().map(|pin| Pinning {
+        let iaca_pin = self.on_record.pin.as_deref().map(|pin| Pinning {
             audit: self.entry(EntryKind::IacaPinned, &self.pin_detail(pin)),
             pin: pin.clone(),
+        });
+        let used_issuers = self.on_record.used.iter().map(|used| {
+            let kind = match used.is_iaca {
+                true => EntryKind::IacaPinned,
+                false => EntryKind::IssuerPinned,
+            };
+            let detail = UsedDetail {
+                certificate_sha256: signing::hex(&used.sha256),
+                key_path: self.keys.signer.path().filter(|_| self.is_signers(used)),
+                not_after: used.not_after,
+                spki_sha256: signing::hex(&used.spki_sha256),
+            };
+            Pinning { audit: self.entry(kind, &detail), pin: used.clone() }
         });
         Intent {
             serial: Some(serial),
@@ -147,6 +189,9 @@ impl Recording<'_> {
             reservations: self.reservations.clone(),
             key_pins: key_pins.collect(),
             iaca_pin,
+            used_issuers: used_issuers.collect(),
+            claims: self.on_record.claims.clone(),
+            noted_key: self.on_record.noted_key,
             audit: self.entry(EntryKind::Intent, &self.detail(serial, facts, None)),
         }
     }
@@ -208,6 +253,10 @@ impl Recording<'_> {
             subject_key_path: self.keys.subject_path(),
             tbs_sha256: signing::hex(&facts.tbs_sha256),
         }
+    }
+
+    fn is_signers(&self, used: &UsedIssuer) -> bool {
+        used.spki_sha256 == self.keys.signer.public_key().spki_sha256()
     }
 
     fn pin_detail(&self, pin: &IacaPin) -> PinDetail<'_> {

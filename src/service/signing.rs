@@ -11,10 +11,12 @@ use super::{
     error::{Error, Invalid},
     issue::purpose,
     key_errors,
+    known::Known,
 };
 use crate::{
     audit::{AuditRecord, EntryKind},
     domain::{
+        client::KeyPurpose,
         key::PublicKey,
         path::{KeyPath, PathElement},
         request::{GenericSigning, IacaCertificate, Issuance, KeyDescriptor, Pem, SubjectKey},
@@ -282,6 +284,14 @@ pub(super) fn pinned(pin: &KeyPin) -> (KeyPath, PinnedKey) {
     (pin.path.clone(), PinnedKey { spki_sha256, token_serial })
 }
 
+/// The public key whose use is noted: one in an HSM, which is not on record with that use.
+pub(super) fn noted(key: &Key, purpose: KeyPurpose, known: &Known) -> Option<[u8; 32]> {
+    match key {
+        Key::Hosted(_) if !known.uses.contains(&purpose) => Some(key.public_key().spki_sha256()),
+        Key::Hosted(_) | Key::Dev(_) | Key::Public(_) => None,
+    }
+}
+
 /// A pin with its audit entry.
 pub(super) fn pinning(call: &Call, pin: KeyPin, now: Timestamp) -> Pinning<KeyPin> {
     let detail = serde_json::json!({
@@ -308,6 +318,10 @@ pub(super) fn not_begun(error: BeginError) -> Error {
             "iacaSigner.certificateData differs from the registered IACA",
         )),
         BeginError::Ledger(error) => key_errors::ledger(error),
+        BeginError::KeyLearned | BeginError::KeyClaimed => Error::Conflict {
+            message: "another request decides what the key is used for; try again".to_owned(),
+            retry_after_seconds: Some(1),
+        },
         BeginError::SerialTaken
         | BeginError::StoreIdTaken(_)
         | BeginError::VersionTaken

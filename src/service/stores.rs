@@ -3,7 +3,9 @@
 use super::{
     Call, Services,
     error::{DuplicateKind, Error, Invalid},
-    key_errors, signing,
+    key_errors,
+    known::index_of,
+    signing,
 };
 use crate::{
     audit::{AuditRecord, EntryKind as Audited},
@@ -166,6 +168,10 @@ async fn checked(
         store: call.target.clone(),
         id,
         kind,
+        index: outline.is_ca.then(|| Certificate::from_der(&outline.der).ok()).flatten().map(
+            // One that cannot be read is nobody's issuer.
+            |certificate| index_of(&certificate),
+        ),
         spki_sha256: outline.spki_sha256,
         is_ca: outline.is_ca,
         der: outline.der,

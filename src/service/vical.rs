@@ -15,7 +15,9 @@ use super::{
     Call, Services,
     error::{DuplicateKind, Error, Invalid},
     idempotency::Answer,
-    key_errors, signing,
+    issuers, key_errors,
+    known::Known,
+    signing,
 };
 use crate::{
     audit::{AuditRecord, EntryKind},
@@ -97,6 +99,10 @@ pub async fn publish(
 
     // 2. The key: allowed, there, the pinned one.
     let key = key(services, call, vical).await?;
+    let stores = call.stores();
+    let known = Known::load(services, call, (key.public_key(), key.path()), &stores, now).await?;
+    issuers::refuse_iaca_use(KeyPurpose::Vical, &known, &key, now)
+        .map_err(|message| Error::Forbidden { message, field: None })?;
 
     // 3. The version's id.
     let is_taken = services.ledger.is_version_taken(call.target.clone(), version.clone());
@@ -110,7 +116,7 @@ pub async fn publish(
     signer.hold_against_profile(services.vical.strict, &mut warnings)?;
 
     // 5. What is listed.
-    let entries = services.ledger.vical_entries(call.stores()).await.map_err(key_errors::ledger)?;
+    let entries = services.ledger.vical_entries(stores).await.map_err(key_errors::ledger)?;
     let collected = Collected::of(entries, now);
     collected.check(services.vical, &mut warnings)?;
     for warning in &warnings {
@@ -121,6 +127,7 @@ pub async fn publish(
     let deadline = key.until_up().await.map_err(key_errors::signing)?;
     let Collected { infos, skipped } = collected;
     let publication = Arc::new(Publication {
+        noted_key: signing::noted(&key, KeyPurpose::Vical, &known),
         call: call.clone(),
         version,
         key,
@@ -265,6 +272,8 @@ struct Publication {
     signer: Signer,
     list: List,
     warnings: Vec<String>,
+    /// The key, when its use for VICALs is new.
+    noted_key: Option<[u8; 32]>,
     now: Timestamp,
 }
 
@@ -341,6 +350,9 @@ impl Publication {
             reservations: Vec::new(),
             key_pins: pin.into_iter().map(pinning).collect(),
             iaca_pin: None,
+            used_issuers: Vec::new(),
+            claims: Vec::new(),
+            noted_key: self.noted_key,
             audit: self.entry(EntryKind::Intent, self.detail(issue_id, unsigned)),
         }
     }

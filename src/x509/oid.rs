@@ -9,10 +9,6 @@ pub(super) const LOCALITY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.
 pub(super) const STATE_OR_PROVINCE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.8");
 pub(super) const ORGANIZATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
 pub(super) const ORGANIZATIONAL_UNIT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.11");
-// RFC 2985, 5.2.1.
-pub(super) const EMAIL_ADDRESS: ObjectIdentifier =
-    ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
-
 pub(super) const SERIAL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.5");
 pub(super) const EMAIL_ADDRESS: ObjectIdentifier =
     ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");

@@ -121,7 +121,7 @@ impl Restrictions {
         let addresses: Vec<Vec<u8>> = given
             .ip_addresses
             .iter()
-            .map(|address| match address {
+            .map(|address| match address.address() {
                 std::net::IpAddr::V4(address) => address.octets().to_vec(),
                 std::net::IpAddr::V6(address) => address.octets().to_vec(),
             })

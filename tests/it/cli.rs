@@ -14,12 +14,12 @@ use crate::{
 mod files;
 mod output;
 
-fn run(appliance: &Appliance, arguments: &[&str]) -> Output {
+pub fn run(appliance: &Appliance, arguments: &[&str]) -> Output {
     let profile = appliance.path("client.toml");
     appliance.run(&[arguments, &["--profile", profile.to_str().unwrap()]].concat())
 }
 
-fn set_up(appliance: &Appliance) -> Daemon {
+pub fn set_up(appliance: &Appliance) -> Daemon {
     set_up_with(appliance, &[])
 }
 
@@ -205,7 +205,7 @@ fn a_serial_is_taken_as_other_programs_print_it() {
         format!("  {serial}\n"),
     ] {
         let (code, pem, error) = text(&run(&appliance, &["cert", "show", SERVICE, &form, "--pem"]));
-        assert_eq!((code, pem.as_str()), (Some(0), &*issued.certificate()), "{form:?}: {error}");
+        assert_eq!((code, pem.as_str()), (Some(0), issued.certificate()), "{form:?}: {error}");
     }
     for (wrong, words) in [("0xzz", "400"), ("a/../b", "400"), ("abc", "404"), ("", "404")] {
         let (code, _, error) = text(&run(&appliance, &["cert", "show", SERVICE, wrong]));

@@ -39,6 +39,7 @@ mod hostile;
 mod http2;
 mod idempotency;
 mod inventory;
+mod issuers;
 mod judges;
 mod key_faults;
 mod keys;

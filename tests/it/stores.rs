@@ -72,7 +72,7 @@ fn two_certificates(client: &Client) -> [String; 2] {
 }
 
 /// Certificates of the same token on another appliance: this one's ledger knows nothing of them.
-fn issued_elsewhere<const N: usize>(requests: [(&str, Value); N]) -> [String; N] {
+pub fn issued_elsewhere<const N: usize>(requests: [(&str, Value); N]) -> [String; N] {
     let other = Appliance::new();
     let daemon = other.start();
     requests.map(|(route, body)| daemon.client.issue(route, &body).ok().certificate().to_owned())

@@ -12,11 +12,14 @@ use crate::{
         query::Query,
         route::{Api, Request, Route, TargetKind},
         wire::{
-            kms::{self, Key, KeyPem},
+            kms::{self, Key, KeyPem, Pin},
             store::Deleted,
         },
     },
-    service::keys::{self, Guard},
+    service::{
+        iaca_pins,
+        keys::{self, Guard},
+    },
 };
 
 pub(super) static ROUTES: &[Route] = &[
@@ -51,6 +54,22 @@ pub(super) static ROUTES: &[Route] = &[
         tail: &["keys"],
         permission: Permission::KmsDelete,
         handler: |request| Box::pin(delete(request)),
+    },
+    Route {
+        method: Method::GET,
+        api: Api::Of(ServiceKind::Kms),
+        target: TargetKind::Child,
+        tail: &["iaca-pins"],
+        permission: Permission::KmsRead,
+        handler: |request| Box::pin(read_pins(request)),
+    },
+    Route {
+        method: Method::DELETE,
+        api: Api::Of(ServiceKind::Kms),
+        target: TargetKind::Child,
+        tail: &["iaca-pins"],
+        permission: Permission::KmsDelete,
+        handler: |request| Box::pin(drop_pins(request)),
     },
 ];
 
@@ -123,4 +142,22 @@ async fn delete(mut request: Request) -> Result<HttpResponse, Problem> {
     })
     .await?;
     Ok(HttpResponse::Ok().json_body(&Deleted::new(deleted.as_str())))
+}
+
+async fn read_pins(mut request: Request) -> Result<HttpResponse, Problem> {
+    Query::of(&request.http)?.finish()?;
+    let id = request.child()?;
+    let pins = iaca_pins::list(&request.context.services, &request.call, &id).await?;
+    Ok(HttpResponse::Ok().json_body(&pins.iter().map(Pin::of).collect::<Vec<_>>()))
+}
+
+async fn drop_pins(mut request: Request) -> Result<HttpResponse, Problem> {
+    Query::of(&request.http)?.finish()?;
+    let id = request.child()?;
+    let (services, call) = (Arc::clone(&request.context.services), request.call);
+    let dropped = uninterrupted(&request.context, async move {
+        iaca_pins::drop_all(&services, &call, &id, Timestamp::now()).await
+    })
+    .await?;
+    Ok(HttpResponse::Ok().json_body(&Deleted::new(dropped.as_str())))
 }

@@ -7,10 +7,16 @@ use super::{
     operation::{Documented, Example, Operation, Tag},
     refusal::Conflict,
     schema::{Named, Schema},
-    shared::{COORDINATE_EXAMPLE, JWK, KEY_PATH, PUBLIC_JWK, jwk_example},
+    shared::{
+        CERTIFICATE_PEM_OUT, COORDINATE_EXAMPLE, INSTANT, INSTANT_EXAMPLE, JWK, KEY_PATH,
+        PUBLIC_JWK, jwk_example,
+    },
     stores::DELETED,
 };
-use crate::{domain::tree::ServiceKind, http::route::Api};
+use crate::{
+    domain::tree::ServiceKind,
+    http::{route::Api, wire::kms::PIN_SOURCES},
+};
 
 pub(super) static TAG: Tag = Tag {
     name: "Keys",
@@ -29,10 +35,12 @@ pub(super) static OPERATIONS: &[Documented] = &[
     },
     Documented { method: Method::GET, api: KMS, tail: &["keys"], operation: read },
     Documented { method: Method::DELETE, api: KMS, tail: &["keys"], operation: delete },
+    Documented { method: Method::GET, api: KMS, tail: &["iaca-pins"], operation: read_pins },
+    Documented { method: Method::DELETE, api: KMS, tail: &["iaca-pins"], operation: drop_pins },
 ];
 
 pub(super) static SCHEMAS: &[&Named] =
-    &[&NEW_KEY, &KEY_TYPE, &PRIVATE_JWK, &KEY, &LABELLED_JWK, &KEY_PEM];
+    &[&NEW_KEY, &KEY_TYPE, &PRIVATE_JWK, &KEY, &LABELLED_JWK, &KEY_PEM, &IACA_PIN];
 
 const EXAMPLE_KMS: &str = "test.tenant1.kms1";
 const EXAMPLE_KEY: &str = "test.tenant1.kms1.iaca-2026";
@@ -108,6 +116,75 @@ fn delete() -> Operation {
         )
         .conflicts(Conflict::Other)
         .refuses(&[405])
+}
+
+fn read_pins() -> Operation {
+    let target = "A key.";
+    Operation::on_child(&TAG, "readIacaPins", "List the IACAs pinned to a key", target, EXAMPLE_KEY)
+        .addition()
+        .describe(
+            "IACAs that the public key is on record with though no certificate was issued or is \
+             stored here: described ones that were pinned, and certificates that were supplied.",
+        )
+        .answers(
+            200,
+            "Descriptions first.",
+            Schema::array(IACA_PIN.get()),
+            &[Example::new("described", json!([pin_example()]))],
+        )
+        .refuses(&[405])
+}
+
+fn drop_pins() -> Operation {
+    let target = "A key.";
+    Operation::on_child(&TAG, "dropIacaPins", "Drop the IACAs pinned to a key", target, EXAMPLE_KEY)
+        .addition()
+        .describe("All of them, by the public key. 404 when there is none.")
+        .answers(
+            200,
+            "They are gone.",
+            DELETED.get(),
+            &[Example::new("gone", json!({ "deleted": EXAMPLE_KEY }))],
+        )
+        .refuses(&[405])
+}
+
+static IACA_PIN: Named = Named {
+    name: "IacaPin",
+    schema: || {
+        let contact = Schema::object()
+            .optional("uri", "URI.", Schema::text().example("https://licences.acme.example/iaca"))
+            .optional("email", "Mail address.", Schema::text().example("pki@acme.example"))
+            .describe("The contact in its issuer alternative name.")
+            .example(pin_example()["issuerAlternativeNameConf"].clone());
+        Schema::object()
+            .required("keyIdPath", "Path of the key.", KEY_PATH.get())
+            .required(
+                "source",
+                "Where it is from.",
+                Schema::words(PIN_SOURCES).example("described"),
+            )
+            .required("subject", "Its name.", Schema::text().example("C=NL,CN=Acme Licence Root"))
+            .required("issuerAlternativeNameConf", "How to reach it.", contact)
+            .required("notBefore", "Start.", INSTANT.get())
+            .required("notAfter", "End.", INSTANT.get())
+            .required("pinnedAt", "Since when it is on record.", INSTANT.get())
+            .optional("certificatePem", "The supplied certificate.", CERTIFICATE_PEM_OUT.get())
+            .describe("What makes a key an IACA's.")
+            .example(pin_example())
+    },
+};
+
+fn pin_example() -> Value {
+    json!({
+        "keyIdPath": EXAMPLE_KEY,
+        "source": "described",
+        "subject": "C=NL,CN=Acme Licence Root 2026",
+        "issuerAlternativeNameConf": { "uri": "https://licences.acme.example/iaca" },
+        "notBefore": "2026-03-01T00:00:00Z",
+        "notAfter": "2036-03-01T00:00:00Z",
+        "pinnedAt": INSTANT_EXAMPLE,
+    })
 }
 
 fn key_types() -> Schema {

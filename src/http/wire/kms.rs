@@ -7,9 +7,10 @@ use crate::{
     domain::{
         jwk::{PrivateJwk, PublicJwk},
         key::KeyType,
+        time::Timestamp,
     },
     http::json::Node,
-    service::{error::Invalid, keys::ShownKey},
+    service::{error::Invalid, iaca_pins::ShownPin, keys::ShownKey},
     x509::pem,
 };
 
@@ -91,6 +92,52 @@ impl From<&ShownKey> for KeyPem {
         Self {
             key_id_path: key.path.to_string(),
             public_key_pem: pem::encode("PUBLIC KEY", key.public_key.spki_der()),
+        }
+    }
+}
+
+/// What makes a key an IACA's, in an answer.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pin<'a> {
+    key_id_path: &'a str,
+    source: &'static str,
+    subject: &'a str,
+    issuer_alternative_name_conf: Contact<'a>,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    pinned_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_pem: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Contact<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uri: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<&'a str>,
+}
+
+/// Where a pin is from: data in a request, or a certificate.
+pub const PIN_SOURCES: [&str; 2] = ["described", "supplied"];
+
+impl<'a> Pin<'a> {
+    /// As the ledger has it.
+    pub fn of(pin: &'a ShownPin) -> Self {
+        let [described, supplied] = PIN_SOURCES;
+        Self {
+            key_id_path: pin.key_path.as_str(),
+            source: if pin.certificate_pem.is_some() { supplied } else { described },
+            subject: &pin.subject,
+            issuer_alternative_name_conf: Contact {
+                uri: pin.contact.uri.as_deref(),
+                email: pin.contact.email.as_deref(),
+            },
+            not_before: pin.not_before,
+            not_after: pin.not_after,
+            pinned_at: pin.since,
+            certificate_pem: pin.certificate_pem.as_deref(),
         }
     }
 }

@@ -12,8 +12,7 @@ use crate::{
         time::Timestamp,
     },
     ledger::record::{
-        CertificateOrigin, EntryKind, IacaPin, IntentId, KeyPin, KnownCertificate, OpenIntent,
-        StoreEntry, StoredResource,
+        EntryKind, IacaPin, IntentId, KeyPin, OpenIntent, StoreEntry, StoredResource,
     },
 };
 
@@ -29,7 +28,12 @@ pub(in crate::ledger) fn open_intents(
         )?
         .query_map([], |row| {
             Ok(OpenIntent {
-                id: IntentId { number: row.get("id")?, reserves: true, since: Instant::now() },
+                id: IntentId {
+                    number: row.get("id")?,
+                    reserves: true,
+                    claims: true,
+                    since: Instant::now(),
+                },
                 // Shaping what is shaped already changes nothing.
                 serial: row.get::<_, Option<[u8; 16]>>("serial")?.map(SerialNumber::from_random),
                 purpose: parsed(row, "purpose", purpose)?,
@@ -106,46 +110,6 @@ pub(in crate::ledger) fn iaca_pins(
                 key_path: parsed_option(row, "key_path", KeyPath::parse)?,
                 pinned_at: timestamp(row, "pinned_at")?,
             })
-        })?
-        .collect()
-}
-
-/// CA certificates issued here with that public key, oldest first.
-pub(in crate::ledger) fn issued_cas(
-    connection: &Connection,
-    spki_sha256: &[u8; 32],
-) -> rusqlite::Result<Vec<KnownCertificate>> {
-    connection
-        .prepare_cached(
-            "SELECT der, service, profile, subject_key_path
-             FROM certificates WHERE spki_sha256 = ?1 AND is_ca ORDER BY audit_index",
-        )?
-        .query_map([spki_sha256], |row| {
-            let origin = CertificateOrigin::Issued {
-                service: parsed(row, "service", ResourcePath::parse)?,
-                profile: parsed(row, "profile", purpose)?,
-                subject_key_path: parsed_option(row, "subject_key_path", KeyPath::parse)?,
-            };
-            Ok(KnownCertificate { der: row.get("der")?, origin })
-        })?
-        .collect()
-}
-
-/// CA certificates with that public key in `store`, by id.
-pub(in crate::ledger) fn stored_cas(
-    connection: &Connection,
-    spki_sha256: &[u8; 32],
-    store: &ResourcePath,
-) -> rusqlite::Result<Vec<KnownCertificate>> {
-    connection
-        .prepare_cached(
-            "SELECT id, der FROM store_entries
-             WHERE spki_sha256 = ?1 AND is_ca AND store = ?2 ORDER BY id",
-        )?
-        .query_map((spki_sha256, store.as_str()), |row| {
-            let id = parsed(row, "id", PathElement::parse)?;
-            let origin = CertificateOrigin::Stored { store: store.clone(), id };
-            Ok(KnownCertificate { der: row.get("der")?, origin })
         })?
         .collect()
 }

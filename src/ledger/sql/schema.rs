@@ -236,4 +236,45 @@ CREATE TABLE vical_signers (
     reserved_by INTEGER REFERENCES intents (id)
 );
 CREATE INDEX vical_signers_reserved ON vical_signers (reserved_by) WHERE reserved_by IS NOT NULL;
+
+-- By what a stored CA certificate is found as the issuer of others; NULL of what is no CA.
+ALTER TABLE store_entries ADD COLUMN subject_sha256 BLOB;
+ALTER TABLE store_entries ADD COLUMN key_id BLOB;
+CREATE INDEX store_entries_ca_subject ON store_entries (subject_sha256, store, key_id) WHERE is_ca;
+CREATE INDEX certificates_ca_subject ON certificates (subject_der, subject_key_id, audit_index)
+    WHERE is_ca;
+
+-- CA certificates from elsewhere that issuances have relied on.
+CREATE TABLE used_issuers (
+    spki_sha256 BLOB NOT NULL,
+    sha256 BLOB NOT NULL,
+    subject_sha256 BLOB NOT NULL,
+    der BLOB NOT NULL,
+    is_iaca BOOLEAN NOT NULL,
+    self_signed BOOLEAN NOT NULL,
+    not_after INTEGER NOT NULL,
+    service TEXT NOT NULL,
+    used_at INTEGER NOT NULL,
+    PRIMARY KEY (spki_sha256, sha256)
+);
+CREATE INDEX used_issuers_subject ON used_issuers (subject_sha256);
+
+-- The role that a key takes with an open intent.
+CREATE TABLE key_claims (
+    intent INTEGER NOT NULL REFERENCES intents (id),
+    spki_sha256 BLOB NOT NULL,
+    role TEXT NOT NULL CHECK (role = 'iaca' OR role = 'generic'),
+    PRIMARY KEY (intent, spki_sha256)
+);
+CREATE INDEX key_claims_key ON key_claims (spki_sha256);
+
+-- What keys on tokens have signed, certificates of IACAs and document signers aside.
+CREATE TABLE key_uses (
+    spki_sha256 BLOB NOT NULL,
+    purpose TEXT NOT NULL,
+    PRIMARY KEY (spki_sha256, purpose)
+);
+INSERT INTO key_uses SELECT DISTINCT key_pins.spki_sha256, intents.purpose
+    FROM intents JOIN key_pins ON key_pins.path = intents.issuer_key_path
+    WHERE intents.state = 'issued' AND intents.purpose IN ('generic', 'csr', 'vical');
 ";

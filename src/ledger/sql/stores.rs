@@ -22,8 +22,10 @@ pub(in crate::ledger) fn add(
     let added = execute(
         transaction,
         entry,
-        "INSERT INTO store_entries (store, id, kind, der, spki_sha256, is_ca, metadata)
-         VALUES (:store, :id, :kind, :der, :spki_sha256, :is_ca, :metadata)
+        "INSERT INTO store_entries (store, id, kind, der, spki_sha256, is_ca, metadata,
+             subject_sha256, key_id)
+         VALUES (:store, :id, :kind, :der, :spki_sha256, :is_ca, :metadata, :subject_sha256,
+             :key_id)
          ON CONFLICT DO NOTHING",
     )?;
     if added == 0 {
@@ -43,7 +45,8 @@ pub(in crate::ledger) fn replace(
         transaction,
         entry,
         "UPDATE store_entries SET kind = :kind, der = :der, spki_sha256 = :spki_sha256,
-             is_ca = :is_ca, metadata = :metadata
+             is_ca = :is_ca, metadata = :metadata, subject_sha256 = :subject_sha256,
+             key_id = :key_id
          WHERE store = :store AND id = :id AND der IS NOT NULL",
     )?;
     if replaced == 1 {
@@ -87,5 +90,7 @@ fn execute(
         ":spki_sha256": entry.spki_sha256,
         ":is_ca": entry.is_ca,
         ":metadata": metadata,
+        ":subject_sha256": entry.index.as_ref().map(|index| index.subject_sha256),
+        ":key_id": entry.index.as_ref().and_then(|index| index.key_id.as_deref()),
     })
 }

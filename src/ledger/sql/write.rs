@@ -5,10 +5,13 @@ use std::time::Instant;
 use rusqlite::{OptionalExtension, named_params, params, types::ToSqlOutput};
 use serde_json::Value;
 
-use super::{answers, read};
+use super::{answers, issuers, read};
 use crate::{
     audit::AuditRecord,
-    domain::path::{PathElement, ResourcePath},
+    domain::{
+        key::sha256,
+        path::{PathElement, ResourcePath},
+    },
     ledger::{
         error::{BeginError, CreateError, LedgerError},
         record::{
@@ -31,7 +34,14 @@ pub(in crate::ledger) fn begin(
             return Err(BeginError::StoreIdTaken(store.child(id)));
         }
     }
+    for claim in &intent.claims {
+        issuers::claim(transaction, id.number, claim)?;
+    }
+    if let Some(spki_sha256) = &intent.noted_key {
+        issuers::put_use(transaction, spki_sha256, intent.purpose)?;
+    }
     append(transaction, &intent.audit)?;
+    issuers::put_used(transaction, &intent.used_issuers)?;
     for Pinning { pin, audit } in &intent.key_pins {
         match pin_key(transaction, pin)? {
             Pinned::Now => {
@@ -205,6 +215,7 @@ fn insert_intent(
     Ok((rows == 1).then(|| IntentId {
         number: inserted(transaction),
         reserves,
+        claims: !intent.claims.is_empty(),
         since: Instant::now(),
     }))
 }
@@ -365,7 +376,8 @@ fn fill(
     let rows = transaction
         .statement(
             "UPDATE store_entries SET reserved_by = NULL, kind = :kind, der = :der,
-                 spki_sha256 = :spki_sha256, is_ca = :is_ca, metadata = :metadata
+                 spki_sha256 = :spki_sha256, is_ca = :is_ca, metadata = :metadata,
+                 subject_sha256 = :subject_sha256, key_id = :key_id
              WHERE store = :store AND id = :id AND reserved_by = :intent",
         )?
         .execute(named_params! {
@@ -373,6 +385,8 @@ fn fill(
             ":der": outcome.der,
             ":spki_sha256": outcome.spki_sha256,
             ":is_ca": outcome.is_ca,
+            ":subject_sha256": outcome.is_ca.then(|| sha256(&outcome.subject_der)),
+            ":key_id": outcome.is_ca.then_some(&outcome.subject_key_id),
             ":metadata": metadata,
             ":store": store.as_str(),
             ":id": id.as_str(),
@@ -382,6 +396,11 @@ fn fill(
 }
 
 fn free_reservations(transaction: &Transaction<'_>, intent: IntentId) -> rusqlite::Result<()> {
+    if intent.claims {
+        transaction
+            .statement("DELETE FROM key_claims WHERE intent = ?1")?
+            .execute([intent.number])?;
+    }
     if !intent.reserves {
         return Ok(());
     }

@@ -216,8 +216,8 @@ async fn on_a_full_disk() {
         assert!(ledger.is_writable().await.is_err());
         assert!(ledger.begin(intent(&[])).await.is_err());
     }
-    let seen = ledger.known_key(KEY, Vec::new()).await.unwrap();
-    assert_eq!(seen.certificates.len(), issued, "what is there can still be read");
+    let seen = ledger.known_key(question(KEY, &[])).await.unwrap();
+    assert_eq!(seen.certificates.len(), issued.min(256), "what is there can still be read");
 
     let own = std::process::id().to_string();
     let room = Command::new("prlimit").args(["--pid", &own, "--fsize=unlimited:"]).status();

@@ -90,7 +90,6 @@ impl Deletion<'_> {
         let recording = self.begin(token.name(), &key.label, spki_sha256, used_by, false).await?;
         let destroyed = token.destroy(key).await;
         recording.destroyed(spki_sha256, destroyed).await?;
-        drop(recording);
         Ok(self.path)
     }
 
@@ -104,7 +103,6 @@ impl Deletion<'_> {
         let tokens = self.kms.tokens.join(", ");
         let recording = self.begin(&tokens, &label, pin.spki_sha256, used_by, true).await?;
         recording.destroyed(pin.spki_sha256, Ok(())).await?;
-        drop(recording);
         Ok(self.path)
     }
 

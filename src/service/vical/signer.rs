@@ -8,7 +8,7 @@ use crate::{
         error::{Error, Invalid},
         key_errors,
     },
-    x509::{Certificate, lint},
+    x509::{Certificate, Restrictions, lint},
 };
 
 /// The certificate of the signing key, and those above it, its issuer first.
@@ -131,6 +131,23 @@ impl Signer {
                     "the signer's chain does not verify: {} {what}",
                     above.subject()
                 ));
+            }
+        }
+        self.check_restrictions()
+    }
+
+    /// What the certificates above forbid, and critical extensions that nobody here processes: who
+    /// verifies the VICAL refuses them, whether this service is strict or not.
+    fn check_restrictions(&self) -> Result<(), String> {
+        for (index, certificate) in self.certificates().enumerate() {
+            let wrong = |what: String| {
+                format!("the signer's chain does not verify: {}: {what}", certificate.subject())
+            };
+            let restrictions = Restrictions::of(certificate).map_err(wrong)?;
+            for below in self.certificates().take(index) {
+                restrictions
+                    .allow_certificate(below)
+                    .map_err(|forbidden| wrong(format!("{}: {forbidden}", below.subject())))?;
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ const ANY: &str = "any client";
 const NONE: &str = "none";
 
 /// Method, path, permission.
-const ROUTES: [(&str, &str, &str); 37] = [
+const ROUTES: [(&str, &str, &str); 39] = [
     ("POST", "/auth/account/emailpass", ANY),
     ("GET", "/healthz", ANY),
     ("GET", "/readyz", ANY),
@@ -35,6 +35,8 @@ const ROUTES: [(&str, &str, &str); 37] = [
     ("POST", "/v1/{target}/kms-service-api/keys/import/jwk", "kms:import"),
     ("GET", "/v1/{target}/kms-service-api/keys", "kms:read"),
     ("DELETE", "/v1/{target}/kms-service-api/keys", "kms:delete"),
+    ("GET", "/v1/{target}/kms-service-api/iaca-pins", "kms:read"),
+    ("DELETE", "/v1/{target}/kms-service-api/iaca-pins", "kms:delete"),
     ("POST", "/v1/{target}/x509-service-api/iso/iacas", "issue:iaca"),
     ("POST", "/v1/{target}/x509-service-api/iso/document-signers", "issue:document-signer"),
     ("POST", "/v1/{target}/x509-service-api/certificate", "issue:generic"),

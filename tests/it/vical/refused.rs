@@ -209,3 +209,64 @@ fn the_strict_mode_refuses_what_is_only_reported_without_it() {
     assert_refused(&refused, 400, None, "'free'");
     daemon.stop();
 }
+
+#[test]
+fn what_the_signers_chain_forbids_is_not_published_strict_or_not() {
+    let appliance = appliance();
+    let profiled = "test.tenant1.vical-2";
+    let chain = format!("{}\nsigner_certificate_chain = [\"{STORE}.ca\"]", with_store());
+    appliance.declare(&service(profiled, "leaf-secp256r1", "signer", &chain));
+    set(&appliance, "allow_empty = true");
+    let daemon = appliance.start();
+    let public = format!("/v1/{KMS}.leaf-secp256r1/kms-service-api/keys?format=pem");
+    let pem = daemon.client.get(&public).ok().json["publicKeyPem"].as_str().unwrap().to_owned();
+    fs::write(appliance.path("signer.pub"), pem).unwrap();
+    appliance.shell("openssl ecparam -name prime256v1 -genkey -noout -out ca.key");
+    let purpose = "extendedKeyUsage=critical,1.0.18013.5.1.8";
+    for (of_ca, of_signer, words) in [
+        (&[][..], &[][..], ""),
+        (&["nameConstraints=critical,permitted;dirName:n", "[n]", "C=NL"], &[], ""),
+        (
+            &["nameConstraints=critical,permitted;dirName:n", "[n]", "C=DE"],
+            &[],
+            "forbid the subject",
+        ),
+        (
+            &["nameConstraints=critical,excluded;DNS:acme.example"],
+            &["subjectAltName=DNS:www.acme.example"],
+            "forbid the DNS name",
+        ),
+        (&["1.2.3.4=critical,DER:0500"], &[], "critical extension 1.2.3.4"),
+        (&["policyConstraints=requireExplicitPolicy:0"], &[], "certificate policy"),
+        (&["extendedKeyUsage=serverAuth"], &[purpose], "does not hold 1.0.18013.5.1.8"),
+        (&["extendedKeyUsage=1.0.18013.5.1.8"], &[purpose], ""),
+        (&[], &["1.2.3.4=critical,DER:0500"], "critical extension 1.2.3.4"),
+    ] {
+        let ca = ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign"];
+        fs::write(appliance.path("ca.ext"), [&ca[..], of_ca].concat().join("\n") + "\n").unwrap();
+        let signer = ["keyUsage=critical,nonRepudiation"];
+        let signer = [&signer[..], of_signer].concat().join("\n") + "\n";
+        fs::write(appliance.path("signer.ext"), signer).unwrap();
+        appliance.shell(
+            "openssl x509 -new -key ca.key -days 900 -subj '/C=NL/CN=VICAL CA' -extfile ca.ext \
+                 -out ca.pem 2>/dev/null
+             openssl x509 -new -force_pubkey signer.pub -subj '/C=NL/CN=Signer' -CA ca.pem \
+                 -CAkey ca.key -days 800 -set_serial 0x$(openssl rand -hex 15)01 \
+                 -extfile signer.ext -out signer.pem 2>/dev/null",
+        );
+        for id in ["signer", "ca"] {
+            let pem = fs::read_to_string(appliance.path(&format!("{id}.pem"))).unwrap();
+            let body = json!({ "type": "base", "certificatePem": pem }).to_string();
+            let path = format!("/v1/{STORE}.{id}/x509-store-api/certificates");
+            let _ = daemon.client.send("DELETE", &path, &[], "");
+            assert_eq!(daemon.client.post(&path, &body).status, 201);
+        }
+        let answer = publish_at(&daemon.client, profiled, &by_acme());
+        match words {
+            "" => {
+                answer.ok();
+            }
+            words => assert_refused(&answer, 400, None, words),
+        }
+    }
+}
