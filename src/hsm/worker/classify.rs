@@ -36,10 +36,8 @@ pub(super) fn fault(error: &Error) -> Fault {
 
 /// Whether a login has failed without a word about the PIN.
 pub(super) fn is_unexplained_login(error: &Error) -> bool {
-    match error {
-        Error::Pkcs11(value, Function::Login) => row(*value).2 == Class::Unexpected,
-        _ => false,
-    }
+    let Error::Pkcs11(value, Function::Login) = error else { return false };
+    row(*value).2 == Class::Unexpected
 }
 
 /// Name, number and class. The function decides where one code has two meanings.
