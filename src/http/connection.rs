@@ -200,7 +200,7 @@ impl AsyncRead for Connection {
             Expected::Octets(octets) if is_serving && octets > 0 => (octets, usize::MAX),
             Expected::Chunks { is_awaited: true } if is_serving => (usize::MAX, heads::ENDS_MAX),
             _ if is_serving => return flow.park(cx),
-            _ => (usize::MAX, 1),
+            Expected::Head | Expected::Octets(_) | Expected::Chunks { .. } => (usize::MAX, 1),
         };
         if heads.has_paused(ends_max) {
             // What was given is looked at first.
@@ -218,7 +218,7 @@ impl AsyncRead for Connection {
                 this.intake = Intake::Refused { left: HEAD_TOO_LARGE, octets: READ_AFTER_REFUSAL };
                 return this.poll_refusal(cx);
             }
-            _ => {}
+            Expected::Head | Expected::Octets(_) | Expected::Chunks { .. } => {}
         }
         Poll::Ready(Ok(()))
     }

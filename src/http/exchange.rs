@@ -60,7 +60,9 @@ impl Exchanges {
         request.extensions_mut().insert(Rc::clone(&link));
         let body = match request.take_payload() {
             Payload::None => None,
-            payload => Some(Body::new(payload, Rc::clone(&link), ask)),
+            payload @ (Payload::H1 { .. } | Payload::Stream { .. }) => {
+                Some(Body::new(payload, Rc::clone(&link), ask))
+            }
         };
         let announced = length(request.head());
         link.flow.expect(match (&body, announced) {
