@@ -15,6 +15,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use data_encoding::HEXLOWER_PERMISSIVE;
 use fault::tame;
 use offers::OFFERS_MAX;
 use protocol::{SignOrder, bounded};
@@ -154,6 +155,21 @@ impl KeyRef {
     }
 }
 
+/// What stands in a label table before a `CKA_ID` in hexadecimal, in place of a label: for keys without.
+const BY_ID: &str = "cka-id:";
+
+/// The `CKA_ID` that a label of a label table stands for, if it stands for one.
+fn id_in(label: &str) -> Option<Vec<u8>> {
+    HEXLOWER_PERMISSIVE.decode(label.strip_prefix(BY_ID)?.as_bytes()).ok()
+}
+
+impl CatalogueEntry {
+    /// Whether it is a key that this label of a label table, or of a template, leads to.
+    pub fn answers_to(&self, label: &str) -> bool {
+        id_in(label).map_or_else(|| self.label == label, |id| self.id == id)
+    }
+}
+
 /// One private key as it lies on the token. Twins appear as often as they exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatalogueEntry {
@@ -253,6 +269,9 @@ impl TokenState {
     }
 }
 
+/// What the reason begins with of a private key whose public half is not to be found, or is ambiguous.
+const UNBOUND: &str = "unbound: ";
+
 /// Why there is no key or no signature. Says nothing of PKCS#11: that is in the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HsmError {
@@ -289,4 +308,12 @@ pub enum HsmError {
         /// When to try again, in seconds, at least 1.
         retry_after_seconds: u64,
     },
+}
+
+impl HsmError {
+    /// Whether it is a private key whose public half is not to be found, or is ambiguous: no other try
+    /// comes to anything, only an operator can end it.
+    pub fn is_unbound(&self) -> bool {
+        matches!(self, Self::Unusable { reason } if reason.starts_with(UNBOUND))
+    }
 }

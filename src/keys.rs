@@ -241,6 +241,9 @@ impl Keyring {
                         Some(_) => KeyRefusal::Gone(path.clone()),
                     },
                     Unfound::Hsm(HsmError::Ambiguous { .. }) => KeyRefusal::Ambiguous(path.clone()),
+                    Unfound::Hsm(error) if error.is_unbound() => {
+                        KeyRefusal::Unbound(path.clone(), error.to_string())
+                    }
                     Unfound::Hsm(
                         error @ (HsmError::Unusable { .. }
                         | HsmError::Unavailable { .. }

@@ -1,8 +1,8 @@
 //! The front's snapshot of what lies on a token.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
-use super::{CatalogueEntry, HsmError, TokenKey, fault::tame, protocol::ListedKey};
+use super::{CatalogueEntry, HsmError, TokenKey, fault::tame, id_in, protocol::ListedKey};
 use crate::domain::key::PublicKey;
 
 /// One listing, immutable.
@@ -40,7 +40,7 @@ impl Catalogue {
     /// # Errors
     /// [`HsmError::Missing`], [`HsmError::Ambiguous`], [`HsmError::Unusable`].
     pub(super) fn find(&self, label: &str) -> Result<TokenKey, HsmError> {
-        match self.by_label.get(label).map_or(&[][..], Vec::as_slice) {
+        match &self.places_of(label)[..] {
             [] => Err(HsmError::Missing),
             [index] => match self.entries.get(*index) {
                 None => Err(HsmError::Missing),
@@ -63,9 +63,19 @@ impl Catalogue {
         self.entries.iter().find(is_it).and_then(|entry| self.find(&entry.label).ok())
     }
 
+    fn places_of(&self, label: &str) -> Cow<'_, [usize]> {
+        match id_in(label) {
+            None => self.by_label.get(label).map_or(&[][..], Vec::as_slice).into(),
+            Some(id) => {
+                let places = self.entries.iter().enumerate().filter(|(_, entry)| entry.id == id);
+                places.map(|(place, _)| place).collect()
+            }
+        }
+    }
+
     /// Whether a key has the label or the id.
     pub(super) fn holds(&self, label: &str, id: &[u8]) -> bool {
-        self.by_label.contains_key(label) || self.entries.iter().any(|entry| entry.id == id)
+        !self.places_of(label).is_empty() || self.entries.iter().any(|entry| entry.id == id)
     }
 
     /// The key for canary signatures: of those that can sign, one of the lowest rank by its SPKI hash; of
@@ -127,6 +137,10 @@ mod tests {
         assert_eq!(catalogue.find("c"), Err(HsmError::Ambiguous { count: 2 }));
         assert_eq!(catalogue.find("d"), Err(HsmError::Unusable { reason: "unbound".to_owned() }));
         assert_eq!(catalogue.find("e"), Err(HsmError::Missing));
+        // By its CKA_ID, as a label table may have it.
+        assert_eq!(catalogue.find("cka-id:01").unwrap().label, "a");
+        assert_eq!(catalogue.find("cka-id:09"), Err(HsmError::Missing));
+        assert_eq!(catalogue.find("cka-id:"), Err(HsmError::Ambiguous { count: 2 }));
         assert_eq!(catalogue.entries().len(), 6);
     }
 

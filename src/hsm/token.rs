@@ -222,7 +222,9 @@ impl Token {
     pub fn is_extractable(&self, key: &TokenKey) -> bool {
         let catalogue = self.catalogue();
         let mut entries = catalogue.entries().iter();
-        entries.find(|entry| entry.label == key.label).is_none_or(|entry| entry.extractable)
+        entries
+            .find(|entry| entry.label == key.label && entry.id == key.id)
+            .is_none_or(|entry| entry.extractable)
     }
 
     /// What the token says it is; `None` before it was open for the first time.

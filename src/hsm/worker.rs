@@ -41,6 +41,7 @@ mod known;
 mod listing;
 mod login;
 mod module;
+mod pairing;
 mod pin;
 mod proof;
 mod quirks;

@@ -17,7 +17,8 @@ pub fn keys_of<'a>(
     kms: &Kms,
     catalogue: &'a [CatalogueEntry],
 ) -> BTreeMap<KeyPath, Vec<&'a CatalogueEntry>> {
-    let with_label = |label: &str| catalogue.iter().filter(|entry| entry.label == label).collect();
+    let with_label =
+        |label: &str| catalogue.iter().filter(|entry| entry.answers_to(label)).collect();
     let tabled =
         kms.labels.iter().map(|(id, label)| (KeyPath::of(kms_path, id), with_label(label)));
     let templated = catalogue.iter().filter_map(|entry| {

@@ -33,6 +33,8 @@ pub enum KeyRefusal {
     Gone(KeyPath),
     /// Several private keys with the label.
     Ambiguous(KeyPath),
+    /// The token shows no public half of the private key, or several; which, in words.
+    Unbound(KeyPath, String),
     /// Tokens that are to hold the same key hold different ones; which, in words.
     Different(KeyPath, String),
     /// Another public key than the one that was pinned.
@@ -53,6 +55,7 @@ impl KeyRefusal {
             Self::Missing(_)
             | Self::Gone(_)
             | Self::Ambiguous(_)
+            | Self::Unbound(..)
             | Self::Different(..)
             | Self::Changed(_)
             | Self::Hsm(..) => 4,

@@ -50,6 +50,7 @@ pub(super) fn refused(descriptor: &KeyDescriptor, refusal: KeyRefusal) -> Error 
         refusal @ (KeyRefusal::Missing(_)
         | KeyRefusal::Gone(_)
         | KeyRefusal::Ambiguous(_)
+        | KeyRefusal::Unbound(..)
         | KeyRefusal::Different(..)
         | KeyRefusal::Changed(_)
         | KeyRefusal::Hsm(..)) => not_usable(refusal, Some(key_field)),
@@ -75,6 +76,12 @@ pub(super) fn not_usable(refusal: KeyRefusal, field: Option<String>) -> Error {
         }
         KeyRefusal::Ambiguous(key) => {
             tracing::error!(%key, "several private keys answer to one key path; remove all but one");
+            Error::AmbiguousKey(format!(
+                "key {key} is ambiguous on its token; an operator must resolve it"
+            ))
+        }
+        KeyRefusal::Unbound(key, reason) => {
+            tracing::error!(%key, reason, "the token does not say which public key belongs to a key");
             Error::AmbiguousKey(format!(
                 "key {key} is ambiguous on its token; an operator must resolve it"
             ))

@@ -80,7 +80,8 @@ async fn an_attribute_that_a_token_hides_is_named_or_done_without() {
     disturbed.hsm.keygen("rsa", "rsa:2048", "02");
     // Attribute, what becomes of the EC key, and of the RSA key.
     for (attribute, ec, rsa) in [
-        ("CKA_ID", Some("unbound"), Some("unbound")),
+        // The label binds them.
+        ("CKA_ID", None, None),
         ("CKA_KEY_TYPE", Some("CKA_KEY_TYPE"), Some("CKA_KEY_TYPE")),
         ("CKA_EC_PARAMS", Some("CKA_EC_PARAMS"), None),
         ("CKA_EC_POINT", Some("CKA_EC_POINT"), None),

@@ -83,6 +83,9 @@ pub(super) const PRIVATE: [AttributeType; 8] = [
     AttributeType::PublicKeyInfo,
 ];
 
+/// What binds the key of a certificate to a private key.
+pub(super) const CERTIFICATE: [AttributeType; 2] = [AttributeType::Id, AttributeType::Value];
+
 /// The objects that fit a template, `max` at most.
 ///
 /// They are asked for one by one. The end is where there is none (PKCS#11 v2.40, `C_FindObjects`); a

@@ -8,12 +8,14 @@ use cryptoki::{
     object::{Attribute, AttributeType, KeyType as CkKeyType, ObjectClass, ObjectHandle},
     session::Session,
 };
+use der::{Decode, Encode};
 
 use super::{
-    attributes::{Attributes, PRIVATE, PUBLIC, find, read_public, value},
+    attributes::{Attributes, CERTIFICATE, PRIVATE, PUBLIC, find, value},
     classify::fault,
     known::Known,
     module::OpenToken,
+    pairing::Pairing,
     scheme::{self, Scheme},
 };
 use crate::{
@@ -46,7 +48,7 @@ impl Listing {
         Self { keys: Vec::new(), by_label: HashMap::new(), lacking: None }
     }
 
-    /// Lists private and public keys, two searches in all.
+    /// Lists private and public keys, two searches in all; and certificates where they are needed.
     ///
     /// # Errors
     /// [`Fault`] of the search, or when the token holds too many keys.
@@ -58,14 +60,9 @@ impl Listing {
         let publics = read_class(session, ObjectClass::PUBLIC_KEY, &PUBLIC)?;
         let askable = token.quirks.askable(&PRIVATE);
         let privates = read_class(session, ObjectClass::PRIVATE_KEY, &askable)?;
-        let mut by_id: HashMap<&[u8], Vec<&Attributes>> = HashMap::new();
-        for (_, public) in &publics {
-            by_id.entry(public.id()).or_default().push(public);
-        }
-        let mut sharing: HashMap<&[u8], usize> = HashMap::new();
-        for (_, private) in &privates {
-            *sharing.entry(private.id()).or_default() += 1;
-        }
+        let publics: Vec<_> = publics.into_iter().map(|(_, public)| public).collect();
+        let pairing = Pairing::of(privates.iter().map(|(_, private)| private), &publics);
+        let mut certificates = Certificates { session, read: None };
         let mut listing = Self::empty();
         for (handle, private) in &privates {
             let (label, readable) = match std::str::from_utf8(private.label()) {
@@ -75,12 +72,10 @@ impl Listing {
                     Err("CKA_LABEL is not UTF-8".to_owned()),
                 ),
             };
-            let halves = by_id.get(private.id()).map_or(&[][..], Vec::as_slice);
-            let twins = sharing.get(private.id()).copied().unwrap_or(0);
             let id = private.id().to_vec();
             let public_key = readable
                 .and_then(|()| usable(private))
-                .and_then(|()| match public_half(private, halves, twins) {
+                .and_then(|()| match pairing.public_half(private, |id| certificates.keys_of(id)) {
                     Ok(key) => {
                         known.learn(&label, &id, &key);
                         Ok(key)
@@ -205,44 +200,43 @@ fn missing_mechanism(key: &PublicKey, mechanisms: &[MechanismType]) -> Option<St
     scheme.is_none().then(|| format!("the token does not offer {}", scheme::wanted(algorithm)))
 }
 
-/// The public object of the same `CKA_ID`, else the private key's own `CKA_PUBLIC_KEY_INFO`.
-fn public_half(
-    private: &Attributes,
-    halves: &[&Attributes],
-    twins: usize,
-) -> Result<PublicKey, String> {
-    let described = value!(PublicKeyInfo, private.0)
-        .filter(|spki| !spki.is_empty())
-        .and_then(|spki| PublicKey::from_spki_der(spki).ok());
-    // Without an id of its own, a private key cannot be joined to a public object.
-    let joined = if private.id().is_empty() || twins > 1 { &[][..] } else { halves };
-    let candidates: Vec<_> =
-        joined.iter().filter(|public| public.key_type() == private.key_type()).collect();
-    let key = match (candidates.as_slice(), described) {
-        ([public], _) => read_public(public)?,
-        ([], Some(described)) => described,
-        ([], None) if twins > 1 => {
-            return Err(format!("unbound: {twins} private keys have this CKA_ID"));
-        }
-        ([], None) => return Err("unbound: no public key object has this CKA_ID".to_owned()),
-        (several, _) => {
-            return Err(format!("unbound: {} public keys have this CKA_ID", several.len()));
-        }
-    };
-    // An RSA private key shows its modulus; a public object of another key is found out here.
-    match (private.modulus(), key.modulus()) {
-        (Some(private), Some(public))
-            if !private.is_empty() && stripped(private) != stripped(&public) =>
-        {
-            Err("the public key object of this CKA_ID belongs to another key".to_owned())
-        }
-        _ => Ok(key),
+/// The keys of the certificates on a token, by `CKA_ID`, read when they are asked for first.
+struct Certificates<'a> {
+    session: &'a Session,
+    read: Option<HashMap<Vec<u8>, Vec<PublicKey>>>,
+}
+
+impl Certificates<'_> {
+    fn keys_of(&mut self, id: &[u8]) -> Vec<PublicKey> {
+        let session = self.session;
+        let read = self.read.get_or_insert_with(|| read_certificates(session));
+        read.get(id).cloned().unwrap_or_default()
     }
 }
 
-fn stripped(number: &[u8]) -> &[u8] {
-    let zeros = number.iter().take_while(|octet| **octet == 0).count();
-    &number[zeros..]
+/// What cannot be read binds nothing.
+fn read_certificates(session: &Session) -> HashMap<Vec<u8>, Vec<PublicKey>> {
+    let mut by_id: HashMap<_, Vec<_>> = HashMap::new();
+    match read_class(session, ObjectClass::CERTIFICATE, &CERTIFICATE) {
+        Ok(certificates) => {
+            for (_, certificate) in certificates {
+                let Some(key) = certified_key(&certificate) else { continue };
+                let keys: &mut Vec<PublicKey> = by_id.entry(certificate.id().to_vec()).or_default();
+                if !keys.contains(&key) {
+                    keys.push(key);
+                }
+            }
+        }
+        Err(fault) => tracing::warn!("{fault}: the certificates on the token are passed over"),
+    }
+    by_id
+}
+
+fn certified_key(certificate: &Attributes) -> Option<PublicKey> {
+    let der = value!(Value, certificate.0)?;
+    let certificate = x509_cert::Certificate::from_der(der).ok()?;
+    let spki = certificate.tbs_certificate().subject_public_key_info().to_der().ok()?;
+    PublicKey::from_spki_der(&spki).ok()
 }
 
 #[cfg(test)]
@@ -250,7 +244,7 @@ mod tests {
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
     use der::Encode;
 
-    use super::*;
+    use super::{super::attributes::read_public, *};
     use crate::domain::key::KeyType;
 
     fn ec(extra: &[Attribute]) -> Attributes {
@@ -283,33 +277,5 @@ mod tests {
         assert_eq!(missing_mechanism(&key, &[MechanismType::ECDSA_SHA256]), None);
         let missing = missing_mechanism(&key, &[MechanismType::RSA_PKCS]).unwrap();
         assert!(missing.contains("CKM_ECDSA or CKM_ECDSA_SHA256"), "{missing}");
-    }
-
-    #[test]
-    fn halves_are_joined_by_id_and_only_when_the_id_is_unique() {
-        let (one, other) = (public_object(), public_object());
-        let expected = read_public(&one).unwrap();
-        assert_eq!(public_half(&ec(&[]), &[&one], 1).unwrap(), expected);
-        assert!(public_half(&ec(&[]), &[&one, &other], 1).unwrap_err().contains("2 public keys"));
-        assert!(public_half(&ec(&[]), &[&one], 2).unwrap_err().contains("2 private keys"));
-        assert!(public_half(&ec(&[]), &[], 1).unwrap_err().contains("unbound"));
-    }
-
-    #[test]
-    fn without_a_public_object_the_private_key_describes_itself() {
-        let described = read_public(&public_object()).unwrap();
-        let info = Attribute::PublicKeyInfo(described.spki_der().to_vec());
-        assert_eq!(public_half(&ec(&[info]), &[], 1).unwrap(), described);
-        assert!(public_half(&ec(&[Attribute::PublicKeyInfo(vec![])]), &[], 1).is_err());
-    }
-
-    #[test]
-    fn attributes_that_are_hidden_end_in_words_not_in_a_panic() {
-        for hidden in 0..4 {
-            let mut public = public_object();
-            public.0.remove(hidden);
-            let _ = public_half(&ec(&[]), &[&public], 1);
-            let _ = read_public(&public);
-        }
     }
 }
