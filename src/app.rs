@@ -20,7 +20,7 @@ use crate::{
     hsm::{StoredKey, Token, TokenConfig, TokenFacts},
     http::{Api, Listeners, Running},
     keys::{DevKeysAllowed, Keyring, PinnedKey},
-    ledger::{KeyPin, Ledger},
+    ledger::{KeyPin, Ledger, NewLedger},
     service::{self, BadKeys, Idempotency, KnownKeys, Services, Tree, journal, tokens},
     systemd::{self, Sockets},
 };
@@ -57,6 +57,7 @@ impl App {
         config: Config,
         sockets: Sockets,
         dev: Option<DevKeysAllowed>,
+        new_ledger: bool,
     ) -> Result<Self, String> {
         let fixed = Fixed::of(&config);
         let shutdown = config.limits.shutdown;
@@ -68,8 +69,9 @@ impl App {
         if config.import_keys {
             tracing::warn!("dev.import_keys: private keys may be imported into the HSM");
         }
-        let (ledger, open) =
-            Ledger::open(&config.ledger).map_err(|error| format!("ledger: {error}"))?;
+        let new_ledger = if new_ledger { NewLedger::Allowed } else { NewLedger::Refused };
+        let (ledger, open) = Ledger::open_or_begin(&config.ledger, new_ledger)
+            .map_err(|error| format!("ledger: {error}"))?;
         let not_written = |error| format!("ledger: {error}");
         journal::abort_open_intents(&ledger, open, now).await.map_err(not_written)?;
         journal::end_open_key_changes(&ledger, now).await.map_err(not_written)?;

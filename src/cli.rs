@@ -36,6 +36,10 @@ enum Command {
         /// Accept private JWKs as signing keys. Never in production.
         #[arg(long)]
         dev: bool,
+        /// Begin a new ledger although there was one that is gone: its serial numbers, certificates,
+        /// stores, pins and audit log are lost. Restore a backup instead, wherever there is one.
+        #[arg(long)]
+        new_ledger: bool,
     },
     /// Report every problem of a configuration, and make a signature with each configured key.
     Check {
@@ -88,7 +92,7 @@ enum Command {
 /// Runs what the arguments ask for.
 pub fn run() -> ExitCode {
     match Arguments::parse().command {
-        Command::Serve { config, dev } => serve::run(&config, dev),
+        Command::Serve { config, dev, new_ledger } => serve::run(&config, dev, new_ledger),
         Command::Check { config, config_only } => check::run(&config, config_only),
         Command::Backup { file, config } => recovery::backup(&file, &config),
         Command::Restore { file, config, without_hsm } => {

@@ -30,7 +30,10 @@ pub use record::{
 };
 pub use restore::Restoration;
 use sql::{read, write};
+pub use sqlite::NewLedger;
 use sqlite::{LedgerFile, checkpoint::Checkpoints};
+pub use standing::PATIENCE;
+use tokio::sync::watch;
 use transaction::Transaction;
 pub use vical::{BegunPublication, PublishedVersion, VicalArtifact, VicalSigner, VicalVersion};
 
@@ -53,6 +56,7 @@ mod record;
 mod restore;
 mod sql;
 mod sqlite;
+mod standing;
 mod stores;
 #[cfg(test)]
 mod tests;
@@ -78,6 +82,9 @@ struct Inner {
     figures: Arc<Figures>,
     known_keys_version: Arc<AtomicU64>,
     gathering: Arc<Gathering>,
+    file: Arc<LedgerFile>,
+    /// Whether a transaction takes longer than anybody waits.
+    stalled: watch::Sender<bool>,
 }
 
 impl Ledger {
@@ -87,17 +94,29 @@ impl Ledger {
     /// they are aborted.
     ///
     /// # Errors
-    /// [`LedgerError::Refused`] when the file is in use, foreign, of a newer version or cannot be
-    /// created; [`LedgerError::Unavailable`] when SQLite cannot read or write it.
+    /// [`LedgerError::Refused`] when the file is in use, foreign, of a newer version, cannot be
+    /// created, or was there before and is gone; [`LedgerError::Unavailable`] when SQLite cannot read or write it.
     pub fn open(path: &Path) -> Result<(Self, Vec<OpenIntent>), LedgerError> {
-        Self::open_with(path, WRITE_JOBS_MAX)
+        Self::open_or_begin(path, NewLedger::Refused)
+    }
+
+    /// The same; also whether a new ledger may take the place of one that has gone.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_or_begin(
+        path: &Path,
+        new: NewLedger,
+    ) -> Result<(Self, Vec<OpenIntent>), LedgerError> {
+        Self::open_with(path, new, WRITE_JOBS_MAX)
     }
 
     fn open_with(
         path: &Path,
+        new: NewLedger,
         write_jobs_max: usize,
     ) -> Result<(Self, Vec<OpenIntent>), LedgerError> {
-        let file = Arc::new(LedgerFile::prepare(path)?);
+        let file = Arc::new(LedgerFile::prepare(path, new)?);
         let checkpoints = Checkpoints::of(Arc::clone(&file));
         let connection = checkpoints.writer()?;
         let open_intents = read::open_intents(&connection)?;
@@ -115,7 +134,15 @@ impl Ledger {
             .map_err(|error| LedgerError::unavailable(format!("no thread: {error}")))?;
         Ok((
             Self {
-                inner: Arc::new(Inner { writes, reads, figures, known_keys_version, gathering }),
+                inner: Arc::new(Inner {
+                    writes,
+                    reads,
+                    figures,
+                    known_keys_version,
+                    gathering,
+                    file,
+                    stalled: watch::Sender::new(false),
+                }),
             },
             open_intents,
         ))
@@ -294,15 +321,6 @@ impl Ledger {
     /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
     pub async fn store_ids(&self, store: ResourcePath) -> Result<Vec<ResourcePath>, LedgerError> {
         self.read(move |connection| Ok(read::store_ids(connection, &store)?)).await
-    }
-
-    /// Whether a write would last: makes one, a single page that shares its commit with others.
-    ///
-    /// # Errors
-    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
-    pub async fn is_writable(&self) -> Result<(), LedgerError> {
-        let writes = &self.inner.writes;
-        writes.run(WhenFull::Refuse, |transaction| Ok(write::touch(transaction)?)).await
     }
 
     /// Writes what waits, empties the write-ahead log and closes the file. Calls that come later,

@@ -12,7 +12,7 @@ use super::{
 use crate::{app::App, config::Config, keys::DevKeysAllowed, systemd::Sockets};
 
 /// Serves until SIGTERM or SIGINT, then ends in order. SIGHUP reads the configuration again.
-pub(super) fn run(file: &Path, dev: bool) -> ExitCode {
+pub(super) fn run(file: &Path, dev: bool, new_ledger: bool) -> ExitCode {
     let config = match Config::load(file) {
         Ok(config) => config,
         Err(error) => return fail(error),
@@ -30,7 +30,8 @@ pub(super) fn run(file: &Path, dev: bool) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(error),
     };
-    match runtime.block_on(serve(file, config, &filter, DevKeysAllowed::from_flag(dev))) {
+    match runtime.block_on(serve(file, config, &filter, DevKeysAllowed::from_flag(dev), new_ledger))
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error, "not serving");
@@ -44,13 +45,14 @@ async fn serve(
     config: Config,
     filter: &Filter,
     dev: Option<DevKeysAllowed>,
+    new_ledger: bool,
 ) -> Result<(), String> {
     let listen = |kind| signal(kind).map_err(|error| format!("signal handler: {error}"));
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hangup = listen(SignalKind::hangup())?;
     let telling = tokio::spawn(filter.throttle.clone().keep_telling());
-    let mut app = App::start(config, Sockets::take()?, dev).await?;
+    let mut app = App::start(config, Sockets::take()?, dev, new_ledger).await?;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,

@@ -245,7 +245,11 @@ async fn answer(
     let _place = context.in_flight.enter(client.name())?;
 
     // Size, media type, and everything else in its order: 413, 415, 400, 403, 404, 409, 503.
-    (route.handler)(Request {
+    let ledger = &context.services.ledger;
+    if !request.method().is_safe() && ledger.is_stalled() {
+        return Err(ledger_stalls("the ledger does not answer and nothing was done"));
+    }
+    let handled = (route.handler)(Request {
         context: Arc::clone(context),
         route,
         call: Call {
@@ -259,9 +263,24 @@ async fn answer(
         child,
         http: request.clone(),
         payload: Some(payload),
-    })
-    .await
+    });
+    // What was begun goes on to its end, and so does the request's Idempotency-Key.
+    tokio::select! {
+        biased;
+        answer = handled => answer,
+        () = ledger.stalls() => {
+            Err(ledger_stalls("the ledger does not answer, and what becomes of the request is not known"))
+        }
+    }
 }
+
+fn ledger_stalls(what: &str) -> Problem {
+    let retry_after_seconds = LEDGER_RETRY_SECONDS;
+    let message = format!("{what}; try again in {retry_after_seconds} s");
+    Error::Unavailable { message, retry_after_seconds }.into()
+}
+
+const LEDGER_RETRY_SECONDS: u64 = 5;
 
 fn identify(
     context: &Context,
@@ -354,9 +373,16 @@ async fn record_refusal(
         status: problem.status().as_u16(),
         message: problem.message(),
     };
-    if let Err(error) = journal::refused(&context.services.ledger, refusal, Timestamp::now()).await
-    {
-        tracing::error!(%error, "a refusal is missing in the audit log");
+    let ledger = &context.services.ledger;
+    let recorded = tokio::select! {
+        biased;
+        recorded = journal::refused(ledger, refusal, Timestamp::now()) => {
+            recorded.map_err(|error| error.to_string())
+        }
+        () = ledger.stalls() => Err("the ledger does not answer".to_owned()),
+    };
+    if let Err(error) = recorded {
+        tracing::error!(error, "a refusal is missing in the audit log");
         context.tally.is_unrecorded(seen.caller.clone(), &seen.client, problem.status());
     }
 }

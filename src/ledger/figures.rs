@@ -67,6 +67,7 @@ pub(super) struct Figures {
     committed: AtomicU64,
     lost: AtomicU64,
     writable: AtomicBool,
+    has_room: AtomicBool,
     /// When what is under way began: a transaction, or the writer's part of a checkpoint.
     begun: Mutex<Option<Instant>>,
     /// From the call to the answer.
@@ -93,6 +94,7 @@ impl Figures {
             committed: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             writable: AtomicBool::new(true),
+            has_room: AtomicBool::new(true),
             begun: Mutex::default(),
             write_seconds: metrics::histogram(
                 "chancery_ledger_write_seconds",
@@ -116,11 +118,22 @@ impl Figures {
     }
 
     /// A transaction has lasted.
-    pub(super) fn committed(&self, news: News) {
+    pub(super) fn committed(&self, news: News, has_room: bool) {
         self.learn(news);
+        self.has_room.store(has_room, Ordering::Relaxed);
         self.committed.fetch_add(1, Ordering::Relaxed);
         self.writable.store(true, Ordering::Relaxed);
         self.ended();
+    }
+
+    /// Whether there was room on the disk after the last transaction for what an issuance writes.
+    pub(super) fn has_room(&self) -> bool {
+        self.has_room.load(Ordering::Relaxed)
+    }
+
+    /// How long what is under way has taken.
+    pub(super) fn under_way(&self) -> Option<Duration> {
+        lock(&self.begun).map(|begun| begun.elapsed())
     }
 
     /// A transaction was lost.
@@ -172,10 +185,12 @@ impl Ledger {
             tree_size: figures.tree_size(),
             issued: known.issued.values().copied().collect(),
             cas,
-            writable: figures.writable.load(Ordering::Relaxed),
+            writable: figures.writable.load(Ordering::Relaxed)
+                && figures.has_room()
+                && !self.inner.file.place().is_displaced(),
             committed: figures.committed.load(Ordering::Relaxed),
             lost: figures.lost.load(Ordering::Relaxed),
-            under_way: lock(&figures.begun).map(|begun| begun.elapsed()),
+            under_way: figures.under_way(),
             writes_waiting: self.inner.writes.waiting(),
             reads_waiting: self.inner.reads.waiting(),
         }

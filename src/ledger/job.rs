@@ -51,7 +51,8 @@ impl Queue {
         (Self { messages, seconds }, receiver)
     }
 
-    /// Has `work` done and waits for the answer. A caller that is dropped meanwhile stops nothing.
+    /// Has `work` done and waits for the answer. A caller that is dropped meanwhile stops nothing that
+    /// was begun; what would have been turned away from a full queue is not begun then.
     pub(super) async fn run<T, E>(
         &self,
         when_full: WhenFull,
@@ -61,7 +62,7 @@ impl Queue {
         T: Send + 'static,
         E: From<LedgerError> + std::fmt::Display + Send + 'static,
     {
-        let (task, answered) = task(work);
+        let (task, answered) = task(when_full, work);
         self.ask(when_full, Message::Job(task), answered).await
     }
 
@@ -75,7 +76,7 @@ impl Queue {
         T: Send + 'static,
         E: From<LedgerError> + std::fmt::Display + Send + 'static,
     {
-        let (task, answered) = task(work);
+        let (task, answered) = task(when_full, work);
         self.ask(when_full, Message::KeysJob(task), answered).await
     }
 
@@ -123,6 +124,7 @@ fn closed() -> LedgerError {
 
 /// Work on its way, and its answer.
 fn task<T, E>(
+    when_full: WhenFull,
     work: impl FnMut(&Transaction<'_>) -> Result<T, E> + Send + 'static,
 ) -> (Box<dyn Job>, oneshot::Receiver<Result<T, E>>)
 where
@@ -130,7 +132,7 @@ where
     E: From<LedgerError> + std::fmt::Display + Send + 'static,
 {
     let (answer, answered) = oneshot::channel();
-    (Box::new(Task { work: Some(work), result: None, answer }), answered)
+    (Box::new(Task { work: Some(work), result: None, answer, when_full }), answered)
 }
 
 struct Task<F, T, E> {
@@ -138,6 +140,7 @@ struct Task<F, T, E> {
     work: Option<F>,
     result: Option<Result<T, E>>,
     answer: oneshot::Sender<Result<T, E>>,
+    when_full: WhenFull,
 }
 
 impl<F, T, E> Job for Task<F, T, E>
@@ -148,6 +151,10 @@ where
 {
     fn work(&mut self, transaction: &Transaction<'_>) -> Result<(), String> {
         self.result = None;
+        // What was not begun need not be when nobody waits for it any more.
+        if self.when_full == WhenFull::Refuse && self.answer.is_closed() {
+            return Err(ABANDONED.to_owned());
+        }
         let Some(mut work) = self.work.take() else { return Err(PANICKED.to_owned()) };
         // Sound: the closure is gone after a panic, and the transaction forgets what it did.
         let Ok(result) = catch_unwind(AssertUnwindSafe(|| work(transaction))) else {
@@ -171,4 +178,5 @@ where
     }
 }
 
+const ABANDONED: &str = "nobody waits for it any more";
 const PANICKED: &str = "a job of the ledger panicked";

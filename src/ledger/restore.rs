@@ -9,7 +9,7 @@ use std::{
 use super::{
     backup::{self, BackupLabel, CaKey, PartialFile, named},
     sql::{verify, write},
-    sqlite::{self, LedgerFile},
+    sqlite::{self, LedgerFile, place},
     transaction::Transaction,
 };
 use crate::{audit::AuditRecord, domain::time::Timestamp};
@@ -30,6 +30,7 @@ impl Restoration {
     /// # Errors
     /// In words for the operator: when there is a ledger or a daemon, or the backup is not whole.
     pub fn prepare(from: &Path, ledger: &Path, now: Timestamp) -> Result<Self, String> {
+        let ledger = &place::resolve(ledger);
         let lock = sqlite::lock(ledger).map_err(|error| error.to_string())?;
         for side in ["", "-wal", "-shm"] {
             let mut file = ledger.as_os_str().to_owned();
@@ -78,7 +79,7 @@ impl Restoration {
             })
             .map_err(|error| wrong(&error))?;
         sqlite::close(connection).map_err(|error| wrong(&error))?;
-        let directory = ledger.parent().unwrap_or(Path::new("."));
+        let directory = place::directory_of(&ledger);
         let is_given = fs::metadata(directory).and_then(|directory| {
             // root restores for the daemon's user.
             let theirs = (directory.uid(), directory.gid());

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use place::Place;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
 use super::{
@@ -16,6 +17,7 @@ use super::{
 };
 
 pub(super) mod checkpoint;
+pub(super) mod place;
 
 /// "Chnc": marks the file as a ledger of ours.
 const APPLICATION_ID: i32 = 0x4368_6E63;
@@ -32,28 +34,62 @@ pub(super) const FILE_MODE: u32 = 0o600;
 
 /// A ledger's file, ours alone while this lives.
 pub(super) struct LedgerFile {
-    path: PathBuf,
-    /// Held, never read: the lock goes when the file is closed.
-    _lock: File,
+    place: Place,
+}
+
+/// Whether a ledger may be begun where there was one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewLedger {
+    /// An operator says so.
+    Allowed,
+    /// A ledger that was there and is not is a fault.
+    Refused,
 }
 
 impl LedgerFile {
     /// Locks the ledger against other processes, creates its file where there is none, and brings
     /// its tables up to date.
-    pub(super) fn prepare(path: &Path) -> Result<Self, LedgerError> {
+    pub(super) fn prepare(path: &Path, new: NewLedger) -> Result<Self, LedgerError> {
+        let path = &place::resolve(path);
         let lock = lock(path)?;
+        let was_there = place::has_mark(&lock)
+            .map_err(|error| refused(&lock_of(path), "cannot be read", &error))?;
+        let may_be_new = !was_there || new == NewLedger::Allowed;
+        if path.symlink_metadata().is_err() {
+            if !may_be_new {
+                return Err(gone(path, "is gone"));
+            }
+            if let Some(side) = place::stray_side(path) {
+                let side = side.display();
+                return Err(LedgerError::refused(format!(
+                    "{side} is of another ledger; move it away"
+                )));
+            }
+        }
         create(path).map_err(|error| refused(path, "cannot be created", &error))?;
-        Self::locked(path, lock)
+        Self::made(Place::of(path, lock)?, may_be_new)
     }
 
-    /// The same for a file that is there, under a lock that is held.
+    /// The same for a file that is there and that nobody else knows of, under a lock that is held.
     pub(super) fn locked(path: &Path, lock: File) -> Result<Self, LedgerError> {
-        let file = Self { path: path.to_owned(), _lock: lock };
+        Self::made(Place::of_unshared(path, lock)?, false)
+    }
+
+    fn made(place: Place, may_be_new: bool) -> Result<Self, LedgerError> {
+        let file = Self { place };
+        let path = file.place.path();
         let mut connection = file.writer()?;
-        file.check_and_migrate(&mut connection)?;
-        connection.close().map_err(|(_, error)| error)?;
-        sync_directory(path).map_err(|error| refused(path, "is not durable", &error))?;
+        file.check_and_migrate(&mut connection, may_be_new)?;
+        close(connection)?;
+        let not_durable = |error| refused(path, "is not durable", &error);
+        sync_directory(path).map_err(not_durable)?;
+        file.place.mark().map_err(not_durable)?;
         Ok(file)
+    }
+
+    /// Where it lies.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// A connection that writes durably.
@@ -64,7 +100,7 @@ impl LedgerFile {
         let mode: String =
             connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
         if mode != "wal" {
-            let path = self.path.display();
+            let path = self.place.path().display();
             return Err(LedgerError::refused(format!(
                 "{path} cannot have a write-ahead log; it must lie on a local file system"
             )));
@@ -83,16 +119,22 @@ impl LedgerFile {
     }
 
     fn open(&self, flags: OpenFlags) -> Result<Connection, LedgerError> {
-        let connection = open(&self.path, flags)?;
+        let connection = open(self.place.path(), flags)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         // A plan does not depend on the values bound; without this, SQLite prepares many statements
         // anew for each of them.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        // The write-ahead log is removed by name, and that may be another's by then; see [`close`].
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         Ok(connection)
     }
 
-    fn check_and_migrate(&self, connection: &mut Connection) -> Result<(), LedgerError> {
-        let path = self.path.display();
+    fn check_and_migrate(
+        &self,
+        connection: &mut Connection,
+        may_be_new: bool,
+    ) -> Result<(), LedgerError> {
+        let path = self.place.path().display();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let number = |name| transaction.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
         let (application, version) = (number("application_id")?, number("user_version")?);
@@ -101,6 +143,9 @@ impl LedgerFile {
         let new = application == 0 && version == 0 && tables == 0;
         if application != APPLICATION_ID && !new {
             return Err(LedgerError::refused(format!("{path} is a database, but no ledger")));
+        }
+        if new && !may_be_new {
+            return Err(gone(self.place.path(), "is empty"));
         }
         if version > SCHEMA_VERSION {
             return Err(LedgerError::refused(format!(
@@ -117,8 +162,10 @@ impl LedgerFile {
     }
 }
 
-/// Copies the write-ahead log into the file and closes it.
+/// Copies the write-ahead log into the file, closes it, and removes the log if it was the last to have it
+/// open.
 pub(super) fn close(connection: Connection) -> Result<(), LedgerError> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     connection.close().map_err(|(_, error)| error.into())
 }
@@ -183,15 +230,14 @@ pub(super) fn lock(path: &Path) -> Result<File, LedgerError> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
+        .read(true)
         .write(true)
         .mode(FILE_MODE)
         .open(&lock)
         .map_err(|error| refused(&lock, "cannot be opened", &error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(LedgerError::refused(format!("{} is in use by another chancery", path.display())))
-        }
+        Err(TryLockError::WouldBlock) => Err(place::in_use(path)),
         Err(TryLockError::Error(error)) => Err(refused(&lock, "cannot be locked", &error)),
     }
 }
@@ -207,11 +253,16 @@ fn create(path: &Path) -> io::Result<()> {
 
 /// A new name in a directory lasts only when the directory has been synced.
 pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    File::open(directory)?.sync_all()
+    File::open(place::directory_of(path))?.sync_all()
+}
+
+/// A ledger that is not there any more.
+fn gone(path: &Path, what: &str) -> LedgerError {
+    LedgerError::refused(format!(
+        "{} {what}, and there was a ledger: bring it back, or restore a backup; only where nothing is left \
+         of it, serve with --new-ledger",
+        path.display()
+    ))
 }
 
 fn refused(path: &Path, what: &str, error: &io::Error) -> LedgerError {

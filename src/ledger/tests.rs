@@ -336,7 +336,7 @@ async fn a_job_that_panics_takes_nobody_with_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_turns_new_work_away_and_lets_begun_work_wait() {
     let (_directory, file) = place();
-    let (ledger, _) = Ledger::open_with(&file, 4).unwrap();
+    let (ledger, _) = Ledger::open_with(&file, NewLedger::Refused, 4).unwrap();
     let id = ledger.begin(intent(&[])).await.unwrap();
     let release = hold_writer(&ledger);
     let mut handles = Vec::new();

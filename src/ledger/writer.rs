@@ -95,14 +95,13 @@ impl Writer {
             return;
         }
         self.figures.begun();
-        let result = match self.commit(&mut jobs) {
+        let result = match self.commit_in_place(&mut jobs) {
             Ok(news) => {
-                self.figures.committed(news);
+                self.figures.committed(news, self.checkpoints.place().has_room());
                 Ok(())
             }
             Err(error) => {
                 tracing::error!(%error, jobs = jobs.len(), "a transaction of the ledger was lost");
-                self.connection = None;
                 self.figures.lost();
                 Err(error)
             }
@@ -123,6 +122,20 @@ impl Writer {
         }
     }
 
+    /// Nobody is told of what went into a file that has lost its place: looked at before, so that
+    /// nothing is written there, and after, since it may have lost it meanwhile.
+    fn commit_in_place(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<News, LedgerError> {
+        self.checkpoints.place().look()?;
+        match self.commit(jobs) {
+            Ok(news) => self.checkpoints.place().look().map(|()| news),
+            Err(error) => {
+                self.connection = None;
+                self.checkpoints.place().forget_sides();
+                Err(error)
+            }
+        }
+    }
+
     /// One transaction for all jobs; those that fail leave nothing in it. The answer is what they
     /// have brought about together.
     fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<News, LedgerError> {
@@ -139,8 +152,11 @@ impl Writer {
     }
 
     fn finish(self) {
+        let in_place = self.checkpoints.place().look().is_ok();
         self.checkpoints.end();
-        if let Some(connection) = self.connection
+        // What lies at the path of one that has lost its place is another's.
+        if in_place
+            && let Some(connection) = self.connection
             && let Err(error) = sqlite::close(connection)
         {
             // Nothing is lost: the next start reads the write-ahead log.

@@ -367,8 +367,17 @@ pub(super) async fn abort(
         | Error::Internal(_) => "internal error",
     };
     let record = entry(call, EntryKind::Aborted, serde_json::json!({ "reason": reason }), now);
-    if let Err(failed) = services.ledger.abort(intent, record.clone()).await {
-        tracing::error!(error = %failed, "the intent could not be aborted yet");
+    // A caller does not wait twice for a ledger that takes nothing.
+    let is_hopeless = !services.ledger.figures().writable || services.ledger.is_stalled();
+    let aborted = match is_hopeless {
+        true => Err("its last transaction was lost, or does not end".to_owned()),
+        false => {
+            let aborted = services.ledger.abort(intent, record.clone()).await;
+            aborted.map_err(|error| error.to_string())
+        }
+    };
+    if let Err(reason) = aborted {
+        tracing::error!(reason, "the intent could not be aborted yet");
         let ledger = services.ledger.clone();
         tokio::spawn(async move {
             for attempt in 0..ABORT_RETRIES_MAX {

@@ -152,7 +152,7 @@ fn a_second_daemon_on_the_same_ledger_is_turned_away() {
 }
 
 /// What is said on standard error.
-fn assert_refuses_to_start(appliance: &Appliance) -> String {
+pub fn assert_refuses_to_start(appliance: &Appliance) -> String {
     let output = appliance.run(&["serve", "--config", appliance.config().to_str().unwrap()]);
     assert!(!output.status.success(), "{output:?}");
     assert!(output.status.code().is_some(), "ended by a signal: {output:?}");
@@ -179,7 +179,10 @@ fn a_lock_that_another_process_holds_too_long_is_a_refusal_not_a_hang() {
     let open = || appliance.count("select count(*) from intents where state = 'open'");
     until(SOON, || (open() == 0).then_some(())).expect("an intent stays open");
     let evidence = assert_sound(&appliance, &held, None);
-    assert_eq!(evidence.certificates.len(), held.len(), "certificates recorded, and received");
+    // Who was refused while a transaction did not end may have been issued a certificate all the same.
+    let refused = told.iter().filter(|told| told.is(503)).count();
+    let recorded = evidence.certificates.len();
+    assert!((held.len()..=held.len() + refused).contains(&recorded), "{recorded} recorded");
     daemon.stop();
 }
 

@@ -14,7 +14,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::LedgerFile;
+use super::{LedgerFile, place::Place};
 use crate::ledger::error::LedgerError;
 
 /// Pages (of 4 KiB) in the log before they are copied into the file.
@@ -33,6 +33,10 @@ pub(in crate::ledger) struct Checkpoints {
 impl Checkpoints {
     pub(in crate::ledger) fn of(file: Arc<LedgerFile>) -> Self {
         Self { file, pages: Arc::default(), copied: 0, bulk: None }
+    }
+
+    pub(in crate::ledger) fn place(&self) -> &Place {
+        self.file.place()
     }
 
     /// A connection that writes, and copies nothing by itself.

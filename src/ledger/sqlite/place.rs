@@ -66,7 +66,8 @@ impl Place {
             let metadata = database.metadata()?;
             Ok((database, metadata))
         };
-        let (database, metadata) = open().map_err(|error| refused(path, "cannot be opened", &error))?;
+        let (database, metadata) =
+            open().map_err(|error| refused(path, "cannot be opened", &error))?;
         Ok(Self {
             path: path.to_owned(),
             lock,
@@ -115,6 +116,12 @@ impl Place {
             Err(_) | Ok(()) => {}
         }
         looked.map_err(LedgerError::unavailable)
+    }
+
+    /// To be called when the connection that writes was closed: SQLite may remove what lies beside the
+    /// file, and makes it anew.
+    pub(in crate::ledger) fn forget_sides(&self) {
+        *self.sides.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Whether the last look has found a fault.

@@ -1,5 +1,7 @@
 //! Ledgers that an earlier build has written.
 
+use rusqlite::types::Value;
+
 use super::*;
 use crate::ledger::sql::schema::{SCHEMA_VERSION, STEPS};
 
@@ -72,4 +74,106 @@ fn no_statement_about_an_intent_makes_a_table_of_its_own() {
     let steps: Vec<String> =
         explained.query_map([], |row| row.get("opcode")).unwrap().map(Result::unwrap).collect();
     assert!(!steps.iter().any(|step| step == "OpenEphemeral"), "{steps:?}");
+}
+
+/// What the version before has left behind: tables by name, rows with their columns as they were.
+fn rows(connection: &Connection, columns: &[(String, String)]) -> Vec<(String, Vec<Vec<Value>>)> {
+    let read = |(table, columns): &(String, String)| {
+        let sql = format!("SELECT {columns} FROM {table} ORDER BY 1, 2");
+        let mut statement = connection.prepare(&sql).unwrap();
+        let count = statement.column_count();
+        let row = |row: &rusqlite::Row<'_>| (0..count).map(|at| row.get(at)).collect();
+        let rows = statement.query_map([], row).unwrap().collect::<Result<_, _>>().unwrap();
+        (table.clone(), rows)
+    };
+    columns.iter().map(read).collect()
+}
+
+/// The tables and their columns, but for the name of the version.
+fn columns(connection: &Connection) -> Vec<(String, String)> {
+    let mut tables =
+        connection.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").unwrap();
+    let tables: Vec<String> =
+        tables.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    let named = |table: String| {
+        let sql = format!("SELECT group_concat(name) FROM pragma_table_info('{table}')");
+        let columns = connection.query_row(&sql, [], |row| row.get(0)).unwrap();
+        (table, columns)
+    };
+    tables.into_iter().filter(|table| table != "meta").map(named).collect()
+}
+
+/// A ledger of version 2 with a row of each kind.
+fn of_version_2(file: &Path) -> Vec<(String, Vec<Vec<Value>>)> {
+    of_version_1(file);
+    let connection = Connection::open(file).unwrap();
+    connection.execute_batch(STEPS[1]).unwrap();
+    connection.pragma_update(None, "user_version", 2).unwrap();
+    let spki = b"the public key".to_vec();
+    for (path, label) in [("a.kms.k", "a.kms.k"), ("a.kms.root", "Root G1")] {
+        connection
+            .execute(
+                "INSERT INTO key_pins (path, token, label, cka_id, spki, spki_sha256, first_seen)
+                 VALUES (?1, 'hsm', ?2, x'01', ?3, ?4, 1780000000)",
+                (path, label, &spki, sha256(&spki)),
+            )
+            .unwrap();
+    }
+    connection
+        .execute_batch(
+            "INSERT INTO store_entries (store, id, kind, der, spki_sha256, is_ca, metadata)
+                 VALUES ('a.certs', 'root', 'base', x'30', zeroblob(32), TRUE, NULL);
+             INSERT INTO vical_issues VALUES ('a.vical', 7);
+             INSERT INTO vical_versions VALUES ('a.vical', 'v7', 7, NULL, 'Provider', 1780000000,
+                 NULL, 1, x'd2', zeroblob(32), 1, 'ES256', 'pem', NULL);
+             INSERT INTO answers VALUES
+                 ('CN=a', 'POST /', 'key', zeroblob(32), '01', 3, x'7b7d', 1780000000);
+             INSERT INTO resources VALUES
+                 ('a.x509', '{\"type\":\"x509-service\",\"dependencies\":[\"a.kms\",\"a.certs\"]}');
+             INSERT INTO key_changes VALUES ('a.kms.new', 'generate', 'CN=a', 'request', 1780000000);
+             INSERT INTO iaca_pins VALUES
+                 (zeroblob(32), x'3000', '', 'https://a.example', 1780000000, 1780001000, 'a.kms.k',
+                 1780000000);",
+        )
+        .unwrap();
+    rows(&connection, &columns(&connection))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_of_the_version_before_keeps_every_row_and_its_pins_get_their_token() {
+    let (directory, file) = place();
+    let before = of_version_2(&file);
+    assert!(before.iter().all(|(table, rows)| !rows.is_empty() || table == "sqlite_stat1"));
+    let tables = columns(&Connection::open(&file).unwrap());
+    let (ledger, open_intents) = Ledger::open(&file).unwrap();
+    assert_eq!(open_intents.len(), 1);
+    let resources = ledger.resources().await.unwrap();
+    assert!(resources[0].definition.contains("a.certs"), "{resources:?}");
+    assert_eq!(ledger.tokens().await, Ok(Vec::new()));
+    let pins = ledger.key_pins().await.unwrap();
+    assert_eq!(pins.len(), 2);
+    assert!(pins.iter().all(|pin| pin.token == "hsm" && pin.token_serial.is_none()), "{pins:?}");
+    assert_eq!(rows(&Connection::open(&file).unwrap(), &tables), before);
+
+    // The first look shows one of them, and another key where the other one was.
+    let token = RecordedToken { name: "hsm".to_owned(), serial: "0011".to_owned(), since: now() };
+    let shown = vec![(pins[0].path.clone(), pins[0].spki_sha256), (pins[1].path.clone(), KEY)];
+    ledger.record_token(token.clone(), shown, record(Audit::TokenRecorded)).await.unwrap();
+    let serials = |pins: Vec<KeyPin>| pins.into_iter().map(|pin| pin.token_serial).collect();
+    let known: Vec<_> = serials(ledger.key_pins().await.unwrap());
+    assert_eq!(known, [Some("0011".to_owned()), None]);
+    assert_eq!(ledger.tokens().await, Ok(vec![token.clone()]));
+    ledger.close().await;
+    assert_consistent(&file);
+
+    // A backup has all of it, whole or not at all.
+    let (copy, restored) = (directory.path().join("backup"), directory.path().join("restored"));
+    crate::ledger::backup(&file, &copy, now()).unwrap();
+    let restoration = crate::ledger::Restoration::prepare(&copy, &restored, now()).unwrap();
+    restoration.finish(&record(Audit::Restored)).unwrap();
+    let (ledger, _) = Ledger::open(&restored).unwrap();
+    assert_eq!(ledger.tokens().await, Ok(vec![token]));
+    let again: Vec<_> = serials(ledger.key_pins().await.unwrap());
+    assert_eq!(again, known);
+    ledger.close().await;
 }

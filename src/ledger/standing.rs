@@ -1,0 +1,59 @@
+//! Whether the ledger can take what is to be recorded, and in which time.
+
+use std::time::Duration;
+
+use super::{Ledger, error::LedgerError, job::WhenFull, sql::write};
+
+/// A transaction that takes longer than this is waited for by nobody: its callers, and those that come
+/// while it goes on, are told so. What was begun is done to its end all the same.
+pub const PATIENCE: Duration = Duration::from_millis(4_000);
+/// How often it is looked whether one does.
+const LOOK: Duration = Duration::from_millis(100);
+
+impl Ledger {
+    /// Whether a write would last: makes one, a single page that shares its commit with others, and asks
+    /// whether the disk has room for more.
+    ///
+    /// # Errors
+    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
+    pub async fn is_writable(&self) -> Result<(), LedgerError> {
+        let writes = &self.inner.writes;
+        let touched: Result<(), LedgerError> =
+            writes.run(WhenFull::Refuse, |transaction| Ok(write::touch(transaction)?)).await;
+        touched?;
+        match self.inner.figures.has_room() {
+            true => Ok(()),
+            false => Err(LedgerError::unavailable("its disk is full, or nearly")),
+        }
+    }
+
+    /// Looks whether the file that is open is still the one at its path; blocks. Who writes looks by
+    /// itself.
+    pub fn look_at_place(&self) {
+        // What it finds is told by the look, and by the figures.
+        let _ = self.inner.file.place().look();
+    }
+
+    /// Looks again and again whether a transaction takes longer than [`PATIENCE`], for
+    /// [`Self::stalls`]; never ends.
+    pub async fn watch_for_stalls(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let stalled = self.is_stalled();
+            self.inner.stalled.send_if_modified(|was| std::mem::replace(was, stalled) != stalled);
+        }
+    }
+
+    /// Whether the transaction under way takes longer than [`PATIENCE`].
+    pub fn is_stalled(&self) -> bool {
+        self.inner.figures.under_way().is_some_and(|time| time >= PATIENCE)
+    }
+
+    /// Returns when a transaction takes longer than [`PATIENCE`], as [`Self::watch_for_stalls`] sees it.
+    pub async fn stalls(&self) {
+        let mut stalled = self.inner.stalled.subscribe();
+        if stalled.wait_for(|stalled| *stalled).await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
