@@ -252,7 +252,8 @@ fn what_a_body_repeats_costs_no_more_than_its_length() {
         for (body, message) in [
             (members.clone(), "unknown member '0'"),
             (with("keyUsage", &list("\"a\"", 10_000)), "at most 1024"),
-            (with("extendedKeyUsageOids", &list("\"1.2.3\"", 5_000)), "at most"),
+            (with("extendedKeyUsageOids", &list("\"1.2.3\"", 5_000)), "at most 1024"),
+            (with("extendedKeyUsageOids", &list("\"1.2.3\"", 65)), "at most 64"),
             (
                 with(
                     "subjectAlternativeNames",
