@@ -25,7 +25,7 @@ use super::{
     greet, issues, longest, resident_kib,
 };
 use crate::{
-    appliance::{Appliance, BINARY, Daemon, SOON, until},
+    appliance::{Appliance, BINARY, Daemon, until},
     support::tls_of,
 };
 
