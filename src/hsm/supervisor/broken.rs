@@ -80,7 +80,10 @@ impl Supervisor {
     /// A key has signed.
     pub(super) fn trust(&mut self, canary: &Canary) {
         self.clear(canary);
-        self.clear_key(&KeyRef::to(&canary.key));
+        let key = KeyRef::to(&canary.key);
+        // So the configured one stays the first of those that sign.
+        self.doubts.signed(key.spki_sha256, Instant::now());
+        self.clear_key(&key);
         if std::mem::take(&mut self.keys_broken) {
             self.backoff.succeeded();
             self.trouble = None;
