@@ -1,12 +1,15 @@
 //! The composition root: the only place that knows every concrete type.
 
+mod advice;
 mod board;
 mod housekeeping;
 mod recovery;
 mod reload;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use advice::known;
+pub use advice::{KnownToken, clients, same_tokens, shared_labels};
 use board::Board;
 pub use recovery::{accept_token, backup, restore};
 use reload::Fixed;
@@ -15,9 +18,9 @@ use tokio::task::{JoinHandle, JoinSet};
 pub use crate::ledger::Counts;
 use crate::{
     access::Access,
-    config::{Config, shared_by_two},
-    domain::{time::Timestamp, tree::ResourceTree},
-    hsm::{StoredKey, Token, TokenConfig, TokenFacts},
+    config::Config,
+    domain::time::Timestamp,
+    hsm::{StoredKey, Token, TokenConfig},
     http::{Api, Listeners, Running},
     keys::{DevKeysAllowed, Keyring, PinnedKey},
     ledger::{KeyPin, Ledger, NewLedger},
@@ -68,6 +71,13 @@ impl App {
         }
         if config.import_keys {
             tracing::warn!("dev.import_keys: private keys may be imported into the HSM");
+        }
+        let (refused, warned) = clients(&config);
+        if !refused.is_empty() {
+            return Err(refused.join("\n"));
+        }
+        for warning in warned {
+            tracing::warn!("{warning}");
         }
         let new_ledger = if new_ledger { NewLedger::Allowed } else { NewLedger::Refused };
         let (ledger, open) = Ledger::open_or_begin(&config.ledger, new_ledger)
@@ -202,43 +212,4 @@ const OWN_PROGRAM: &str = "/proc/self/exe";
 pub fn start_tokens(configs: Vec<TokenConfig>, stored: &[StoredKey]) -> Vec<Token> {
     let start = |config| Token::start_with(config, OWN_PROGRAM.into(), stored.to_vec());
     configs.into_iter().map(start).collect()
-}
-
-/// A token as [`same_tokens`] knows it.
-pub struct KnownToken {
-    /// Its name in the configuration.
-    pub name: String,
-    /// Its label in the configuration.
-    pub label: String,
-    /// What it tells of itself, if it was there.
-    pub facts: Option<Arc<TokenFacts>>,
-}
-
-fn known((token, label): (&Token, String)) -> KnownToken {
-    KnownToken { name: token.name().to_owned(), label, facts: token.facts() }
-}
-
-/// Names of tokens that stand for the same token as an earlier name, as the tokens themselves tell.
-pub fn same_tokens(tokens: impl Iterator<Item = KnownToken>) -> BTreeMap<String, String> {
-    let mut first = BTreeMap::new();
-    let mut same = BTreeMap::new();
-    for KnownToken { name, label, facts } in tokens {
-        let Some(facts) = facts.filter(|facts| !facts.serial.trim().is_empty()) else { continue };
-        let TokenFacts { serial, manufacturer, model, .. } = &*facts;
-        let is = (label, serial.clone(), manufacturer.clone(), model.clone());
-        match first.get(&is) {
-            Some(earlier) => same.insert(name, String::clone(earlier)),
-            None => first.insert(is, name),
-        };
-    }
-    same
-}
-
-/// KMS services that lead to each other's keys: what keeps the daemon from starting, and what is only
-/// told. A service that a client has made cannot be removed, so it is told.
-pub fn shared_labels(tree: &ResourceTree) -> (Vec<String>, Vec<String>) {
-    let shared = tree.shared_labels().into_iter();
-    let (declared, others): (Vec<_>, Vec<_>) = shared.partition(|shared| shared.is_declared);
-    let words = |shared: Vec<_>| shared.iter().map(shared_by_two).collect();
-    (words(declared), words(others))
 }

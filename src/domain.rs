@@ -2,6 +2,7 @@
 
 pub mod alternative_name;
 pub mod client;
+pub mod client_name;
 pub mod excerpt;
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -33,6 +33,9 @@ mod tls;
 pub mod wire;
 
 pub use pulse::Pulse;
-pub use server::{Api, ApiConfig, Limits, Listeners, NewTls, PlainListeners, Running, check_tls};
+pub use server::{
+    Api, ApiConfig, Limits, Listeners, NewTls, PlainListeners, Running, check_tls,
+    client_ca_subjects,
+};
 pub use tally::BOUNDED_LINES;
 pub use tls::check_client_files;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use super::{App, shared_labels};
+use super::{App, clients, shared_labels};
 use crate::{
     access::Access,
     config::{Config, LogFormat},
@@ -46,6 +46,7 @@ impl App {
         let mut problems = self.fixed.differences(&Fixed::of(&config));
         let tls = NewTls::read(&config.api).map_err(|mut found| problems.append(&mut found)).ok();
         let names: Vec<_> = config.tokens.iter().map(|token| token.name.as_str()).collect();
+        let advice = clients(&config);
         let services = Arc::clone(&self.services);
         let tree = services
             .tree
@@ -53,12 +54,15 @@ impl App {
             .await
             .map_err(|problem| problems.push(problem))
             .ok();
+        let (refused, mut warned) = advice;
+        problems.extend(refused);
         if let Some(tree) = &tree {
-            let (refused, warned) = shared_labels(tree.tree());
+            let (refused, told) = shared_labels(tree.tree());
             problems.extend(refused);
-            for warning in warned {
-                tracing::warn!("{warning}");
-            }
+            warned.extend(told);
+        }
+        for warning in warned {
+            tracing::warn!("{warning}");
         }
         let (Some(tls), Some(tree), true) = (tls, tree, problems.is_empty()) else {
             return Err(problems);

@@ -55,6 +55,11 @@ pub(super) fn run(file: &Path, config_only: bool) -> ExitCode {
         Ok(warnings) => warn(&warnings),
         Err(found) => problems.extend(found),
     }
+    let (refused, warned) = app::clients(&config);
+    problems.extend(refused);
+    for warning in warned {
+        output::warn(format_args!("warning: {warning}"));
+    }
     match runtime.block_on(check_tokens(config, &mut output)) {
         Ok(found) => problems.extend(found),
         Err(error) => problems.push(error),

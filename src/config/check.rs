@@ -25,6 +25,7 @@ use crate::{
     access::{ClientCertificate, ClientConfig},
     domain::{
         client::{Grant, Permission},
+        client_name::ComparableName,
         path::PathElement,
         text::check_characters,
         tree::ServiceKind,
@@ -274,6 +275,14 @@ impl Check<'_> {
             }
             if clients.iter().any(|other| other.certificate == certificate) {
                 self.problem(format!("{place}: another client has the same certificate"));
+            } else if let Some(other) =
+                clients.iter().find(|other| is_one_unbound(&other.certificate, &certificate))
+            {
+                let other = &other.name;
+                self.problem(format!(
+                    "{place}: has the subject of '{other}', and only one of them an issuer; give \
+                     both one"
+                ));
             }
             let grants = self.grants(&place, client.grants);
             clients.push(ClientConfig { name: client.name, certificate, grants });
@@ -288,7 +297,18 @@ impl Check<'_> {
                 self.problem(format!("{place}: a subject is not blank"));
                 None
             }
-            (Some(subject), None) => Some(ClientCertificate::Subject(subject.clone())),
+            (Some(subject), None) => {
+                let subject = self.name(place, "subject", subject);
+                let issuer = raw.issuer.as_ref().map(|issuer| self.name(place, "issuer", issuer));
+                let issuer = issuer.map_or(Some(None), |issuer| issuer.map(Some))?;
+                Some(ClientCertificate::Subject { subject: subject?, issuer })
+            }
+            (None, Some(_)) if raw.issuer.is_some() => {
+                self.problem(format!(
+                    "{place}: issuer stands beside subject; a fingerprint says more"
+                ));
+                None
+            }
             (None, Some(hex)) => {
                 let digits = hex.replace(':', "");
                 let octets: Option<Vec<u8>> = digits
@@ -311,6 +331,12 @@ impl Check<'_> {
         }
     }
 
+    fn name(&mut self, place: &str, setting: &str, text: &str) -> Option<ComparableName> {
+        ComparableName::parse(text)
+            .map_err(|error| self.problem(format!("{place}: {setting} '{text}': {error}")))
+            .ok()
+    }
+
     fn grants(&mut self, place: &str, raw: Vec<raw::RawGrant>) -> Vec<Grant> {
         let mut grants = Vec::new();
         for grant in raw {
@@ -326,6 +352,17 @@ impl Check<'_> {
             }
         }
         grants
+    }
+}
+
+/// Whether both have one subject, of any issuer with one of them and of one issuer with the other.
+fn is_one_unbound(one: &ClientCertificate, other: &ClientCertificate) -> bool {
+    match (one, other) {
+        (
+            ClientCertificate::Subject { subject: one, issuer: by_one },
+            ClientCertificate::Subject { subject: other, issuer: by_other },
+        ) => one == other && by_one.is_some() != by_other.is_some(),
+        (ClientCertificate::Sha256(_), _) | (_, ClientCertificate::Sha256(_)) => false,
     }
 }
 

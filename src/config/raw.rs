@@ -211,6 +211,7 @@ pub(super) struct RawService {
 pub(super) struct RawClient {
     pub(super) name: String,
     pub(super) subject: Option<String>,
+    pub(super) issuer: Option<String>,
     pub(super) certificate_sha256: Option<String>,
     #[serde(default)]
     pub(super) grants: Vec<RawGrant>,

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use super::path::ResourcePath;
+use super::{client_name::ComparableName, path::ResourcePath};
 
 macro_rules! permissions {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -122,8 +122,13 @@ impl From<Vec<Grant>> for Grants {
 /// What the TLS handshake proved about the peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientIdentity {
-    /// The certificate's subject, RFC 4514-like, in the order of the encoding.
+    /// The certificate's subject, RFC 4514-like, in the order of the encoding; for people.
     pub subject: String,
+    /// The same, for comparison; `None` when the certificate cannot be read.
+    pub name: Option<ComparableName>,
+    /// The subjects of those of our CAs for clients that the certificate leads to. Not what it says of
+    /// its issuer: another of our CAs could make one of that name.
+    pub issuers: Vec<ComparableName>,
     /// SHA-256 over the certificate's DER.
     pub certificate_sha256: [u8; 32],
 }

@@ -292,7 +292,7 @@ fn identify(
     let identified = match peer.as_ref().map(|peer| peer.identity(&context.tls)) {
         None => Err("is not a known client".to_owned()),
         Some(Ok(identity)) => {
-            context.access.identify(identity).ok_or_else(|| "is not a known client".to_owned())
+            context.access.identify(&identity).ok_or_else(|| "is not a known client".to_owned())
         }
         Some(Err(error)) => Err(format!("is not accepted any more: {error}")),
     };

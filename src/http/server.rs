@@ -28,7 +28,11 @@ use super::{
     tally::Tally,
     tls::{self, Tls, TlsFiles},
 };
-use crate::{access::Access, domain::time::Timestamp, service::Services};
+use crate::{
+    access::Access,
+    domain::{client_name::ComparableName, time::Timestamp},
+    service::Services,
+};
 
 /// The listener with mutual TLS.
 #[derive(Debug)]
@@ -98,6 +102,13 @@ pub struct Limits {
 /// Names every setting and file that cannot be used.
 pub fn check_tls(config: &ApiConfig) -> Result<Vec<String>, Vec<String>> {
     TlsFiles::read(config).map(|files| files.expired_crl(Timestamp::now()).into_iter().collect())
+}
+
+/// The subjects of the CAs for clients, each once, `None` for those that cannot be read; none when the
+/// files of a configuration cannot be used, which [`check_tls`] tells.
+pub fn client_ca_subjects(config: &ApiConfig) -> Vec<Option<ComparableName>> {
+    let files = TlsFiles::read(config);
+    files.iter().flat_map(TlsFiles::client_ca_subjects).cloned().collect()
 }
 
 /// What systemd gives a socket, too, where the kernel allows it (net.core.somaxconn).

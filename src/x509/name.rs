@@ -14,6 +14,7 @@ use super::{
     restrictions::DirectoryName,
 };
 use crate::domain::{
+    client_name::ComparableName,
     name::{AttributeText, DistinguishedName},
     oid::OidRef,
     text::is_readable,
@@ -69,6 +70,14 @@ impl EncodedName {
     /// The octets.
     pub fn as_der(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The name, for comparison with one that somebody has written down.
+    pub fn comparable(&self) -> ComparableName {
+        let view = self.view();
+        ComparableName::of(view.0.iter().map(|Attribute { kind, value, starts_rdn }| {
+            (*starts_rdn, kind.to_string(), (value.tag, value.content, value.der))
+        }))
     }
 
     /// The decoded values; of an attribute that occurs twice, the first.
@@ -333,6 +342,32 @@ mod tests {
         // C: PrintableString; CN: UTF8String.
         assert_eq!(encoded.as_der()[2..13], *b"\x31\x0b\x30\x09\x06\x03\x55\x04\x06\x13\x02");
         assert_eq!(encoded.as_der()[15..25], *b"\x31\x1f\x30\x1d\x06\x03\x55\x04\x03\x0c");
+    }
+
+    #[test]
+    fn what_is_shown_of_a_name_is_read_as_that_name() {
+        let element = |tag: Tag, text: &[u8]| encoding::element(tag, &[text]).unwrap();
+        for value in [
+            element(Tag::Utf8String, b"a+b;c<d>\"\\, =#"),
+            element(Tag::Utf8String, b"#x "),
+            element(Tag::Utf8String, b" "),
+            element(Tag::Utf8String, b""),
+            element(Tag::Utf8String, "a\0\nÜ\u{202e}".as_bytes()),
+            element(Tag::PrintableString, b"plain"),
+            element(Tag::Ia5String, b"plain@example"),
+            element(Tag::BmpString, b"\0a"),
+            element(Tag::TeletexString, b"abc"),
+        ] {
+            for kind in ["2.5.4.3", "2.5.4.5", "1.2.840.113549.1.9.1", "2.5.4.97"] {
+                let kind = ObjectIdentifier::new_unwrap(kind).to_der().unwrap();
+                let ava = encoding::sequence(&[&kind, &value]).unwrap();
+                let rdn = encoding::element(Tag::Set, &[&ava]).unwrap();
+                let name = encoding::sequence(&[&rdn, &rdn]).unwrap();
+                let name = EncodedName::from_der(&name).unwrap();
+                let read = ComparableName::parse(&name.to_string());
+                assert_eq!(read, Ok(name.comparable()), "{name}");
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Who may do what: a generated matrix of clients, targets and routes, held against an oracle that
 //! knows nothing of the program.
 
+mod identity;
 mod labels;
 mod routes;
 mod uses;

@@ -10,13 +10,18 @@ use std::{
 
 use rustls::{
     crypto::aws_lc_rs,
+    pki_types::{CertificateDer, UnixTime},
     server::{VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
 use zeroize::Zeroizing;
 
 use super::{crl, pem};
-use crate::{domain::time::Timestamp, http::ApiConfig};
+use crate::{
+    domain::{client_name::ComparableName, time::Timestamp},
+    http::ApiConfig,
+    x509::Certificate,
+};
 
 /// Where the files are, and what is done when the CRLs among them are old.
 #[derive(Debug, Clone)]
@@ -40,6 +45,16 @@ pub(in crate::http) struct TlsFiles {
     pub(super) clients: Arc<dyn ClientCertVerifier>,
     /// When the first CRL has to have a successor.
     pub(super) crl_next_update: Option<Timestamp>,
+    cas: Vec<ClientCa>,
+}
+
+/// The CAs for clients that have one subject.
+#[derive(Debug)]
+struct ClientCa {
+    /// `None` for those that our parser does not read.
+    subject: Option<ComparableName>,
+    /// Clients of these CAs, whether or not they are revoked.
+    clients: Arc<dyn ClientCertVerifier>,
 }
 
 /// What differs when a file was replaced or written to; `None` where there is no such file.
@@ -101,10 +116,32 @@ impl TlsFiles {
         let stamps = paths.stamps();
         match (own(&paths), clients(&paths)) {
             (Ok(certificate), Ok((clients, crl_next_update))) => {
-                Ok(Self { paths, stamps, certificate, clients, crl_next_update })
+                let cas = client_cas(&paths.client_ca).map_err(|error| vec![error])?;
+                Ok(Self { paths, stamps, certificate, clients, crl_next_update, cas })
             }
             (own, clients) => Err(own.err().into_iter().chain(clients.err()).flatten().collect()),
         }
+    }
+
+    /// The subjects of the CAs for clients, each once.
+    pub(in crate::http) fn client_ca_subjects(
+        &self,
+    ) -> impl Iterator<Item = &Option<ComparableName>> {
+        self.cas.iter().map(|ca| &ca.subject)
+    }
+
+    /// The subjects of those CAs that a client's certificate, which has been found good, leads to. What
+    /// it says of its issuer proves nothing, because each of the CAs may certify one of any name.
+    pub(super) fn issuers(
+        &self,
+        own: &CertificateDer<'_>,
+        above: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Vec<ComparableName> {
+        let leads_to = |ca: &&ClientCa| {
+            self.cas.len() == 1 || ca.clients.verify_client_cert(own, above, now).is_ok()
+        };
+        self.cas.iter().filter(leads_to).filter_map(|ca| ca.subject.clone()).collect()
     }
 }
 
@@ -170,6 +207,33 @@ fn clients(paths: &Paths) -> Result<Clients, Vec<String>> {
         vec![format!("api.{}: {error}", if is_crl { "client_crl" } else { "client_ca" })]
     })?;
     Ok((verifier, next_update))
+}
+
+/// The CAs by their subjects.
+fn client_cas(file: &Path) -> Result<Vec<ClientCa>, String> {
+    let mut by_subject: Vec<(Option<ComparableName>, rustls::RootCertStore)> = Vec::new();
+    for der in read("api.client_ca", file, pem::certificates)? {
+        let certificate = Certificate::from_der(&der).ok();
+        let subject = certificate.map(|certificate| certificate.subject().comparable());
+        let known = by_subject.iter().position(|(known, _)| *known == subject);
+        let place = known.unwrap_or_else(|| {
+            by_subject.push((subject, rustls::RootCertStore::empty()));
+            by_subject.len() - 1
+        });
+        if let Some((_, roots)) = by_subject.get_mut(place) {
+            roots
+                .add(der)
+                .map_err(|error| format!("api.client_ca: {}: {error}", file.display()))?;
+        }
+    }
+    let verifier = |(subject, roots): (Option<ComparableName>, _)| {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .map(|clients| ClientCa { subject, clients })
+            .map_err(|error| format!("api.client_ca: {error}"))
+    };
+    by_subject.into_iter().map(verifier).collect()
 }
 
 /// Reads a file as what it is to hold.

@@ -1,7 +1,7 @@
 //! The client of a connection.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,7 +13,7 @@ use rustls::{
 use super::Tls;
 use crate::{
     domain::{client::ClientIdentity, key::sha256, time::Timestamp},
-    x509::Certificate,
+    x509::{Certificate, EncodedName},
 };
 
 /// A clock that is set ends the use of open connections after this time at most, where it matters to a
@@ -22,6 +22,7 @@ const JUDGED_FOR: Duration = Duration::from_secs(30);
 
 /// What the client of a connection has proved, and whether that still counts.
 pub(in crate::http) struct Peer {
+    /// As the certificate has it; which CA it leads to is found out when it is judged.
     identity: ClientIdentity,
     /// Its own certificate first.
     chain: Vec<CertificateDer<'static>>,
@@ -35,7 +36,7 @@ pub(in crate::http) struct Peer {
 struct Judged {
     generation: u64,
     at: Instant,
-    verdict: Result<(), rustls::Error>,
+    verdict: Result<Arc<ClientIdentity>, rustls::Error>,
 }
 
 impl Peer {
@@ -45,14 +46,16 @@ impl Peer {
         let own = chain.first()?;
         // A certificate that TLS takes and our stricter parser does not has no subject to match; its
         // fingerprint still counts.
-        let (subject, expires) = Certificate::from_der(own)
-            .map(|own| (own.subject().to_string(), own.validity().not_after()))
-            .ok()
-            .unzip();
-        let subject = subject.unwrap_or_default();
+        let certificate = Certificate::from_der(own).ok();
+        let subject = certificate.as_ref().map(Certificate::subject);
         Some(Self {
-            identity: ClientIdentity { subject, certificate_sha256: sha256(own) },
-            expires,
+            identity: ClientIdentity {
+                subject: subject.map(ToString::to_string).unwrap_or_default(),
+                name: subject.map(EncodedName::comparable),
+                issuers: Vec::new(),
+                certificate_sha256: sha256(own),
+            },
+            expires: certificate.as_ref().map(|own| own.validity().not_after()),
             chain: chain.iter().map(|certificate| certificate.clone().into_owned()).collect(),
             judged: Mutex::new(None),
         })
@@ -63,7 +66,10 @@ impl Peer {
     ///
     /// # Errors
     /// What is wrong with the certificate.
-    pub(in crate::http) fn identity(&self, tls: &Tls) -> Result<&ClientIdentity, rustls::Error> {
+    pub(in crate::http) fn identity(
+        &self,
+        tls: &Tls,
+    ) -> Result<Arc<ClientIdentity>, rustls::Error> {
         let generation = tls.now();
         let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = judged.as_ref().filter(|judged| {
@@ -71,20 +77,22 @@ impl Peer {
                 && judged.at.elapsed() < JUDGED_FOR
                 && (judged.verdict.is_err() || !self.has_expired())
         });
-        let verdict = match fresh {
+        match fresh {
             Some(judged) => judged.verdict.clone(),
             None => {
                 let (own, above) =
                     self.chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
-                let clients = &generation.files.clients;
-                let verdict =
-                    clients.verify_client_cert(own, above, UnixTime::now()).map(|_verified| ());
+                let (files, now) = (&generation.files, UnixTime::now());
+                let verified = files.clients.verify_client_cert(own, above, now);
+                let verdict = verified.map(|_verified| {
+                    let issuers = files.issuers(own, above, now);
+                    Arc::new(ClientIdentity { issuers, ..self.identity.clone() })
+                });
                 let (generation, at) = (generation.number, Instant::now());
                 *judged = Some(Judged { generation, at, verdict: verdict.clone() });
                 verdict
             }
-        };
-        verdict.map(|()| &self.identity)
+        }
     }
 
     /// Whether its certificate has, by the clock of the day.

@@ -1,0 +1,85 @@
+//! What a configuration says that only its files, its tokens or its ledger can judge: what keeps the
+//! daemon from starting, and what the operator is told.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    access::ClientCertificate,
+    config::{Config, shared_by_two},
+    domain::tree::ResourceTree,
+    hsm::{Token, TokenFacts},
+    http,
+};
+
+/// A token as [`same_tokens`] knows it.
+pub struct KnownToken {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its label in the configuration.
+    pub label: String,
+    /// What it tells of itself, if it was there.
+    pub facts: Option<Arc<TokenFacts>>,
+}
+
+pub(super) fn known((token, label): (&Token, String)) -> KnownToken {
+    KnownToken { name: token.name().to_owned(), label, facts: token.facts() }
+}
+
+/// Names of tokens that stand for the same token as an earlier name, as the tokens themselves tell.
+pub fn same_tokens(tokens: impl Iterator<Item = KnownToken>) -> BTreeMap<String, String> {
+    let mut first = BTreeMap::new();
+    let mut same = BTreeMap::new();
+    for KnownToken { name, label, facts } in tokens {
+        let Some(facts) = facts.filter(|facts| !facts.serial.trim().is_empty()) else { continue };
+        let TokenFacts { serial, manufacturer, model, .. } = &*facts;
+        let is = (label, serial.clone(), manufacturer.clone(), model.clone());
+        match first.get(&is) {
+            Some(earlier) => same.insert(name, String::clone(earlier)),
+            None => first.insert(is, name),
+        };
+    }
+    same
+}
+
+/// KMS services that lead to each other's keys: what keeps the daemon from starting, and what is only
+/// told. A service that a client has made cannot be removed, so it is told.
+pub fn shared_labels(tree: &ResourceTree) -> (Vec<String>, Vec<String>) {
+    let shared = tree.shared_labels().into_iter();
+    let (declared, others): (Vec<_>, Vec<_>) = shared.partition(|shared| shared.is_declared);
+    let words = |shared: Vec<_>| shared.iter().map(shared_by_two).collect();
+    (words(declared), words(others))
+}
+
+/// Clients that nobody can be, which are refused, and those whom more may be than the operator may think,
+/// or nobody as it seems, which are told.
+pub fn clients(config: &Config) -> (Vec<String>, Vec<String>) {
+    let cas = http::client_ca_subjects(&config.api);
+    let (mut refused, mut told, mut unbound) = (Vec::new(), Vec::new(), Vec::new());
+    for client in &config.clients {
+        let ClientCertificate::Subject { subject, issuer } = &client.certificate else { continue };
+        let name = &client.name;
+        if issuer.is_none() {
+            unbound.push(format!("'{name}'"));
+        } else if !cas.is_empty() && !cas.contains(issuer) {
+            refused.push(format!(
+                "clients '{name}': issuer is not the subject of a CA in api.client_ca; it has to be \
+                 there, also when a CA above it is"
+            ));
+        }
+        if subject.looks_reversed() {
+            told.push(format!(
+                "clients '{name}': subject begins with CN; it is read in the order of the certificate, \
+                 as openssl x509 -noout -subject prints it, and most certificates have CN last"
+            ));
+        }
+    }
+    if cas.len() > 1 && !unbound.is_empty() {
+        told.push(format!(
+            "api.client_ca has {} CAs, and each of them can certify anybody as these clients, which are \
+             known by their subject alone: {}; give them an issuer",
+            cas.len(),
+            unbound.join(", ")
+        ));
+    }
+    (refused, told)
+}
