@@ -1,7 +1,7 @@
 /* A PKCS#11 module around SoftHSM that tries to get out. For tests only.
  *
- * It tries at C_Initialize and at the first C_Sign, and writes "probe WHEN NAME ok" or
- * "probe WHEN NAME ERRNO" to standard error. $HOSTILE is "@LEDGER@TLS_KEY@PIN@DIRECTORY@TOKENS".
+ * It tries at C_Initialize and at the first C_Sign, and writes "probe WHEN NAME ok; NAME ERRNO; ..." to
+ * standard error. $HOSTILE is "@LEDGER@TLS_KEY@PIN@DIRECTORY@TOKENS".
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -38,9 +38,22 @@ static struct list *real, list;
 static char ledger[512], tls_key[512], pin[512], directory[512], tokens[512];
 extern char **environ;
 
+/* Several to a line: the daemon takes so many lines of a module, and so many octets of a line. */
+static char line[200];
+
+static void flush_line(const char *when) {
+    if (line[0]) fprintf(stderr, "probe %s %s\n", when, line);
+    line[0] = 0;
+}
+
+static void note(const char *when, const char *name, const char *outcome) {
+    if (strlen(line) + strlen(name) + strlen(outcome) + 4 > sizeof line) flush_line(when);
+    size_t used = strlen(line);
+    snprintf(line + used, sizeof line - used, "%s%s %s", used ? "; " : "", name, outcome);
+}
+
 static void say(const char *when, const char *name, long result) {
-    if (result >= 0) fprintf(stderr, "probe %s %s ok\n", when, name);
-    else fprintf(stderr, "probe %s %s %s\n", when, name, strerrorname_np(errno));
+    note(when, name, result >= 0 ? "ok" : strerrorname_np(errno));
 }
 
 static long opens(const char *path, int flags) {
@@ -283,15 +296,20 @@ static void probe(const char *when) {
     snprintf(made, sizeof made, "%s/made", tokens);
     TRY("needs-tokens", opens(made, O_RDWR | O_CREAT));
     unlink(made);
-    for (char **variable = environ; *variable; variable++)
-        fprintf(stderr, "probe %s variable %.*s\n", when,
-                (int)strcspn(*variable, "="), *variable);
+    for (char **variable = environ; *variable; variable++) {
+        char name[256];
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(*variable, "="), *variable);
+        note(when, "variable", name);
+    }
     for (int file = 0; file < 256; file++) {
         char link[64], target[256];
         snprintf(link, sizeof link, "/proc/self/fd/%d", file);
         long length = readlink(link, target, sizeof target - 1);
-        if (length > 0) fprintf(stderr, "probe %s descriptor %.*s\n", when, (int)length, target);
+        if (length <= 0) continue;
+        target[length] = 0;
+        note(when, "descriptor", target);
     }
+    flush_line(when);
     fprintf(stderr, "probe %s done\n", when);
 }
 
