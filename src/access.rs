@@ -36,10 +36,12 @@ pub enum ClientCertificate {
 /// The configured clients.
 #[derive(Default)]
 pub struct Access {
-    /// With the issuer that each is bound to.
-    by_subject: HashMap<ComparableName, Vec<(Option<ComparableName>, Arc<Client>)>>,
+    by_subject: HashMap<ComparableName, Vec<Named>>,
     by_sha256: HashMap<[u8; 32], Arc<Client>>,
 }
+
+/// A client of a subject, with the issuer that it is bound to.
+type Named = (Option<ComparableName>, Arc<Client>);
 
 /// A configured client.
 #[derive(Debug)]

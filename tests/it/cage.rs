@@ -70,7 +70,7 @@ fn probes(daemon: &Daemon, when: &str) -> Vec<(String, String)> {
     daemon
         .log()
         .lines()
-        .filter_map(|line| Some(line.split_once(&begin)?.1.split(" token=").next()?))
+        .filter_map(|line| line.split_once(&begin)?.1.split(" token=").next())
         .flat_map(|probes| probes.split("; "))
         .filter_map(|probe| probe.split_once(' '))
         .map(|(name, outcome)| (name.to_owned(), outcome.to_owned()))

@@ -192,6 +192,8 @@ fn stripped(number: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
     use der::Encode;
 
@@ -265,9 +267,9 @@ mod tests {
         assert_eq!(bound(&[private("a", &[1])], &[&object], &[]), [Ok(key.clone())]);
         let mut described = private("a", &[1]);
         described.0.push(Attribute::PublicKeyInfo(other.spki_der().to_vec()));
-        assert_eq!(bound(&[described], &[], &[key.clone()]), [Ok(other)]);
+        assert_eq!(bound(&[described], &[], slice::from_ref(&key)), [Ok(other)]);
         // As Java makes them: no label, no public object.
-        assert_eq!(bound(&[private("", &[1])], &[], &[key.clone()]), [Ok(key.clone())]);
+        assert_eq!(bound(&[private("", &[1])], &[], slice::from_ref(&key)), [Ok(key.clone())]);
         assert_eq!(bound(&[private("", &[1])], &[], &[key.clone(), key.clone()]), [Ok(key)]);
     }
 
@@ -281,7 +283,8 @@ mod tests {
         // Two public keys under the label: the one of the same id; without, none.
         let found = bound(&[private("a", &[1])], &[&object_one, &object_other], &[]);
         assert_eq!(found, [Ok(one.clone())]);
-        let rows: [(&[Attributes], &[&Attributes], &[PublicKey], &str); 6] = [
+        type Row<'a> = (&'a [Attributes], &'a [&'a Attributes], &'a [PublicKey], &'a str);
+        let rows: [Row<'_>; 6] = [
             (&[private("a", &[9])], &[&object_one, &object_other], &[], "2 public keys"),
             (&[private("x", &[1])], &[&nameless_one, &nameless_other], &[], "2 public keys"),
             (&[private("x", &[1]), private("y", &[1])], &[&nameless_one], &[], "2 private keys"),
