@@ -100,8 +100,9 @@ impl ComparableName {
     /// # Errors
     /// [`NameTextError`] says what is wrong, and how a name is written.
     pub fn parse(text: &str) -> Result<Self, NameTextError> {
-        let mut rest = without_prefix(text.trim());
-        if rest.is_empty() {
+        // A blank at the end may be escaped.
+        let mut rest = without_prefix(text.trim_start());
+        if rest.trim().is_empty() {
             return Err(NameTextError("a name is not blank".to_owned()));
         }
         if rest.starts_with('/') {
@@ -168,7 +169,7 @@ fn sorted(mut rdn: Vec<Attribute>) -> Vec<Attribute> {
 fn without_prefix(text: &str) -> &str {
     let Some((word, after)) = text.split_once(['=', ':']) else { return text };
     let is_prefix = PREFIXES.iter().any(|prefix| word.trim().eq_ignore_ascii_case(prefix));
-    if is_prefix { after.trim() } else { text }
+    if is_prefix { after.trim_start() } else { text }
 }
 
 /// The OID of the type before the next `=`, and what follows that.
@@ -239,8 +240,7 @@ fn characters(
             None => return Ok(((utf8(octets)?, kept), here)),
             Some(character) if ends(character) => return Ok(((utf8(octets)?, kept), here)),
             Some('\\') => {
-                let pair =
-                    rest.as_str().get(..2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+                let pair = rest.as_str().get(..2).and_then(octet);
                 match pair {
                     Some(octet) => {
                         octets.push(octet);
@@ -265,10 +265,16 @@ fn utf8(octets: Vec<u8>) -> Result<String, NameTextError> {
 }
 
 fn octets(hex: &str) -> Option<Vec<u8>> {
-    if hex.is_empty() || !hex.len().is_multiple_of(2) || !hex.is_ascii() {
+    if hex.is_empty() || !hex.is_ascii() {
         return None;
     }
-    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok()).collect()
+    (0..hex.len()).step_by(2).map(|at| octet(hex.get(at..at + 2)?)).collect()
+}
+
+/// Two hex digits, without the sign that the reader of numbers takes.
+fn octet(pair: &str) -> Option<u8> {
+    let is_hex = pair.bytes().all(|digit| digit.is_ascii_hexdigit());
+    u8::from_str_radix(pair, 16).ok().filter(|_| is_hex)
 }
 
 /// One DER element with nothing after it.
@@ -376,6 +382,7 @@ mod tests {
             "CN=#",
             "CN=#0",
             "CN=#0c05",
+            "CN=#0c01+1",
             "CN=#xyz",
             "CN=\\ff",
             "CN=a\\",
