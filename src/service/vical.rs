@@ -113,6 +113,14 @@ pub async fn publish(
     // 4. The signer's certificate, and those above it.
     let mut warnings = Vec::new();
     let signer = Signer::load(services, call, vical, &key, now).await?;
+    for certificate in signer.certificates() {
+        if let Ok(key) = certificate.public_key()
+            && let Some(bad) = services.bad_keys.reason(&key).await?
+        {
+            let subject = certificate.subject();
+            return Err(Invalid::body(format!("certificate {subject}: {bad}")).into());
+        }
+    }
     signer.hold_against_profile(services.vical.strict, &mut warnings)?;
 
     // 5. What is listed.

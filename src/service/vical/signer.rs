@@ -100,7 +100,8 @@ impl Signer {
         self.certificates().map(Certificate::sha256).collect()
     }
 
-    fn certificates(&self) -> impl Iterator<Item = &Certificate> {
+    /// Signer first.
+    pub(super) fn certificates(&self) -> impl Iterator<Item = &Certificate> {
         std::iter::once(&self.certificate).chain(&self.chain)
     }
 

@@ -98,7 +98,13 @@ fn key_usage(specimen: &Specimen<'_>) -> Verdict {
         return Err("keyUsage is missing".to_owned());
     };
     require(extension.critical, "keyUsage must be critical")?;
-    let bits = value::key_usage(extension.value).map_err(|error| error.to_string())?;
+    let bits =
+        value::key_usage(extension.value).map_err(|error| {
+            match value::foreign_key_usage(extension.value) {
+                Ok(_) => "keyUsage is not DER: it has bits at its end that say nothing".to_owned(),
+                Err(_) => error.to_string(),
+            }
+        })?;
     require(
         bits == [KeyUsage::KeyCertSign, KeyUsage::CrlSign],
         "keyUsage must be exactly keyCertSign and cRLSign",
