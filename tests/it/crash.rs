@@ -149,6 +149,7 @@ fn a_front_killed_between_intent_and_signature_aborts_the_intent_at_the_next_sta
         let (appliance, spy) = appliance();
         let daemon = appliance.start();
         daemon.wait_until_ready();
+        daemon.prove(&["leaf-secp256r1", "ds-from-csr"]);
         let frozen = Frozen::signers_of(&daemon);
         let call = ask_in_background(&daemon, &product);
         wait_for_open_intent(&appliance);
@@ -167,6 +168,7 @@ fn a_front_killed_between_signature_and_record_knows_what_was_signed() {
         let (appliance, spy) = appliance();
         let daemon = appliance.start();
         daemon.wait_until_ready();
+        daemon.prove(&["leaf-secp256r1", "ds-from-csr"]);
         let frozen = Frozen::signers_of(&daemon);
         let call = ask_in_background(&daemon, &product);
         let intended = wait_for_open_intent(&appliance);

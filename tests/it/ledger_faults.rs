@@ -192,6 +192,7 @@ fn what_a_client_hung_up_on_is_issued_and_recorded_all_the_same() {
     appliance.configure_token("sign_deadline_ms = 60000\ncanary_seconds = 3600");
     let daemon = appliance.start();
     daemon.wait_until_ready();
+    daemon.prove(&["leaf-secp256r1", "ds-from-csr"]);
     for (route, body) in [
         ("certificate", leaf_stored_as("nobody-waits", "leaf-secp256r1")),
         ("csrs", csr("ds-from-csr")),
@@ -248,6 +249,7 @@ fn a_signature_without_room_for_its_record_is_not_released() {
     appliance.configure_token("sign_deadline_ms = 60000\ncanary_seconds = 3600");
     let daemon = appliance.start();
     daemon.wait_until_ready();
+    daemon.prove(&["leaf-secp256r1"]);
     let frozen = Frozen::signers_of(&daemon);
     let body = leaf_stored_as("no-room", "leaf-secp256r1");
     let call = {

@@ -107,6 +107,7 @@ fn a_certificate_whose_record_comes_late_is_replayed_and_not_made_again() {
     let daemon = on_a_slow_disk(&appliance);
     daemon.wait_until_ready();
     let body = leaf("leaf-secp256r1", "Example Leaf");
+    daemon.prove(&["leaf-secp256r1"]);
     let frozen = Frozen::signers_of(&daemon);
     let call = {
         let (client, body) = (daemon.client.clone(), body.clone());

@@ -288,6 +288,15 @@ impl Daemon {
         ready.unwrap_or_else(|| panic!("not ready:\n{}", self.log()));
     }
 
+    /// Has these keys sign once: a key that has not signed yet proves itself before it is used, and a
+    /// test that freezes signers is to hold back the signature itself.
+    pub fn prove(&self, keys: &[&str]) {
+        for name in keys {
+            let listed = self.client.get(&format!("/v1/{KMS}.{name}/kms-service-api/keys")).ok();
+            assert!(listed.json.to_string().contains(name), "{}", listed.json);
+        }
+    }
+
     /// Status and checks of `/readyz`.
     pub fn readiness(&self) -> (u16, Value) {
         let agent = Agent::config_builder().http_status_as_error(false).build().new_agent();
