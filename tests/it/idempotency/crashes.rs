@@ -38,6 +38,7 @@ fn killed_before_the_signature_the_key_issues_anew() {
     let appliance = patient();
     let daemon = appliance.start();
     let client = daemon.client.clone();
+    daemon.prove(&["leaf-secp256r1"]);
     signal_all(&daemon, "STOP");
     let stopped = daemon.signers();
     let path = format!("/v1/{}/x509-service-api/certificate", crate::appliance::SERVICE);

@@ -20,6 +20,7 @@ fn a_key_in_use_is_a_conflict_that_passes() {
     let appliance = patient();
     let daemon = appliance.start();
     let client = &daemon.client;
+    daemon.prove(&["leaf-secp256r1"]);
     signal_all(&daemon, "STOP");
     let first = thread::scope(|scope| {
         let running = scope.spawn(|| client.issue_once("certificate", "k", &plain("Leaf")));
@@ -46,6 +47,7 @@ fn a_client_that_hangs_up_finds_its_certificate_when_it_comes_back() {
     let appliance = patient();
     let daemon = appliance.start();
     let client = &daemon.client;
+    daemon.prove(&["leaf-secp256r1"]);
     signal_all(&daemon, "STOP");
     let body = plain("Leaf").to_string();
     let mut raw = Raw::demo(&appliance, &daemon);
