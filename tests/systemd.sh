@@ -420,6 +420,7 @@ upgrade() {
     # Nobody is there to answer a question, and the new version has another comment in its configuration.
     inside sh -ec 'DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o APT::Sandbox::User=root install /var/new.deb </dev/null' \
         >"$CACHE/upgrade.log" 2>&1 || { tail -20 "$CACHE/upgrade.log"; fail "apt-get -y"; }
+    # shellcheck disable=SC2016 # a field of dpkg-query, not a variable
     [ "$(inside dpkg-query -W -f '${db:Status-Status}' chancery)" = installed ] || fail "half-configured"
     grep -q 'In other words' "$ROOT/usr/share/chancery/chancery.toml" || fail "the reference is an old one"
     wait_for 60 "the new version" main_pid_is_not "$pid"
