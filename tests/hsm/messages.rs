@@ -16,7 +16,7 @@ fn assert_told(events: &[Value], function: &str, key: &str, next: &str) {
         said("message") == "PKCS#11 fault"
             && said("function") == function
             && said("code") == "CKR_FUNCTION_REJECTED (0x200)"
-            && ["unexpected", "credential"].contains(&said("class"))
+            && ["unexpected", "credential", "device"].contains(&said("class"))
             && said("key") == key
             && said("action").contains(next)
     };
@@ -43,8 +43,8 @@ async fn each_function_that_fails_at_a_start_is_named() {
         ("C_GetAttributeValue", "none", "start another signer"),
         ("C_SignInit", "key", "start another signer"),
         ("C_Sign", "key", "start another signer"),
-        // The last: this PIN is not tried again.
-        ("C_Login", "none", "no further login"),
+        // The token has taken this PIN before.
+        ("C_Login", "none", "start another signer"),
     ] {
         disturbed.tell(&format!("{function} 1 fail CKR_FUNCTION_REJECTED"));
         let name = format!("told-{function}");
@@ -54,6 +54,15 @@ async fn each_function_that_fails_at_a_start_is_named() {
         assert_no_secret(&events);
         token.stop().await;
     }
+    // A PIN that was never taken is not tried again.
+    disturbed.tell("C_Login 1 fail CKR_FUNCTION_REJECTED");
+    let config = config(&disturbed, "told-first-login");
+    let tried_pins = config.tried_pins.with_extension("none");
+    let token = started(TokenConfig { tried_pins, ..config }).await;
+    let events = logbook::of("told-first-login");
+    assert_told(&events, "C_Login", "none", "no further login");
+    assert_no_secret(&events);
+    token.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
