@@ -16,6 +16,10 @@ use crate::domain::key::SignatureAlgorithm;
 const OVERTAKEN_TIMES: u32 = 3;
 /// Of new and old in what is kept of earlier signatures: one in so many is new.
 const MEMORY: u32 = 8;
+/// An interval of so many times the mean tells of another pace; what was before says little of that.
+const OUT_OF_PROPORTION: u32 = 16;
+/// A signature may take longer than is expected of it by one part in so many.
+const MARGIN: u32 = 8;
 /// When all sessions of a signer together take this long for a signature each, signatures are slow, and
 /// nothing is gained by having the next ones lie ready beside them.
 const SLOW_FROM: Duration = Duration::from_millis(20);
@@ -29,9 +33,29 @@ pub(super) struct Pace {
     interval: Option<Duration>,
     /// The same, on average.
     mean: Duration,
-    /// From a signer's order to its answer; rather less than more. Some algorithms take far longer than
-    /// others.
-    taking: HashMap<SignatureAlgorithm, Duration>,
+    /// Some algorithms take far longer than others.
+    taking: HashMap<SignatureAlgorithm, Taking>,
+}
+
+/// From a signer's order to its answer.
+struct Taking {
+    /// Rather less than more.
+    least: Duration,
+    /// Rather more than less.
+    most: Duration,
+}
+
+impl Taking {
+    fn heed(&mut self, took: Duration) {
+        self.least = match took.checked_sub(self.least) {
+            Some(more) => self.least + more / MEMORY,
+            None => took,
+        };
+        self.most = match self.most.checked_sub(took) {
+            Some(less) => self.most - less / MEMORY,
+            None => took,
+        };
+    }
 }
 
 impl Pace {
@@ -45,16 +69,16 @@ impl Pace {
         let took = now.saturating_duration_since(given_at);
         let since = self.answered_at.replace(now).map_or(given_at, |before| before.max(given_at));
         let interval = now.saturating_duration_since(since);
-        self.mean = self.mean - self.mean / MEMORY + interval / MEMORY;
+        self.mean = match interval > self.mean * OUT_OF_PROPORTION {
+            true => interval / 2,
+            false => self.mean - self.mean / MEMORY + interval / MEMORY,
+        };
         self.interval = Some(match self.interval {
             Some(before) if before > interval => before - (before - interval) / MEMORY,
             Some(_) | None => interval,
         });
-        let taking = self.taking.entry(algorithm).or_insert(took);
-        *taking = match took.checked_sub(*taking) {
-            Some(more) => *taking + more / MEMORY,
-            None => took,
-        };
+        let taking = self.taking.entry(algorithm).or_insert(Taking { least: took, most: took });
+        taking.heed(took);
     }
 
     /// A proof of life is answered. Its key may be faster than those of callers, and seldom signs.
@@ -79,15 +103,17 @@ impl Pace {
         owed: usize,
         now: Instant,
     ) -> bool {
-        let usual = self.taking.values().max().copied().unwrap_or_default();
+        let usual = self.taking.values().map(|taking| taking.least).max().unwrap_or_default();
         let silent = self.silent_since(given_at) + (patience / 2).max(2 * usual);
         silent.min(self.overtaken_at(given_at, patience, owed) - patience / 2) <= now
     }
 
-    /// How long a signature will take at least once a signer is asked for it, `most` at most: what is
-    /// measured under one load is no law for the next.
+    /// How long a signature may take once a signer is asked for it, and some more: one that is late by a
+    /// moment is lost to its caller, and so is the time of the HSM. `most` at most: what is measured under
+    /// one load is no law for the next.
     pub(super) fn taking(&self, algorithm: SignatureAlgorithm, most: Duration) -> Duration {
-        self.taking.get(&algorithm).copied().unwrap_or_default().min(most)
+        let expected = self.taking.get(&algorithm).map_or(Duration::ZERO, |taking| taking.most);
+        (expected + expected / MARGIN).min(most)
     }
 
     /// Whether one more signature than are owed would be there within a time, as far as the pace tells. A
@@ -203,18 +229,17 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_had_in_time_is_told_by_the_fastest_of_late() {
+    fn what_cannot_be_had_in_time_is_told_by_the_slowest_of_late() {
         let begin = Instant::now();
         let mut pace = Pace::default();
         assert_eq!(pace.taking(ALGORITHM, PATIENCE), Duration::ZERO);
-        pace.answered(ALGORITHM, begin, begin + ms(900));
-        assert_eq!(pace.taking(ALGORITHM, PATIENCE), ms(900));
-        pace.answered(ALGORITHM, begin, begin + ms(100));
-        assert_eq!(pace.taking(ALGORITHM, PATIENCE), ms(100));
-        pace.answered(ALGORITHM, begin, begin + ms(900));
-        assert_eq!(pace.taking(ALGORITHM, PATIENCE), ms(200));
-        assert_eq!(pace.taking(SignatureAlgorithm::RsaSha512, PATIENCE), Duration::ZERO);
-        pace.answered(SignatureAlgorithm::RsaSha512, begin, begin + ms(9_000));
-        assert_eq!(pace.taking(SignatureAlgorithm::RsaSha512, PATIENCE), PATIENCE);
+        for (took, expected) in [(800, 900), (1_600, 1_800), (800, 1_687), (800, 1_589)] {
+            pace.answered(ALGORITHM, begin, begin + ms(took));
+            assert_eq!(pace.taking(ALGORITHM, PATIENCE).as_millis(), expected, "{took}");
+        }
+        let other = SignatureAlgorithm::RsaSha512;
+        assert_eq!(pace.taking(other, PATIENCE), Duration::ZERO);
+        pace.answered(other, begin, begin + ms(9_000));
+        assert_eq!(pace.taking(other, PATIENCE), PATIENCE);
     }
 }
