@@ -8,8 +8,8 @@ mod reload;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use advice::known;
-pub use advice::{KnownToken, clients, same_tokens, shared_labels};
+pub use advice::{KnownToken, clients, inherited, same_tokens, shared_labels};
+use advice::{known, tell_inherited};
 use board::Board;
 pub use recovery::{accept_token, backup, restore};
 use reload::Fixed;
@@ -142,6 +142,8 @@ impl App {
             known: Arc::new(KnownKeys::default()),
             idempotency: Arc::new(Idempotency::new(config.idempotency_retention_hours)),
         });
+        // Beside the start: a look at keys may take seconds.
+        drop(tokio::spawn(tell_inherited(ledger.clone(), now)));
         let mut watch = tokens::Watch::new(recorded);
         watch.look(&services).await;
         let housekeeping = tokio::spawn(housekeeping::keep(Arc::clone(&services), watch));

@@ -18,6 +18,7 @@ pub use error::{BeginError, CreateError, LedgerError};
 use figures::Figures;
 pub use figures::{CaEnd, LedgerFigures};
 use gathering::Gathering;
+pub use inherited::{Inherited, InheritedResource, LedgerBeside};
 pub use issuers::{
     CaRole, IssuerIndex, KeyClaim, KeyQuestion, KeyState, KnownKey, NamedQuestion, UsedIssuer,
 };
@@ -47,6 +48,7 @@ mod backup;
 mod error;
 mod figures;
 mod gathering;
+mod inherited;
 mod inventory;
 mod issuers;
 mod job;

@@ -19,6 +19,7 @@ pub mod resources;
 mod signing;
 pub mod stores;
 pub mod tokens;
+pub mod upgrade;
 pub mod vical;
 
 use std::sync::Arc;

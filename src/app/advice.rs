@@ -1,14 +1,16 @@
 //! What a configuration says that only its files, its tokens or its ledger can judge: what keeps the
 //! daemon from starting, and what the operator is told.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use crate::{
     access::ClientCertificate,
     config::{Config, shared_by_two},
-    domain::tree::ResourceTree,
+    domain::{time::Timestamp, tree::ResourceTree},
     hsm::{Token, TokenFacts},
     http,
+    ledger::{Ledger, LedgerBeside},
+    service::upgrade,
 };
 
 /// A token as [`same_tokens`] knows it.
@@ -82,4 +84,33 @@ pub fn clients(config: &Config) -> (Vec<String>, Vec<String>) {
         ));
     }
     (refused, told)
+}
+
+/// What an earlier version has left in the ledger that would be refused today: tells the log, once.
+pub(super) async fn tell_inherited(ledger: Ledger, now: Timestamp) {
+    let held = match ledger.inherited(now).await {
+        Ok(held) => held,
+        Err(error) => {
+            tracing::warn!(%error, "what an earlier version has left in the ledger is not told");
+            return;
+        }
+    };
+    // A panic has been told by its hook.
+    let told = tokio::task::spawn_blocking(move || upgrade::warnings(&held, now)).await;
+    for warning in told.unwrap_or_default() {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// The same of a ledger's file that a daemon may be using; in words.
+pub fn inherited(ledger: &Path, now: Timestamp) -> Vec<String> {
+    let LedgerBeside { older, inherited } = match Ledger::inherited_beside(ledger, now) {
+        Ok(Some(beside)) => beside,
+        Ok(None) => return Vec::new(),
+        Err(error) => return vec![format!("the ledger was not looked at: {error}")],
+    };
+    let older = older.map(|(version, next)| {
+        format!("the ledger has version {version}; the start will bring it to {next}")
+    });
+    older.into_iter().chain(upgrade::warnings(&inherited, now)).collect()
 }

@@ -12,6 +12,7 @@ use crate::{
     domain::{
         key::PublicKey,
         path::KeyPath,
+        time::Timestamp,
         tree::{Kms, ResourceTree},
     },
     hsm::{CatalogueEntry, Token, TokenKey, TokenState},
@@ -60,6 +61,7 @@ pub(super) fn run(file: &Path, config_only: bool) -> ExitCode {
     for warning in warned {
         output::warn(format_args!("warning: {warning}"));
     }
+    warn(&app::inherited(&config.ledger, Timestamp::now()));
     match runtime.block_on(check_tokens(config, &mut output)) {
         Ok(found) => problems.extend(found),
         Err(error) => problems.push(error),

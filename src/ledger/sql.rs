@@ -5,6 +5,7 @@
 
 pub(super) mod answers;
 pub(super) mod figures;
+pub(super) mod inherited;
 pub(super) mod inventory;
 pub(super) mod issuers;
 pub(super) mod keys;

@@ -208,6 +208,30 @@ pub(super) fn open_sound(file: &Path) -> Result<Connection, String> {
     }
 }
 
+/// Opens the ledger of a daemon that may be running, and tells its version; `None` where there is none
+/// yet.
+pub(super) fn open_beside(path: &Path) -> Result<Option<(Connection, i32)>, LedgerError> {
+    let path = &place::resolve(path);
+    match path.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(refused(path, "cannot be read", &error)),
+        // A start will begin it, or say why not.
+        Ok(metadata) if metadata.len() == 0 => return Ok(None),
+        Ok(_) => {}
+    }
+    let connection = open(path, READ_ONLY)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let (application, version) = (number("application_id")?, number("user_version")?);
+    if application != APPLICATION_ID || !(1..=SCHEMA_VERSION).contains(&version) {
+        let path = path.display();
+        return Err(LedgerError::refused(format!(
+            "{path} is no ledger, or one of a newer chancery"
+        )));
+    }
+    Ok(Some((connection, version)))
+}
+
 const READ_ONLY: OpenFlags =
     OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 

@@ -9,9 +9,10 @@ mod uses;
 
 use std::collections::HashSet;
 
-use definition::Definition;
+pub(super) use definition::Definition;
 use serde_json::json;
 pub use tree::Tree;
+pub(super) use uses::store_of;
 
 use super::{
     Call, Services,

@@ -70,4 +70,5 @@ mod stores;
 mod support;
 mod tls;
 mod twins;
+mod upgrade;
 mod vical;

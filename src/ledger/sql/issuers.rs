@@ -84,7 +84,7 @@ fn issued(
     Ok(certificates)
 }
 
-fn issued_certificate(row: &Row<'_>) -> rusqlite::Result<KnownCertificate> {
+pub(super) fn issued_certificate(row: &Row<'_>) -> rusqlite::Result<KnownCertificate> {
     let origin = CertificateOrigin::Issued {
         service: parsed(row, "service", ResourcePath::parse)?,
         profile: parsed(row, "profile", purpose)?,

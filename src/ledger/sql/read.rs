@@ -92,26 +92,28 @@ pub(in crate::ledger) fn iaca_pins(
     connection: &Connection,
     spki_sha256: &[u8; 32],
 ) -> rusqlite::Result<Vec<IacaPin>> {
-    let given = |text: String| (!text.is_empty()).then_some(text);
     connection
         .prepare_cached(
             "SELECT spki_sha256, subject_der, ian_email, ian_uri, not_before, not_after, key_path,
                  pinned_at
              FROM iaca_pins WHERE spki_sha256 = ?1 ORDER BY pinned_at",
         )?
-        .query_map([spki_sha256], |row| {
-            Ok(IacaPin {
-                spki_sha256: row.get("spki_sha256")?,
-                subject_der: row.get("subject_der")?,
-                email: given(row.get("ian_email")?),
-                uri: given(row.get("ian_uri")?),
-                not_before: timestamp(row, "not_before")?,
-                not_after: timestamp(row, "not_after")?,
-                key_path: parsed_option(row, "key_path", KeyPath::parse)?,
-                pinned_at: timestamp(row, "pinned_at")?,
-            })
-        })?
+        .query_map([spki_sha256], iaca_pin)?
         .collect()
+}
+
+pub(super) fn iaca_pin(row: &Row<'_>) -> rusqlite::Result<IacaPin> {
+    let given = |text: String| (!text.is_empty()).then_some(text);
+    Ok(IacaPin {
+        spki_sha256: row.get("spki_sha256")?,
+        subject_der: row.get("subject_der")?,
+        email: given(row.get("ian_email")?),
+        uri: given(row.get("ian_uri")?),
+        not_before: timestamp(row, "not_before")?,
+        not_after: timestamp(row, "not_after")?,
+        key_path: parsed_option(row, "key_path", KeyPath::parse)?,
+        pinned_at: timestamp(row, "pinned_at")?,
+    })
 }
 
 /// Whether the id exists or is reserved.

@@ -277,4 +277,8 @@ CREATE TABLE key_uses (
 INSERT INTO key_uses SELECT DISTINCT key_pins.spki_sha256, intents.purpose
     FROM intents JOIN key_pins ON key_pins.path = intents.issuer_key_path
     WHERE intents.state = 'issued' AND intents.purpose IN ('generic', 'csr', 'vical');
+
+-- What a tenant or service of the version before was when this version began; NULL of later ones.
+ALTER TABLE resources ADD COLUMN definition_before TEXT;
+UPDATE resources SET definition_before = definition;
 ";

@@ -166,3 +166,26 @@ async fn a_ledger_of_the_version_before_keeps_every_row_and_its_pins_get_their_t
     ledger.close().await;
     assert_consistent(&file);
 }
+
+/// Neither a lock nor a migration is needed to tell what an older ledger holds.
+#[test]
+fn a_ledger_of_each_version_is_read_as_it_is_beside_whoever_uses_it() {
+    let (_directory, file) = place();
+    assert_eq!(Ledger::inherited_beside(&file, now()), Ok(None));
+    of_version_2(&file);
+    let version = || {
+        let connection = Connection::open(&file).unwrap();
+        connection.pragma_query_value(None, "user_version", |row| row.get::<_, i32>(0)).unwrap()
+    };
+    let before = Ledger::inherited_beside(&file, now()).unwrap().unwrap();
+    assert_eq!(before.older, Some((2, SCHEMA_VERSION)));
+    assert_eq!(version(), 2);
+    let Inherited { resources, cas, iaca_pins, keys, is_cut } = &before.inherited;
+    assert_eq!((resources.len(), cas.len(), iaca_pins.len(), keys.len()), (1, 1, 1, 2));
+    assert!(!is_cut);
+
+    let (_ledger, _) = Ledger::open(&file).unwrap();
+    assert_eq!(version(), SCHEMA_VERSION);
+    let after = Ledger::inherited_beside(&file, now()).unwrap().unwrap();
+    assert_eq!(after, LedgerBeside { older: None, inherited: before.inherited });
+}

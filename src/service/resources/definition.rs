@@ -10,7 +10,7 @@ use crate::domain::{
 /// A tenant or service as the ledger keeps it. Members may be added, never renamed.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
-pub(super) enum Definition {
+pub(in crate::service) enum Definition {
     Tenant {
         name: String,
     },
@@ -51,7 +51,7 @@ impl Definition {
         }
     }
 
-    pub(super) fn into_node(self) -> Result<Node, PathError> {
+    pub(in crate::service) fn into_node(self) -> Result<Node, PathError> {
         let paths = |texts: Vec<String>| {
             texts.iter().map(|text| ResourcePath::parse(text)).collect::<Result<Vec<_>, _>>()
         };

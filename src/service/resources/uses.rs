@@ -34,6 +34,6 @@ pub(super) fn check_grants(call: &Call, new: &NewService) -> Result<(), Error> {
 }
 
 /// The store of a stored certificate. A path of one element stands for itself: no store is there.
-pub(super) fn store_of(certificate: &ResourcePath) -> ResourcePath {
+pub(in crate::service) fn store_of(certificate: &ResourcePath) -> ResourcePath {
     certificate.parent().unwrap_or_else(|| certificate.clone())
 }
