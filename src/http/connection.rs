@@ -7,6 +7,7 @@
 //! Over HTTP/2 the windows and [`super::http2`] decide.
 
 mod flow;
+mod frames;
 mod heads;
 
 use std::{
@@ -20,6 +21,7 @@ use std::{
 };
 
 pub(super) use flow::{Expected, Flow};
+use frames::{Allowance, Frames};
 pub(super) use heads::HEAD_OCTETS_MAX;
 use heads::Heads;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -58,7 +60,7 @@ enum Intake {
     /// A head was too large: what of the refusal is still to be sent, and what may still be read.
     Refused { left: &'static [u8], octets: usize },
     /// HTTP/2, which has windows.
-    Frames,
+    Frames(Frames),
 }
 
 /// A connection as its requests see it.
@@ -67,6 +69,8 @@ pub(super) struct Link {
     pub(super) peer: Option<Arc<Peer>>,
     pub(super) usage: Usage,
     pub(super) flow: Flow,
+    /// Of frames, over HTTP/2.
+    pub(super) allowance: Allowance,
     /// Something that was sent over it must not stay in its buffers.
     pub(super) is_secret: Cell<bool>,
 }
@@ -74,7 +78,8 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(peer: Option<Arc<Peer>>) -> Rc<Self> {
         let (usage, flow) = (Usage::new(), Flow::default());
-        Rc::new(Self { peer, usage, flow, is_secret: Cell::new(false) })
+        let allowance = Allowance::default();
+        Rc::new(Self { peer, usage, flow, allowance, is_secret: Cell::new(false) })
     }
 
     /// Returns when the certificate of the client has expired, and none of its requests is served.
@@ -83,6 +88,14 @@ impl Link {
         // By the clock of the day, which may be set at any time.
         while self.usage.is_serving() || !peer.has_expired() {
             tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// What became of octets that were to be sent.
+    fn is_written(&self, written: &Poll<io::Result<usize>>) {
+        self.flow.is_taken(written.is_ready());
+        if let Poll::Ready(Ok(octets)) = written {
+            self.allowance.is_sent(*octets);
         }
     }
 
@@ -148,7 +161,7 @@ impl Connection {
 
     /// For HTTP/2.
     pub(super) fn http2(io: Box<dyn Io>, link: Rc<Link>) -> Self {
-        Self { io, link, intake: Intake::Frames }
+        Self { io, link, intake: Intake::Frames(Frames::default()) }
     }
 
     pub(super) fn link(&self) -> &Rc<Link> {
@@ -187,7 +200,19 @@ impl AsyncRead for Connection {
         let this = self.get_mut();
         let flow = &this.link.flow;
         let heads = match &mut this.intake {
-            Intake::Frames => return Pin::new(&mut this.io).poll_read(cx, buffer),
+            // Its task is told, and ends it.
+            Intake::Frames(_) if this.link.allowance.is_exceeded() => return Poll::Pending,
+            Intake::Frames(frames) => {
+                let before = buffer.filled().len();
+                ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
+                let new = buffer.filled().get(before..).unwrap_or_default();
+                frames.look(new, &this.link.allowance);
+                if this.link.allowance.is_exceeded() {
+                    buffer.set_filled(before);
+                    return Poll::Pending;
+                }
+                return Poll::Ready(Ok(()));
+            }
             Intake::Refused { .. } => return this.poll_refusal(cx),
             Intake::Heads(heads) => heads,
         };
@@ -232,7 +257,7 @@ impl AsyncWrite for Connection {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.io).poll_write(cx, octets);
-        this.link.flow.is_taken(written.is_ready());
+        this.link.is_written(&written);
         written
     }
 
@@ -243,7 +268,7 @@ impl AsyncWrite for Connection {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.io).poll_write_vectored(cx, octets);
-        this.link.flow.is_taken(written.is_ready());
+        this.link.is_written(&written);
         written
     }
 

@@ -145,7 +145,7 @@ fn told(
 
 pub(super) const X_REQUEST_ID: actix_web::http::header::HeaderName =
     actix_web::http::header::HeaderName::from_static("x-request-id");
-const X_REQUEST_ID_CHARACTERS_MAX: usize = 64;
+pub(super) const X_REQUEST_ID_CHARACTERS_MAX: usize = 64;
 
 /// The caller's request id, when it is one; otherwise a new one.
 pub(super) fn request_id(request: &HttpRequest) -> String {

@@ -11,7 +11,7 @@ use actix_http::{
     BoxedPayloadStream, ConnectionType, HttpMessage, Payload, Request, RequestHead, Response,
     StatusCode, Version,
     body::{BoxBody, MessageBody},
-    header::{CONTENT_LENGTH, HeaderMap, HeaderValue, RETRY_AFTER},
+    header::{CONTENT_LENGTH, HeaderMap, HeaderValue},
 };
 pub(super) use answers::Answers;
 use answers::Paced;
@@ -21,6 +21,8 @@ use body::{Body, Reading};
 use super::{
     body::BODY_BYTES_MAX,
     connection::{Expected, Link},
+    dispatch::X_REQUEST_ID,
+    problem::Problem,
 };
 
 /// A future that stays on its thread.
@@ -35,6 +37,9 @@ const LEFTOVERS_TIME: Duration = Duration::from_millis(500);
 
 /// How long the rest of a body is read after the answer.
 const AFTER_ANSWER_TIME: Duration = Duration::from_secs(2);
+
+/// When who finds no room for an answer may ask again.
+const NO_ROOM_SECONDS: u64 = 1;
 
 /// What every exchange of a listener needs.
 #[derive(Clone)]
@@ -113,18 +118,24 @@ impl Exchanges {
             }
             Ok(octets) => match self.answers.hold(octets) {
                 Some(octets) => answer.set_body(BoxBody::new(Paced::new(octets, unread))),
-                None => no_room(),
+                None => self.paced(no_room(&answer), unread),
             },
             Err(streamed) => answer.set_body(streamed),
         }
     }
 }
 
-/// All the octets that answers may take are taken.
-fn no_room() -> Response<BoxBody> {
-    let mut answer = Response::new(StatusCode::SERVICE_UNAVAILABLE);
-    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    answer
+/// All the octets that answers may take are taken, so this one is refused.
+fn no_room(answer: &Response<()>) -> Response<BoxBody> {
+    let request_id = answer.headers().get(&X_REQUEST_ID);
+    let named = request_id.and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let mut refusal = Problem::busy(NO_ROOM_SECONDS).into_response(named);
+    if let Some(request_id) = request_id {
+        refusal.headers_mut().insert(X_REQUEST_ID, request_id.clone());
+    }
+    let mut refusal = Response::from(refusal);
+    refusal.head_mut().set_connection_type(answer.head().connection_type());
+    refusal
 }
 
 /// The rest of a body that has to be read after the answer, over HTTP/2, where nothing else does.
@@ -234,6 +245,25 @@ mod tests {
     use actix_http::header;
 
     use super::*;
+
+    #[test]
+    fn an_answer_without_room_is_a_refusal_like_any_other() {
+        let mut answer = Response::new(StatusCode::OK);
+        answer.headers_mut().insert(X_REQUEST_ID, HeaderValue::from_static("mine"));
+        let refusal = no_room(&answer.drop_body());
+        assert_eq!(refusal.status(), StatusCode::SERVICE_UNAVAILABLE);
+        for (name, value) in
+            [("x-request-id", "mine"), ("retry-after", "1"), ("content-type", "application/json")]
+        {
+            assert_eq!(refusal.headers().get(name).unwrap(), value);
+        }
+        let body = refusal.into_body().try_into_bytes().unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["exception"], true);
+        assert_eq!(body["id"], "ServiceUnavailableException");
+        assert_eq!(body["code"], "503");
+        assert_eq!(body["requestId"], "mine");
+    }
 
     #[test]
     fn a_head_of_its_own_has_all_headers_and_no_room_for_many_more() {

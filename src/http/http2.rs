@@ -56,6 +56,13 @@ const RESETS_MAX: usize = 32;
 /// Requests that a client may take back, of those that were accepted. A connection with more is closed.
 const TAKEN_BACK_MAX: usize = 200;
 
+/// Heads that a client may send, of those that are too large. A connection with more is closed: others have
+/// to wait while each is decoded.
+const REFUSED_HEADS_MAX: usize = 2;
+
+/// The table of header fields: none, because its entries keep what they came with (see `frames`).
+const TABLE_OCTETS: u32 = 0;
+
 /// How long the end of a connection may take whose last answer was sent.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -79,6 +86,7 @@ pub(super) async fn serve(
     let link = Rc::clone(connection.link());
     let mut builder = server::Builder::new();
     builder
+        .header_table_size(TABLE_OCTETS)
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(number(HEAD_OCTETS_MAX))
         .initial_window_size(STREAM_WINDOW)
@@ -98,24 +106,35 @@ pub(super) async fn serve(
         from,
         room: Rc::new(Semaphore::new(ROOM_OCTETS)),
         heads: Rc::default(),
+        refused_heads: Cell::default(),
     };
     let mut under_way = FuturesUnordered::<Local<End>>::new();
     let (mut ending, mut unused) = (pin!(ending), pin!(link.usage.has_ended(limits.idle)));
-    let (mut is_leaving, mut taken_back) = (false, 0);
+    let mut too_much = pin!(link.allowance.has_exceeded());
+    let (mut is_leaving, mut is_abuse, mut taken_back) = (false, false, 0);
     loop {
+        if is_abuse {
+            under_way.clear();
+            http2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+            // It is sent, or it is not.
+            let _ = timeout(GOODBYE, http2.accept()).await;
+            return;
+        }
         tokio::select! {
             biased;
             request = http2.accept() => match request {
-                Some(Ok((request, respond))) => under_way.extend(requests.begin(request, respond)),
+                Some(Ok((request, respond))) => {
+                    under_way.extend(requests.begin(request, respond));
+                    is_abuse = requests.refused_heads.get() > REFUSED_HEADS_MAX;
+                }
                 Some(Err(_)) | None => return,
             },
+            () = &mut too_much => is_abuse = true,
             Some(end) = under_way.next() => match end {
                 End::Answered => {}
-                End::TakenBack if taken_back < TAKEN_BACK_MAX => taken_back += 1,
                 End::TakenBack => {
-                    is_leaving = true;
-                    under_way.clear();
-                    http2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                    taken_back += 1;
+                    is_abuse = taken_back > TAKEN_BACK_MAX;
                 }
                 End::Last => {
                     is_leaving = true;
@@ -152,6 +171,8 @@ struct Requests {
     room: Rc<Semaphore>,
     /// Octets of the heads of those that are under way.
     heads: Rc<Cell<usize>>,
+    /// Heads that were too large.
+    refused_heads: Cell<usize>,
 }
 
 impl Requests {
@@ -164,6 +185,7 @@ impl Requests {
         let (head, body) = request.into_parts();
         let octets = octets(&head);
         if octets > HEAD_OCTETS_MAX || head.headers.len() > FIELDS_MAX {
+            self.refused_heads.set(self.refused_heads.get() + 1);
             answer::refuse_head(respond);
             return None;
         }
@@ -189,7 +211,12 @@ impl Requests {
         let room = Rc::clone(&self.room);
         Some(Box::pin(async move {
             let _held = held;
-            answer::serve(exchanges, link, &room, share, request.0, respond).await
+            let asked = Rc::clone(&link);
+            let end = answer::serve(exchanges, link, &room, share, request.0, respond).await;
+            if !matches!(end, End::TakenBack) {
+                asked.allowance.is_answered(octets);
+            }
+            end
         }))
     }
 }

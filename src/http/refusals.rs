@@ -60,20 +60,59 @@ impl Refusals {
         self.counts.with_label_values(&[word]).inc();
         let reason = excerpt(&reason.to_string()).to_string();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.since.is_none_or(|since| since.elapsed() >= TELL_EVERY) {
-            told.since = Some(Instant::now());
-            told.reasons.clear();
-        }
-        if told.reasons.len() >= REASONS_MAX || !told.reasons.insert(reason.clone()) {
-            told.untold += 1;
-            return;
-        }
-        let untold = std::mem::take(&mut told.untold);
+        let untold = told.tell(&reason, Instant::now());
         drop(told);
+        let Some(untold) = untold else { return };
         tracing::info!(%from, reason, untold, "connection refused");
     }
 
     pub(super) fn counts(&self) -> &IntCounterVec {
         &self.counts
+    }
+}
+
+impl Told {
+    /// How many others were not told, if this is to be.
+    fn tell(&mut self, reason: &str, now: Instant) -> Option<u64> {
+        if self.since.is_none_or(|since| now.duration_since(since) >= TELL_EVERY) {
+            self.since = Some(now);
+            self.reasons.clear();
+        }
+        if self.reasons.len() >= REASONS_MAX || !self.reasons.insert(reason.to_owned()) {
+            self.untold += 1;
+            return None;
+        }
+        Some(std::mem::take(&mut self.untold))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_is_told_once_in_ten_seconds_whatever_comes_before_it() {
+        let (mut told, begun) = (Told::default(), Instant::now());
+        let mut tell = |reason: &str, after: Duration| told.tell(reason, begun + after);
+        assert_eq!(tell("no certificate", Duration::ZERO), Some(0));
+        for _ in 0..1_000 {
+            assert_eq!(tell("no certificate", Duration::from_secs(1)), None);
+        }
+        assert_eq!(tell("the certificate has expired", Duration::from_secs(1)), Some(1_000));
+        assert_eq!(tell("another CA", Duration::from_secs(9)), Some(0));
+        assert_eq!(tell("another CA", Duration::from_millis(9_999)), None);
+        assert_eq!(tell("no certificate", TELL_EVERY), Some(1));
+        assert_eq!(tell("another CA", TELL_EVERY), Some(0));
+    }
+
+    #[test]
+    fn reasons_that_the_client_words_are_told_up_to_a_limit() {
+        let (mut told, begun) = (Told::default(), Instant::now());
+        let lines = |told: &mut Told, now| {
+            (0..1_000).filter(|number| told.tell(&number.to_string(), now).is_some()).count()
+        };
+        assert_eq!(lines(&mut told, begun), REASONS_MAX);
+        assert_eq!(told.reasons.len(), REASONS_MAX);
+        assert_eq!(lines(&mut told, begun + TELL_EVERY), REASONS_MAX);
     }
 }

@@ -5,13 +5,23 @@ pub fn preface() -> Vec<u8> {
     [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(SETTINGS, 0, 0, &[])[..]].concat()
 }
 
+/// The acknowledgement of the server's SETTINGS.
+pub fn acknowledgement() -> Vec<u8> {
+    frame(SETTINGS, ACK, 0, &[])
+}
+
 pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
+pub const PRIORITY: u8 = 2;
 pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
+pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
+/// No kind that there is.
+pub const UNKNOWN: u8 = 99;
 
+pub const ACK: u8 = 1;
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 
@@ -60,5 +70,9 @@ pub fn request(method: &str, path: &str) -> Vec<u8> {
     .concat()
 }
 
+/// The table has no entries from now on.
+pub const EMPTY_TABLE: u8 = 0x20;
+/// A field of the static table: "accept-encoding: gzip, deflate".
+pub const STATIC: u8 = 0x80 | 16;
 /// The first entry of the table.
 pub const NEWEST: u8 = 0x80 | 62;

@@ -19,8 +19,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use super::{
     Crowd, HALF_HELLO, OCTET_EVERY, Rest, SLOW_BODY,
     frames::{
-        CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, NEWEST, PING, RST_STREAM, SETTINGS,
-        WINDOW, field, frame, preface, request, setting,
+        CONTINUATION, DATA, EMPTY_TABLE, END_HEADERS, END_STREAM, HEADERS, NEWEST, PING, PRIORITY,
+        RST_STREAM, SETTINGS, STATIC, UNKNOWN, WINDOW, WINDOW_UPDATE, acknowledgement, field,
+        frame, preface, request, setting,
     },
     greet, issues, longest, resident_kib,
 };
@@ -207,26 +208,51 @@ fn head(flags: u8, index: usize, block: &[u8]) -> Vec<u8> {
     frame(HEADERS, flags, stream(index), block)
 }
 
-/// What clients may send over HTTP/2.
-fn http2() -> Vec<(&'static str, Vec<u8>)> {
-    let get = |path: &str| request("GET", path);
-    let post = request("POST", "/v1/test.tenant1.x509-service-1/x509-service-api/certificate");
-    let json = [post.clone(), field("content-type", "application/json", false)].concat();
+/// What clients may send over HTTP/2 that have not acknowledged the SETTINGS, so that there is a table of
+/// header fields.
+fn http2_unsettled() -> Vec<(&'static str, Vec<u8>)> {
+    let (get, post) = (request("GET", "/"), request("POST", "/"));
     let whole = END_HEADERS | END_STREAM;
     let bomb = field("x", &"a".repeat(3_900), true);
-    let bombs = |number: usize, ending: u8| -> Vec<u8> {
-        let first = head(whole, 0, &[get("/"), bomb.clone()].concat());
-        let others = (1..number)
+    let bombs = |ending: u8| -> Vec<u8> {
+        let first = head(whole, 0, &[get.clone(), bomb.clone()].concat());
+        let others = (1..600)
             .map(|index| head(ending, index, &[post.clone(), vec![NEWEST; 4_000]].concat()));
         std::iter::once(first).chain(others).flatten().collect()
     };
+    // Each entry is in a buffer of its own.
+    let entries: Vec<_> = (0..500)
+        .flat_map(|index| {
+            let kept = field("x", &format!("{index}"), true);
+            let block = [get.clone(), field("y", &"a".repeat(8_000), false), kept].concat();
+            [head(END_HEADERS, index, &block), frame(DATA, 0, stream(index), &[b' '; 500])].concat()
+        })
+        .collect();
+    vec![
+        ("header bombs", bombs(whole)),
+        ("header bombs that have bodies to come", bombs(END_HEADERS)),
+        ("entries that keep buffers", entries.clone()),
+        ("entries of who acknowledges", [acknowledgement(), entries].concat()),
+        ("heads of who does not acknowledge", {
+            (0..20_000).flat_map(|index| head(whole, index, &get)).collect()
+        }),
+    ]
+}
+
+/// What clients may send over HTTP/2.
+fn http2() -> Vec<(&'static str, Vec<u8>)> {
+    // The table is emptied by each, because one is the first.
+    let emptied = |request| [vec![EMPTY_TABLE], request].concat();
+    let get = |path: &str| emptied(request("GET", path));
+    let post =
+        emptied(request("POST", "/v1/test.tenant1.x509-service-1/x509-service-api/certificate"));
+    let json = [post.clone(), field("content-type", "application/json", false)].concat();
+    let whole = END_HEADERS | END_STREAM;
     let many = |number: usize, of: &dyn Fn(usize) -> Vec<u8>| -> Vec<u8> {
         (0..number).flat_map(of).collect()
     };
     let no_window = setting(WINDOW, 0);
     vec![
-        ("header bombs", bombs(600, whole)),
-        ("header bombs that have bodies to come", bombs(600, END_HEADERS)),
         (
             "heads of as much as there may be",
             many(50, &|index| {
@@ -295,18 +321,28 @@ fn http2() -> Vec<(&'static str, Vec<u8>)> {
         (
             "trailers without an end of requests",
             many(100, &|index| {
-                let large = vec![NEWEST; 4_000];
-                let first = if index == 0 { bomb.clone() } else { Vec::new() };
                 [
-                    head(END_HEADERS, index, &[json.clone(), first].concat()),
+                    head(END_HEADERS, index, &json),
                     frame(DATA, 0, stream(index), b" "),
-                    head(whole, index, &large[..if index == 0 { 0 } else { 4_000 }]),
+                    head(whole, index, &[STATIC; 900]),
                 ]
                 .concat()
             }),
         ),
         ("pings", frame(PING, 0, 0, &[0; 8]).repeat(200_000)),
         ("settings", frame(SETTINGS, 0, 0, &[]).repeat(200_000)),
+        ("unknown frames", frame(UNKNOWN, 0, 0, &[0; 8]).repeat(200_000)),
+        ("windows", frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]).repeat(200_000)),
+        ("priorities", frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 1]).repeat(200_000)),
+        (
+            "empty DATA",
+            [head(END_HEADERS, 0, &json), frame(DATA, 0, 1, &[]).repeat(200_000)].concat(),
+        ),
+        (
+            "small DATA for a request that was answered",
+            [head(END_HEADERS, 0, &get("/v1/none")), frame(DATA, 0, 1, b" ").repeat(50_000)]
+                .concat(),
+        ),
         ("no request", Vec::new()),
     ]
 }
@@ -314,7 +350,11 @@ fn http2() -> Vec<(&'static str, Vec<u8>)> {
 #[test]
 fn a_connection_over_http2_makes_nobody_hold_more_than_its_share() {
     let unit = Unit::new();
-    for (what, octets) in http2() {
+    let rows = http2_unsettled().into_iter();
+    let settled = http2().into_iter();
+    let rows =
+        rows.chain(settled.map(|(what, octets)| (what, [acknowledgement(), octets].concat())));
+    for (what, octets) in rows {
         let octets = [preface(), octets].concat();
         unit.stands(what, unit.daemon.api, Some(unit.tls_http2("client")), octets);
     }

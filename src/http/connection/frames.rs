@@ -1,0 +1,366 @@
+//! Looks at the frames of HTTP/2 as they come (RFC 9113, section 4.1), and says when they are too many.
+//!
+//! h2 itself bounds CONTINUATION frames, decoded heads, resets before a request is accepted, and small
+//! or empty DATA frames. It does not bound what costs a client nothing and is no work: PING, SETTINGS,
+//! WINDOW_UPDATE, PRIORITY and unknown frames, heads that are refused, and trailers. So each frame
+//! costs something here, and answers and the time give it back. Nor does h2 insist that a client
+//! empties the table of header fields (RFC 7541, section 4.2), whose entries keep the buffers that they
+//! were read into: some megabytes for each connection.
+
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+use super::HEAD_OCTETS_MAX;
+
+/// The length of a frame's head.
+const HEAD: usize = 9;
+/// The length of a client's connection preface.
+const PREFACE: usize = 24;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const CONTINUATION: u8 = 9;
+
+const ACK: u8 = 0x1;
+const PADDED: u8 = 0x8;
+const PRIORITY: u8 = 0x20;
+
+/// A dynamic table size update to 0 (RFC 7541, section 6.3).
+const EMPTY_TABLE: u8 = 0x20;
+
+/// What a client may send until it has acknowledged our SETTINGS, in octets. Until then the default table
+/// of header fields is in use.
+const UNSETTLED_OCTETS_MAX: usize = 2 * HEAD_OCTETS_MAX;
+
+/// Frames that a client may send beyond those that its answers and the time have given it.
+const FRAMES_MAX: u32 = 1_024;
+
+/// Frames that each second gives back.
+const FRAMES_PER_SECOND: u32 = 100;
+
+/// Frames that an answered request gives back, beside the cost of its head.
+const FRAMES_PER_ANSWER: u32 = 16;
+
+/// So many octets of a frame cost as much as a frame.
+const OCTETS_PER_FRAME: usize = 256;
+
+/// So many octets that we send give a frame back: each may need two WINDOW_UPDATE frames.
+const SENT_OCTETS_PER_FRAME: usize = 4_096;
+
+/// How many frames a client may still send.
+pub(in crate::http) struct Allowance {
+    left: Cell<u32>,
+    /// When time has given something last.
+    since: Cell<Instant>,
+    /// Sent, and not counted yet.
+    sent: Cell<usize>,
+    is_exceeded: Cell<bool>,
+    exceeded: Notify,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self {
+            left: Cell::new(FRAMES_MAX),
+            since: Cell::new(Instant::now()),
+            sent: Cell::default(),
+            is_exceeded: Cell::default(),
+            exceeded: Notify::default(),
+        }
+    }
+}
+
+impl Allowance {
+    /// A request with a head of so many octets was answered.
+    pub(in crate::http) fn is_answered(&self, head_octets: usize) {
+        self.earn(FRAMES_PER_ANSWER.saturating_add(cost(head_octets)));
+    }
+
+    /// So many octets were sent.
+    pub(super) fn is_sent(&self, octets: usize) {
+        let sent = self.sent.get().saturating_add(octets);
+        self.sent.set(sent % SENT_OCTETS_PER_FRAME);
+        self.earn(u32::try_from(sent / SENT_OCTETS_PER_FRAME).unwrap_or(FRAMES_MAX));
+    }
+
+    fn earn(&self, frames: u32) {
+        self.left.set(self.left.get().saturating_add(frames).min(FRAMES_MAX));
+    }
+
+    fn earn_by_time(&self) {
+        let frames = self.since.get().elapsed().as_millis() * u128::from(FRAMES_PER_SECOND) / 1_000;
+        let Ok(frames @ 1..) = u32::try_from(frames) else { return };
+        let taken = Duration::from_secs(1).saturating_mul(frames) / FRAMES_PER_SECOND;
+        self.since.set(self.since.get() + taken);
+        self.earn(frames);
+    }
+
+    /// Whether there was so much.
+    fn spend(&self, frames: u32) -> bool {
+        match self.left.get().checked_sub(frames) {
+            Some(left) => {
+                self.left.set(left);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn exceed(&self) {
+        self.is_exceeded.set(true);
+        self.exceeded.notify_one();
+    }
+
+    /// Whether nothing more is read.
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.is_exceeded.get()
+    }
+
+    /// Returns when the client has sent more than it may.
+    pub(in crate::http) async fn has_exceeded(&self) {
+        while !self.is_exceeded.get() {
+            self.exceeded.notified().await;
+        }
+    }
+}
+
+/// What so many octets cost.
+fn cost(octets: usize) -> u32 {
+    u32::try_from(octets / OCTETS_PER_FRAME).unwrap_or(u32::MAX)
+}
+
+/// Where the table of header fields is.
+#[derive(PartialEq, Eq)]
+enum Table {
+    /// Our SETTINGS are not acknowledged. So many octets have come.
+    Default(usize),
+    /// The next block of a head has to empty it.
+    ToBeEmptied,
+    /// It is emptied when, after so many octets of the payload, the next octet says so.
+    Emptied { after: Option<usize> },
+}
+
+/// See the module.
+pub(super) struct Frames {
+    head: [u8; HEAD],
+    /// Octets of the head that have come.
+    known: usize,
+    /// Octets of the payload that are still to come.
+    payload: usize,
+    table: Table,
+    /// The highest stream, and whether the last block was trailers of another.
+    stream: u32,
+    is_trailers: bool,
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self {
+            head: [0; HEAD],
+            known: 0,
+            // Nothing has to be understood of it here.
+            payload: PREFACE,
+            table: Table::Default(0),
+            stream: 0,
+            is_trailers: false,
+        }
+    }
+}
+
+impl Frames {
+    /// Looks at what has come; when it is more than there may be, that is the end.
+    pub(super) fn look(&mut self, octets: &[u8], allowance: &Allowance) {
+        allowance.earn_by_time();
+        if !self.allow(octets, allowance) {
+            allowance.exceed();
+        }
+    }
+
+    fn allow(&mut self, mut octets: &[u8], allowance: &Allowance) -> bool {
+        while let Some((first, rest)) = octets.split_first() {
+            if self.payload > 0 {
+                let (part, rest) = octets.split_at(self.payload.min(octets.len()));
+                if !self.empties(part) {
+                    return false;
+                }
+                self.payload -= part.len();
+                octets = rest;
+                continue;
+            }
+            if let Some(place) = self.head.get_mut(self.known) {
+                *place = *first;
+                self.known += 1;
+            }
+            octets = rest;
+            if self.known == HEAD {
+                self.known = 0;
+                if !self.begin(allowance) {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Whether a part of a payload does not leave the table as it was.
+    fn empties(&mut self, part: &[u8]) -> bool {
+        let Table::Emptied { after: after @ Some(_) } = &mut self.table else { return true };
+        let Some(before) = after.take() else { return true };
+        match part.get(before) {
+            Some(octet) => *octet == EMPTY_TABLE,
+            None => {
+                *after = Some(before - part.len());
+                true
+            }
+        }
+    }
+
+    /// Whether a frame may be sent, whose head is known.
+    fn begin(&mut self, allowance: &Allowance) -> bool {
+        let [a, b, c, kind, flags, stream @ ..] = self.head;
+        let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
+        let length = u32::from_be_bytes([0, a, b, c]) as usize;
+        self.payload = length;
+        if let Table::Default(come) = &mut self.table {
+            *come = come.saturating_add(HEAD + length);
+            if *come > UNSETTLED_OCTETS_MAX {
+                return false;
+            }
+        }
+        if kind == HEADERS {
+            self.is_trailers = stream <= self.stream;
+            self.stream = self.stream.max(stream);
+            if self.table == Table::ToBeEmptied {
+                let padding = usize::from(flags & PADDED != 0);
+                let priority = if flags & PRIORITY != 0 { 5 } else { 0 };
+                let before = padding + priority;
+                if before >= length {
+                    return false;
+                }
+                self.table = Table::Emptied { after: Some(before) };
+            }
+        }
+        if kind == SETTINGS && flags & ACK != 0 && matches!(self.table, Table::Default(_)) {
+            self.table = Table::ToBeEmptied;
+        }
+        allowance.spend(match kind {
+            // The windows bound these, and h2 small ones.
+            DATA => u32::from(length < OCTETS_PER_FRAME),
+            // No request of ours needs any. h2 holds them until the body was read.
+            HEADERS | CONTINUATION if self.is_trailers => {
+                u32::try_from(length).unwrap_or(u32::MAX).saturating_add(1)
+            }
+            _ => cost(length).saturating_add(1),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW_UPDATE: u8 = 8;
+    const PING: u8 = 6;
+    const GET: &[u8] = &[0x82, 0x84, 0x87];
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    }
+
+    /// After an acknowledgement, and a head that empties the table.
+    fn settled() -> Vec<u8> {
+        let head = [&[EMPTY_TABLE], GET].concat();
+        [vec![b'x'; PREFACE], frame(SETTINGS, ACK, 0, &[]), frame(HEADERS, 5, 1, &head)].concat()
+    }
+
+    /// Whether it is too much, however it is cut.
+    fn is_too_much(octets: &[u8]) -> bool {
+        let mut told = [octets.len(), 16_384, 7].map(|part| {
+            let (mut frames, allowance) = (Frames::default(), Allowance::default());
+            for part in octets.chunks(part) {
+                frames.look(part, &allowance);
+            }
+            allowance.is_exceeded()
+        });
+        told.sort_unstable();
+        assert_eq!(told[0], told[2], "it depends on how the octets are cut");
+        told[0]
+    }
+
+    #[test]
+    fn frames_that_ask_for_nothing_are_too_many_at_some_time() {
+        for (what, one) in [
+            ("PING", frame(PING, 0, 0, &[0; 8])),
+            ("SETTINGS", frame(SETTINGS, 0, 0, &[])),
+            ("WINDOW_UPDATE", frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])),
+            ("PRIORITY", frame(2, 0, 1, &[0; 5])),
+            ("empty DATA", frame(DATA, 0, 1, &[])),
+            ("unknown", frame(99, 0, 0, &[0; 1_000])),
+            ("resets", frame(3, 0, 1, &[0; 4])),
+            ("large trailers", frame(HEADERS, 5, 1, &[0x82; 200])),
+            (
+                "trailers in parts",
+                [frame(HEADERS, 1, 1, &[]), frame(9, 4, 1, &[0x82; 200])].concat(),
+            ),
+        ] {
+            assert!(!is_too_much(&[settled(), one.repeat(5)].concat()), "{what}");
+            assert!(is_too_much(&[settled(), one.repeat(2_000)].concat()), "{what}");
+        }
+        let large = frame(DATA, 0, 1, &[0; 1_000]);
+        assert!(!is_too_much(&[settled(), large.repeat(2_000)].concat()));
+    }
+
+    #[test]
+    fn answers_and_what_is_sent_give_frames_back() {
+        let (mut frames, allowance) = (Frames::default(), Allowance::default());
+        frames.look(&settled(), &allowance);
+        for stream in 1..5_000 {
+            let head = frame(HEADERS, 5, 2 * stream + 1, &[0x82; 5_000]);
+            let update = frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]);
+            frames.look(&[head, update.repeat(20)].concat(), &allowance);
+            allowance.is_answered(5_000);
+            allowance.is_sent(20_000);
+        }
+        assert!(!allowance.is_exceeded());
+    }
+
+    #[test]
+    fn who_acknowledges_our_settings_empties_the_table_with_the_next_head() {
+        let begun = |head: &[u8]| {
+            [vec![b'x'; PREFACE], frame(SETTINGS, ACK, 0, &[]), head.to_vec()].concat()
+        };
+        let block = [&[EMPTY_TABLE], GET].concat();
+        for (is_wrong, head) in [
+            (false, frame(HEADERS, 5, 1, &block)),
+            (false, frame(HEADERS, 5 | PADDED, 1, &[&[1][..], &block, &[0]].concat())),
+            (false, frame(HEADERS, 5 | PRIORITY, 1, &[&[0; 5][..], &block].concat())),
+            (false, frame(HEADERS, 5 | PADDED | PRIORITY, 1, &[&[0; 6][..], &block].concat())),
+            (true, frame(HEADERS, 5, 1, GET)),
+            (true, frame(HEADERS, 5, 1, &[])),
+            // To 1.
+            (true, frame(HEADERS, 5, 1, &[&[EMPTY_TABLE + 1], GET].concat())),
+            (true, frame(HEADERS, 5 | PADDED, 1, &[EMPTY_TABLE])),
+        ] {
+            assert_eq!(is_too_much(&begun(&head)), is_wrong, "{head:?}");
+        }
+        // Others follow.
+        assert!(!is_too_much(&[settled(), frame(HEADERS, 5, 3, GET)].concat()));
+    }
+
+    #[test]
+    fn who_does_not_acknowledge_our_settings_may_send_little() {
+        let heads = |number: u32| {
+            let heads =
+                (0..number).flat_map(|index| frame(HEADERS, 5, 2 * index + 1, &[0x82; 991]));
+            [0; PREFACE].into_iter().chain(heads).collect::<Vec<_>>()
+        };
+        assert!(!is_too_much(&heads(100)));
+        assert!(is_too_much(&heads(140)));
+    }
+}
