@@ -103,6 +103,15 @@ fn what_an_earlier_version_has_left_is_told_at_the_start_and_goes_on() {
     let path = format!("/v1/{MADE}/x509-service-api/certificate");
     let request = generic_ca("root-secp256r1", "Kept");
     daemon.client.post(&path, &request.to_string()).ok();
+    // The keys refuse what the warnings say.
+    for (route, body, words) in [
+        ("certificate", generic_ca("iaca-secp256r1", "Other"), "belongs to an IACA"),
+        ("iso/iacas", iaca("iaca-secp384r1", "Three"), "has a CA certificate that is no IACA"),
+    ] {
+        let refused = daemon.client.issue(route, &body);
+        assert_eq!(refused.status, 403, "{}", refused.json);
+        assert!(refused.json["message"].as_str().unwrap().contains(words), "{}", refused.json);
+    }
     // What is made under today's rules is nobody's past.
     let body = json!({ "type": "x509-service", "dependencies": [KMS] });
     let path = format!("/v1/{LATER}/resource-api/services/create");
