@@ -58,6 +58,8 @@ mod recycling;
 mod sessions;
 #[path = "hsm/slow.rs"]
 mod slow;
+#[path = "hsm/starts.rs"]
+mod starts;
 
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chancery");

@@ -40,6 +40,7 @@ mod pace;
 mod published;
 mod refresh;
 mod retiring;
+mod slow;
 mod starting;
 mod trials;
 
@@ -110,6 +111,8 @@ pub(super) fn start(
         meter,
         trouble: None,
         starting: None,
+        slow: Vec::new(),
+        aside: None,
         up: Vec::new(),
         leaving: Vec::new(),
         one_at_a_time: config.recycling.one_at_a_time,
@@ -149,8 +152,12 @@ struct Supervisor {
     meter: Arc<Meter>,
     /// Why no signer is up, as seen last.
     trouble: Option<String>,
-    /// One at a time: so a wrong PIN is tried once, however many processes are wanted.
+    /// The newest that is not up yet. So a wrong PIN is tried once, however many processes are wanted.
     starting: Option<Starting>,
+    /// Those before it that take their time.
+    slow: Vec<Starting>,
+    /// The one that starts, while one that is slow is heard in its place.
+    aside: Option<Starting>,
     up: Vec<Signer>,
     /// Dismissed, and not gone yet.
     leaving: Vec<Leaving>,
@@ -173,7 +180,7 @@ struct Supervisor {
     canary_at: Instant,
     /// In a row, by signer.
     failed_canaries: HashMap<u64, u32>,
-    /// The longest start of a signer that came up.
+    /// What a signer takes to come up, on average of the last ones.
     usual_start: Option<Duration>,
     /// Starts in a row that were to take no longer.
     hurried_starts: u32,
@@ -364,9 +371,8 @@ impl Supervisor {
         while let Some(at) = self.up.iter().position(|signer| is_frozen(self, signer)) {
             self.lose(at, LossCause::Frozen, "it is frozen: an answer is overdue");
         }
-        if let Some(starting) = self.starting.as_ref().filter(|starting| starting.until <= now) {
-            self.start_failed(starting.overdue().to_owned());
-        }
+        self.start_is_overdue(now);
+        self.end_slow_starts(now);
     }
 
     /// Kills a signer that was up; what it owed goes to others.
@@ -444,6 +450,7 @@ impl Supervisor {
             .iter()
             .filter_map(|signer| self.patience_until(signer))
             .chain(self.leaving.iter().map(|leaving| leaving.until))
+            .chain(self.slow.iter().map(|slow| slow.until))
             .chain([start, refresh, canary, starting, change, trial].into_iter().flatten())
             .min()
             .unwrap_or(now + Duration::from_secs(3_600))
@@ -467,7 +474,8 @@ impl Supervisor {
     async fn stop(mut self) {
         let grace = Duration::from_millis(END_GRACE_MS);
         // One that is starting may be in the middle of its login, which is not to be cut short.
-        let starting = self.starting.take().map(|starting| starting.signer);
+        let starting = self.starting.take().into_iter().chain(self.slow.drain(..));
+        let starting = starting.map(|starting| starting.signer);
         let leaving = self.leaving.drain(..).map(|leaving| leaving.signer);
         let all: Vec<_> = self.up.drain(..).chain(starting).chain(leaving).collect();
         let ends = all.into_iter().map(|signer| {

@@ -69,11 +69,14 @@ impl Supervisor {
         let tried_pins = self.config.tried_pins.clone();
         let token = self.config.name.clone();
         let refused = self.credential_fault.is_some();
+        // One that takes its time may be in a call that never returns.
+        let slow_one_logs_in = self.slow_one_logs_in();
         let mut serving = self.up.iter_mut().chain(self.starting.as_mut().map(|s| &mut s.signer));
         if serving.any(|signer| matches!(signer.login, LoginStage::Tries(_))) {
             return;
         }
-        let serving = self.up.iter_mut().chain(self.starting.as_mut().map(|s| &mut s.signer));
+        let starting = self.starting.iter_mut().chain(&mut self.slow);
+        let serving = self.up.iter_mut().chain(starting.map(|starting| &mut starting.signer));
         for signer in serving {
             let LoginStage::Asks(mark, wrong) = &signer.login else { continue };
             let leave = match refused {
@@ -82,6 +85,11 @@ impl Supervisor {
                     tracing::error!(token, error, "a login cannot be noted");
                     Leave::NotNoted
                 }),
+            };
+            // What came of that one is not known yet.
+            let leave = match leave {
+                Leave::Unsettled if slow_one_logs_in => Leave::NotNow,
+                leave => leave,
             };
             let mark = mark.clone();
             signer.answer_login(leave);
@@ -117,7 +125,8 @@ impl Supervisor {
     }
 
     fn all_signers(&mut self) -> impl Iterator<Item = &mut Signer> {
-        let starting = self.starting.as_mut().map(|starting| &mut starting.signer);
+        let starting = self.starting.iter_mut().chain(&mut self.aside).chain(&mut self.slow);
+        let starting = starting.map(|starting| &mut starting.signer);
         let leaving = self.leaving.iter_mut().map(|leaving| &mut leaving.signer);
         self.up.iter_mut().chain(starting).chain(leaving)
     }

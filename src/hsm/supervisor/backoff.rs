@@ -43,12 +43,17 @@ impl Backoff {
         self.failure.is_some()
     }
 
-    /// A start has failed.
-    pub(super) fn failed(&mut self, now: Instant, reason: String) {
+    /// A start that began at `since` has failed, or takes so long that it does not count on.
+    pub(super) fn failed(&mut self, now: Instant, since: Instant, reason: String) {
         self.failure = Some(reason);
         self.failures = self.failures.saturating_add(1);
-        self.attempted_at = now;
+        self.attempted_at = since;
         self.next_at = now + with_jitter(pause_ms(self.failures));
+    }
+
+    /// The very first start takes long: the next is due now, beside it.
+    pub(super) fn overdue(&mut self, now: Instant) {
+        self.next_at = now;
     }
 
     /// A signer came up and made a good signature.
@@ -147,7 +152,7 @@ mod tests {
         let now = Instant::now();
         let mut backoff = Backoff::new(now);
         for _ in 0..12 {
-            backoff.failed(now, "away".to_owned());
+            backoff.failed(now, now, "away".to_owned());
         }
         assert!(wait_ms(&backoff, now) > 20_000);
         backoff.demand(now);

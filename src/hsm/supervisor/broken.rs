@@ -58,7 +58,8 @@ impl Supervisor {
                 );
                 self.adopt(keys);
                 // The pauses go on to grow: should it be the token after all, it is not worn out.
-                self.backoff.failed(Instant::now(), reason);
+                let now = Instant::now();
+                self.backoff.failed(now, now, reason);
                 self.keys_broken = true;
                 self.let_in(false);
             }

@@ -182,12 +182,12 @@ impl Supervisor {
             (None, None) => Condition::Starting,
         };
         let waits = self.wants_another() && self.starting.is_none();
-        let (state, next_try) = match (&self.up[..], &self.starting) {
+        let (state, next_try) = match (&self.up[..], self.is_starting()) {
             ([_, ..], _) => (BreakerState::Closed, None),
-            ([], Some(_)) => (BreakerState::HalfOpen, None),
+            ([], true) => (BreakerState::HalfOpen, None),
             // The next one waits for it to be gone, and is started then.
-            ([], None) if !self.leaving.is_empty() => (BreakerState::HalfOpen, None),
-            ([], None) => (BreakerState::Open, waits.then(|| self.backoff.next_at())),
+            ([], false) if !self.leaving.is_empty() => (BreakerState::HalfOpen, None),
+            ([], false) => (BreakerState::Open, waits.then(|| self.backoff.next_at())),
         };
         let reason = (state != BreakerState::Closed).then(|| self.trouble.clone()).flatten();
         let pids: Vec<_> = self.up.iter().map(|signer| signer.pid).collect();

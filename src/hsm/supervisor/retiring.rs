@@ -91,6 +91,11 @@ impl Supervisor {
         serving.min_by_key(|at| (self.up[*at].owed.len(), self.up[*at].listed_at))
     }
 
+    /// Whether a signer is to be replaced that is up.
+    pub(super) fn has_worn(&self) -> bool {
+        self.up.iter().any(|signer| worn(signer).is_some() || !signer.serves())
+    }
+
     /// Whether one more signer than there are to be is to be started.
     pub(super) fn wants_a_replacement(&self) -> bool {
         let at_rest = self.up.len() == self.config.processes && self.leaving.is_empty();

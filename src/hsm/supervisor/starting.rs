@@ -4,32 +4,35 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Canary, FULL, Supervisor, answers::HIDDEN, attempts::LOGIN_GRACE};
+use super::{Canary, FULL, Supervisor, answers::HIDDEN};
 use crate::hsm::{
     Offer, StoredKey,
     catalogue::Catalogue,
     fault::{Class, Fault},
     orders::KeyName,
-    process::{Errand, Event, LoginStage, Owed, Signer},
+    process::{Errand, Event, Owed, Signer},
     protocol::{Answer, FromSigner, ListedKey, Ready, Request},
     tries,
 };
 
-/// How much longer than a good start one may take that is not to hang.
+/// How much longer than a good start one may take before another is started beside it.
 const USUAL_STARTS: u32 = 4;
-/// But at least this long, in milliseconds: service is to return within 5 s of the HSM.
+/// But at least and at most this long, in milliseconds: service is to return within 5 s of the HSM.
 const HURRIED_START_MS_MIN: u64 = 2_000;
-/// After so many in a row that were given up early, one has all the time that is configured.
+const HURRIED_START_MS_MAX: u64 = 3_000;
+/// Where the token lets in one process at a time, so many in a row are given up early; then one has all
+/// the time that is configured.
 const HURRIED_STARTS_MAX: u32 = 3;
 
 /// A signer that is not up yet.
 pub(super) struct Starting {
     pub(super) signer: Signer,
-    since: Instant,
-    /// When it is given up.
+    pub(super) since: Instant,
+    /// When it is given up, or goes on beside the next.
     pub(super) until: Instant,
-    hurried: bool,
-    greeted: bool,
+    /// Whether that is before the configured time is over.
+    pub(super) hurried: bool,
+    pub(super) greeted: bool,
     /// Why it may be let in without a proof, once it has listed the token.
     pub(super) unproven: Option<String>,
 }
@@ -85,14 +88,22 @@ impl Supervisor {
         }
     }
 
-    /// When a signer that starts now is given up. A start may hang for good in a call that began before
-    /// the HSM came back; so most need not take much longer than those that succeeded, and some may.
+    /// `start_deadline_ms`.
+    pub(super) fn start_deadline(&self) -> Duration {
+        Duration::from_millis(self.config.start_deadline_ms.max(1))
+    }
+
+    /// When a signer that starts now has had the time that one usually takes. A start may hang for good in
+    /// a call that began before the HSM came back: nobody is to wait for the end of that.
     fn start_until(&mut self, now: Instant) -> (Instant, bool) {
-        let full = Duration::from_millis(self.config.start_deadline_ms.max(1));
-        let usual = self.usual_start.map_or(full, |usual| {
-            (USUAL_STARTS * usual).max(Duration::from_millis(HURRIED_START_MS_MIN))
-        });
-        let hurried = usual < full && self.hurried_starts < HURRIED_STARTS_MAX;
+        let full = self.start_deadline();
+        let [least, most] = [HURRIED_START_MS_MIN, HURRIED_START_MS_MAX].map(Duration::from_millis);
+        // Before the first has come up, nobody knows what is usual.
+        let usual = self
+            .usual_start
+            .map_or(full, |usual| (USUAL_STARTS * usual).clamp(least, most.max(usual + usual / 2)));
+        let may_hurry = !self.one_at_a_time || self.hurried_starts < HURRIED_STARTS_MAX;
+        let hurried = usual < full && may_hurry;
         self.hurried_starts = if hurried { self.hurried_starts + 1 } else { 0 };
         (now + if hurried { usual } else { full }, hurried)
     }
@@ -259,7 +270,8 @@ impl Supervisor {
     pub(super) fn let_in(&mut self, proven: bool) {
         let Some(Starting { mut signer, since, .. }) = self.starting.take() else { return };
         let now = Instant::now();
-        self.usual_start = self.usual_start.max(Some(now.saturating_duration_since(since)));
+        let took = now.saturating_duration_since(since);
+        self.usual_start = Some(self.usual_start.map_or(took, |usual| (3 * usual + took) / 4));
         self.hurried_starts = 0;
         signer.up_since = now;
         tracing::info!(token = self.config.name, pid = signer.pid, proven, "signer up");
@@ -304,7 +316,8 @@ impl Supervisor {
         let now = Instant::now();
         self.meter.start_failed();
         self.trouble = Some(reason.clone());
-        self.backoff.failed(now, reason);
+        let since = self.starting.as_ref().map_or(now, |starting| starting.since);
+        self.backoff.failed(now, since, reason);
         let pause = self.backoff.next_at().saturating_duration_since(now);
         let token = &self.config.name;
         let reason = self.backoff.failure().unwrap_or_default();
@@ -312,17 +325,8 @@ impl Supervisor {
             None => tracing::error!(token, reason, pause_ms = pause.as_millis(), "no signer"),
             Some(_) => tracing::error!(token, reason, "no signer"),
         }
-        if let Some(Starting { signer, .. }) = self.starting.take() {
-            self.login_is_cut(&signer);
-            self.suspect_first_key(&signer);
-            match signer.login {
-                // To be killed in the middle of it may cost the token: it has time to come to its end.
-                LoginStage::Tries(_) => self.let_go(signer, now + LOGIN_GRACE),
-                // A signer that has explained itself is ending; one that has not is stuck.
-                LoginStage::None | LoginStage::Asks(..) | LoginStage::Refused(_) => {
-                    let _ = signer.end(Duration::ZERO, &self.config.name);
-                }
-            }
+        if let Some(starting) = self.starting.take() {
+            self.give_up(starting, now);
         }
         self.publish();
         self.published.send_modify(|published| published.known = true);
