@@ -219,12 +219,13 @@ impl Supervisor {
                 "this key fails while others sign"
             );
         }
+        // Who is told looks it up at once.
+        self.publish_quarantine();
         let refusal = quarantine.refusal(now);
         for waiting in waiting {
             let _ = waiting.send(Err(refusal.clone()));
         }
         self.queue.refuse(of, &refusal);
-        self.publish_quarantine();
     }
 
     /// What a signer was at when it was lost. True when a key is to blame that was in question before.
