@@ -11,10 +11,11 @@ use super::{connection::Link, problem::Problem};
 /// RFC 7518, sections 6.2.2, 6.3.2 and 6.4: what only a private or a secret key has.
 const PRIVATE: [&[u8]; 8] = [b"d", b"p", b"q", b"dp", b"dq", b"qi", b"oth", b"k"];
 
-/// Words of a body with a private key that are shorter than this are none of its values.
-const WORD_MIN: usize = 16;
-/// A word of any body that is as long as this, and base64url, may be one.
+/// A word of any body that is as long as this, and base64url, may be a private value: those of all key
+/// types that sign are longer, and no name of the API is as long.
 const KEY_MIN: usize = 40;
+/// In a body with a private key a shorter word may be one, too, when it looks random.
+const WORD_MIN: usize = 16;
 /// A message that holds so much of the beginning of a word repeats it.
 const BEGINNING: usize = 12;
 
@@ -23,21 +24,24 @@ struct Words(Vec<Zeroizing<String>>);
 
 /// Looks at a body before anything is said of it.
 pub(super) fn note(request: &HttpRequest, body: &[u8]) {
-    // A JWK may stand in a string, where its quotes are escaped.
+    // What stands between quotes, and what follows it. A JWK may stand in a string, where its quotes are
+    // escaped.
     let words = || {
         let words = body.split(|octet| *octet == b'"');
         words.map(|word| word.strip_suffix(b"\\").unwrap_or(word))
     };
-    let is_private = words().any(|word| PRIVATE.contains(&word) || word.starts_with(b"\\u00"));
-    let is_base64url = |octet: &u8| octet.is_ascii_alphanumeric() || b"-_".contains(octet);
-    let may_be_secret = |word: &&[u8]| match is_private {
-        true => word.len() >= WORD_MIN,
-        false => word.len() >= KEY_MIN && word.iter().all(is_base64url),
-    };
+    let is_private = words().zip(words().skip(1)).any(|(word, next)| {
+        let is_name = next.trim_ascii_start().starts_with(b":");
+        is_name && (PRIVATE.contains(&word) || PRIVATE.contains(&unescaped(word).as_slice()))
+    });
     let beginnings: Vec<_> = words()
-        .filter(may_be_secret)
-        .filter_map(|word| std::str::from_utf8(word.get(..BEGINNING)?).ok())
-        .map(|word| Zeroizing::new(word.to_owned()))
+        .map(unescaped)
+        .filter(|word| {
+            is_base64url(word) && (word.len() >= KEY_MIN || is_private && is_random(word))
+        })
+        .filter_map(|word| {
+            Some(std::str::from_utf8(word.get(..BEGINNING)?).ok()?.to_owned().into())
+        })
         .collect();
     if !beginnings.is_empty() {
         request.extensions_mut().insert(Words(beginnings));
@@ -45,6 +49,27 @@ pub(super) fn note(request: &HttpRequest, body: &[u8]) {
     if is_private && let Some(link) = request.extensions().get::<Rc<Link>>() {
         link.is_secret.set(true);
     }
+}
+
+/// The word without JSON's escapes (RFC 8259, section 7): messages show it so.
+fn unescaped(word: &[u8]) -> Zeroizing<Vec<u8>> {
+    if !word.contains(&b'\\') {
+        return word.to_owned().into();
+    }
+    let quoted = Zeroizing::new([b"\"", word, b"\""].concat());
+    serde_json::from_slice::<String>(&quoted).map_or_else(|_| word.to_owned(), Into::into).into()
+}
+
+fn is_base64url(word: &[u8]) -> bool {
+    word.iter().all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(octet))
+}
+
+/// Names of the API and of resources have seldom all three kinds of characters.
+fn is_random(word: &[u8]) -> bool {
+    word.len() >= WORD_MIN
+        && word.iter().any(u8::is_ascii_digit)
+        && word.iter().any(u8::is_ascii_lowercase)
+        && word.iter().any(u8::is_ascii_uppercase)
 }
 
 /// What the caller and the audit log may be told.
@@ -81,6 +106,8 @@ mod tests {
             format!(r#"{{"kty":"EC","d":"{VALUE}"}}"#),
             format!(r#"{{"jwk":"{{\"kty\":\"{VALUE}\",\"d\":\"x\"}}"}}"#),
             format!(r#"{{"d":"x","a.b c":"{VALUE}"}}"#),
+            format!(r#"{{"\u006b":"x","kty":"{}"}}"#, &VALUE[..22]),
+            format!(r#"{{"kty":"\u0074{}"}}"#, &VALUE[1..]),
         ] {
             let message = format!("'{VALUE}' is not supported");
             assert!(!told(&body, &message).contains(&VALUE[..BEGINNING]), "{body}");
@@ -91,6 +118,19 @@ mod tests {
 
     #[test]
     fn other_words_are_repeated() {
+        for (body, message) in [
+            (r#"{"names":["p","p"]}"#, "/certificateProfile/1 is named twice"),
+            (
+                r#"{"iacaPemEncodedCertificate":"x","jwk":{"d":"x"}}"#,
+                "iacaPemEncodedCertificate: not an IACA",
+            ),
+            (
+                r#"{"type":"kms-hosted-key-descriptor","k" : "x"}"#,
+                "private JWKs are accepted only in dev mode; use a kms-hosted-key-descriptor",
+            ),
+        ] {
+            assert_eq!(told(body, message), message);
+        }
         let message = "unknown member 'colour'";
         assert_eq!(told(r#"{"colour":"d"}"#, message), message);
         let message = "test.tenant1.kms1.a-key-with-a-long-name-of-its-own does not exist";
