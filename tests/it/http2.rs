@@ -211,6 +211,38 @@ fn a_hundred_requests_at_a_time_are_served_with_bodies_of_any_size() {
 }
 
 #[test]
+fn an_answer_of_any_size_arrives_whole_whatever_the_window() {
+    let appliance = Appliance::new();
+    let daemon = appliance.start();
+    let tools = "curl -sSf --cacert pki/server-ca.pem --cert pki/client.pem --key pki/client.key";
+    for path in ["/healthz", "/openapi.json", "/swagger/swagger-ui.css"] {
+        let url = format!("{}{path}", daemon.url);
+        let wanted = appliance.shell(&format!("{tools} --http1.1 {url}"));
+        // With the windows of curl, tens of mebibytes.
+        let curl = appliance.shell(&format!("{tools} --http2 {url}"));
+        assert_eq!(curl.len(), wanted.len(), "{path}");
+        // A part of the answer leaves with each window that the client gives.
+        for window in [1_000, 16_384, 65_535, 1_048_576] {
+            let (status, octets) = run(async {
+                let mut tls = (*tls_of(&appliance, &appliance.path("pki/client"))).clone();
+                tls.alpn_protocols = vec![b"h2".to_vec()];
+                let stream = tokio::net::TcpStream::connect(daemon.api).await.unwrap();
+                let connector = tokio_rustls::TlsConnector::from(Arc::new(tls));
+                let stream = connector.connect("localhost".try_into().unwrap(), stream).await;
+                let mut builder = h2::client::Builder::new();
+                builder.initial_window_size(window);
+                let (mut sender, connection) =
+                    builder.handshake::<_, Bytes>(stream.unwrap()).await.unwrap();
+                tokio::spawn(connection);
+                let (answer, _) = sender.send_request(request("GET", path), true).unwrap();
+                read(answer.await.unwrap()).await
+            });
+            assert_eq!((status, octets.len()), (200, wanted.len()), "{path}, {window}");
+        }
+    }
+}
+
+#[test]
 fn a_head_above_64_kib_is_refused_and_the_largest_is_read() {
     let appliance = Appliance::new();
     let daemon = appliance.start();

@@ -80,24 +80,32 @@ pub(super) async fn serve(
             ConnectionType::KeepAlive | ConnectionType::Upgrade => End::Answered,
         };
         let unread = answer.extensions_mut().remove::<Unread>();
-        // A client that resets the stream gets no answer.
-        let _ = send(&respond, answer, is_head).await;
+        let sent = send(&respond, answer, is_head).await;
         drop(place);
-        (end, unread)
+        // A client that resets the stream gets no answer.
+        if sent.is_err() { (End::TakenBack, None) } else { (end, unread) }
     };
     let (end, unread) = tokio::select! {
         biased;
         answered = answered => answered,
-        _ = poll_fn(|cx| respond.borrow_mut().poll_reset(cx)) => return End::TakenBack,
+        () = is_reset(&respond) => return End::TakenBack,
     };
     if let Some(unread) = unread {
-        // Some clients lose an answer when the stream ends before their body has (RFC 9113, section 8.1).
-        tokio::select! {
-            () = unread.read_away() => {}
-            _ = poll_fn(|cx| respond.borrow_mut().poll_reset(cx)) => {}
-        }
+        // Some clients lose an answer when the stream ends before their body has (RFC 9113, section 8.1). A
+        // reset ends the body, too.
+        unread.read_away().await;
     }
     end
+}
+
+/// Returns when the client resets a stream whose answer has not begun. From then on this never returns,
+/// because h2 refuses the question and sending tells of a reset.
+async fn is_reset(respond: &RefCell<SendResponse<Bytes>>) {
+    poll_fn(|cx| match ready!(respond.borrow_mut().poll_reset(cx)) {
+        Ok(_) => Poll::Ready(()),
+        Err(_) => Poll::Pending,
+    })
+    .await;
 }
 
 /// Answers to a head that is too large (RFC 6585, section 5).
