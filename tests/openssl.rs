@@ -87,7 +87,7 @@ fn openssl_accepts_generic_chains_of_three_on_every_key_type() {
         let middle = sign(under(&root, &data, &middle_key), &root_key);
         assert_eq!(Certificate::from_der(middle.der()).unwrap().path_length(), Some(0));
 
-        let leaf_key = SoftwareKey::generate(KeyType::Rsa2048);
+        let leaf_key = SoftwareKey::generate(KeyType::P384);
         let data = fixtures::generic_leaf_with_everything();
         let leaf = sign(under(&middle, &data, &leaf_key), &middle_key);
         let text = desk.text(&leaf);

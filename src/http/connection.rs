@@ -224,7 +224,11 @@ impl AsyncRead for Connection {
             _ if flow.is_blocked() => return flow.park(cx),
             Expected::Octets(octets) if is_serving && octets > 0 => (octets, usize::MAX),
             Expected::Chunks { is_awaited: true } if is_serving => (usize::MAX, heads::ENDS_MAX),
-            _ if is_serving => return flow.park(cx),
+            _ if is_serving => {
+                // The next head waits, and the end of the connection does not.
+                let _ = flow.park(cx);
+                return heads.poll_end(&mut *this.io, cx);
+            }
             Expected::Head | Expected::Octets(_) | Expected::Chunks { .. } => (usize::MAX, 1),
         };
         if heads.has_paused(ends_max) {

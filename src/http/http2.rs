@@ -42,7 +42,7 @@ const STREAM_WINDOW: u32 = 1_280;
 const CONNECTION_WINDOW: usize = HELD_OCTETS_MAX / 2;
 
 /// Octets of an answer that are under way in a stream.
-const SEND_OCTETS: usize = 16_384;
+const SEND_OCTETS: usize = 8_192;
 
 /// Header fields of a request; HTTP/1.1 has the same limit, in actix-http.
 const FIELDS_MAX: usize = 96;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::io::ReadBuf;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::{Io, ROUND_OCTETS};
 
@@ -20,6 +20,9 @@ pub(in crate::http) const HEAD_OCTETS_MAX: usize = 65_536;
 
 /// Empty lines that are given at once where a body is awaited: its chunks may hold some.
 pub(super) const ENDS_MAX: usize = 8;
+
+/// Octets that are read of the next request while one is served.
+const AHEAD_OCTETS: usize = 256;
 
 /// See the module.
 #[derive(Default)]
@@ -85,6 +88,26 @@ impl Heads {
         }
         self.octets_given += length;
         Poll::Ready(Ok(length))
+    }
+
+    /// Ready when the other end has closed the connection, or it has failed. What else comes is kept, so
+    /// much of it that it is known to be there.
+    pub(super) fn poll_end(
+        &mut self,
+        io: &mut dyn Io,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.rest.is_empty() {
+            return Poll::Pending;
+        }
+        let mut octets = Zeroizing::new([0; AHEAD_OCTETS]);
+        let mut ahead = ReadBuf::new(&mut *octets);
+        ready!(Pin::new(io).poll_read(cx, &mut ahead))?;
+        if ahead.filled().is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        self.rest.extend_from_slice(ahead.filled());
+        Poll::Pending
     }
 
     /// Drops what was given: it may have been a private key.

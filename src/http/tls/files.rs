@@ -170,7 +170,7 @@ fn pair(chain: (&str, &Path), key: (&str, &Path)) -> Result<CertifiedKey, Vec<St
         (Ok(certificates), Ok(private_key)) => {
             pem::pair(certificates, private_key).map_err(|words| {
                 let (chain_file, key_file) = (chain.1.display(), key.1.display());
-                vec![format!("{} {chain_file}, {} {key_file}: {words}", chain.0, key.0)]
+                vec![format!("{}, {}: {words}: {chain_file}, {key_file}", chain.0, key.0)]
             })
         }
         (certificates, private_key) => {
