@@ -38,10 +38,7 @@ impl Supervisor {
         if self.starting.as_ref().is_some_and(|starting| starting.signer.id == id) {
             return self.hear_starting(event);
         }
-        let event = match self.hear_slow(id, event) {
-            Ok(()) => return,
-            Err(event) => event,
-        };
+        let Some(event) = self.hear_slow(id, event) else { return };
         let Some(at) = self.up.iter().position(|signer| signer.id == id) else {
             return self.hear_leaving(id, event);
         };

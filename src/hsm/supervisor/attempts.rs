@@ -87,10 +87,8 @@ impl Supervisor {
                 }),
             };
             // What came of that one is not known yet.
-            let leave = match leave {
-                Leave::Unsettled if slow_one_logs_in => Leave::NotNow,
-                leave => leave,
-            };
+            let is_open = slow_one_logs_in && matches!(leave, Leave::Unsettled);
+            let leave = if is_open { Leave::NotNow } else { leave };
             let mark = mark.clone();
             signer.answer_login(leave);
             match leave {

@@ -63,10 +63,10 @@ impl Supervisor {
         }
     }
 
-    /// What a slow one says is heard as that of the newest.
-    pub(super) fn hear_slow(&mut self, id: u64, event: Event) -> Result<(), Event> {
+    /// What a slow one says is heard as that of the newest. The event comes back when it is another's.
+    pub(super) fn hear_slow(&mut self, id: u64, event: Event) -> Option<Event> {
         let Some(at) = self.slow.iter().position(|slow| slow.signer.id == id) else {
-            return Err(event);
+            return Some(event);
         };
         let slow = self.slow.swap_remove(at);
         self.aside = self.starting.replace(slow);
@@ -74,7 +74,7 @@ impl Supervisor {
         self.slow.extend(self.starting.take());
         self.starting = self.aside.take();
         self.publish();
-        Ok(())
+        None
     }
 
     /// Whether any signer is on its way.
