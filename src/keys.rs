@@ -34,6 +34,9 @@ use crate::{
     hsm::{HsmError, Token, TokenKey},
 };
 
+/// After which a key may be asked for again that its token can make no use of.
+const LOST_RETRY_SECONDS: u64 = 5;
+
 /// All keys that requests can name.
 pub struct Keyring {
     tokens: HashMap<String, Token>,
@@ -243,6 +246,12 @@ impl Keyring {
                     Unfound::Hsm(HsmError::Ambiguous { .. }) => KeyRefusal::Ambiguous(path.clone()),
                     Unfound::Hsm(error) if error.is_unbound() => {
                         KeyRefusal::Unbound(path.clone(), error.to_string())
+                    }
+                    // It could be used before: its token has lost what it needs, a mechanism perhaps.
+                    Unfound::Hsm(HsmError::Unusable { reason }) if self.pin_of(&path).is_some() => {
+                        tracing::warn!(%path, reason, "a key that was used cannot be used now");
+                        let retry_after_seconds = LOST_RETRY_SECONDS;
+                        KeyRefusal::Hsm(path.clone(), HsmError::Unavailable { retry_after_seconds })
                     }
                     Unfound::Hsm(
                         error @ (HsmError::Unusable { .. }
