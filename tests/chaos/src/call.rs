@@ -13,6 +13,7 @@ use crate::{
     functions::real_functions,
     orders::{Action, First, Hang, Last, Order, Orders, directory},
     state, trace,
+    turn::Turn,
 };
 
 /// A longer label is not looked for.
@@ -194,11 +195,8 @@ fn hang(order: &Order, how: Hang) {
 
 /// Takes its time while no other call does, in whichever process: a device does one thing at a time.
 fn in_turn(time: Duration) {
-    let _place = state::queue();
-    let Some(directory) = directory() else { return thread::sleep(time) };
-    // Let go when the file is closed.
-    let turn = fs::File::create(directory.join("turn")).and_then(|file| file.lock().map(|()| file));
-    if let Err(error) = &turn {
+    let turn = directory().map(Turn::wait);
+    if let Some(Err(error)) = &turn {
         eprintln!("chaos: no turn: {error}");
     }
     thread::sleep(time);

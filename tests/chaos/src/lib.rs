@@ -13,5 +13,6 @@ mod names;
 mod orders;
 mod state;
 mod trace;
+mod turn;
 
 pub use functions::C_GetFunctionList;

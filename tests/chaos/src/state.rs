@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use cryptoki_sys::*;
@@ -39,32 +39,6 @@ struct Search {
 
 fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Who comes first is served first: how many have come, and how many were served.
-static QUEUE: Mutex<(u64, u64)> = Mutex::new((0, 0));
-static SERVED: Condvar = Condvar::new();
-
-/// Waits for the end of all calls of this process that wait already. The next one may go when this is
-/// dropped.
-pub(crate) fn queue() -> Place {
-    let mut queue = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
-    let number = queue.0;
-    queue.0 += 1;
-    while queue.1 < number {
-        queue = SERVED.wait(queue).unwrap_or_else(PoisonError::into_inner);
-    }
-    Place
-}
-
-/// See [`queue`].
-pub(crate) struct Place;
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        QUEUE.lock().unwrap_or_else(PoisonError::into_inner).1 += 1;
-        SERVED.notify_all();
-    }
 }
 
 /// The token is gone: calls return this until the library is initialised anew.
