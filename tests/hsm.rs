@@ -28,6 +28,8 @@ mod changes;
 mod chaos;
 #[path = "hsm/codes.rs"]
 mod codes;
+#[path = "hsm/counts.rs"]
+mod counts;
 #[path = "hsm/faults.rs"]
 mod faults;
 #[path = "hsm/figures.rs"]

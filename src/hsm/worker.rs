@@ -35,6 +35,7 @@ mod attributes;
 mod cage;
 mod classify;
 mod convert;
+mod guard;
 mod inbox;
 mod keeper;
 mod known;
@@ -66,8 +67,10 @@ const USAGE_FOR: Duration = Duration::from_millis(20);
 /// gone, whatever its threads are stuck in.
 pub fn run_signer() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
-        tracing::error!("{panic}");
-        die();
+        if !guard::is_guarded() {
+            tracing::error!("{panic}");
+            die();
+        }
     }));
     cage::enter();
     match socket().and_then(serve) {

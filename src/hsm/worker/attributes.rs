@@ -1,13 +1,7 @@
 //! Objects and their attributes. Modules leave out what they do not know, and some answer in another order:
 //! nothing here goes by position.
 
-use std::num::NonZeroUsize;
-
-use cryptoki::{
-    error::Error,
-    object::{Attribute, AttributeType, KeyType as CkKeyType, ObjectHandle},
-    session::Session,
-};
+use cryptoki::object::{Attribute, AttributeType, KeyType as CkKeyType};
 
 use super::convert::{ec_public_key, edwards_public_key};
 use crate::domain::key::PublicKey;
@@ -26,18 +20,6 @@ macro_rules! value {
 pub(super) use value;
 
 impl Attributes {
-    /// Reads those that the module is willing to give.
-    ///
-    /// # Errors
-    /// Of `C_GetAttributeValue`.
-    pub(super) fn read(
-        session: &Session,
-        object: ObjectHandle,
-        wanted: &[AttributeType],
-    ) -> Result<Self, Error> {
-        session.get_attributes(object, wanted).map(Self)
-    }
-
     pub(super) fn label(&self) -> &[u8] {
         value!(Label, self.0).map_or(&[], Vec::as_slice)
     }
@@ -85,21 +67,6 @@ pub(super) const PRIVATE: [AttributeType; 8] = [
 
 /// What binds the key of a certificate to a private key.
 pub(super) const CERTIFICATE: [AttributeType; 2] = [AttributeType::Id, AttributeType::Value];
-
-/// The objects that fit a template, `max` at most.
-///
-/// They are asked for one by one. The end is where there is none (PKCS#11 v2.40, `C_FindObjects`); a
-/// batch that is not full is none, and the iterator would take it for one.
-///
-/// # Errors
-/// Of the search.
-pub(super) fn find(
-    session: &Session,
-    template: &[Attribute],
-    max: usize,
-) -> Result<Vec<ObjectHandle>, Error> {
-    session.iter_objects_with_cache_size(template, NonZeroUsize::MIN)?.take(max).collect()
-}
 
 /// The key in a public object.
 ///

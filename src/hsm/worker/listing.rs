@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use cryptoki::{
-    error::{Error, RvError},
     mechanism::MechanismType,
     object::{Attribute, AttributeType, KeyType as CkKeyType, ObjectClass, ObjectHandle},
     session::Session,
@@ -11,8 +10,7 @@ use cryptoki::{
 use der::{Decode, Encode};
 
 use super::{
-    attributes::{Attributes, CERTIFICATE, PRIVATE, PUBLIC, find, value},
-    classify::fault,
+    attributes::{Attributes, CERTIFICATE, PRIVATE, PUBLIC, value},
     known::Known,
     module::OpenToken,
     pairing::Pairing,
@@ -57,12 +55,12 @@ impl Listing {
         token: &OpenToken,
         known: &mut Known,
     ) -> Result<Self, Fault> {
-        let publics = read_class(session, ObjectClass::PUBLIC_KEY, &PUBLIC)?;
+        let publics = read_class(token, session, ObjectClass::PUBLIC_KEY, &PUBLIC)?;
         let askable = token.quirks.askable(&PRIVATE);
-        let privates = read_class(session, ObjectClass::PRIVATE_KEY, &askable)?;
+        let privates = read_class(token, session, ObjectClass::PRIVATE_KEY, &askable)?;
         let publics: Vec<_> = publics.into_iter().map(|(_, public)| public).collect();
         let pairing = Pairing::of(privates.iter().map(|(_, private)| private), &publics);
-        let mut certificates = Certificates { session, read: None };
+        let mut certificates = Certificates { token, session, read: None };
         let mut listing = Self::empty();
         for (handle, private) in &privates {
             let (label, readable) = match std::str::from_utf8(private.label()) {
@@ -142,23 +140,24 @@ impl Listing {
 }
 
 fn read_class(
+    token: &OpenToken,
     session: &Session,
     class: ObjectClass,
     wanted: &[AttributeType],
 ) -> Result<Vec<(ObjectHandle, Attributes)>, Fault> {
     let template = [Attribute::Class(class), Attribute::Token(true)];
-    let handles = find(session, &template, KEYS_MAX + 1).map_err(|error| fault(&error))?;
+    let handles = token.find(session, &template, KEYS_MAX + 1)?;
     if handles.len() > KEYS_MAX {
         let words = format!("more than {KEYS_MAX} keys on the token");
         return Err(Fault::ours(Class::Configuration, "C_FindObjects", words));
     }
     let mut read = Vec::with_capacity(handles.len());
     for handle in handles {
-        match Attributes::read(session, handle, wanted) {
+        match token.attributes(session, handle, wanted) {
             Ok(attributes) => read.push((handle, attributes)),
             // Deleted by another tool since the search.
-            Err(Error::Pkcs11(RvError::ObjectHandleInvalid, _)) => {}
-            Err(error) => return Err(fault(&error)),
+            Err(fault) if fault.class == Class::Handle => {}
+            Err(fault) => return Err(fault),
         }
     }
     Ok(read)
@@ -202,22 +201,23 @@ fn missing_mechanism(key: &PublicKey, mechanisms: &[MechanismType]) -> Option<St
 
 /// The keys of the certificates on a token, by `CKA_ID`, read when they are asked for first.
 struct Certificates<'a> {
+    token: &'a OpenToken,
     session: &'a Session,
     read: Option<HashMap<Vec<u8>, Vec<PublicKey>>>,
 }
 
 impl Certificates<'_> {
     fn keys_of(&mut self, id: &[u8]) -> Vec<PublicKey> {
-        let session = self.session;
-        let read = self.read.get_or_insert_with(|| read_certificates(session));
+        let (token, session) = (self.token, self.session);
+        let read = self.read.get_or_insert_with(|| read_certificates(token, session));
         read.get(id).cloned().unwrap_or_default()
     }
 }
 
 /// What cannot be read binds nothing.
-fn read_certificates(session: &Session) -> HashMap<Vec<u8>, Vec<PublicKey>> {
+fn read_certificates(token: &OpenToken, session: &Session) -> HashMap<Vec<u8>, Vec<PublicKey>> {
     let mut by_id: HashMap<_, Vec<_>> = HashMap::new();
-    match read_class(session, ObjectClass::CERTIFICATE, &CERTIFICATE) {
+    match read_class(token, session, ObjectClass::CERTIFICATE, &CERTIFICATE) {
         Ok(certificates) => {
             for (_, certificate) in certificates {
                 let Some(key) = certified_key(&certificate) else { continue };

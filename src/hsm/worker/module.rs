@@ -1,18 +1,20 @@
 //! The module and the token: loading, finding, opening. Everything here may block without end.
 
-use std::path::Path;
+use std::{num::NonZeroUsize, path::Path};
 
 use cryptoki::{
     context::{CInitializeFlags, Pkcs11},
     error::{Error, RvError},
     mechanism::{Mechanism, MechanismType},
-    object::ObjectHandle,
+    object::{Attribute, AttributeType, ObjectHandle},
     session::Session,
     slot::{Limit, Slot, TokenInfo},
 };
 
 use super::{
+    attributes::Attributes,
     classify::fault,
+    guard,
     quirks::Quirks,
     raw::{self, Raw},
     usage,
@@ -67,7 +69,7 @@ impl OpenToken {
                 return Err(fault);
             }
         };
-        let mechanisms = pkcs11.get_mechanism_list(slot).map_err(|error| fault(&error))?;
+        let mechanisms = mechanisms(&pkcs11, raw.as_ref(), slot)?;
         let slot_info = pkcs11.get_slot_info(slot).map_err(|error| fault(&error))?;
         let quirks = Quirks::of(info.manufacturer_id(), info.model())?;
         let facts = TokenFacts {
@@ -167,6 +169,41 @@ impl OpenToken {
         }
     }
 
+    /// The objects that match a template, `max` at most.
+    ///
+    /// They are fetched one by one, because the end is an answer without objects (PKCS#11 v2.40,
+    /// `C_FindObjects`) and cryptoki takes a batch that is not full for it.
+    ///
+    /// # Errors
+    /// [`Fault`] of the search.
+    pub(super) fn find(
+        &self,
+        session: &Session,
+        template: &[Attribute],
+        max: usize,
+    ) -> Result<Vec<ObjectHandle>, Fault> {
+        guard::call("C_FindObjects", || {
+            session.iter_objects_with_cache_size(template, NonZeroUsize::MIN)?.take(max).collect()
+        })
+    }
+
+    /// The attributes of an object that the module is willing to give.
+    ///
+    /// # Errors
+    /// [`Fault`] of `C_GetAttributeValue`.
+    pub(super) fn attributes(
+        &self,
+        session: &Session,
+        object: ObjectHandle,
+        wanted: &[AttributeType],
+    ) -> Result<Attributes, Fault> {
+        let read = match &self.raw {
+            Some(raw) => raw.attributes(session, object, wanted),
+            None => guard::call("C_GetAttributeValue", || session.get_attributes(object, wanted)),
+        };
+        read.map(Attributes)
+    }
+
     /// Asks the token itself. Sessions go on looking alive when it is gone; this call does not.
     ///
     /// # Errors
@@ -188,7 +225,7 @@ impl OpenToken {
     /// # Errors
     /// [`Fault`] of device class when that has changed: the next signer judges the keys anew.
     pub(super) fn offers_the_same(&self) -> Result<(), Fault> {
-        let offered = self.pkcs11.get_mechanism_list(self.slot).map_err(|error| fault(&error))?;
+        let offered = mechanisms(&self.pkcs11, self.raw.as_ref(), self.slot)?;
         let sorted = |mechanisms: &[MechanismType]| {
             let mut numbers: Vec<u64> = mechanisms.iter().map(|mechanism| **mechanism).collect();
             numbers.sort_unstable();
@@ -259,9 +296,19 @@ fn token_info(pkcs11: &Pkcs11, raw: Option<&Raw>, slot: Slot) -> Result<TokenInf
     }
 }
 
+fn mechanisms(pkcs11: &Pkcs11, raw: Option<&Raw>, slot: Slot) -> Result<Vec<MechanismType>, Fault> {
+    match raw {
+        Some(raw) => raw.mechanisms(slot),
+        None => guard::call("C_GetMechanismList", || pkcs11.get_mechanism_list(slot)),
+    }
+}
+
 fn resolve(pkcs11: &Pkcs11, raw: Option<&Raw>, hello: &Hello) -> Result<(Slot, TokenInfo), Fault> {
     let refuse = |words: String| Fault::ours(Class::Configuration, "find token", words);
-    let slots = pkcs11.get_slots_with_token().map_err(|error| fault(&error))?;
+    let slots = match raw {
+        Some(raw) => raw.slots_with_token(),
+        None => guard::call("C_GetSlotList", || pkcs11.get_slots_with_token()),
+    }?;
     let mut labelled = Vec::new();
     for slot in slots {
         match token_info(pkcs11, raw, slot) {

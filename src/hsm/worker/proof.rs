@@ -63,9 +63,7 @@ pub(super) fn of(
     pair: &Pair,
     wanted: &Wanted,
 ) -> Result<Proof, Fault> {
-    let read = |handle, types: &[AttributeType]| {
-        Attributes::read(session, handle, types).map_err(|error| fault(&error))
-    };
+    let read = |handle, types: &[AttributeType]| token.attributes(session, handle, types);
     let made_inside = made_inside(&token.quirks);
     let asked = [&READ_BACK[..], &[made_inside.0.attribute_type()]].concat();
     let private = read(pair.private, &asked)?;
@@ -79,7 +77,7 @@ pub(super) fn of(
     if let Some(reason) = unfit(&private, wanted, made_inside) {
         return Ok(Proof::Bad(reason));
     }
-    let key = match public_half(session, pair.public)? {
+    let key = match public_half(token, session, pair.public)? {
         Ok(key) => key,
         Err(reason) => return Ok(Proof::Bad(reason)),
     };
@@ -109,10 +107,11 @@ pub(super) fn of(
 /// # Errors
 /// [`Fault`] when the token cannot be asked.
 pub(super) fn public_half(
+    token: &OpenToken,
     session: &Session,
     public: ObjectHandle,
 ) -> Result<Result<PublicKey, String>, Fault> {
-    let attributes = Attributes::read(session, public, &PUBLIC).map_err(|error| fault(&error))?;
+    let attributes = token.attributes(session, public, &PUBLIC)?;
     Ok(read_public(&attributes))
 }
 

@@ -12,7 +12,7 @@ use cryptoki::{
 };
 
 use super::{
-    Outbox, attributes,
+    Outbox,
     classify::fault,
     keeper::Errand,
     module::OpenToken,
@@ -90,7 +90,7 @@ pub(super) fn carry_out(
         KeyOrder::Generate { name, key_type } => forge.generate(&name, key_type),
         KeyOrder::Import { name, spki, private } => forge.import(&name, &spki, &private),
         KeyOrder::Prove { name, wanted } => {
-            let pairs = Halves::of(session, &name)?;
+            let pairs = Halves::of(token, session, &name)?;
             match pairs.only() {
                 Some(pair) => forge.prove(&name, pair, &wanted),
                 None if pairs.private.is_empty() => Ok(KeyAnswer::Missing),
@@ -100,7 +100,7 @@ pub(super) fn carry_out(
                 }
             }
         }
-        KeyOrder::Destroy { name, spki_sha256 } => destroy(session, &name, spki_sha256),
+        KeyOrder::Destroy { name, spki_sha256 } => destroy(token, session, &name, spki_sha256),
     }
 }
 
@@ -179,7 +179,7 @@ impl Forge<'_> {
     /// Whether a key has the label or the id. A public half alone that has both is what a crash
     /// left of a key of ours; it is cleared away.
     fn is_taken(&self, name: &KeyName) -> Result<bool, Fault> {
-        let bearing = |class, attribute| find(self.session, class, &[attribute]);
+        let bearing = |class, attribute| find(self.token, self.session, class, &[attribute]);
         let label = || Attribute::Label(name.label.clone().into());
         let id = || Attribute::Id(name.id.clone());
         if !bearing(ObjectClass::PRIVATE_KEY, label())?.is_empty()
@@ -187,7 +187,7 @@ impl Forge<'_> {
         {
             return Ok(true);
         }
-        let remains = Halves::of(self.session, name)?.public;
+        let remains = Halves::of(self.token, self.session, name)?.public;
         if bearing(ObjectClass::PUBLIC_KEY, label())?.len() > remains.len()
             || bearing(ObjectClass::PUBLIC_KEY, id())?.len() > remains.len()
         {
@@ -226,11 +226,11 @@ struct Halves {
 }
 
 impl Halves {
-    fn of(session: &Session, name: &KeyName) -> Result<Self, Fault> {
+    fn of(token: &OpenToken, session: &Session, name: &KeyName) -> Result<Self, Fault> {
         let both = [Attribute::Label(name.label.clone().into()), Attribute::Id(name.id.clone())];
         Ok(Self {
-            private: find(session, ObjectClass::PRIVATE_KEY, &both)?,
-            public: find(session, ObjectClass::PUBLIC_KEY, &both)?,
+            private: find(token, session, ObjectClass::PRIVATE_KEY, &both)?,
+            public: find(token, session, ObjectClass::PUBLIC_KEY, &both)?,
         })
     }
 
@@ -242,11 +242,16 @@ impl Halves {
     }
 }
 
-fn destroy(session: &Session, name: &KeyName, spki_sha256: [u8; 32]) -> Result<KeyAnswer, Fault> {
-    let halves = Halves::of(session, name)?;
+fn destroy(
+    token: &OpenToken,
+    session: &Session,
+    name: &KeyName,
+    spki_sha256: [u8; 32],
+) -> Result<KeyAnswer, Fault> {
+    let halves = Halves::of(token, session, name)?;
     let Some(pair) = halves.only() else { return Ok(KeyAnswer::Missing) };
-    let is_meant =
-        proof::public_half(session, pair.public)?.is_ok_and(|key| key.spki_sha256() == spki_sha256);
+    let is_meant = proof::public_half(token, session, pair.public)?
+        .is_ok_and(|key| key.spki_sha256() == spki_sha256);
     if !is_meant {
         return Ok(KeyAnswer::Missing);
     }
@@ -275,10 +280,11 @@ fn are_gone(session: &Session, halves: &Halves) -> bool {
 }
 
 fn find(
+    token: &OpenToken,
     session: &Session,
     class: ObjectClass,
     more: &[Attribute],
 ) -> Result<Vec<ObjectHandle>, Fault> {
     let template = [&[Attribute::Class(class), Attribute::Token(true)], more].concat();
-    attributes::find(session, &template, KEYS_MAX).map_err(|error| fault(&error))
+    token.find(session, &template, KEYS_MAX)
 }

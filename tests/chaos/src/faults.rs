@@ -65,7 +65,18 @@ pub(crate) unsafe fn slot_list(
         unsafe { *count = 0 };
         return CKR_OK;
     }
-    real!(call.C_GetSlotList(with_token, slots, count))
+    let code = real!(call.C_GetSlotList(with_token, slots, count));
+    // SAFETY: the caller wants the number there.
+    lie_about_count(call, unsafe { count.as_mut() }, code);
+    code
+}
+
+/// Returns another count than the real module does.
+pub(crate) fn lie_about_count(call: &Call, count: Option<&mut CK_ULONG>, code: CK_RV) {
+    let Some(count) = count.filter(|_| code == CKR_OK) else { return };
+    for lie in told!(call, Action::LieCount(number) => *number) {
+        *count = lie;
+    }
 }
 
 pub(crate) unsafe fn token_info(call: &Call, slot: CK_SLOT_ID, info: *mut CK_TOKEN_INFO) -> CK_RV {
@@ -188,12 +199,8 @@ pub(crate) unsafe fn find_objects(
             trace::record("C_FindObjects", &format!("handle {handle}"));
         }
     }
-    for lie in told!(call, Action::LieCount(number) => *number) {
-        // SAFETY: as above.
-        if let Some(count) = unsafe { count.as_mut() }.filter(|_| code == CKR_OK) {
-            *count = lie;
-        }
-    }
+    // SAFETY: as above.
+    lie_about_count(call, unsafe { count.as_mut() }, code);
     code
 }
 
@@ -377,6 +384,11 @@ pub(crate) unsafe fn attribute_value(
         }
     }
     for attribute in attributes.iter_mut() {
+        let lengths = call.told(|action| match action {
+            Action::LieLength(of, length) if *of == attribute.type_ => Some(*length),
+            _ => None,
+        });
+        attribute.ulValueLen = lengths.into_iter().next_back().unwrap_or(attribute.ulValueLen);
         if call.is_told(&Action::Unavailable(attribute.type_)) {
             attribute.ulValueLen = CK_UNAVAILABLE_INFORMATION;
         }

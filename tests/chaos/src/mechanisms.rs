@@ -7,6 +7,7 @@ use cryptoki_sys::*;
 
 use crate::{
     call::{Call, real},
+    faults::lie_about_count,
     orders::Action,
     state,
 };
@@ -27,6 +28,7 @@ pub(crate) unsafe fn mechanism_list(
     if code != CKR_OK || list.is_null() {
         // Not too small, whatever is hidden.
         *count += offered.len() as CK_ULONG;
+        lie_about_count(call, Some(count), code);
         return code;
     }
     let hidden = hidden_mechanisms(call);
@@ -40,6 +42,7 @@ pub(crate) unsafe fn mechanism_list(
     }
     // SAFETY: the caller has room for as many.
     unsafe { std::ptr::copy_nonoverlapping(shown.as_ptr(), list, shown.len()) };
+    lie_about_count(call, Some(count), code);
     code
 }
 

@@ -98,6 +98,7 @@ pub(crate) enum Action {
     /// Of each search for objects of the class, or for any.
     EndAfter(CK_ULONG, Option<CK_OBJECT_CLASS>),
     LieCount(CK_ULONG),
+    LieLength(CK_ATTRIBUTE_TYPE, CK_ULONG),
     HideAttribute(CK_ATTRIBUTE_TYPE),
     /// As hidden, but the call says that all is well.
     Unavailable(CK_ATTRIBUTE_TYPE),
@@ -300,7 +301,12 @@ fn action(function: Option<&str>, name: &str, arguments: &[&str]) -> Result<Acti
             let class = value(CLASSES, class).ok_or(format!("{class} is no class of objects"))?;
             Action::EndAfter(number(word)?, Some(class))
         }
-        (Some("C_FindObjects"), "lie-count", [word]) => Action::LieCount(number(word)?),
+        (Some("C_FindObjects" | "C_GetSlotList" | "C_GetMechanismList"), "lie-count", [word]) => {
+            Action::LieCount(number(word)?)
+        }
+        (Some("C_GetAttributeValue"), "lie-length", [word, length]) => {
+            Action::LieLength(attribute(word)?, number(length)?)
+        }
         (Some("C_GetAttributeValue"), "hide", [word]) => Action::HideAttribute(attribute(word)?),
         (Some("C_GetAttributeValue"), "unavailable", [word]) => {
             Action::Unavailable(attribute(word)?)
