@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::PathBuf};
 
-use crate::appliance::{Appliance, BINARY, Daemon, SOON, until};
+use crate::appliance::{Appliance, Daemon, SOON, binary, until};
 
 mod upgrade;
 
@@ -89,7 +89,7 @@ fn a_hostile_module_can_sign_and_nothing_else() {
     let (file, pipe) = (appliance.path("another-ledger"), appliance.path("another-pipe"));
     appliance.shell(&format!("touch {0}; mkfifo {1}", file.display(), pipe.display()));
     let (file, pipe) = (file.display(), pipe.display());
-    let words = format!("exec 7<{file} 8>>{file} 9<>{pipe}\nexec {BINARY} \"$@\"");
+    let words = format!("exec 7<{file} 8>>{file} 9<>{pipe}\nexec {} \"$@\"", binary());
     let daemon = appliance.start_program(&script(&appliance, &words));
     daemon.wait_until_ready();
     let log = daemon.log();
@@ -140,7 +140,7 @@ fn a_hostile_module_can_sign_and_nothing_else() {
 fn a_module_is_not_loaded_without_its_cage_unless_that_is_allowed() {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/cage/without_landlock.py");
     let appliance = Appliance::new();
-    let program = script(&appliance, &format!("exec python3 {source} {BINARY} \"$@\""));
+    let program = script(&appliance, &format!("exec python3 {source} {} \"$@\"", binary()));
     for (sandbox, state) in [
         ("{}", "away"),
         ("{ required = true }", "away"),

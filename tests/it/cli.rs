@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     appliance::{
-        Appliance, BINARY, Daemon, Frozen, KMS, SERVICE, SOON, documented, generic_ca, key, until,
+        Appliance, Daemon, Frozen, KMS, SERVICE, SOON, binary, documented, generic_ca, key, until,
     },
     support::leaf,
 };
@@ -153,7 +153,7 @@ fn watching_goes_on_while_the_daemon_is_away() {
     let daemon = set_up(&appliance);
     daemon.wait_until_ready();
     let shown = appliance.path("watched");
-    let mut watching = std::process::Command::new(BINARY)
+    let mut watching = std::process::Command::new(binary())
         .args(["status", "--watch", "1", "--profile"])
         .arg(appliance.path("client.toml"))
         .stdout(fs::File::create(&shown).unwrap())

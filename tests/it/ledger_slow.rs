@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    appliance::{Appliance, BINARY, Daemon, Frozen, SOON, until},
+    appliance::{Appliance, Daemon, Frozen, SOON, binary, until},
     evidence::assert_sound,
     ledger_faults::Disk,
     load::{Load, leaf},
@@ -25,9 +25,10 @@ fn on_a_slow_disk(appliance: &Appliance) -> Daemon {
     let program = appliance.path("chancery-slow");
     let (library, told) = (appliance.path("slow.so"), appliance.path("slow"));
     let script = format!(
-        "#!/bin/sh\nLD_PRELOAD={} SLOW_FSYNC={} exec {BINARY} \"$@\"\n",
+        "#!/bin/sh\nLD_PRELOAD={} SLOW_FSYNC={} exec {} \"$@\"\n",
         library.display(),
-        told.display()
+        told.display(),
+        binary()
     );
     fs::write(&program, script).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();

@@ -9,20 +9,6 @@
     reason = "the rows of a table are tuples, and JSON gets no new kinds"
 )]
 
-#[path = "../support/appliance.rs"]
-mod appliance;
-#[path = "../support/chaos.rs"]
-#[allow(dead_code, reason = "other test programs use the rest")]
-mod chaos;
-#[path = "../support/evidence.rs"]
-mod evidence;
-#[path = "../support/load.rs"]
-mod load;
-#[path = "../support/outage.rs"]
-mod outage;
-#[path = "../support/spy.rs"]
-mod spy;
-
 mod accepted;
 mod access;
 mod backup;
@@ -67,8 +53,9 @@ mod secrets;
 mod service_manager;
 mod stopping;
 mod stores;
-mod support;
 mod tls;
 mod twins;
 mod upgrade;
 mod vical;
+
+use chancery_test_support::{self as support, appliance, chaos, evidence, load, outage, spy};

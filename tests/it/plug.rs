@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    appliance::{Appliance, BINARY, Daemon, SOON},
+    appliance::{Appliance, Daemon, SOON, binary},
     ledger_faults::Disk,
     load::Load,
     support::leaf,
@@ -21,7 +21,7 @@ const MOMENTS: u32 = 16;
 
 /// `chancery COMMAND FILE`, not yet started.
 fn command(appliance: &Appliance, command: &str, file: &Path) -> Command {
-    let mut chancery = Command::new(BINARY);
+    let mut chancery = Command::new(binary());
     chancery.arg(command).arg(file).arg("--config").arg(appliance.config());
     if command == "restore" {
         chancery.arg("--without-hsm");

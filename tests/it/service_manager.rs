@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::appliance::{Appliance, BINARY, SOON, settled_signers, signal, until};
+use crate::appliance::{Appliance, SOON, binary, settled_signers, signal, until};
 
 /// A daemon under a service manager that is this test.
 struct Managed {
@@ -26,7 +26,7 @@ impl Managed {
         let path = appliance.path("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-        let child = Command::new(BINARY)
+        let child = Command::new(binary())
             .args(["serve", "--config"])
             .arg(appliance.config())
             .env("NOTIFY_SOCKET", &path)
@@ -198,7 +198,7 @@ fn a_socket_with_a_foreign_name_keeps_the_daemon_from_starting() {
             "exec 3<&-; exec 3<>/dev/null; export LISTEN_FDS=1 LISTEN_FDNAMES=strange LISTEN_PID=$$
              exec \"$0\" serve --config \"$1\"",
         )
-        .arg(BINARY)
+        .arg(binary())
         .arg(appliance.config())
         .output()
         .unwrap();

@@ -4,24 +4,6 @@
 #![expect(unreachable_pub, reason = "the modules of a test program have no outside")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
 
-#[path = "../support/appliance.rs"]
-#[allow(dead_code, reason = "another test program uses the rest")]
-mod appliance;
-#[path = "../support/chaos.rs"]
-#[allow(dead_code, reason = "another test program uses the rest")]
-mod chaos;
-#[path = "../support/evidence.rs"]
-#[allow(dead_code, reason = "another test program uses the rest")]
-mod evidence;
-#[path = "../support/load.rs"]
-#[allow(dead_code, reason = "another test program uses the rest")]
-mod load;
-#[path = "../support/outage.rs"]
-mod outage;
-#[path = "../support/spy.rs"]
-#[allow(dead_code, reason = "another test program uses the rest")]
-mod spy;
-
 mod codes;
 mod hangs;
 mod keys;
@@ -33,6 +15,8 @@ mod table;
 mod token;
 
 use std::{env, process::ExitCode};
+
+use chancery_test_support::{appliance, chaos, evidence, load, outage};
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();

@@ -5,13 +5,6 @@
 #![expect(unreachable_pub, reason = "the modules of a test program have no outside")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
 
-#[path = "../support/appliance.rs"]
-#[allow(dead_code, reason = "another test program uses the rest")]
-mod appliance;
-#[path = "../support/chaos.rs"]
-#[allow(dead_code, reason = "another test program uses the rest")]
-mod chaos;
-
 mod clients;
 mod figures;
 
@@ -23,7 +16,7 @@ use std::{
 };
 
 use appliance::{Appliance, Daemon, SOON, key_label, signal, until};
-use chaos::Chaos;
+use chancery_test_support::{appliance, chaos::Chaos};
 use clients::{Clients, Told};
 use figures::{Figures, Sample};
 

@@ -2,14 +2,14 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use crate::appliance::{Appliance, BINARY, SOON, children_of, signal, until};
+use crate::appliance::{Appliance, SOON, binary, children_of, signal, until};
 
 #[test]
 fn signers_are_of_the_fronts_own_version_after_an_upgrade_on_disk() {
     let appliance = Appliance::new();
     appliance.configure_token("processes = 1");
     let program = appliance.path("chancery");
-    fs::copy(BINARY, &program).unwrap();
+    fs::copy(binary(), &program).unwrap();
     let daemon = appliance.start_program(&program);
     daemon.wait_until_ready();
     let before = daemon.signers();
@@ -44,7 +44,7 @@ fn frozen_signers_die_with_a_front_that_is_killed() {
     let appliance = Appliance::new();
     appliance.configure_token("processes = 1");
     let heir = appliance.path("heir");
-    fs::write(&heir, HEIR.replace("BINARY", BINARY)).unwrap();
+    fs::write(&heir, HEIR.replace("BINARY", binary())).unwrap();
     fs::set_permissions(&heir, fs::Permissions::from_mode(0o755)).unwrap();
     let daemon = appliance.start_program(&heir);
     daemon.wait_until_ready();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::set_up;
-use crate::appliance::{Appliance, BINARY, KMS, SERVICE, documented};
+use crate::appliance::{Appliance, KMS, SERVICE, binary, documented};
 
 /// Every subcommand that prints, in each of its forms.
 const PRINTING: &[&[&str]] = &[
@@ -58,7 +58,7 @@ impl Case<'_> {
             "BACKUP" => backup.clone(),
             word => word.to_owned(),
         });
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(binary());
         command.args(arguments).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         // The profile of whoever types.
         command.env("HOME", self.appliance.path("home"));

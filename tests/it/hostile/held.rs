@@ -26,7 +26,7 @@ use super::{
     greet, issues, longest, resident_kib,
 };
 use crate::{
-    appliance::{Appliance, BINARY, Daemon, until},
+    appliance::{Appliance, Daemon, binary, until},
     support::tls_of,
 };
 
@@ -66,7 +66,7 @@ impl Unit {
         appliance.add_client("nobody", &[]);
         // From its start on, as systemd does: the allocator goes by what it is given then.
         let program = appliance.path("limited");
-        let script = format!("#!/bin/sh\nulimit -d 1048576 -n 8192\nexec {BINARY} \"$@\"\n");
+        let script = format!("#!/bin/sh\nulimit -d 1048576 -n 8192\nexec {} \"$@\"\n", binary());
         fs::write(&program, script).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let daemon = appliance.start_program(&program);

@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     time::{Duration, Instant},
 };
@@ -15,140 +15,45 @@ use chancery::{
         HsmError, Made, Recycling, Sandbox, Token, TokenConfig, TokenKey, TokenState, TokenUser,
     },
 };
+use chancery_test_support::{
+    chaos, signs,
+    softhsm::{MODULE, PIN, SoftHsm},
+};
 use faults::Disturbed;
 use tokio::time::sleep;
 
-#[path = "hsm/bad_keys.rs"]
 mod bad_keys;
-#[path = "hsm/bindings.rs"]
 mod bindings;
-#[path = "hsm/changes.rs"]
 mod changes;
-#[path = "support/chaos.rs"]
-mod chaos;
-#[path = "hsm/codes.rs"]
 mod codes;
-#[path = "hsm/counts.rs"]
 mod counts;
-#[path = "hsm/faults.rs"]
 mod faults;
-#[path = "hsm/figures.rs"]
 mod figures;
-#[path = "hsm/handles.rs"]
 mod handles;
-#[path = "hsm/healing.rs"]
 mod healing;
-#[path = "hsm/liars.rs"]
 mod liars;
-#[path = "hsm/lifecycle.rs"]
 mod lifecycle;
-#[path = "hsm/logbook.rs"]
 mod logbook;
-#[path = "hsm/logins.rs"]
 mod logins;
-#[path = "hsm/mechanisms.rs"]
 mod mechanisms;
-#[path = "hsm/memory.rs"]
 mod memory;
-#[path = "hsm/messages.rs"]
 mod messages;
-#[path = "hsm/pins.rs"]
 mod pins;
-#[path = "hsm/recycling.rs"]
 mod recycling;
-#[path = "hsm/sessions.rs"]
 mod sessions;
-#[path = "hsm/slow.rs"]
 mod slow;
-#[path = "hsm/starts.rs"]
 mod starts;
 
-const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chancery");
-const PIN: &str = "7391";
 /// Debug builds on a shared machine are slow; nothing waits for this long when all is well.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A SoftHSM of its own: directory, configuration, one token. Removed when dropped.
-struct SoftHsm {
-    directory: PathBuf,
+/// How the daemon would be told of it.
+trait Configuration {
+    fn config(&self) -> TokenConfig;
 }
 
-impl SoftHsm {
-    fn new(name: &str) -> Self {
-        assert!(
-            Path::new(MODULE).exists(),
-            "these tests need SoftHSM2 and OpenSC: apt-get install softhsm2 opensc"
-        );
-        let directory =
-            std::env::temp_dir().join(format!("chancery-hsm-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&directory);
-        std::fs::create_dir_all(directory.join("tokens")).unwrap();
-        let hsm = Self { directory };
-        let tokens = hsm.tokens();
-        let text = format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display());
-        std::fs::write(hsm.conf(), text).unwrap();
-        hsm.write_pin(PIN);
-        hsm.init_token("test");
-        hsm
-    }
-
-    fn tokens(&self) -> PathBuf {
-        self.directory.join("tokens")
-    }
-
-    fn conf(&self) -> PathBuf {
-        self.directory.join("softhsm2.conf")
-    }
-
-    fn write_pin(&self, pin: &str) {
-        std::fs::write(self.directory.join("pin"), format!("{pin}\n")).unwrap();
-    }
-
-    fn init_token(&self, label: &str) {
-        self.run(
-            "softhsm2-util",
-            &["--init-token", "--free", "--label", label, "--so-pin", "12345678", "--pin", PIN],
-        );
-    }
-
-    fn run(&self, tool: &str, arguments: &[&str]) {
-        let output = Command::new(tool)
-            .args(arguments)
-            .env("SOFTHSM2_CONF", self.conf())
-            .env("CHANCERY_TEST_PIN", PIN)
-            .output()
-            .unwrap_or_else(|error| panic!("{tool} is needed: {error}"));
-        assert!(output.status.success(), "{tool} {arguments:?}: {output:?}");
-    }
-
-    fn tool(&self, arguments: &[&str]) {
-        let common = [
-            "--module",
-            MODULE,
-            "--token-label",
-            "test",
-            "--login",
-            "--pin",
-            "env:CHANCERY_TEST_PIN",
-        ];
-        self.run("pkcs11-tool", &[&common, arguments].concat());
-    }
-
-    /// `kind` as pkcs11-tool spells it: `EC:prime256v1`, `rsa:2048`.
-    fn keygen(&self, label: &str, kind: &str, id: &str) {
-        self.tool(&[
-            "--keypairgen",
-            "--key-type",
-            kind,
-            "--label",
-            label,
-            "--id",
-            id,
-            "--usage-sign",
-        ]);
-    }
-
+impl Configuration for SoftHsm {
     fn config(&self) -> TokenConfig {
         TokenConfig {
             name: "hsm".to_owned(),
@@ -175,40 +80,11 @@ impl SoftHsm {
             recycling: Recycling::default(),
         }
     }
-
-    /// The signer processes that were started with this configuration, zombies not counted.
-    fn signers(&self) -> Vec<u32> {
-        let marker = format!("SOFTHSM2_CONF={}\0", self.conf().display()).into_bytes();
-        let contains =
-            |environment: Vec<u8>| environment.windows(marker.len()).any(|window| window == marker);
-        std::fs::read_dir("/proc")
-            .unwrap()
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter(|pid| {
-                std::fs::read(format!("/proc/{pid}/cmdline"))
-                    .is_ok_and(|line| line.ends_with(b"\0signer\0"))
-            })
-            .filter(|pid| std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(contains))
-            .collect()
-    }
 }
 
-/// Those whose token is open: they have threads that sign.
+/// Those whose token is open.
 fn open_signers(hsm: &SoftHsm) -> Vec<u32> {
-    let signs = |pid: &u32| {
-        std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|threads| {
-            threads.flatten().any(|thread| {
-                std::fs::read(thread.path().join("comm")).is_ok_and(|name| name == b"signing\n")
-            })
-        })
-    };
-    hsm.signers().into_iter().filter(signs).collect()
-}
-
-impl Drop for SoftHsm {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.directory);
-    }
+    hsm.signers().into_iter().filter(|pid| signs(*pid)).collect()
 }
 
 fn signal(name: &str, pid: u32) {

@@ -11,6 +11,7 @@ use std::{
 
 use serde_json::Value;
 
+pub use crate::requests::leaf;
 use crate::{
     appliance::{Answer, Appliance, Daemon, key, until},
     evidence::{Held, assert_signed_by_itself},
@@ -171,20 +172,7 @@ pub fn assert_clean_refusal(answer: &Answer) {
     }
 }
 
-/// A self-signed certificate over a key, stored under an id of the daemon's choice.
-pub fn leaf(key_name: &str, common_name: &str) -> Value {
-    serde_json::json!({
-        "certificateData": {
-            "subjectName": { "commonName": common_name, "country": "US" },
-            "isCertificateAuthority": false,
-            "keyUsage": ["DigitalSignature"],
-        },
-        "subjectPublicKeySource": { "type": "key-descriptor", "keyDescriptor": key(key_name) },
-        "issuer": { "type": "self-signed" },
-    })
-}
-
-/// The same, stored under an id.
+/// A self-signed leaf, stored under an id.
 pub fn leaf_stored_as(id: &str, key_name: &str) -> Value {
     let mut body = leaf(key_name, "Example Leaf");
     body["storedCertificateId"] = id.into();

@@ -1,0 +1,239 @@
+//! The daemon of an appliance, and its signers.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use serde_json::Value;
+use ureq::Agent;
+
+use crate::{
+    appliance::Appliance,
+    client::Client,
+    processes::{SOON, children_of, settled_signers, signal, until},
+    requests::KMS,
+};
+
+/// How long a start is waited for that may never end.
+const SETTLED_WITHIN: Duration = Duration::from_secs(3);
+
+/// A running daemon; killed when dropped.
+pub struct Daemon {
+    child: Child,
+    /// Signers that it has when all are up.
+    processes: usize,
+    log: PathBuf,
+    /// `https://host:port`.
+    pub url: String,
+    /// Where the API listens.
+    pub api: SocketAddr,
+    /// `http://host:port`.
+    pub operations: String,
+    /// `http://host:port` of what everyone may fetch.
+    pub distribution: String,
+    /// The client of the provisioned certificate.
+    pub client: Client,
+}
+
+impl Daemon {
+    pub(crate) fn start(appliance: &Appliance, program: &Path, arguments: &[&str]) -> Self {
+        let log = appliance.path(&format!("log.{}", rand_suffix()));
+        let mut child = Command::new(program)
+            .args(["serve", "--config"])
+            .arg(appliance.config())
+            .args(arguments)
+            .stderr(fs::File::create(&log).unwrap())
+            .stdout(Stdio::null())
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let addresses = until(SOON, || {
+            let text = fs::read_to_string(&log).unwrap();
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the daemon ended with {status}:\n{text}");
+            }
+            let line = text.lines().find(|line| line.contains(" serving api="))?;
+            let word = |key: &str| {
+                let rest = line.split_once(key)?.1;
+                Some(rest.split(' ').next()?.trim_matches('"').to_owned())
+            };
+            let or_none = |key: &str| word(key).unwrap_or_default();
+            Some((word("api=")?, or_none("operations="), or_none("distribution=")))
+        });
+        let (api, operations, distribution) = addresses.expect("the daemon did not start in time");
+        let url = format!("https://{api}");
+        let client = Client::new(&appliance.path("pki"), &appliance.path("pki/client"), &url);
+        let config = fs::read_to_string(appliance.config()).unwrap();
+        let processes = config.lines().filter_map(|line| line.strip_prefix("processes = "));
+        let daemon = Self {
+            child,
+            processes: processes.map(|number| number.parse::<usize>().unwrap()).sum(),
+            log,
+            url,
+            api: api.parse().unwrap(),
+            operations: format!("http://{operations}"),
+            distribution: format!("http://{distribution}"),
+            client,
+        };
+        daemon.settle();
+        daemon
+    }
+
+    /// A client with another certificate.
+    pub fn client_with(&self, appliance: &Appliance, certificate: &Path) -> Client {
+        self.connector(appliance, certificate)()
+    }
+
+    /// Makes such clients one after the other, wherever it is taken.
+    pub fn connector(
+        &self,
+        appliance: &Appliance,
+        certificate: &Path,
+    ) -> impl Fn() -> Client + use<> {
+        let (pki, certificate) = (appliance.path("pki"), certificate.to_owned());
+        let url = self.url.clone();
+        move || Client::new(&pki, &certificate, &url)
+    }
+
+    /// Waits until `/readyz` says so.
+    pub fn wait_until_ready(&self) {
+        let ready = until(SOON, || {
+            let status = ureq::get(format!("{}/readyz", self.operations)).call().ok()?.status();
+            (status == 200).then_some(())
+        });
+        ready.unwrap_or_else(|| panic!("not ready:\n{}", self.log()));
+    }
+
+    /// Has these keys sign once: a key that has not signed yet proves itself before it is used, and a
+    /// test that freezes signers is to hold back the signature itself.
+    pub fn prove(&self, keys: &[&str]) {
+        for name in keys {
+            let listed = self.client.get(&format!("/v1/{KMS}.{name}/kms-service-api/keys")).ok();
+            assert!(listed.json.to_string().contains(name), "{}", listed.json);
+        }
+    }
+
+    /// Status and checks of `/readyz`.
+    pub fn readiness(&self) -> (u16, Value) {
+        let agent = Agent::config_builder().http_status_as_error(false).build().new_agent();
+        let mut answer = agent.get(format!("{}/readyz", self.operations)).call().unwrap();
+        let text = answer.body_mut().read_to_string().unwrap();
+        let mut json: Value = serde_json::from_str(&text).unwrap();
+        (answer.status().as_u16(), json["checks"].take())
+    }
+
+    /// Waits until `/readyz` says `word` of the token.
+    #[track_caller]
+    pub fn wait_for_token(&self, word: &str) {
+        let said = until(SOON, || (self.readiness().1["token:softhsm"] == word).then_some(()));
+        assert!(said.is_some(), "/readyz: {:?}, not {word}\n{}", self.readiness(), self.log());
+    }
+
+    /// The process id of the front.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The process ids of its signers.
+    pub fn signers(&self) -> Vec<u32> {
+        children_of(self.pid())
+    }
+
+    /// The process ids of its signers when no other is being started. SoftHSM writes its token anew
+    /// at each login, in place: one that is frozen or killed meanwhile leaves a token that is none.
+    pub fn settled_signers(&self) -> Vec<u32> {
+        let settled = until(SOON, || settled_signers(self.pid(), self.processes));
+        settled.unwrap_or_else(|| panic!("not all signers are up:\n{}", self.log()))
+    }
+
+    /// Waits for its signers, unless there is a token that lets none in: a key that is made, or read,
+    /// while another signer logs in may meet a token of SoftHSM that is just being written.
+    fn settle(&self) {
+        let fails = || self.log().contains(" no signer token=").then_some(());
+        until(SETTLED_WITHIN, || {
+            settled_signers(self.pid(), self.processes).map(|_signers| ()).or_else(fails)
+        });
+    }
+
+    /// Everything that was logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; it must end by itself, in order.
+    pub fn stop(mut self) {
+        signal(self.pid(), "TERM");
+        let status = until(SOON, || self.child.try_wait().unwrap());
+        let status = status.unwrap_or_else(|| panic!("did not stop:\n{}", self.log()));
+        assert!(status.success(), "{status}\n{}", self.log());
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The signers of a daemon, stopped where they stand: an HSM that does not answer.
+pub struct Frozen(Vec<u32>);
+
+impl Frozen {
+    /// Stops them.
+    pub fn signers_of(daemon: &Daemon) -> Self {
+        Self::these(daemon.settled_signers())
+    }
+
+    /// Stops some of them.
+    pub fn these(signers: Vec<u32>) -> Self {
+        assert!(!signers.is_empty());
+        for pid in &signers {
+            signal(*pid, "STOP");
+        }
+        Self(signers)
+    }
+
+    /// Their process ids.
+    pub fn pids(&self) -> &[u32] {
+        &self.0
+    }
+
+    /// Lets them go on.
+    pub fn thaw(mut self) {
+        for pid in self.0.drain(..) {
+            signal(pid, "CONT");
+        }
+    }
+}
+
+impl Drop for Frozen {
+    /// Stopped processes do not notice that their front is gone.
+    fn drop(&mut self) {
+        let read = |pid: &u32, file: &str| {
+            fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default()
+        };
+        for pid in &self.0 {
+            let is_ours = read(pid, "cmdline").ends_with("\0signer\0");
+            if is_ours && read(pid, "stat").contains(") T ") {
+                signal(*pid, "KILL");
+            }
+        }
+    }
+}
+
+fn rand_suffix() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
