@@ -25,9 +25,9 @@ pub use issuers::{
 use job::{Queue, WhenFull};
 pub use record::{
     Certificate, CertificateFilter, CertificateOrigin, CertificateStatus, EntryKind, IacaPin,
-    Intent, IntentId, KeptAnswer, KeyChange, KeyPin, KnownCertificate, NewEntry, OpenIntent,
-    Outcome, PinChange, Pinning, RecordedToken, RequestKey, Reservation, StoreEntry, StoredCopy,
-    StoredResource,
+    Intent, IntentId, IssuedCertificate, KeptAnswer, KeyChange, KeyPin, KnownCertificate, NewEntry,
+    OpenIntent, Outcome, PinChange, Pinning, Product, RecordedToken, RequestKey, Reservation,
+    StoreEntry, StoredCopy, StoredResource,
 };
 pub use restore::Restoration;
 use sql::{read, write};
@@ -36,7 +36,10 @@ use sqlite::{LedgerFile, checkpoint::Checkpoints};
 pub use standing::PATIENCE;
 use tokio::sync::watch;
 use transaction::Transaction;
-pub use vical::{BegunPublication, PublishedVersion, VicalArtifact, VicalSigner, VicalVersion};
+pub use vical::{
+    BegunPublication, BegunVical, PublishedVersion, VicalArtifact, VicalReservation, VicalSigner,
+    VicalVersion,
+};
 
 use crate::{
     audit::AuditRecord,
@@ -151,7 +154,7 @@ impl Ledger {
     }
 
     /// Records an intent: its row, its reservations, new pins and its audit entries. It stays open
-    /// until [`Self::complete`], [`Self::complete_request`] or [`Self::abort`].
+    /// until [`Self::complete`] or [`Self::abort`].
     ///
     /// # Errors
     /// [`BeginError`] says what is taken or has changed; nothing is recorded then.
@@ -167,40 +170,24 @@ impl Ledger {
         }
     }
 
-    /// Records the certificate that an intent came to, and its copies in the stores. The answer is
-    /// the index of the audit entry. Waits where other calls are [`LedgerError::Busy`].
+    /// Records what an intent came to: its product, its audit entry, and the answer to be given again.
+    /// What it reserved and did not use is freed. The answer is the index of the audit entry. Waits
+    /// where other calls are [`LedgerError::Busy`].
     ///
     /// # Errors
     /// [`LedgerError`]; the intent is still open then, and wants to be aborted.
     pub async fn complete(&self, id: IntentId, outcome: Outcome) -> Result<u64, LedgerError> {
         let writes = &self.inner.writes;
         self.inner.gathering.note(id.since);
-        let on_keys = outcome.is_ca;
+        let on_keys = match &outcome.product {
+            Product::Certificate(certificate) => certificate.is_ca,
+            Product::Request | Product::Vical(_) => false,
+        };
         let work = move |transaction: &Transaction<'_>| write::complete(transaction, id, &outcome);
         match on_keys {
             true => writes.run_on_keys(WhenFull::Wait, work).await,
             false => writes.run(WhenFull::Wait, work).await,
         }
-    }
-
-    /// Records that an intent without serial number, a CSR, came about. The answer is the index of
-    /// the audit entry. Waits where other calls are [`LedgerError::Busy`].
-    ///
-    /// # Errors
-    /// [`LedgerError`]; the intent is still open then, and wants to be aborted.
-    pub async fn complete_request(
-        &self,
-        id: IntentId,
-        audit: AuditRecord,
-        answer: Option<KeptAnswer>,
-    ) -> Result<u64, LedgerError> {
-        let writes = &self.inner.writes;
-        self.inner.gathering.note(id.since);
-        writes
-            .run(WhenFull::Wait, move |transaction| {
-                write::complete_request(transaction, id, &audit, answer.as_ref())
-            })
-            .await
     }
 
     /// Records that an intent came to nothing and frees what it reserved; its serial number stays

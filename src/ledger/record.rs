@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use super::issuers::{IssuerIndex, KeyClaim, UsedIssuer};
+use super::{
+    issuers::{IssuerIndex, KeyClaim, UsedIssuer},
+    vical::PublishedVersion,
+};
 use crate::{
     audit::AuditRecord,
     domain::{
@@ -181,9 +184,31 @@ impl IacaPin {
     }
 }
 
-/// A signed and verified certificate. What the intent said already is taken from there.
+/// What an intent came to: signed and verified.
 #[derive(Debug, Clone)]
 pub struct Outcome {
+    /// What was made.
+    pub product: Product,
+    /// The entry that says so, such as `issued`.
+    pub audit: AuditRecord,
+    /// To be given again to the same Idempotency-Key.
+    pub answer: Option<KeptAnswer>,
+}
+
+/// What was made, and what of it is kept.
+#[derive(Debug, Clone)]
+pub enum Product {
+    /// A certificate: kept, with its copies in the stores.
+    Certificate(Box<IssuedCertificate>),
+    /// A certification request: not kept.
+    Request,
+    /// A VICAL: kept as the version that its intent reserved.
+    Vical(Box<PublishedVersion>),
+}
+
+/// A signed and verified certificate. What the intent said already is taken from there.
+#[derive(Debug, Clone)]
+pub struct IssuedCertificate {
     /// The certificate, DER.
     pub der: Vec<u8>,
     /// SHA-256 over it.
@@ -216,10 +241,6 @@ pub struct Outcome {
     pub issued_at: Timestamp,
     /// The copies to be stored, in order of attachment. Reservations not among them are freed.
     pub entries: Vec<StoredCopy>,
-    /// The `issued` entry.
-    pub audit: AuditRecord,
-    /// To be given again to the same Idempotency-Key.
-    pub answer: Option<KeptAnswer>,
 }
 
 /// A copy of the certificate, for an id that the intent reserved.

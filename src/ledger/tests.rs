@@ -86,6 +86,20 @@ fn csr_intent() -> Intent {
 }
 
 fn outcome(ids: &[&str]) -> Outcome {
+    outcome_of(certificate(ids))
+}
+
+fn outcome_of(certificate: IssuedCertificate) -> Outcome {
+    let product = Product::Certificate(Box::new(certificate));
+    Outcome { product, audit: record(Audit::Issued), answer: None }
+}
+
+/// A certification request.
+fn request() -> Outcome {
+    Outcome { product: Product::Request, audit: record(Audit::CsrIssued), answer: None }
+}
+
+fn certificate(ids: &[&str]) -> IssuedCertificate {
     let der = vec![0x30; 700];
     let copy = |id: &&str| StoredCopy {
         store: path("a.certs"),
@@ -93,7 +107,7 @@ fn outcome(ids: &[&str]) -> Outcome {
         kind: EntryKind::VicalEntry,
         metadata: Some(metadata()),
     };
-    Outcome {
+    IssuedCertificate {
         sha256: sha256(&der),
         der,
         spki_sha256: KEY,
@@ -110,8 +124,6 @@ fn outcome(ids: &[&str]) -> Outcome {
         self_signed: true,
         issued_at: now(),
         entries: ids.iter().map(copy).collect(),
-        audit: record(Audit::Issued),
-        answer: None,
     }
 }
 
@@ -378,7 +390,7 @@ async fn readers_see_an_entry_when_it_is_filled_and_not_before() {
 
     assert_eq!(ledger.complete(id, outcome(&["iaca"])).await, Ok(1));
     let entry = ledger.store_entry(path("a.certs"), element("iaca")).await.unwrap().unwrap();
-    assert_eq!(entry.der, outcome(&[]).der);
+    assert_eq!(entry.der, certificate(&[]).der);
     assert_eq!((entry.kind, entry.metadata), (EntryKind::VicalEntry, Some(metadata())));
     assert_eq!(ledger.store_ids(path("a.certs")).await, Ok(vec![path("a.certs.iaca")]));
     let spare = vec![wanted[2].clone()];
@@ -417,8 +429,8 @@ async fn an_intent_ends_once() {
     let (_directory, file) = place();
     let ledger = open(&file);
     let id = ledger.begin(intent(&["a"])).await.unwrap();
-    let request = ledger.complete_request(id, record(Audit::CsrIssued), None).await;
-    assert_eq!(request, Err(LedgerError::NotOpen), "a serial number needs its certificate");
+    let wrong = ledger.complete(id, request()).await;
+    assert_eq!(wrong, Err(LedgerError::NotOpen), "a serial number needs its certificate");
     ledger.complete(id, outcome(&["a"])).await.unwrap();
     assert_eq!(ledger.abort(id, record(Audit::Aborted)).await, Ok(()));
     assert_eq!(ledger.complete(id, outcome(&[])).await, Err(LedgerError::NotOpen));
@@ -426,8 +438,8 @@ async fn an_intent_ends_once() {
 
     let csr = ledger.begin(csr_intent()).await.unwrap();
     assert_eq!(ledger.complete(csr, outcome(&[])).await, Err(LedgerError::NotOpen));
-    assert_eq!(ledger.complete_request(csr, record(Audit::CsrIssued), None).await, Ok(3));
-    let again = ledger.complete_request(csr, record(Audit::CsrIssued), None).await;
+    assert_eq!(ledger.complete(csr, request()).await, Ok(3));
+    let again = ledger.complete(csr, request()).await;
     assert_eq!(again, Err(LedgerError::NotOpen));
     ledger.close().await;
     assert_eq!(count(&file, "audit_entries"), 4, "what is refused leaves no entry");
@@ -556,7 +568,10 @@ async fn ca_certificates_are_found_by_key_whether_issued_here_or_stored() {
     let id = ledger.begin(intent(&["z", "Z", "a"])).await.unwrap();
     ledger.complete(id, outcome(&["z", "Z", "a"])).await.unwrap();
     let id = ledger.begin(intent(&["leaf"])).await.unwrap();
-    ledger.complete(id, Outcome { is_ca: false, ..outcome(&["leaf"]) }).await.unwrap();
+    ledger
+        .complete(id, outcome_of(IssuedCertificate { is_ca: false, ..certificate(&["leaf"]) }))
+        .await
+        .unwrap();
 
     let known =
         ledger.known_key(question(KEY, &["a.certs", "b.certs"])).await.unwrap().certificates;
@@ -604,7 +619,7 @@ async fn the_log_has_no_gap_after_five_hundred_mixed_jobs_at_once() {
                 }
                 3 => {
                     let intent = ledger.begin(csr_intent()).await.unwrap();
-                    ledger.complete_request(intent, record(Audit::CsrIssued), None).await.unwrap();
+                    ledger.complete(intent, request()).await.unwrap();
                 }
                 _ => {
                     // All want one id: the first gets it, and keeps it.

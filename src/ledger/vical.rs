@@ -1,8 +1,7 @@
 //! VICAL versions: each has an intent like a certificate, and octets that are kept for good.
 
 use super::{
-    BeginError, Intent, IntentId, KeptAnswer, Ledger, LedgerError, StoreEntry, job::WhenFull,
-    sql::vical,
+    BeginError, Intent, IntentId, Ledger, LedgerError, StoreEntry, job::WhenFull, sql::vical,
 };
 use crate::{
     audit::AuditRecord,
@@ -13,7 +12,7 @@ use crate::{
 };
 
 /// A signed and verified VICAL.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct PublishedVersion {
     /// Who publishes.
     pub provider: String,
@@ -35,6 +34,28 @@ pub struct PublishedVersion {
     pub signer_chain_pem: Vec<String>,
     /// SHA-256 of the signer's certificate and of those above it, the signer's first.
     pub signer_sha256s: Vec<[u8; 32]>,
+    /// The audit entry of the change when its signer takes the place of the one on record.
+    pub signer_changed: Option<AuditRecord>,
+}
+
+/// The version that a publication reserves with its intent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VicalReservation {
+    /// Its id below the service.
+    pub version: PathElement,
+    /// From [`Ledger::take_vical_number`]; used for one intent.
+    pub issue_id: u64,
+    /// By whom it will be signed.
+    pub signer: VicalSigner,
+}
+
+/// A publication that is on record and not yet signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BegunVical {
+    /// To be ended.
+    pub intent: IntentId,
+    /// The signer on record that this publication's takes the place of, as SHA-256s.
+    pub replaces: Option<Vec<[u8; 32]>>,
 }
 
 /// Whom a publication is signed by.
@@ -114,31 +135,41 @@ impl Ledger {
         let writes = &self.inner.writes;
         writes
             .run_on_keys(WhenFull::Refuse, move |transaction| {
-                vical::begin(transaction, &service, &version, &signer, &make)
+                vical::begin_made(transaction, &service, &version, &signer, &make)
             })
             .await
     }
 
-    /// Records the version that an intent came to, its signer, and keeps `answer` for its
-    /// Idempotency-Key. `replaced` is the audit entry of a signer that takes another's place.
-    /// The result is the index of the audit entry. Waits where other calls are
-    /// [`LedgerError::Busy`].
+    /// Takes the next issue id of a VICAL service: unique, and higher than every one before. One that
+    /// is not used leaves a gap, which does no harm.
     ///
     /// # Errors
-    /// [`LedgerError`]; the intent is still open then, and wants to be aborted.
-    pub async fn complete_publication(
-        &self,
-        id: IntentId,
-        published: PublishedVersion,
-        replaced: Option<AuditRecord>,
-        audit: AuditRecord,
-        answer: Option<KeptAnswer>,
-    ) -> Result<u64, LedgerError> {
+    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`]; an id may be spent all the same.
+    pub async fn take_vical_number(&self, service: ResourcePath) -> Result<u64, LedgerError> {
         let writes = &self.inner.writes;
         writes
-            .run(WhenFull::Wait, move |transaction| {
-                let replaced = replaced.as_ref();
-                vical::complete(transaction, id, &published, replaced, &audit, answer.as_ref())
+            .run(WhenFull::Refuse, move |transaction| {
+                Ok(vical::next_issue_id(transaction, &service)?.unsigned_abs())
+            })
+            .await
+    }
+
+    /// As [`Self::begin`] for a publication: its version is reserved, and the signer must be the one
+    /// on record for the service, unless none is or it may be changed. Of two first publications at a
+    /// time, the later must have the signer of the earlier. Ended by [`Self::complete`] or
+    /// [`Self::abort`].
+    ///
+    /// # Errors
+    /// [`BeginError`] says what is taken or has changed; nothing is recorded then.
+    pub async fn begin_vical(
+        &self,
+        intent: Intent,
+        reservation: VicalReservation,
+    ) -> Result<BegunVical, BeginError> {
+        let writes = &self.inner.writes;
+        writes
+            .run_on_keys(WhenFull::Refuse, move |transaction| {
+                vical::begin(transaction, &intent, &reservation)
             })
             .await
     }
@@ -207,7 +238,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{audit::EntryKind, domain::client::KeyPurpose};
+    use crate::{
+        audit::EntryKind,
+        domain::client::KeyPurpose,
+        ledger::{Outcome, Product},
+    };
 
     fn path(text: &str) -> ResourcePath {
         ResourcePath::parse(text).unwrap()
@@ -252,9 +287,10 @@ mod tests {
         service: &'static str,
         version: &str,
         signer: VicalSigner,
-    ) -> Result<BegunPublication<u64>, BeginError> {
-        let make = move |issue_id| Ok((intent(service), issue_id));
-        ledger.begin_publication(path(service), element(version), signer, make).await
+    ) -> Result<(BegunVical, u64), BeginError> {
+        let issue_id = ledger.take_vical_number(path(service)).await?;
+        let reservation = VicalReservation { version: element(version), issue_id, signer };
+        Ok((ledger.begin_vical(intent(service), reservation).await?, issue_id))
     }
 
     fn signer(octets: &[u8], may_change: bool) -> VicalSigner {
@@ -266,8 +302,8 @@ mod tests {
         service: &'static str,
         version: &str,
     ) -> Result<(IntentId, u64), BeginError> {
-        let begun = begin_as(ledger, service, version, signer(&[1], false)).await?;
-        Ok((begun.intent, begun.made))
+        let (begun, issue_id) = begin_as(ledger, service, version, signer(&[1], false)).await?;
+        Ok((begun.intent, issue_id))
     }
 
     async fn complete(ledger: &Ledger, id: IntentId, octet: u8) -> Result<u64, LedgerError> {
@@ -292,9 +328,14 @@ mod tests {
             signer_certificate_pem: "signer".to_owned(),
             signer_chain_pem: vec!["above".to_owned()],
             signer_sha256s: signer.sha256s,
+            signer_changed: replaced,
         };
-        let audit = record(EntryKind::VicalPublished);
-        ledger.complete_publication(id, published, replaced, audit, None).await
+        let outcome = Outcome {
+            product: Product::Vical(Box::new(published)),
+            audit: record(EntryKind::VicalPublished),
+            answer: None,
+        };
+        ledger.complete(id, outcome).await
     }
 
     #[tokio::test]
@@ -304,17 +345,13 @@ mod tests {
         let (ledger, _) = Ledger::open(&file).unwrap();
         let (first, id) = begin(&ledger, "a.vical", "x").await.unwrap();
         assert_eq!(id, 1);
-        // A taken version spends nothing, nor does an intent that cannot be made.
+        // A taken version is refused; the issue id that was taken for it leaves a gap.
         assert_eq!(begin(&ledger, "a.vical", "x").await, Err(BeginError::VersionTaken));
-        let broken = |_| Err::<(Intent, ()), _>("broken".to_owned());
-        let by = signer(&[1], false);
-        let not_made = ledger.begin_publication(path("a.vical"), element("y"), by, broken).await;
-        assert_eq!(not_made.err(), Some(BeginError::NotMade("broken".to_owned())));
         assert_eq!(begin(&ledger, "b.vical", "x").await.unwrap().1, 1);
-        // What came to nothing frees its version and keeps its issue id.
+        // An aborted publication frees its version and keeps its issue id.
         ledger.abort(first, record(EntryKind::Aborted)).await.unwrap();
         let (second, id) = begin(&ledger, "a.vical", "x").await.unwrap();
-        assert_eq!(id, 2);
+        assert_eq!(id, 3);
         assert_eq!(complete(&ledger, first, 1).await, Err(LedgerError::NotOpen));
         complete(&ledger, second, 2).await.unwrap();
         assert_eq!(complete(&ledger, second, 3).await, Err(LedgerError::NotOpen));
@@ -329,7 +366,7 @@ mod tests {
             ledger.abort(intent.id, record(EntryKind::Aborted)).await.unwrap();
         }
         assert!(!ledger.is_version_taken(path("a.vical"), element("z")).await.unwrap());
-        assert_eq!(begin(&ledger, "a.vical", "z").await.unwrap().1, 4);
+        assert_eq!(begin(&ledger, "a.vical", "z").await.unwrap().1, 5);
     }
 
     #[tokio::test]
@@ -364,7 +401,7 @@ mod tests {
         octets: &[u8],
         may_change: bool,
     ) -> Result<(IntentId, Option<Vec<[u8; 32]>>), BeginError> {
-        let begun = begin_as(ledger, "a.vical", version, signer(octets, may_change)).await?;
+        let (begun, _) = begin_as(ledger, "a.vical", version, signer(octets, may_change)).await?;
         Ok((begun.intent, begun.replaces))
     }
 

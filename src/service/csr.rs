@@ -19,7 +19,7 @@ use crate::{
         time::Timestamp,
     },
     keys::{Key, KeyRole},
-    ledger::Intent,
+    ledger::{Intent, Outcome, Product},
     x509::csr::{SignedRequest, UnsignedRequest},
 };
 
@@ -127,7 +127,8 @@ pub async fn make(
     };
     let kept = call.keyed.as_ref().map(|keyed| keyed.keep(&body, None, now));
     let record = signing::entry(call, EntryKind::CsrIssued, detail(kind), now);
-    match services.ledger.complete_request(intent, record, kept).await {
+    let outcome = Outcome { product: Product::Request, audit: record, answer: kept };
+    match services.ledger.complete(intent, outcome).await {
         Ok(audit_index) => Ok(Answer { body, serial: None, audit_index, replayed: false }),
         Err(error) => {
             let told = key_errors::ledger(error);

@@ -18,8 +18,9 @@ use crate::{
         time::Timestamp,
     },
     ledger::{
-        BeginError, EntryKind as StoredKind, IacaPin, Intent, IntentId, KeptAnswer, KeyPin,
-        LedgerError, Outcome, Pinning, Reservation, StoredCopy, UsedIssuer,
+        BeginError, EntryKind as StoredKind, IacaPin, Intent, IntentId, IssuedCertificate,
+        KeptAnswer, KeyPin, LedgerError, Outcome, Pinning, Product, Reservation, StoredCopy,
+        UsedIssuer,
     },
     x509::{SignedCertificate, UnsignedCertificate},
 };
@@ -199,7 +200,7 @@ impl Recording<'_> {
     fn outcome(&self, signed: &SignedCertificate, facts: Facts) -> Outcome {
         let sha256 = signed.sha256();
         let detail = self.detail(signed.serial(), facts, Some(sha256));
-        Outcome {
+        let certificate = IssuedCertificate {
             der: signed.der().to_vec(),
             sha256,
             spki_sha256: signed.subject_key().spki_sha256(),
@@ -216,6 +217,9 @@ impl Recording<'_> {
             self_signed: self.keys.is_self_signed(),
             issued_at: self.now,
             entries: self.copies(),
+        };
+        Outcome {
+            product: Product::Certificate(Box::new(certificate)),
             audit: self.entry(EntryKind::Issued, &detail),
             answer: None,
         }

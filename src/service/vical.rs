@@ -30,7 +30,8 @@ use crate::{
     },
     keys::{Key, KeyRefusal},
     ledger::{
-        BeginError, BegunPublication, Intent, IntentId, KeyPin, PublishedVersion, VicalSigner,
+        BeginError, BegunPublication, Intent, IntentId, KeyPin, Outcome, Product, PublishedVersion,
+        VicalSigner,
     },
     vical::{List, SignedVical, UnsignedVical},
 };
@@ -169,11 +170,11 @@ pub async fn publish(
         }
     };
     let kept = call.keyed.as_ref().map(|keyed| keyed.keep(&body, None, now));
-    let (outcome, record) = publication.outcome(&signed, detail, &published.skipped);
-    let replaced = replaces.map(|replaced| publication.signer_changed(&replaced));
-    let completed =
-        services.ledger.complete_publication(intent, outcome, replaced, record, kept).await;
-    match completed {
+    let (version, record) = publication.outcome(&signed, detail, &published.skipped);
+    let signer_changed = replaces.map(|replaced| publication.signer_changed(&replaced));
+    let product = Product::Vical(Box::new(PublishedVersion { signer_changed, ..version }));
+    let outcome = Outcome { product, audit: record, answer: kept };
+    match services.ledger.complete(intent, outcome).await {
         Ok(audit_index) => {
             tracing::info!(version = %published.version, issue_id, audit_index, "VICAL published");
             Ok(Answer { body, serial: None, audit_index, replayed: false })
@@ -384,6 +385,7 @@ impl Publication {
             signer_certificate_pem: self.signer.certificate.pem(),
             signer_chain_pem: self.signer.chain.iter().map(|above| above.pem()).collect(),
             signer_sha256s: self.signer.sha256s(),
+            signer_changed: None,
         };
         (version, self.entry(EntryKind::VicalPublished, detail))
     }

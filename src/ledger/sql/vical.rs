@@ -7,38 +7,53 @@ use super::{
     write,
 };
 use crate::{
-    audit::AuditRecord,
     domain::path::{PathElement, ResourcePath},
     ledger::{
         error::{BeginError, LedgerError},
-        record::{Intent, IntentId, KeptAnswer, StoreEntry},
+        record::{Intent, IntentId, StoreEntry},
         transaction::Transaction,
-        vical::{BegunPublication, PublishedVersion, VicalArtifact, VicalSigner, VicalVersion},
+        vical::{
+            BegunPublication, BegunVical, PublishedVersion, VicalArtifact, VicalReservation,
+            VicalSigner, VicalVersion,
+        },
     },
 };
 
 /// Takes the next issue id of a service, has the intent made that signs with it, and records both.
-pub(in crate::ledger) fn begin<T>(
+pub(in crate::ledger) fn begin_made<T>(
     transaction: &Transaction<'_>,
     service: &ResourcePath,
     version: &PathElement,
     signer: &VicalSigner,
     make: impl FnOnce(u64) -> Result<(Intent, T), String>,
 ) -> Result<BegunPublication<T>, BeginError> {
+    let issue_id = next_issue_id(transaction, service)?.unsigned_abs();
+    let (intent, made) = make(issue_id).map_err(BeginError::NotMade)?;
+    let (version, signer) = (version.clone(), signer.clone());
+    let reservation = VicalReservation { version, issue_id, signer };
+    let BegunVical { intent, replaces } = begin(transaction, &intent, &reservation)?;
+    Ok(BegunPublication { intent, made, replaces })
+}
+
+/// Records the intent of a publication and reserves its version.
+pub(in crate::ledger) fn begin(
+    transaction: &Transaction<'_>,
+    intent: &Intent,
+    VicalReservation { version, issue_id, signer }: &VicalReservation,
+) -> Result<BegunVical, BeginError> {
+    let service = &intent.service;
     let recorded = signer_of(transaction, service)?;
     let replaces = recorded.clone().filter(|recorded| *recorded != signer.sha256s);
     if replaces.is_some() && !signer.may_change {
         return Err(BeginError::OtherSigner);
     }
-    let issue_id = next_issue_id(transaction, service)?;
-    let (intent, made) = make(issue_id.unsigned_abs()).map_err(BeginError::NotMade)?;
-    let id = IntentId { reserves: true, ..write::begin(transaction, &intent)? };
+    let id = IntentId { reserves: true, ..write::begin(transaction, intent)? };
     let rows = transaction
         .statement(
             "INSERT INTO vical_versions (service, version, issue_id, reserved_by)
              VALUES (?1, ?2, ?3, ?4) ON CONFLICT (service, version) DO NOTHING",
         )?
-        .execute((service.as_str(), version.as_str(), issue_id, id.number))?;
+        .execute((service.as_str(), version.as_str(), issue_id.cast_signed(), id.number))?;
     if rows == 0 {
         return Err(BeginError::VersionTaken);
     }
@@ -49,7 +64,7 @@ pub(in crate::ledger) fn begin<T>(
             )?
             .execute((service.as_str(), signer.sha256s.concat(), id.number))?;
     }
-    Ok(BegunPublication { intent: id, made, replaces })
+    Ok(BegunVical { intent: id, replaces })
 }
 
 /// SHA-256 of the signer on record for a service and of the certificates above it.
@@ -70,7 +85,6 @@ fn record_signer(
     transaction: &Transaction<'_>,
     intent: IntentId,
     published: &PublishedVersion,
-    replaced: Option<&AuditRecord>,
 ) -> Result<(), LedgerError> {
     let service: Option<String> = transaction
         .statement("SELECT service FROM vical_versions WHERE reserved_by = ?1")?
@@ -85,7 +99,7 @@ fn record_signer(
                  WHERE vical_signers.sha256s = excluded.sha256s",
         )?
         .execute((&service, &sha256s))?;
-    if let (0, Some(audit)) = (rows, replaced) {
+    if let (0, Some(audit)) = (rows, &published.signer_changed) {
         transaction
             .statement(
                 "UPDATE vical_signers SET sha256s = ?2, reserved_by = NULL WHERE service = ?1",
@@ -96,16 +110,13 @@ fn record_signer(
     Ok(())
 }
 
-/// Ends an intent with the version that it reserved; the index of its audit entry.
-pub(in crate::ledger) fn complete(
+/// Publishes the version that an intent reserved.
+pub(super) fn publish(
     transaction: &Transaction<'_>,
     id: IntentId,
     published: &PublishedVersion,
-    replaced: Option<&AuditRecord>,
-    audit: &AuditRecord,
-    answer: Option<&KeptAnswer>,
-) -> Result<u64, LedgerError> {
-    record_signer(transaction, id, published, replaced)?;
+) -> Result<(), LedgerError> {
+    record_signer(transaction, id, published)?;
     let chain = serde_json::Value::from(published.signer_chain_pem.clone()).to_string();
     let rows = transaction
         .statement(
@@ -129,10 +140,7 @@ pub(in crate::ledger) fn complete(
             ":signer_chain_pem": chain,
             ":intent": id.number,
         })?;
-    if rows != 1 {
-        return Err(LedgerError::NotOpen);
-    }
-    write::complete_request(transaction, id, audit, answer)
+    if rows == 1 { Ok(()) } else { Err(LedgerError::NotOpen) }
 }
 
 /// The `vical-entry` entries of several stores, in the order of the stores, then by id.
@@ -233,7 +241,10 @@ fn described(row: &Row<'_>) -> rusqlite::Result<VicalVersion> {
 }
 
 /// Counts even what comes to nothing: the octets may have been signed all the same.
-fn next_issue_id(transaction: &Transaction<'_>, service: &ResourcePath) -> rusqlite::Result<i64> {
+pub(in crate::ledger) fn next_issue_id(
+    transaction: &Transaction<'_>,
+    service: &ResourcePath,
+) -> rusqlite::Result<i64> {
     transaction
         .statement(
             "INSERT INTO vical_issues (service, last) VALUES (?1, 1)

@@ -5,7 +5,7 @@ use std::time::Instant;
 use rusqlite::{OptionalExtension, named_params, params, types::ToSqlOutput};
 use serde_json::Value;
 
-use super::{answers, issuers, read};
+use super::{answers, issuers, read, vical};
 use crate::{
     audit::AuditRecord,
     domain::{
@@ -15,8 +15,8 @@ use crate::{
     ledger::{
         error::{BeginError, CreateError, LedgerError},
         record::{
-            IacaPin, Intent, IntentId, KeptAnswer, KeyPin, Outcome, Pinning, Reservation,
-            StoredCopy, StoredResource,
+            IacaPin, Intent, IntentId, IssuedCertificate, KeyPin, Outcome, Pinning, Product,
+            Reservation, StoredCopy, StoredResource,
         },
         transaction::Transaction,
     },
@@ -63,50 +63,64 @@ pub(in crate::ledger) fn begin(
     Ok(id)
 }
 
-/// Ends an intent with a certificate; the index of its audit entry.
+/// Ends an intent with what it came to; the index of its audit entry.
 pub(in crate::ledger) fn complete(
     transaction: &Transaction<'_>,
     id: IntentId,
-    outcome: &Outcome,
+    Outcome { product, audit, answer }: &Outcome,
 ) -> Result<u64, LedgerError> {
-    let index = append(transaction, &outcome.audit)?;
-    if !insert_certificate(transaction, id, index, outcome)? {
+    // The row of a certificate refers to its audit entry; an entry before that of a publication may
+    // say that the signer changed.
+    let index = match product {
+        Product::Certificate(certificate) => {
+            let index = append(transaction, audit)?;
+            keep_certificate(transaction, id, index, certificate)?;
+            index
+        }
+        Product::Request => {
+            refuse_serial(transaction, id)?;
+            append(transaction, audit)?
+        }
+        Product::Vical(published) => {
+            refuse_serial(transaction, id)?;
+            vical::publish(transaction, id, published)?;
+            append(transaction, audit)?
+        }
+    };
+    if !close_intent(transaction, id, "issued")? {
         return Err(LedgerError::NotOpen);
     }
-    for copy in &outcome.entries {
-        if !fill(transaction, id, copy, outcome)? {
-            return Err(LedgerError::NotReserved(copy.store.child(&copy.id)));
-        }
-    }
     free_reservations(transaction, id)?;
-    close_intent(transaction, id, "issued")?;
-    if let Some(answer) = &outcome.answer {
+    if let Some(answer) = answer {
         answers::keep(transaction, answer, index)?;
     }
     Ok(index.unsigned_abs())
 }
 
-/// Ends an intent that has no serial number; the index of its audit entry.
-pub(in crate::ledger) fn complete_request(
-    transaction: &Transaction<'_>,
-    id: IntentId,
-    audit: &AuditRecord,
-    answer: Option<&KeptAnswer>,
-) -> Result<u64, LedgerError> {
+/// A serial number without its certificate would be a signature unaccounted for.
+fn refuse_serial(transaction: &Transaction<'_>, id: IntentId) -> Result<(), LedgerError> {
     let serial: Option<Option<Vec<u8>>> = transaction
         .statement("SELECT serial FROM intents WHERE id = ?1")?
         .query_row([id.number], |row| row.get(0))
         .optional()?;
-    // A serial number without its certificate would be a signature unaccounted for.
-    if serial != Some(None) || !close_intent(transaction, id, "issued")? {
+    if serial == Some(None) { Ok(()) } else { Err(LedgerError::NotOpen) }
+}
+
+fn keep_certificate(
+    transaction: &Transaction<'_>,
+    id: IntentId,
+    audit_index: i64,
+    certificate: &IssuedCertificate,
+) -> Result<(), LedgerError> {
+    if !insert_certificate(transaction, id, audit_index, certificate)? {
         return Err(LedgerError::NotOpen);
     }
-    free_reservations(transaction, id)?;
-    let index = append(transaction, audit)?;
-    if let Some(answer) = answer {
-        answers::keep(transaction, answer, index)?;
+    for copy in &certificate.entries {
+        if !fill(transaction, id, copy, certificate)? {
+            return Err(LedgerError::NotReserved(copy.store.child(&copy.id)));
+        }
     }
-    Ok(index.unsigned_abs())
+    Ok(())
 }
 
 /// Ends an intent with nothing; does nothing when it has ended.
@@ -305,7 +319,7 @@ fn insert_certificate(
     transaction: &Transaction<'_>,
     id: IntentId,
     audit_index: i64,
-    outcome: &Outcome,
+    certificate: &IssuedCertificate,
 ) -> rusqlite::Result<bool> {
     let mut intents = transaction.statement(
         "SELECT serial, service, purpose, issuer_key_path, subject_key_path, client, request_id,
@@ -316,7 +330,7 @@ fn insert_certificate(
     let Some(intent) = intents.next()? else { return Ok(false) };
     let of_intent = |column: usize| intent.get_ref(column).map(ToSqlOutput::Borrowed);
     let stored_ids: Value =
-        outcome.entries.iter().map(|copy| copy.store.child(&copy.id).to_string()).collect();
+        certificate.entries.iter().map(|copy| copy.store.child(&copy.id).to_string()).collect();
     let rows = transaction
         .statement(
             "INSERT INTO certificates (audit_index, intent,
@@ -338,22 +352,22 @@ fn insert_certificate(
             of_intent(5)?,
             of_intent(6)?,
             of_intent(7)?,
-            outcome.der,
-            outcome.sha256,
-            outcome.spki_sha256,
-            outcome.subject_der,
-            outcome.issuer_der,
-            outcome.subject_cn,
-            outcome.subject_text,
-            outcome.issuer_text,
-            outcome.subject_key_id,
-            outcome.issuer_key_id,
-            outcome.not_before.unix(),
-            outcome.not_after.unix(),
-            outcome.is_ca,
-            outcome.self_signed,
-            outcome.issued_at.unix(),
-            outcome.entries.first().map(|copy| copy.id.as_str()),
+            certificate.der,
+            certificate.sha256,
+            certificate.spki_sha256,
+            certificate.subject_der,
+            certificate.issuer_der,
+            certificate.subject_cn,
+            certificate.subject_text,
+            certificate.issuer_text,
+            certificate.subject_key_id,
+            certificate.issuer_key_id,
+            certificate.not_before.unix(),
+            certificate.not_after.unix(),
+            certificate.is_ca,
+            certificate.self_signed,
+            certificate.issued_at.unix(),
+            certificate.entries.first().map(|copy| copy.id.as_str()),
             stored_ids.to_string(),
         ])?;
     Ok(rows == 1)
@@ -364,7 +378,7 @@ fn fill(
     transaction: &Transaction<'_>,
     intent: IntentId,
     copy: &StoredCopy,
-    outcome: &Outcome,
+    certificate: &IssuedCertificate,
 ) -> rusqlite::Result<bool> {
     let metadata = copy
         .metadata
@@ -382,11 +396,11 @@ fn fill(
         )?
         .execute(named_params! {
             ":kind": copy.kind.name(),
-            ":der": outcome.der,
-            ":spki_sha256": outcome.spki_sha256,
-            ":is_ca": outcome.is_ca,
-            ":subject_sha256": outcome.is_ca.then(|| sha256(&outcome.subject_der)),
-            ":key_id": outcome.is_ca.then_some(&outcome.subject_key_id),
+            ":der": certificate.der,
+            ":spki_sha256": certificate.spki_sha256,
+            ":is_ca": certificate.is_ca,
+            ":subject_sha256": certificate.is_ca.then(|| sha256(&certificate.subject_der)),
+            ":key_id": certificate.is_ca.then_some(&certificate.subject_key_id),
             ":metadata": metadata,
             ":store": store.as_str(),
             ":id": id.as_str(),

@@ -13,7 +13,10 @@ async fn fill(ledger: &Ledger, times: usize) {
         for _ in 0..each {
             let id = ledger.begin(intent(&[])).await.unwrap();
             let der = vec![0x30; PAGES * 4_096];
-            ledger.complete(id, Outcome { der, ..outcome(&[]) }).await.unwrap();
+            ledger
+                .complete(id, outcome_of(IssuedCertificate { der, ..certificate(&[]) }))
+                .await
+                .unwrap();
         }
     };
     let writers: Vec<_> = (0..WRITERS).map(|_| tokio::spawn(issue(ledger.clone()))).collect();

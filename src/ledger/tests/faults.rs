@@ -139,7 +139,7 @@ async fn when_the_database_is_full_nothing_is_half_written() {
     let is_full = |error: &LedgerError| matches!(error, LedgerError::Unavailable { reason } if reason.contains("full"));
     limit(1).await.unwrap();
     // Of this statement alone SQLite goes back.
-    let large = Outcome { der: vec![0; 100_000], ..outcome(&["a"]) };
+    let large = outcome_of(IssuedCertificate { der: vec![0; 100_000], ..certificate(&["a"]) });
     assert!(is_full(&ledger.complete(id, large.clone()).await.unwrap_err()));
     assert_eq!(count(&file, "certificates"), 0);
     assert_eq!(count(&file, "audit_entries"), 1);

@@ -3,12 +3,11 @@
 use super::*;
 
 /// A CA's certificate that ends so many seconds after the others.
-fn ending(key_id: u8, later: i64, audit: audit::EntryKind) -> Outcome {
-    Outcome {
+fn ending(key_id: u8, later: i64) -> IssuedCertificate {
+    IssuedCertificate {
         subject_key_id: vec![key_id; 20],
         not_after: now().plus_seconds(1_000 + later),
-        audit: record(audit),
-        ..outcome(&[])
+        ..certificate(&[])
     }
 }
 
@@ -22,14 +21,14 @@ async fn what_was_issued_is_counted_and_a_ca_ends_with_its_last_certificate() {
     let (_directory, file) = place();
     let ledger = open(&file);
     assert_eq!((ledger.figures().tree_size, ledger.figures().issued), (0, vec![]));
-    issue(&ledger, intent(&[]), ending(7, 50, Audit::Issued)).await;
-    issue(&ledger, intent(&[]), ending(7, 20, Audit::Issued)).await;
-    issue(&ledger, intent(&[]), ending(8, 10, Audit::Issued)).await;
+    issue(&ledger, intent(&[]), outcome_of(ending(7, 50))).await;
+    issue(&ledger, intent(&[]), outcome_of(ending(7, 20))).await;
+    issue(&ledger, intent(&[]), outcome_of(ending(8, 10))).await;
     // Neither a leaf nor a key that came with the request is a CA of ours.
     let leaf = Intent { purpose: KeyPurpose::Generic, ..intent(&[]) };
-    issue(&ledger, leaf, Outcome { is_ca: false, ..ending(9, 0, Audit::Issued) }).await;
+    issue(&ledger, leaf, outcome_of(IssuedCertificate { is_ca: false, ..ending(9, 0) })).await;
     let foreign = Intent { subject_key_path: None, ..intent(&[]) };
-    issue(&ledger, foreign, ending(10, 0, Audit::Issued)).await;
+    issue(&ledger, foreign, outcome_of(ending(10, 0))).await;
     // What came to nothing counts as entries alone.
     let aborted = ledger.begin(intent(&[])).await.unwrap();
     ledger.abort(aborted, record(Audit::Aborted)).await.unwrap();
