@@ -6,6 +6,7 @@ const PUBLISHED: &[(&str, &str)] = &[
     ("c4c10105a0be0ed4dd3354428dc38a9bfee64da141ce16e75c94eda272f9dd3a", "RFC 9500, P-384"),
     ("acb1b8327fef995e2458fdf5e3c33b2dc0749feabd6a894cb9bda9d70ac06c24", "RFC 9500, P-521"),
     ("8fb6bad671cfe698393c453357da61b56d757ab8c0f3fb9c87f2849e63131878", "RFC 9500, RSA-2048"),
+    ("96465ea5dc9bb2da7b351d808a7196e5761f2412a5040131c68d719aaba28fb9", "RFC 9500, RSA-4096"),
     (
         "0bb46449d66671f8db75aa2615c230d26ec105c89db0c7f066163644047b7254",
         "Go, net/http/internal/testcert",

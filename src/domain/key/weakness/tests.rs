@@ -111,11 +111,15 @@ fn an_elliptic_key_that_is_guessed_is_known_to_be_weak() {
     }
 }
 
+/// The modulus of testRSA4096 (RFC 9500, section 2.1).
+const RFC_9500_4096: &str = "s4tJYOY75qjbqJqCl47x9jJE5Vd9jPWGFtXKV1nUnMjZNsM4qjy5sRHBSX5bUa9pLyYR5on3Z1SAwLD0w2VPQ6-F_oyK1zTgQqitoF_XZQjgC6D3VsNEO76DPqfRANT7Nn7r1gvbZIZ3_H3rlCRNrRr47tHGWBLAPnxz9_NY6UG8ZkWP97uXpJqYoRgH4CwaO5rTOlc64YDh_0Mq5VgMycq_q2AvMlvNoJfoe8em1040qH1gikP-suT_8fS452hqmEddtRpuvQgXKldBd0kkiyFVyLkG4NVA6Mso9MAK3J_kdYoaw2SrOeThVSiYVEQVP-7GrUxTSLLjj_VQ9fpYM5eTNzDICIG_Ee7o_jhtW1EoSamDmUOr89lyIHaXuOwkEaJhnVXKBCM8WiztxvKG2CnQ6Dcge3ZSmqJEhyEmjcAVC7ewfnMxOnE-WJW6rzrf-mA5WMVn-FzyWx2AondWow0aUKHkaY7amhIrsKp6YPfNImyxFlz8-cqDCmBswPsUh_JJ5eDHHIhibFcSgIHedsEjhLbUSLZ_DnEjru90qIWWA3R1VIPykKfeZkZeInsrFzGPikkFKwFF-6KDdyvCmltYEqzO46tigXAZ5UgH8oiXEre48wO6X-FH-cLzQ0q3A8HZRnNDgqCjU_Tgy76iaku_Ic6eteedR1fX3gJ_IOU";
+
 #[test]
 fn published_keys_and_points_of_small_order_are_known() {
     for key in [fixtures::first_key(), fixtures::second_key(), fixtures::ed25519()] {
         assert_eq!(key.weakness(), Some(Weakness::Published), "{key:?}");
     }
+    assert_eq!(rsa(RFC_9500_4096).unwrap().weakness(), Some(Weakness::Published));
     for y in [1, 0xEC] {
         let mut point = if y == 1 { [0; 32] } else { [0xFF; 32] };
         point[0] = y;
