@@ -101,6 +101,24 @@ pub fn outages() -> Vec<Outage> {
             scene.mend()
         })
     });
+    // The module has done what it was asked for, and says that it has failed.
+    let lost_replies = [
+        ("replies of C_Initialize lost", "C_Initialize"),
+        ("replies of C_OpenSession lost", "C_OpenSession"),
+        ("replies of C_Login lost", "C_Login"),
+        ("replies of C_FindObjectsInit lost", "C_FindObjectsInit"),
+        ("replies of C_GetAttributeValue lost", "C_GetAttributeValue"),
+        ("replies of C_SignInit lost", "C_SignInit"),
+    ];
+    let lost_replies = lost_replies.into_iter().map(|(name, function)| {
+        outage(name, Somebody, move |scene| {
+            scene.chaos.order(&format!("{function} late CKR_DEVICE_ERROR"));
+            scene.kill_signers();
+            scene.wait_for_log("CKR_DEVICE_ERROR");
+            scene.wait_until_refused();
+            scene.mend()
+        })
+    });
     let lost_sessions = outage("sessions lost, and no more to be had", Somebody, |scene| {
         scene.chaos.order(
             "C_Sign /5 fail CKR_SESSION_HANDLE_INVALID\nC_OpenSession fail CKR_SESSION_COUNT",
@@ -125,7 +143,8 @@ pub fn outages() -> Vec<Outage> {
         scene.mend()
     });
     let sessions = [sessions, no_session, lost_sessions];
-    now_and_then.chain(lasting).chain(removed).chain(functions).chain(sessions).collect()
+    let at_starts = functions.chain(lost_replies).chain(sessions);
+    now_and_then.chain(lasting).chain(removed).chain(at_starts).collect()
 }
 
 fn while_it_stands(scene: &Scene, order: &str, said: &str) -> End {

@@ -18,6 +18,11 @@ pub fn outages() -> Vec<Outage> {
             scene.wait_until_refused();
             scene.mend()
         }),
+        outage("C_Sign hangs for good", Somebody, |scene| {
+            scene.chaos.order("C_Sign hang for-good");
+            scene.wait_until_refused();
+            scene.mend()
+        }),
         outage("one C_Sign hangs", Nobody, |scene| {
             scene.chaos.order("C_Sign 10 hang");
             let since = Instant::now();
@@ -31,10 +36,16 @@ pub fn outages() -> Vec<Outage> {
             scene.mend()
         }),
         outage("C_Initialize hangs", Somebody, |scene| no_start(scene, "C_Initialize hang")),
+        outage("C_Initialize hangs for good", Somebody, |scene| {
+            no_start(scene, "C_Initialize hang for-good")
+        }),
         outage("C_OpenSession hangs", Somebody, |scene| no_start(scene, "C_OpenSession hang")),
         outage("C_Login hangs", Somebody, |scene| no_start(scene, "C_Login hang")),
         outage("token takes 0.6 s for a signature", Anybody, |scene| {
             slowly(scene, "C_Sign delay 300")
+        }),
+        outage("token signs one at a time, in 0.15 s", Anybody, |scene| {
+            slowly(scene, "C_Sign in-turn 150")
         }),
         outage("token takes 5 ms for each call", Anybody, |scene| slowly(scene, "* delay 5")),
     ]

@@ -1,11 +1,19 @@
-//! Keys that are made while the module loses the reply. Making a key is never tried twice.
+//! Keys that are made while the module loses the reply, and keys that fail while others sign.
 
 use std::time::Instant;
 
 use crate::{
-    appliance::{KMS, SOON, key_label},
-    scene::{End, Outage, Refused::Anybody, Scene, outage},
+    appliance::{KMS, SOON, key_label, until},
+    load::{assert_clean_refusal, leaf},
+    scene::{
+        End, KEY, Outage,
+        Refused::{Anybody, Nobody, Somebody},
+        Scene, outage,
+    },
 };
+
+/// A key that no client of the load asks for.
+const OTHER: &str = "secp256r1";
 
 pub fn outages() -> Vec<Outage> {
     vec![
@@ -18,9 +26,36 @@ pub fn outages() -> Vec<Outage> {
         outage("module crashes when it has made a key", Anybody, |scene| {
             made_once(scene, "late abort")
         }),
+        outage("another key fails alone", Nobody, |scene| {
+            fails_alone(scene, "C_SignInit", "fail CKR_GENERAL_ERROR")
+        }),
+        outage("another key hangs alone, for good", Anybody, |scene| {
+            fails_alone(scene, "C_Sign", "hang for-good")
+        }),
+        outage("the key in use fails alone", Somebody, |scene| {
+            scene.chaos.order(&format!("C_SignInit key={} fail CKR_GENERAL_ERROR", key_label(KEY)));
+            scene.wait_for_log("alarm=\"key_quarantined\"");
+            scene.wait_until_refused();
+            scene.mend()
+        }),
     ]
 }
 
+/// Requests for that key are refused, until it is in quarantine and costs no more signers.
+fn fails_alone(scene: &Scene, function: &str, action: &str) -> End {
+    scene.chaos.order(&format!("{function} key={} {action}", key_label(OTHER)));
+    let since = Instant::now();
+    let quarantined = until(2 * SOON, || {
+        assert_clean_refusal(&scene.daemon().client.issue("certificate", &leaf(OTHER, "Nobody")));
+        scene.daemon().log().contains("alarm=\"key_quarantined\"").then_some(())
+    });
+    assert!(quarantined.is_some(), "the key is not in quarantine:\n{}", scene.daemon().log());
+    scene.load().wait_for(200, 40, SOON);
+    scene.mend();
+    End::Healed { since }
+}
+
+/// Making a key is never tried twice.
 fn made_once(scene: &Scene, action: &str) -> End {
     scene.chaos.order(&format!("C_GenerateKeyPair trace\nC_GenerateKeyPair 1 {action}"));
     let since = Instant::now();

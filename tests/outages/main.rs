@@ -7,6 +7,7 @@
 mod codes;
 mod hangs;
 mod keys;
+mod ledger;
 mod network;
 mod processes;
 mod scene;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         signatures::outages(),
         token::outages(),
         keys::outages(),
+        ledger::outages(),
         network::outages(),
     ]
     .into_iter()

@@ -26,7 +26,8 @@ Four clients at once ask for certificates over mutual TLS. Held: each was told 2
 that verifies, or 503, with Retry-After, in time; the ledger has exactly the certificates that clients
 hold, no intent is open, no serial was given twice; the daemon is the same process. Recovery is the time
 from the HSM's return to the first request served; where the HSM was not away, the longest time without
-one.
+one. Where a sync of the disk takes longer than a transaction may, a certificate may be recorded whose client was
+told 503; where the ledger was unlinked, intents of that moment stay open until the next start.
 ";
 
 /// What came of one outage, or why it failed.

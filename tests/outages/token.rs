@@ -57,6 +57,11 @@ pub fn outages() -> Vec<Outage> {
             scene.wait_until_refused();
             scene.mend()
         }),
+        outage("listings that end after one private key", Somebody, |scene| {
+            scene.chaos.order("C_FindObjects end-after 1 CKO_PRIVATE_KEY");
+            scene.wait_until_refused();
+            scene.mend()
+        }),
         outage("a login that is none", Somebody, |scene| {
             scene.chaos.order("C_Login fail CKR_USER_ALREADY_LOGGED_IN");
             scene.kill_signers();
