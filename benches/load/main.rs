@@ -54,6 +54,8 @@ struct Run {
     certificates: usize,
     only: Option<String>,
     appliance: Appliance,
+    /// Another daemon than the one just built.
+    program: Option<PathBuf>,
     table: Table,
     samples: Vec<(&'static str, Vec<u8>)>,
 }
@@ -69,7 +71,8 @@ impl Run {
             certificates: value("--certificates")
                 .map_or(CERTIFICATES, |text| text.parse().unwrap()),
             only: value("--only"),
-            appliance: Appliance::provision(value("--daemon").map(PathBuf::from)),
+            appliance: appliance::provision(),
+            program: value("--daemon").map(PathBuf::from),
             table: Table::default(),
             samples: Vec::new(),
         }
@@ -142,9 +145,13 @@ impl Run {
         self.table.print(began.elapsed());
     }
 
+    fn start(&self) -> Daemon {
+        Daemon::start(&self.appliance, self.program.as_ref())
+    }
+
     fn start_to_first_certificate(&mut self, keys: usize) -> Daemon {
         let started = Instant::now();
-        let daemon = self.appliance.start(&self.appliance.path("chancery.toml"));
+        let daemon = self.start();
         let first = first_certificate(&daemon, &self.appliance, &leaf());
         self.table.first_certificate(keys, started.elapsed(), first);
         daemon
@@ -155,19 +162,18 @@ impl Run {
         if !self.wants("grown ledger") {
             return;
         }
-        let config = self.appliance.path("chancery.toml");
-        let daemon = self.appliance.start(&config);
+        let daemon = self.start();
         let empty = self.issue_and_list(daemon);
         eprintln!("filling a ledger");
         grown::fill_ledger(&self.appliance, self.certificates);
-        let daemon = self.appliance.start_again(&config);
+        let daemon = Daemon::start_again(&self.appliance, self.program.as_ref());
         let grown = self.issue_and_list(daemon);
         self.table.grown(self.certificates, [&empty.0, &grown.0], [empty.1, grown.1]);
         fs::remove_file(self.appliance.path("ledger.sqlite")).unwrap();
     }
 
     fn issue_and_list(&self, mut daemon: Daemon) -> (Measured, Duration) {
-        daemon.wait_for_both_signers();
+        daemon.settled_signers();
         let client = Client::new(&self.appliance.path("pki"), daemon.api, false, HTTP_1);
         let (load, how) = (leaf(), Travel::KeepAlive);
         let measured = traffic::run(&mut daemon, &client, &load, how, 32, self.seconds);
@@ -265,6 +271,7 @@ impl Run {
         }
         let module = self.appliance.path("slow.so");
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/load/slow.c");
+        let configured = fs::read_to_string(self.appliance.config()).unwrap();
         let status = Command::new("cc")
             .args(["-shared", "-fPIC", "-O1", "-w", "-o"])
             .args([&module, &source])
@@ -276,9 +283,9 @@ impl Run {
             Client::new(&run.appliance.path("pki"), daemon.api, false, HTTP_1)
         };
 
-        let config = self.slow_config(&module, "CHANCERY_SLOW_SIGN_US", 20_000, 32);
-        let mut daemon = self.appliance.start(&config);
-        daemon.wait_for_both_signers();
+        self.slow_down(&configured, &module, "CHANCERY_SLOW_SIGN_US", 20_000, 32);
+        let mut daemon = self.start();
+        daemon.settled_signers();
         let at = client(self, &daemon);
         for concurrency in [128, 700] {
             eprintln!("slow token, {concurrency} at once");
@@ -289,18 +296,20 @@ impl Run {
         }
         drop(daemon);
 
-        let config = self.slow_config(&module, "CHANCERY_SLOW_CALL_US", 2_000, 2);
-        let mut daemon = self.appliance.start(&config);
-        daemon.wait_for_both_signers();
+        self.slow_down(&configured, &module, "CHANCERY_SLOW_CALL_US", 2_000, 2);
+        let mut daemon = self.start();
+        daemon.settled_signers();
         let at = client(self, &daemon);
         eprintln!("network token");
         let measured = traffic::run(&mut daemon, &at, &load, Travel::KeepAlive, 1, 2);
         self.table.network_token(&measured, raw);
+        drop(daemon);
+        self.appliance.configure(|_slow| configured);
     }
 
-    fn slow_config(&self, module: &Path, name: &str, value: u64, sessions: usize) -> PathBuf {
-        let text = fs::read_to_string(self.appliance.path("chancery.toml")).unwrap();
-        let text: String = text
+    /// Configures the slow module, and tells it how slow to be.
+    fn slow_down(&self, configured: &str, module: &Path, name: &str, value: u64, sessions: usize) {
+        let slow = configured
             .lines()
             .map(|line| match line.split_once(" = ").map_or("", |(setting, _)| setting) {
                 "module" => format!(
@@ -311,9 +320,7 @@ impl Run {
                 _ => format!("{line}\n"),
             })
             .collect();
-        let file = self.appliance.path("slow.toml");
-        fs::write(&file, text).unwrap();
-        file
+        self.appliance.configure(|_text| slow);
     }
 }
 

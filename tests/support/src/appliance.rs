@@ -1,7 +1,7 @@
 //! A provisioned appliance: token, TLS files and configuration.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -35,7 +35,12 @@ pub struct Appliance {
 impl Appliance {
     /// A copy of what `softhsm/demo.sh --provision` makes, listening on ports of the kernel's choice.
     pub fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::below(&env::temp_dir())
+    }
+
+    /// The same in a directory below this one.
+    pub fn below(parent: &Path) -> Self {
+        let directory = tempfile::tempdir_in(parent).unwrap();
         copy(template(), directory.path());
         let appliance = Self { directory };
         // Whatever stands there: the template may have been copied from elsewhere, and nothing but this
@@ -105,11 +110,16 @@ impl Appliance {
 
     /// Starts the daemon with more arguments.
     pub fn start_with(&self, arguments: &[&str]) -> Daemon {
-        Daemon::start(self, Path::new(binary()), arguments)
+        Daemon::start(self, Path::new(binary()), arguments).settled()
     }
 
     /// Starts another file than the one that was built.
     pub fn start_program(&self, program: &Path) -> Daemon {
+        self.start_unsettled(program).settled()
+    }
+
+    /// The same without waiting for the signers.
+    pub fn start_unsettled(&self, program: &Path) -> Daemon {
         Daemon::start(self, program, &[])
     }
 
@@ -229,7 +239,7 @@ fn module() -> String {
 fn template() -> &'static Path {
     static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
-        if let Some(directory) = std::env::var_os("CHANCERY_APPLIANCE") {
+        if let Some(directory) = env::var_os("CHANCERY_APPLIANCE") {
             return directory.into();
         }
         let directory = scratch().join("appliance");

@@ -70,7 +70,7 @@ impl Daemon {
         let client = Client::new(&appliance.path("pki"), &appliance.path("pki/client"), &url);
         let config = fs::read_to_string(appliance.config()).unwrap();
         let processes = config.lines().filter_map(|line| line.strip_prefix("processes = "));
-        let daemon = Self {
+        Self {
             child,
             processes: processes.map(|number| number.parse::<usize>().unwrap()).sum(),
             log,
@@ -79,9 +79,7 @@ impl Daemon {
             operations: format!("http://{operations}"),
             distribution: format!("http://{distribution}"),
             client,
-        };
-        daemon.settle();
-        daemon
+        }
     }
 
     /// A client with another certificate.
@@ -153,11 +151,12 @@ impl Daemon {
 
     /// Waits for its signers, unless there is a token that lets none in: a key that is made, or read,
     /// while another signer logs in may meet a token of SoftHSM that is just being written.
-    fn settle(&self) {
+    pub(crate) fn settled(self) -> Self {
         let fails = || self.log().contains(" no signer token=").then_some(());
         until(SETTLED_WITHIN, || {
             settled_signers(self.pid(), self.processes).map(|_signers| ()).or_else(fails)
         });
+        self
     }
 
     /// Everything that was logged so far.
