@@ -4,33 +4,28 @@
 
 use std::{
     env, fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
-const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
-const LOGIN: [&str; 5] = ["--login", "--pin", "7391", "--token-label", "chaos"];
+use chancery_test_support::softhsm::{MODULE, PIN, SoftHsm};
+
+const LOGIN: [&str; 5] = ["--login", "--pin", PIN, "--token-label", "test"];
 
 /// A token with two keys, and the directory of orders.
 struct Bed {
-    directory: PathBuf,
+    hsm: SoftHsm,
 }
 
 impl Bed {
     fn new() -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let directory = env::temp_dir().join(format!("chaos-{}-{number}", std::process::id()));
-        fs::create_dir_all(directory.join("tokens")).unwrap();
-        fs::create_dir_all(directory.join("chaos")).unwrap();
-        let conf = format!("directories.tokendir = {}/tokens\n", directory.display());
-        fs::write(directory.join("softhsm2.conf"), conf).unwrap();
-        let bed = Self { directory };
-        let init = "--init-token --free --label chaos --so-pin 12345678 --pin 7391";
-        let output = bed.run("softhsm2-util", &init.split(' ').collect::<Vec<_>>());
-        assert!(output.status.success(), "{output:?}");
+        let hsm = SoftHsm::new(&format!("chaos-{number}"));
+        fs::create_dir(hsm.directory.join("chaos")).unwrap();
+        let bed = Self { hsm };
         for (label, id) in [("one", "01"), ("two", "02")] {
             let of = ["--keypairgen", "--key-type", "EC:prime256v1", "--label", label, "--id", id];
             bed.succeeds(&[&LOGIN[..], &of].concat());
@@ -39,18 +34,18 @@ impl Bed {
     }
 
     fn order(&self, orders: &str) {
-        let draft = self.directory.join("draft");
+        let draft = self.hsm.directory.join("draft");
         fs::write(&draft, orders).unwrap();
-        fs::rename(draft, self.directory.join("chaos/orders")).unwrap();
+        fs::rename(draft, self.hsm.directory.join("chaos/orders")).unwrap();
     }
 
     fn run(&self, program: &str, arguments: &[&str]) -> Output {
         Command::new(program)
             .args(arguments)
-            .current_dir(&self.directory)
-            .env("SOFTHSM2_CONF", self.directory.join("softhsm2.conf"))
-            .env("CHAOS_MODULE", SOFTHSM)
-            .env("CHAOS_DIR", self.directory.join("chaos"))
+            .current_dir(&self.hsm.directory)
+            .env("SOFTHSM2_CONF", self.hsm.conf())
+            .env("CHAOS_MODULE", MODULE)
+            .env("CHAOS_DIR", self.hsm.directory.join("chaos"))
             .output()
             .unwrap_or_else(|error| panic!("{program} is needed: {error}"))
     }
@@ -85,12 +80,12 @@ impl Bed {
     }
 
     fn file(&self, name: &str) -> String {
-        fs::read_to_string(self.directory.join("chaos").join(name)).unwrap()
+        fs::read_to_string(self.hsm.directory.join("chaos").join(name)).unwrap()
     }
 
     /// Whether a signature by the first key verifies with the public half of a key.
     fn verifies(&self, id: &str) -> bool {
-        let path = |name: &str| self.directory.join(name).display().to_string();
+        let path = |name: &str| self.hsm.directory.join(name).display().to_string();
         fs::write(path("data"), [7; 32]).unwrap();
         let sign = ["--sign", "-m", "ECDSA", "--id", "01", "-i", &path("data"), "-o", &path("sig")];
         let sign = [&sign[..], &["--signature-format", "openssl"]].concat();
@@ -99,12 +94,6 @@ impl Bed {
         self.succeeds(&[&LOGIN[..], &read].concat());
         let verify = "pkeyutl -verify -pubin -keyform DER -inkey public -in data -sigfile sig";
         self.run("openssl", &verify.split(' ').collect::<Vec<_>>()).status.success()
-    }
-}
-
-impl Drop for Bed {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -118,7 +107,7 @@ fn without_orders_every_call_goes_through() {
     let bed = Bed::new();
     assert_eq!(bed.succeeds(&objects(true)).matches("Private Key Object").count(), 2);
     assert!(bed.verifies("01") && !bed.verifies("02"));
-    assert!(!bed.directory.join("chaos/trace").exists());
+    assert!(!bed.hsm.directory.join("chaos/trace").exists());
 }
 
 #[test]
@@ -293,7 +282,7 @@ fn a_process_that_hangs_goes_on_when_the_order_is_gone() {
     std::thread::scope(|scope| {
         let running = scope.spawn(|| bed.succeeds(&objects(true)));
         let deadline = Instant::now() + Duration::from_secs(30);
-        while !bed.directory.join("chaos/trace").exists() && Instant::now() < deadline {
+        while !bed.hsm.directory.join("chaos/trace").exists() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
         assert_eq!(bed.file("trace").lines().count(), 1);
@@ -319,12 +308,12 @@ fn work_is_done_and_its_reply_lost() {
 
 #[test]
 fn a_module_that_is_not_there_is_named() {
-    assert!(Path::new(SOFTHSM).exists(), "these tests need SoftHSM2: apt-get install softhsm2");
+    assert!(Path::new(MODULE).exists(), "these tests need SoftHSM2: apt-get install softhsm2");
     let bed = Bed::new();
     let module = env::current_exe().unwrap().with_file_name("libchancery_chaos.so");
     let output = Command::new("pkcs11-tool")
         .args(["--module", module.to_str().unwrap(), "--list-slots"])
-        .env("CHAOS_MODULE", bed.directory.join("nothing.so"))
+        .env("CHAOS_MODULE", bed.hsm.directory.join("nothing.so"))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
