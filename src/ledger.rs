@@ -13,33 +13,20 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-pub use backup::{BackupLabel, CaKey, Counts, backup};
+use commit_delay::CommitDelay;
 pub use error::{BeginError, CreateError, LedgerError};
 use figures::Figures;
-pub use figures::{CaEnd, LedgerFigures};
-use gathering::Gathering;
-pub use inherited::{Inherited, InheritedResource, LedgerBeside};
-pub use issuers::{
-    CaRole, IssuerIndex, KeyClaim, KeyQuestion, KeyState, KnownKey, NamedQuestion, UsedIssuer,
-};
 use job::{Queue, WhenFull};
-pub use record::{
-    Certificate, CertificateFilter, CertificateOrigin, CertificateStatus, EntryKind, IacaPin,
-    Intent, IntentId, IssuedCertificate, KeptAnswer, KeyChange, KeyPin, KnownCertificate, NewEntry,
-    OpenIntent, Outcome, PinChange, Pinning, Product, RecordedToken, RequestKey, Reservation,
-    StoreEntry, StoredCopy, StoredResource,
+pub use record::*;
+pub use sqlite::{backup::backup, file::NewLedger, restore::Restoration};
+use sqlite::{
+    checkpoint::Checkpoints,
+    file::LedgerFile,
+    sql::{read, write},
+    transaction::Transaction,
 };
-pub use restore::Restoration;
-use sql::{read, write};
-pub use sqlite::NewLedger;
-use sqlite::{LedgerFile, checkpoint::Checkpoints};
 pub use standing::PATIENCE;
 use tokio::sync::watch;
-use transaction::Transaction;
-pub use vical::{
-    BegunPublication, BegunVical, PublishedVersion, VicalArtifact, VicalReservation, VicalSigner,
-    VicalVersion,
-};
 
 use crate::{
     audit::AuditRecord,
@@ -47,10 +34,9 @@ use crate::{
 };
 
 mod answers;
-mod backup;
+mod commit_delay;
 mod error;
 mod figures;
-mod gathering;
 mod inherited;
 mod inventory;
 mod issuers;
@@ -58,15 +44,12 @@ mod job;
 mod keys;
 mod reader;
 mod record;
-mod restore;
-mod sql;
 mod sqlite;
 mod standing;
 mod stores;
 #[cfg(test)]
 mod tests;
 mod tokens;
-mod transaction;
 mod vical;
 mod writer;
 
@@ -86,7 +69,7 @@ struct Inner {
     reads: Queue,
     figures: Arc<Figures>,
     known_keys_version: Arc<AtomicU64>,
-    gathering: Arc<Gathering>,
+    delay: Arc<CommitDelay>,
     file: Arc<LedgerFile>,
     /// Whether a transaction takes longer than anybody waits.
     stalled: watch::Sender<bool>,
@@ -129,12 +112,12 @@ impl Ledger {
         let known_keys_version = Arc::new(AtomicU64::new(0));
         let (writes, to_write) = Queue::new(write_jobs_max, figures.write_seconds.clone());
         let (reads, to_read) = Queue::new(READ_JOBS_MAX, figures.read_seconds.clone());
-        let gathering = Arc::<Gathering>::default();
+        let delay = Arc::<CommitDelay>::default();
         reader::start(&file, to_read)
             .and_then(|()| {
                 let (figures, version) = (Arc::clone(&figures), Arc::clone(&known_keys_version));
-                let gathering = Arc::clone(&gathering);
-                writer::start(checkpoints, connection, to_write, figures, version, gathering)
+                let delay = Arc::clone(&delay);
+                writer::start(checkpoints, connection, to_write, figures, version, delay)
             })
             .map_err(|error| LedgerError::unavailable(format!("no thread: {error}")))?;
         Ok((
@@ -144,7 +127,7 @@ impl Ledger {
                     reads,
                     figures,
                     known_keys_version,
-                    gathering,
+                    delay,
                     file,
                     stalled: watch::Sender::new(false),
                 }),
@@ -178,7 +161,7 @@ impl Ledger {
     /// [`LedgerError`]; the intent is still open then, and wants to be aborted.
     pub async fn complete(&self, id: IntentId, outcome: Outcome) -> Result<u64, LedgerError> {
         let writes = &self.inner.writes;
-        self.inner.gathering.note(id.since);
+        self.inner.delay.note(id.since);
         let on_keys = match &outcome.product {
             Product::Certificate(certificate) => certificate.is_ca,
             Product::Request | Product::Vical(_) => false,

@@ -1,6 +1,8 @@
 //! Answers that are given again to the same Idempotency-Key.
 
-use super::{KeptAnswer, Ledger, RequestKey, error::LedgerError, job::WhenFull, sql::answers};
+use super::{
+    KeptAnswer, Ledger, RequestKey, error::LedgerError, job::WhenFull, sqlite::sql::answers,
+};
 use crate::domain::time::Timestamp;
 
 impl Ledger {

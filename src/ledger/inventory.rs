@@ -1,6 +1,6 @@
 //! What was issued: a list with filters and pages, and one certificate.
 
-use super::{Certificate, CertificateFilter, Ledger, error::LedgerError, sql::inventory};
+use super::{Certificate, CertificateFilter, Ledger, error::LedgerError, sqlite::sql::inventory};
 use crate::domain::path::ResourcePath;
 
 impl Ledger {
@@ -40,7 +40,7 @@ mod tests {
             path::{KeyPath, PathElement},
             time::Timestamp,
         },
-        ledger::{CertificateStatus, sql::schema},
+        ledger::{CertificateStatus, sqlite::schema},
     };
 
     const ROWS: i32 = 20_000;

@@ -8,7 +8,7 @@ use std::{
 use prometheus::Histogram;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{error::LedgerError, transaction::Transaction};
+use super::{error::LedgerError, sqlite::transaction::Transaction};
 
 /// What travels to the thread.
 pub(super) enum Message {

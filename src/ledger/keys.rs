@@ -4,7 +4,7 @@ use super::{
     KeyChange, Ledger, PinChange,
     error::LedgerError,
     job::WhenFull,
-    sql::{keys, write},
+    sqlite::sql::{keys, write},
 };
 use crate::{
     audit::AuditRecord,

@@ -13,8 +13,7 @@ use tokio::sync::mpsc;
 use super::{
     error::LedgerError,
     job::{Job, Message},
-    sqlite::LedgerFile,
-    transaction::Transaction,
+    sqlite::{file::LedgerFile, transaction::Transaction},
 };
 
 /// Threads, each with its own connection.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Ledger, error::LedgerError, job::WhenFull, sql::write};
+use super::{Ledger, error::LedgerError, job::WhenFull, sqlite::sql::write};
 
 /// A transaction that takes longer than this is waited for by nobody: its callers, and those that come
 /// while it goes on, are told so. What was begun is done to its end all the same.

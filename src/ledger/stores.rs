@@ -4,7 +4,7 @@ use super::{
     Ledger, NewEntry,
     error::{CreateError, LedgerError},
     job::WhenFull,
-    sql::stores,
+    sqlite::sql::stores,
 };
 use crate::{
     audit::AuditRecord,

@@ -295,11 +295,11 @@ async fn what_waits_while_the_writer_is_busy_shares_one_commit() {
 async fn the_writer_waits_longer_for_more_when_signatures_take_long() {
     let (_directory, file) = place();
     let ledger = open(&file);
-    let at_first = ledger.inner.gathering.pause();
+    let at_first = ledger.inner.delay.pause();
     let mut id = ledger.begin(intent(&[])).await.unwrap();
     id.since -= Duration::from_secs(10);
     ledger.complete(id, outcome(&[])).await.unwrap();
-    assert!(ledger.inner.gathering.pause() > at_first);
+    assert!(ledger.inner.delay.pause() > at_first);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use super::{
     Ledger, RecordedToken,
     error::LedgerError,
     job::WhenFull,
-    sql::{tokens, write},
+    sqlite::sql::{tokens, write},
 };
 use crate::{audit::AuditRecord, domain::path::KeyPath};
 

@@ -14,16 +14,16 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::{
+    commit_delay::CommitDelay,
     error::LedgerError,
-    figures::{Figures, News},
-    gathering::Gathering,
+    figures::Figures,
     job::{Job, Message},
-    sql,
+    record::News,
     sqlite::{
-        self,
         checkpoint::{self, Checkpoints},
+        file, sql,
+        transaction::Transaction,
     },
-    transaction::Transaction,
 };
 
 /// Jobs that share one commit, at most: a batch that is too long keeps its first job waiting.
@@ -37,10 +37,10 @@ pub(super) fn start(
     queue: mpsc::Receiver<Message>,
     figures: Arc<Figures>,
     known_keys_version: Arc<AtomicU64>,
-    gathering: Arc<Gathering>,
+    delay: Arc<CommitDelay>,
 ) -> io::Result<()> {
     let connection = Some(connection);
-    let writer = Writer { checkpoints, connection, figures, known_keys_version, gathering };
+    let writer = Writer { checkpoints, connection, figures, known_keys_version, delay };
     thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || writer.run(queue))?;
     Ok(())
 }
@@ -51,7 +51,7 @@ struct Writer {
     connection: Option<Connection>,
     figures: Arc<Figures>,
     known_keys_version: Arc<AtomicU64>,
-    gathering: Arc<Gathering>,
+    delay: Arc<CommitDelay>,
 }
 
 impl Writer {
@@ -60,7 +60,7 @@ impl Writer {
         let mut are_many = false;
         while queue.blocking_recv_many(&mut messages, BATCH_JOBS_MAX) > 0 {
             if are_many {
-                gather(self.gathering.pause(), &mut queue, &mut messages);
+                gather(self.delay.pause(), &mut queue, &mut messages);
             }
             are_many = messages.len() > 1;
             let mut jobs = Vec::with_capacity(messages.len());
@@ -157,7 +157,7 @@ impl Writer {
         // What lies at the path of one that has lost its place is another's.
         if in_place
             && let Some(connection) = self.connection
-            && let Err(error) = sqlite::close(connection)
+            && let Err(error) = file::close(connection)
         {
             // Nothing is lost: the next start reads the write-ahead log.
             tracing::warn!(%error, "the ledger's write-ahead log was not emptied");

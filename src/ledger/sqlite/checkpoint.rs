@@ -14,7 +14,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{LedgerFile, place::Place};
+use super::{file::LedgerFile, place::Place};
 use crate::ledger::error::LedgerError;
 
 /// Pages (of 4 KiB) in the log before they are copied into the file.

@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use super::{FILE_MODE, refused};
+use super::file::{FILE_MODE, lock_of, refused};
 use crate::ledger::error::LedgerError;
 
 /// Symbolic links that are followed one after the other, at most.
@@ -166,7 +166,7 @@ impl Place {
 
     /// Who has removed the ledger may have removed the mark with it.
     fn leave_mark(&self) {
-        let lock = super::lock_of(&self.path);
+        let lock = lock_of(&self.path);
         let new = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(lock);
         // Where it cannot be made, the directory is gone too; or it is there.
         let _ = new.and_then(|mut lock| lock.write_all(MARK.as_bytes()));

@@ -3,7 +3,7 @@
 use rusqlite::types::Value;
 
 use super::*;
-use crate::ledger::sql::schema::{SCHEMA_VERSION, STEPS};
+use crate::ledger::sqlite::schema::{SCHEMA_VERSION, STEPS};
 
 /// A ledger of version 1 with an issued, an aborted and an open intent.
 fn of_version_1(file: &Path) -> [SerialNumber; 3] {

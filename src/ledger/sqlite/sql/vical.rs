@@ -10,12 +10,11 @@ use crate::{
     domain::path::{PathElement, ResourcePath},
     ledger::{
         error::{BeginError, LedgerError},
-        record::{Intent, IntentId, StoreEntry},
-        transaction::Transaction,
-        vical::{
-            BegunPublication, BegunVical, PublishedVersion, VicalArtifact, VicalReservation,
-            VicalSigner, VicalVersion,
+        record::{
+            BegunPublication, BegunVical, Intent, IntentId, PublishedVersion, StoreEntry,
+            VicalArtifact, VicalReservation, VicalSigner, VicalVersion,
         },
+        sqlite::transaction::Transaction,
     },
 };
 

@@ -23,11 +23,11 @@ const MEAN_OF: u64 = 64;
 
 /// The time for which intents are open, on average of the last ones.
 #[derive(Debug, Default)]
-pub(super) struct Gathering {
+pub(super) struct CommitDelay {
     open_ns: AtomicU64,
 }
 
-impl Gathering {
+impl CommitDelay {
     /// An intent is about to end that was recorded at this time.
     pub(super) fn note(&self, recorded_at: Instant) {
         self.note_time(recorded_at.elapsed());
@@ -52,9 +52,9 @@ mod tests {
     use super::*;
 
     fn after(times: &[Duration]) -> Duration {
-        let gathering = Gathering::default();
-        times.iter().for_each(|time| gathering.note_time(*time));
-        gathering.pause()
+        let delay = CommitDelay::default();
+        times.iter().for_each(|time| delay.note_time(*time));
+        delay.pause()
     }
 
     #[test]

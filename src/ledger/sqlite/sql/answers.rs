@@ -6,7 +6,7 @@ use crate::{
     domain::time::Timestamp,
     ledger::{
         record::{KeptAnswer, RequestKey},
-        transaction::Transaction,
+        sqlite::transaction::Transaction,
     },
 };
 

@@ -11,19 +11,19 @@ use rusqlite::{CachedStatement, Connection, Statement};
 type Idle<'c> = RefCell<Vec<(&'static str, CachedStatement<'c>)>>;
 
 /// A transaction; undone when it is dropped. Its own statements stay prepared, too.
-pub(super) struct Transaction<'c> {
+pub(in crate::ledger) struct Transaction<'c> {
     connection: &'c Connection,
     idle: Idle<'c>,
 }
 
 impl<'c> Transaction<'c> {
     /// One that only reads, and sees one committed state.
-    pub(super) fn read(connection: &'c Connection) -> rusqlite::Result<Self> {
+    pub(in crate::ledger) fn read(connection: &'c Connection) -> rusqlite::Result<Self> {
         Self::begin(connection, "BEGIN DEFERRED")
     }
 
     /// One that writes.
-    pub(super) fn write(connection: &'c Connection) -> rusqlite::Result<Self> {
+    pub(in crate::ledger) fn write(connection: &'c Connection) -> rusqlite::Result<Self> {
         Self::begin(connection, "BEGIN IMMEDIATE")
     }
 
@@ -33,7 +33,7 @@ impl<'c> Transaction<'c> {
     }
 
     /// A statement, which is at hand for the next one in this transaction who needs it.
-    pub(super) fn statement(&self, sql: &'static str) -> rusqlite::Result<Used<'_, 'c>> {
+    pub(in crate::ledger) fn statement(&self, sql: &'static str) -> rusqlite::Result<Used<'_, 'c>> {
         let mut idle = self.idle.borrow_mut();
         let statement = match idle.iter().position(|(known, _)| ptr::eq(*known, sql)) {
             Some(position) => idle.swap_remove(position).1,
@@ -43,32 +43,32 @@ impl<'c> Transaction<'c> {
     }
 
     /// Whether SQLite itself has given it up, as it does where the disk is full, among others.
-    pub(super) fn is_given_up(&self) -> bool {
+    pub(in crate::ledger) fn is_given_up(&self) -> bool {
         self.connection.is_autocommit()
     }
 
     /// Makes it last.
-    pub(super) fn commit(self) -> rusqlite::Result<()> {
+    pub(in crate::ledger) fn commit(self) -> rusqlite::Result<()> {
         self.execute("COMMIT")
     }
 
     /// Undoes it, unless that is done already.
-    pub(super) fn undo(&self) -> rusqlite::Result<()> {
+    pub(in crate::ledger) fn undo(&self) -> rusqlite::Result<()> {
         if self.is_given_up() { Ok(()) } else { self.execute("ROLLBACK") }
     }
 
     /// What comes after this can be undone by itself. There is one at a time.
-    pub(super) fn begin_part(&self) -> rusqlite::Result<()> {
+    pub(in crate::ledger) fn begin_part(&self) -> rusqlite::Result<()> {
         self.execute("SAVEPOINT part")
     }
 
     /// The part is part of the transaction.
-    pub(super) fn end_part(&self) -> rusqlite::Result<()> {
+    pub(in crate::ledger) fn end_part(&self) -> rusqlite::Result<()> {
         self.execute("RELEASE part")
     }
 
     /// The part has not been.
-    pub(super) fn undo_part(&self) -> rusqlite::Result<()> {
+    pub(in crate::ledger) fn undo_part(&self) -> rusqlite::Result<()> {
         self.execute("ROLLBACK TO part")?;
         self.end_part()
     }
@@ -94,7 +94,7 @@ impl Drop for Transaction<'_> {
 }
 
 /// A statement in use.
-pub(super) struct Used<'t, 'c> {
+pub(in crate::ledger) struct Used<'t, 'c> {
     sql: &'static str,
     /// `None` when it is dropped.
     statement: Option<CachedStatement<'c>>,

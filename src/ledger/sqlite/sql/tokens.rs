@@ -5,7 +5,7 @@ use rusqlite::{Connection, named_params};
 use super::read::timestamp;
 use crate::{
     domain::path::KeyPath,
-    ledger::{record::RecordedToken, transaction::Transaction},
+    ledger::{record::RecordedToken, sqlite::transaction::Transaction},
 };
 
 /// All of them, by name.

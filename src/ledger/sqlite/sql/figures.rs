@@ -5,8 +5,8 @@ use rusqlite::{Connection, Row};
 
 use super::read::{parsed, purpose, timestamp};
 use crate::ledger::{
-    figures::{CaEnd, News},
-    transaction::Transaction,
+    record::{CaEnd, News},
+    sqlite::transaction::Transaction,
 };
 
 /// Everything that is there, told from indexes alone.

@@ -14,12 +14,11 @@ use crate::{
     },
     ledger::{
         error::BeginError,
-        issuers::{
-            CaRole, IssuerIndex, KeyClaim, KeyQuestion, KeyState, KnownKey, NamedQuestion,
-            UsedIssuer,
+        record::{
+            CaRole, CertificateOrigin, IacaPin, IssuerIndex, KeyClaim, KeyQuestion, KeyState,
+            KnownCertificate, KnownKey, NamedQuestion, Pinning, UsedIssuer,
         },
-        record::{CertificateOrigin, IacaPin, KnownCertificate, Pinning},
-        transaction::Transaction,
+        sqlite::transaction::Transaction,
     },
 };
 

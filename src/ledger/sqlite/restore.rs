@@ -7,12 +7,17 @@ use std::{
 };
 
 use super::{
-    backup::{self, BackupLabel, CaKey, PartialFile, named},
+    backup::{self, PartialFile, named},
+    file::{self, LedgerFile},
+    place,
     sql::{verify, write},
-    sqlite::{self, LedgerFile, place},
     transaction::Transaction,
 };
-use crate::{audit::AuditRecord, domain::time::Timestamp};
+use crate::{
+    audit::AuditRecord,
+    domain::time::Timestamp,
+    ledger::record::{BackupLabel, CaKey},
+};
 
 /// A backup that was checked, beside the ledger that it is to become. Until it is dropped, no daemon
 /// can start on that ledger.
@@ -31,11 +36,11 @@ impl Restoration {
     /// In words for the operator: when there is a ledger or a daemon, or the backup is not whole.
     pub fn prepare(from: &Path, ledger: &Path, now: Timestamp) -> Result<Self, String> {
         let ledger = &place::resolve(ledger);
-        let lock = sqlite::lock(ledger).map_err(|error| error.to_string())?;
+        let lock = file::lock(ledger).map_err(|error| error.to_string())?;
         for side in ["", "-wal", "-shm"] {
-            let mut file = ledger.as_os_str().to_owned();
-            file.push(side);
-            let file = PathBuf::from(file);
+            let mut name = ledger.as_os_str().to_owned();
+            name.push(side);
+            let file = PathBuf::from(name);
             if file.symlink_metadata().is_ok() {
                 let what = "there is a ledger already; move it away, it is never overwritten";
                 return Err(named(&file, &what));
@@ -47,8 +52,10 @@ impl Restoration {
         if counts != label.counts {
             return Err(named(from, &"it does not hold what it says"));
         }
-        let ca_keys = sqlite::open_sound(part.path())
-            .and_then(|file| verify::ca_keys(&file, now).map_err(|error| error.to_string()))
+        let ca_keys = file::open_sound(part.path())
+            .and_then(|connection| {
+                verify::ca_keys(&connection, now).map_err(|error| error.to_string())
+            })
             .map_err(|what| named(from, &what))?;
         Ok(Self { ledger: ledger.to_owned(), part, label, ca_keys, lock })
     }
@@ -70,22 +77,22 @@ impl Restoration {
     pub fn finish(self, audit: &AuditRecord) -> Result<(), String> {
         let Self { ledger, part, lock, .. } = self;
         let wrong = |error: &dyn std::fmt::Display| named(&ledger, error);
-        let file = LedgerFile::locked(part.path(), lock).map_err(|error| wrong(&error))?;
-        let connection = file.writer().map_err(|error| wrong(&error))?;
+        let unfinished = LedgerFile::locked(part.path(), lock).map_err(|error| wrong(&error))?;
+        let connection = unfinished.writer().map_err(|error| wrong(&error))?;
         Transaction::write(&connection)
             .and_then(|transaction| {
                 write::append(&transaction, audit)?;
                 transaction.commit()
             })
             .map_err(|error| wrong(&error))?;
-        sqlite::close(connection).map_err(|error| wrong(&error))?;
+        file::close(connection).map_err(|error| wrong(&error))?;
         let directory = place::directory_of(&ledger);
         let is_given = fs::metadata(directory).and_then(|directory| {
             // root restores for the daemon's user.
             let theirs = (directory.uid(), directory.gid());
             let ours = fs::metadata(part.path())?;
             if ours.uid() == 0 && ours.uid() != theirs.0 {
-                for file in [part.path(), &sqlite::lock_of(&ledger)] {
+                for file in [part.path(), &file::lock_of(&ledger)] {
                     chown(file, Some(theirs.0), Some(theirs.1))?;
                 }
             }

@@ -11,10 +11,7 @@ use crate::{
         path::{KeyPath, ResourcePath},
         time::Timestamp,
     },
-    ledger::{
-        inherited::{Inherited, InheritedResource},
-        record::StoredResource,
-    },
+    ledger::record::{Inherited, InheritedResource, StoredResource},
 };
 
 /// Rows of each kind that are looked at, at most.

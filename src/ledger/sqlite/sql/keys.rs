@@ -10,7 +10,7 @@ use crate::{
     domain::{path::KeyPath, time::Timestamp},
     ledger::{
         record::{KeyChange, PinChange},
-        transaction::Transaction,
+        sqlite::transaction::Transaction,
     },
 };
 

@@ -18,7 +18,7 @@ use crate::{
             IacaPin, Intent, IntentId, IssuedCertificate, KeyPin, Outcome, Pinning, Product,
             Reservation, StoredCopy, StoredResource,
         },
-        transaction::Transaction,
+        sqlite::transaction::Transaction,
     },
 };
 

@@ -13,59 +13,16 @@ use std::{
 
 use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
-use serde::{Deserialize, Serialize};
 
 use super::{
-    sql::{schema::SCHEMA_VERSION, verify},
-    sqlite::{self, FILE_MODE},
+    file::{self, FILE_MODE},
+    schema::SCHEMA_VERSION,
+    sql::verify,
 };
-use crate::domain::{path::KeyPath, time::Timestamp};
-
-/// What is in a ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Counts {
-    /// Entries of the audit log.
-    pub audit_entries: u64,
-    /// Issued certificates.
-    pub certificates: u64,
-    /// Entries of all stores.
-    pub store_entries: u64,
-    /// Published VICALs.
-    pub vical_versions: u64,
-    /// Keys whose public half is pinned.
-    pub key_pins: u64,
-}
-
-/// A key that a CA signs with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CaKey {
-    /// Its path.
-    pub path: KeyPath,
-    /// SHA-256 over its `SubjectPublicKeyInfo`.
-    pub spki_sha256: [u8; 32],
-}
-
-/// The last line of a backup.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BackupLabel {
-    /// Of this form of backup.
-    format: u32,
-    /// Of the program that made it.
-    pub version: String,
-    /// Of the tables.
-    schema_version: i32,
-    /// When, RFC 3339.
-    pub created_at: String,
-    /// Of the ledger's file, which comes before this line.
-    bytes: u64,
-    /// Over it, in hex.
-    pub sha256: String,
-    /// What is in it.
-    #[serde(flatten)]
-    pub counts: Counts,
-}
+use crate::{
+    domain::time::Timestamp,
+    ledger::record::{BackupLabel, Counts},
+};
 
 const FORMAT: u32 = 1;
 /// What SQLite puts beside a file.
@@ -81,7 +38,7 @@ const LABEL_BYTES_MAX: u64 = 4_096;
 pub fn backup(ledger: &Path, to: &Path, now: Timestamp) -> Result<BackupLabel, String> {
     refuse_existing(to)?;
     let part = PartialFile::create(to)?;
-    sqlite::copy_into(ledger, part.path()).map_err(|error| named(ledger, &error))?;
+    file::copy_into(ledger, part.path()).map_err(|error| named(ledger, &error))?;
     let counts = check(part.path()).map_err(|what| named(ledger, &what))?;
     let wrong = |error: io::Error| named(to, &error);
     let (sha256, bytes) = hash(&mut part.open().map_err(wrong)?, &mut io::sink()).map_err(wrong)?;
@@ -142,8 +99,8 @@ fn read_label(file: &mut File) -> io::Result<Option<BackupLabel>> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn check(file: &Path) -> Result<Counts, String> {
-    let connection = sqlite::open_sound(file)?;
+pub(super) fn check(path: &Path) -> Result<Counts, String> {
+    let connection = file::open_sound(path)?;
     verify::everything(&connection)
 }
 
@@ -250,7 +207,7 @@ impl PartialFile {
         self.open()?.sync_all()?;
         fs::rename(&self.path, name)?;
         self.is_kept = true;
-        sqlite::sync_directory(name)
+        file::sync_directory(name)
     }
 }
 

@@ -8,7 +8,7 @@ use super::read::parsed;
 use crate::{
     audit::leaf_hash,
     domain::{key::sha256, path::KeyPath, time::Timestamp},
-    ledger::backup::{CaKey, Counts},
+    ledger::record::{CaKey, Counts},
 };
 
 /// Checks every hash and counts.

@@ -9,7 +9,7 @@ use crate::{
     ledger::{
         error::{CreateError, LedgerError},
         record::NewEntry,
-        transaction::Transaction,
+        sqlite::transaction::Transaction,
     },
 };
 
