@@ -20,10 +20,10 @@ use chancery::{
         validity::Validity,
     },
     http::{
+        invalid::Invalid,
         json::{self, Node},
         wire,
     },
-    service::error::Invalid,
     x509::{
         Certificate, Issuer, UnsignedCertificate,
         csr::{CertificationRequest, UnsignedRequest},
@@ -96,7 +96,7 @@ impl Case {
             let validity = Validity::new(now, now.plus_seconds(year)).unwrap();
             let issuer = match &issuance {
                 Issuance::DocumentSigner(request) => match &request.iaca.certificate {
-                    IacaCertificate::Described { data, .. } => Some(described(data, ca)),
+                    IacaCertificate::Described(data) => Some(described(data, ca)),
                     IacaCertificate::Supplied(_) => None,
                 },
                 Issuance::Generic(_) if name.contains("ca-signed") => {

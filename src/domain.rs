@@ -9,6 +9,7 @@ pub(crate) mod fixtures;
 pub mod jwk;
 pub mod key;
 mod label;
+pub mod member;
 pub mod name;
 pub mod oid;
 pub mod path;

@@ -8,6 +8,7 @@ mod dispatch;
 mod door;
 mod exchange;
 mod http2;
+pub mod invalid;
 pub mod json;
 mod listen;
 mod login;

@@ -28,6 +28,7 @@ pub use crate::ledger::LedgerFigures;
 use crate::{
     domain::{
         client::{Grants, Permission},
+        member::Member,
         path::ResourcePath,
         tree::{ResourceTree, Service, ServiceKind},
     },
@@ -107,8 +108,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// Refuses a caller who has no grant of `permission` on `path`, which the member `field` of the
-    /// body names. Asked before anything is said about what stands at `path`.
+    /// Refuses a caller who has no grant of `permission` on `path`, which `member` names. Asked before anything is said about what stands at `path`.
     ///
     /// # Errors
     /// [`Error::Forbidden`].
@@ -116,14 +116,14 @@ impl Call {
         &self,
         permission: Permission,
         path: &ResourcePath,
-        field: Option<&str>,
+        member: Option<Member>,
     ) -> Result<(), Error> {
         if self.grants.may(permission, path) {
             return Ok(());
         }
         Err(Error::Forbidden {
-            message: format!("client '{}' has no {permission} on {path}", self.client),
-            field: field.map(str::to_owned),
+            message: format!("client '{}' has no {permission} on {path}", self.client).into(),
+            field: member,
         })
     }
 

@@ -5,6 +5,7 @@ use chancery::{
     domain::{
         jwk::{JwkMembers, parse_public},
         key::PublicKey,
+        member::RequestKey,
         path::{KeyPath, ResourcePath},
     },
     http::{
@@ -23,8 +24,8 @@ pub fn body(octets: &[u8]) {
     let _ = wire::csr::request(Node::body(&value));
     let _ = wire::store::content(Node::body(&value));
     let _ = wire::vical::request(Node::body(&value));
-    let _ = wire::key::key_descriptor(Node::body(&value));
-    let _ = wire::key::public_key_source(Node::body(&value));
+    let _ = wire::key::key_descriptor(RequestKey::Subject)(Node::body(&value));
+    let _ = wire::key::public_key_source(RequestKey::Subject)(Node::body(&value));
 }
 
 /// The members of a public JWK.

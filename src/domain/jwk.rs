@@ -208,8 +208,8 @@ pub enum JwkError {
 }
 
 impl JwkError {
-    /// The JWK member to blame, when it is one.
-    pub fn member(&self) -> Option<&'static str> {
+    /// The parameter to blame, when it is one.
+    pub fn parameter(&self) -> Option<&'static str> {
         match self {
             Self::Missing(member) | Self::Base64(member) | Self::Length { member, .. } => {
                 Some(member)

@@ -4,6 +4,7 @@ use super::{
     alternative_name::{HttpUrl, IssuerAlternativeName, SubjectAlternativeNames},
     jwk::PrivateJwk,
     key::{KeyType, PublicKey},
+    member::{Member, RequestKey},
     name::DistinguishedName,
     oid::Oid,
     path::{KeyPath, PathElement},
@@ -11,13 +12,28 @@ use super::{
     validity::RequestedValidity,
 };
 
-/// A key as the caller names it, with the request member that does so.
+/// A key as the caller names it.
 #[derive(Debug)]
 pub struct KeyDescriptor {
-    /// JSON pointer of the descriptor.
-    pub field: String,
+    /// Which key of the request it is.
+    pub key: RequestKey,
     /// Where the key is.
     pub source: KeySource,
+}
+
+impl KeyDescriptor {
+    /// The member that is the descriptor.
+    pub fn member(&self) -> Member {
+        Member::Key(self.key)
+    }
+
+    /// The member within it that says which key of the HSM it is; for a JWK, the descriptor.
+    pub fn key_member(&self) -> Member {
+        match self.source {
+            KeySource::Kms(_) => Member::KeyPath(self.key),
+            KeySource::PublicJwk { .. } | KeySource::PrivateJwk { .. } => self.member(),
+        }
+    }
 }
 
 /// Where a key is.
@@ -29,23 +45,23 @@ pub enum KeySource {
     PublicJwk {
         /// The key.
         key: PublicKey,
-        /// JSON pointer of the member that holds it: it has two names.
-        field: String,
+        /// The member that holds it.
+        member: Member,
     },
     /// In the request, private half too: dev mode only.
     PrivateJwk {
         /// The key, unread.
         jwk: PrivateJwk,
-        /// JSON pointer of the member that holds it: it has two names.
-        field: String,
+        /// The member that holds it.
+        member: Member,
     },
 }
 
-/// PEM text and the request member it came in.
+/// PEM text and the member that it came in.
 #[derive(Debug, Clone)]
 pub struct Pem {
-    /// JSON pointer of the member.
-    pub field: String,
+    /// The member.
+    pub member: Member,
     /// The text.
     pub text: String,
 }
@@ -57,6 +73,16 @@ pub enum SubjectKey {
     Descriptor(KeyDescriptor),
     /// The public key of a PKCS#10 request, and nothing else of it.
     Csr(Pem),
+}
+
+impl SubjectKey {
+    /// The member that names the key.
+    pub fn member(&self) -> Member {
+        match self {
+            Self::Descriptor(descriptor) => descriptor.member(),
+            Self::Csr(pem) => pem.member,
+        }
+    }
 }
 
 /// Any request for a certificate: the three doors of the corridor.
@@ -267,13 +293,8 @@ pub struct IacaSigner {
 pub enum IacaCertificate {
     /// The certificate itself.
     Supplied(Pem),
-    /// Its data, both ends of the validity among them, and the JSON pointer of the data.
-    Described {
-        /// JSON pointer of `certificateData`.
-        field: String,
-        /// What the IACA says.
-        data: Box<IacaData>,
-    },
+    /// Its data, both ends of the validity among them.
+    Described(Box<IacaData>),
 }
 
 /// `vicalEntryComplementaryMetadata`.

@@ -1,6 +1,6 @@
 //! From when to when a certificate is valid.
 
-use super::time::Timestamp;
+use super::{member::Member, time::Timestamp};
 
 /// Seconds of a day, as RFC 5280 counts them.
 pub const DAY_SECONDS: i64 = 86_400;
@@ -136,12 +136,12 @@ pub enum ValidityError {
 
 impl ValidityError {
     /// The request member that is to blame.
-    pub fn member(&self) -> &'static str {
+    pub fn member(&self) -> Member {
         match self {
             Self::Order | Self::EndInPast | Self::TooLong(_) | Self::EndOutsideIssuer(..) => {
-                "notAfter"
+                Member::NotAfter
             }
-            Self::DefaultEndInPast(_) | Self::StartOutsideIssuer(..) => "notBefore",
+            Self::DefaultEndInPast(_) | Self::StartOutsideIssuer(..) => Member::NotBefore,
         }
     }
 }
@@ -168,11 +168,11 @@ mod tests {
         assert_eq!(clipped, Validity::new(at(1_000), at(1_050)).unwrap());
         assert_eq!(
             asked(None, Some(1_051)).resolve(at(1_010), RULE, issuer).unwrap_err().member(),
-            "notAfter"
+            Member::NotAfter
         );
         assert_eq!(
             asked(Some(999), None).resolve(at(1_010), RULE, issuer).unwrap_err().member(),
-            "notBefore"
+            Member::NotBefore
         );
     }
 

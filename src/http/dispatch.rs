@@ -344,16 +344,22 @@ pub(super) async fn readiness(context: &Context) -> HttpResponse {
 }
 
 /// Runs a use case to its end, whatever the connection does meanwhile.
-pub(super) async fn uninterrupted<T: Send + 'static>(
+pub(super) async fn uninterrupted<T, E>(
     context: &Context,
-    task: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Problem> {
+    task: impl Future<Output = Result<T, E>> + Send + 'static,
+) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    E: From<Error> + Into<Problem> + Send + 'static,
+{
     context
         .tasks
         .spawn_on(task.in_current_span(), &context.runtime)
         .await
-        .unwrap_or_else(|error| Err(Error::Internal(format!("a use case ended early: {error}"))))
-        .map_err(Problem::from)
+        .unwrap_or_else(|error| {
+            Err(Error::Internal(format!("a use case ended early: {error}")).into())
+        })
+        .map_err(Into::into)
 }
 
 /// Refusals of what would change something are part of the audit log. Without it the caller is

@@ -12,7 +12,8 @@ use serde::{
 };
 use zeroize::Zeroizing;
 
-use crate::{domain::text::check_characters, service::error::Invalid};
+use super::invalid::Invalid;
+use crate::domain::text::check_characters;
 
 /// Longest string unless a member has a limit of its own, in characters.
 pub const STRING_CHARACTERS_MAX: usize = 2_048;

@@ -7,18 +7,19 @@ use serde::Serialize;
 
 use super::{
     body,
+    invalid::Invalid,
     json::{self, Node},
     plain::PlainRequest,
     problem::{JsonBody, Problem},
 };
-use crate::service::error::{Error, Invalid};
+use crate::service::error::Error;
 
 /// Takes any e-mail and any password, and looks at neither.
 pub(super) async fn answer(request: PlainRequest) -> Result<HttpResponse, Problem> {
     let PlainRequest { context, http, payload, .. } = request;
     let body = body::read_json(&http, Some(payload), context.limits.request_body).await?;
-    let body = json::parse(&body).map_err(Error::from)?;
-    read(Node::body(&body)).map_err(Error::from)?;
+    let body = json::parse(&body)?;
+    read(Node::body(&body))?;
     let mut token = [0; 16];
     aws_lc_rs::rand::fill(&mut token)
         .map_err(|_| Error::Internal("no random octets".to_owned()))?;

@@ -74,7 +74,7 @@ where
                     "done, and nobody waits for the answer any more"
                 );
             }
-            Ok(answer)
+            Ok::<_, Problem>(answer)
         }),
     )
     .await?;

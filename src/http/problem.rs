@@ -6,7 +6,14 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use crate::service::error::{DuplicateKind, Error};
+use super::{
+    invalid::Invalid,
+    wire::member::{pointer, prose},
+};
+use crate::{
+    domain::member::Member,
+    service::error::{DuplicateKind, Error},
+};
 
 /// Clients take these words for "it is there already, go on": no other message may hold them, not
 /// even where it repeats what the caller wrote.
@@ -69,6 +76,11 @@ impl Problem {
             retry_after_seconds: Some(retry_after_seconds),
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, message)
         }
+    }
+
+    /// The same, with the member of the body that is to blame.
+    fn at(self, member: Option<Member>) -> Self {
+        Self { field: member.map(pointer), ..self }
     }
 
     pub(super) fn status(&self) -> StatusCode {
@@ -152,20 +164,26 @@ impl JsonBody for &mut actix_web::HttpResponseBuilder {
     }
 }
 
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        Self { field: invalid.field, ..Self::new(StatusCode::BAD_REQUEST, invalid.message) }
+    }
+}
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
             Error::Invalid(invalid) => {
-                Self { field: invalid.field, ..Self::new(StatusCode::BAD_REQUEST, invalid.message) }
+                Self::new(StatusCode::BAD_REQUEST, prose(&invalid.message)).at(invalid.member)
             }
             Error::Forbidden { message, field } => {
-                Self { field, ..Self::new(StatusCode::FORBIDDEN, message) }
+                Self::new(StatusCode::FORBIDDEN, prose(&message)).at(field)
             }
             Error::NotFound { message, field } => {
-                Self { field, ..Self::new(StatusCode::NOT_FOUND, message) }
+                Self::new(StatusCode::NOT_FOUND, message).at(field)
             }
             Error::Duplicate { target, kind, field } => Self {
-                field,
+                field: field.map(pointer),
                 message: format!("target {DUPLICATE}: {target}"),
                 duplicate: Some(Box::new((target.to_string(), kind))),
                 ..Self::new(StatusCode::CONFLICT, "")

@@ -12,6 +12,7 @@ use super::{
     api,
     body::{self, Octets},
     dispatch::Context,
+    invalid::Invalid,
     json::{self, Node},
     openapi,
     problem::Problem,
@@ -22,10 +23,7 @@ use crate::{
         path::{PathElement, ResourcePath},
         tree::{Resolved, ResourceTree, ServiceKind},
     },
-    service::{
-        Call,
-        error::{Error, Invalid},
-    },
+    service::Call,
 };
 
 /// One method on one path, `/v1/{target}/{api}/{tail}`.
@@ -100,7 +98,7 @@ impl Request {
         &mut self,
         reader: impl FnOnce(Node<'_>) -> Result<T, Invalid>,
     ) -> Result<T, Problem> {
-        Ok(self.ask(reader).await?.asked.map_err(Error::from)?)
+        Ok(self.ask(reader).await?.asked?)
     }
 
     /// Reads the body of a request that may have been answered before: size (413), media type (415),
@@ -111,14 +109,14 @@ impl Request {
     ) -> Result<Body<T>, Problem> {
         let limits = self.context.limits;
         let octets = body::read_json(&self.http, self.payload.take(), limits.request_body).await?;
-        let value = json::parse(&octets).map_err(Error::from)?;
+        let value = json::parse(&octets)?;
         let asked = reader(Node::body(&value));
         if let Err(invalid) = &asked
             && let Some(earlier) = openapi::complaint(self.route, &value)
         {
             // Of one place, the reader speaks better.
             let is_same = earlier.field == invalid.field;
-            return Err(Error::from(if is_same { invalid.clone() } else { earlier }).into());
+            return Err(if is_same { invalid.clone() } else { earlier }.into());
         }
         Ok(Body { asked, octets })
     }

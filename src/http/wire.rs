@@ -13,6 +13,7 @@ pub mod iaca;
 pub mod inventory;
 pub mod key;
 pub mod kms;
+pub mod member;
 pub mod name;
 pub mod resource;
 pub mod store;

@@ -13,11 +13,11 @@ use tokio::sync::Semaphore;
 use super::{
     Services,
     error::{Error, Invalid},
-    key_errors,
     signing::{self, SigningKeys, Supplied, signer_descriptor, unreadable},
 };
 use crate::domain::{
     key::{ListedKeys, PublicKey, Weakness},
+    member::Message,
     request::{Issuance, KeyDescriptor, KeySource},
 };
 
@@ -108,10 +108,10 @@ pub(super) async fn refuse_given(
     supplied: &Supplied,
 ) -> Result<(), Error> {
     for descriptor in signing::descriptors_of(issuance) {
-        if let KeySource::PublicJwk { key, field } = &descriptor.source
+        if let KeySource::PublicJwk { key, member } = &descriptor.source
             && let Some(bad) = services.bad_keys.reason(key).await?
         {
-            return Err(Invalid::at(field.clone(), format!("jwk: {bad}")).into());
+            return Err(Invalid::at(*member, format!("jwk: {bad}")).into());
         }
     }
     for (pem, key) in supplied.keys(issuance) {
@@ -134,7 +134,7 @@ pub(super) async fn refuse_named(
     refuse(services, signer_descriptor(issuance), keys.signer.public_key()).await?;
     let named = signing::descriptors_of(issuance).last();
     match named.filter(|_| !keys.is_self_signed()) {
-        Some(descriptor) if descriptor.field != signer_descriptor(issuance).field => {
+        Some(descriptor) if descriptor.key != signer_descriptor(issuance).key => {
             refuse(services, descriptor, keys.subject()).await
         }
         Some(_) | None => Ok(()),
@@ -151,10 +151,9 @@ pub(super) async fn refuse(
     key: &PublicKey,
 ) -> Result<(), Error> {
     let Some(bad) = services.bad_keys.reason(key).await? else { return Ok(()) };
-    let field = match &descriptor.source {
-        KeySource::PublicJwk { field, .. } | KeySource::PrivateJwk { field, .. } => field.clone(),
-        KeySource::Kms(_) => key_errors::key_field(descriptor),
+    let member = match descriptor.source {
+        KeySource::PublicJwk { member, .. } | KeySource::PrivateJwk { member, .. } => member,
+        KeySource::Kms(_) => descriptor.key_member(),
     };
-    let place = field.trim_start_matches('/').replace('/', ".");
-    Err(Invalid::at(field, format!("{place}: {bad}")).into())
+    Err(Invalid::at(member, Message::from(bad.to_string()).at(member)).into())
 }

@@ -15,6 +15,7 @@ use crate::{
     domain::{
         client::KeyPurpose,
         key::{KeyType, PublicKey},
+        member::Message,
         request::{CsrKind, CsrRequest},
         time::Timestamp,
     },
@@ -45,22 +46,22 @@ pub async fn make(
     bad_keys::refuse(services, &request.key, key.public_key()).await?;
     let key_type = key.public_key().key_type();
     if edwards::is_off(services, key_type) {
-        let words = format!("subjectKeyDescriptor: {}", edwards::words());
-        return Err(Invalid::at(request.key.field.clone(), words).into());
+        let words = Message::from(edwards::words().to_string()).at(request.key.member());
+        return Err(Invalid::at(request.key.member(), words).into());
     }
     let is_fit = key_type.is_ec() || key_type == KeyType::Ed25519;
     if request.kind == CsrKind::DocumentSigner && !is_fit {
         return Err(Error::Invalid(Invalid::at(
-            request.key.field.clone(),
-            "subjectKeyDescriptor: RSA is not allowed for a document signer; use P-256, P-384 or \
-             P-521",
+            request.key.member(),
+            Message::from("RSA is not allowed for a document signer; use P-256, P-384 or P-521")
+                .at(request.key.member()),
         )));
     }
 
     let stores = call.stores();
     let known = Known::load(services, call, (key.public_key(), key.path()), &stores, now).await?;
     issuers::refuse_iaca_use(KeyPurpose::Csr, &known, &key, now).map_err(|message| {
-        Error::Forbidden { message, field: Some(key_errors::key_field(&request.key)) }
+        Error::Forbidden { message: message.into(), field: Some(request.key.key_member()) }
     })?;
 
     // 2. Somebody could sign. Encode once; record the intent.

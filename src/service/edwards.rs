@@ -23,8 +23,8 @@ pub(super) fn words() -> KeyError {
 /// [`Invalid`] at the member that holds it.
 pub(super) fn refuse_jwk(services: &Services, descriptor: &KeyDescriptor) -> Result<(), Invalid> {
     match &descriptor.source {
-        KeySource::PublicJwk { key, field } if is_off(services, key.key_type()) => {
-            Err(Invalid::at(field.clone(), format!("jwk: {}", words())))
+        KeySource::PublicJwk { key, member } if is_off(services, key.key_type()) => {
+            Err(Invalid::at(*member, format!("jwk: {}", words())))
         }
         KeySource::PublicJwk { .. } | KeySource::PrivateJwk { .. } | KeySource::Kms(_) => Ok(()),
     }

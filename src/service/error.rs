@@ -1,6 +1,9 @@
 //! The few things that a caller can be told.
 
-use crate::domain::path::ResourcePath;
+use crate::domain::{
+    member::{Member, Message},
+    path::ResourcePath,
+};
 
 /// Why a use case did not succeed. `http::problem` alone gives these numbers.
 #[derive(Debug)]
@@ -10,16 +13,16 @@ pub enum Error {
     /// The caller, the key's policy or the mode of the daemon does not allow it.
     Forbidden {
         /// For the caller.
-        message: String,
-        /// JSON pointer of the member to blame, if one is.
-        field: Option<String>,
+        message: Message,
+        /// The member to blame, if one is.
+        field: Option<Member>,
     },
     /// Something named does not exist.
     NotFound {
         /// For the caller.
         message: String,
-        /// JSON pointer of the member to blame, if one is.
-        field: Option<String>,
+        /// The member to blame, if one is.
+        field: Option<Member>,
     },
     /// A target exists already.
     Duplicate {
@@ -27,8 +30,8 @@ pub enum Error {
         target: ResourcePath,
         /// What stands there.
         kind: DuplicateKind,
-        /// JSON pointer of the member to blame, if one is.
-        field: Option<String>,
+        /// The member to blame, if one is.
+        field: Option<Member>,
     },
     /// Another thing in the way than a taken target.
     Conflict {
@@ -54,7 +57,7 @@ impl Error {
     /// The same, with no member of the body to blame: what is wrong is not in the request.
     pub(super) fn without_field(mut self) -> Self {
         match &mut self {
-            Self::Invalid(Invalid { field, .. })
+            Self::Invalid(Invalid { member: field, .. })
             | Self::Forbidden { field, .. }
             | Self::NotFound { field, .. }
             | Self::Duplicate { field, .. } => *field = None,
@@ -70,24 +73,21 @@ impl Error {
 /// A rule that a request breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
-    /// JSON pointer of the member to blame, if one is.
-    pub field: Option<String>,
+    /// The member to blame, if one is.
+    pub member: Option<Member>,
     /// For the caller.
-    pub message: String,
+    pub message: Message,
 }
 
 impl Invalid {
     /// A complaint about the body as a whole.
-    pub fn body(message: impl Into<String>) -> Self {
-        Self { field: None, message: message.into() }
+    pub fn body(message: impl Into<Message>) -> Self {
+        Self { member: None, message: message.into() }
     }
 
-    /// A complaint about one member; an empty pointer is the body as a whole.
-    pub fn at(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            field: Some(field.into()).filter(|field| !field.is_empty()),
-            message: message.into(),
-        }
+    /// A complaint about one member.
+    pub fn at(member: impl Into<Member>, message: impl Into<Message>) -> Self {
+        Self { member: Some(member.into()), message: message.into() }
     }
 }
 

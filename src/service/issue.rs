@@ -15,6 +15,7 @@ use super::{
 use crate::{
     domain::{
         client::KeyPurpose,
+        member::{Member, Message},
         path::{PathElement, ResourcePath},
         request::{Issuance, IssuanceRequest},
         time::Timestamp,
@@ -230,7 +231,7 @@ pub(super) fn validity_rule(issuance: &Issuance) -> (RequestedValidity, Validity
 }
 
 pub(super) fn invalid_validity(error: &ValidityError) -> Invalid {
-    Invalid::at(format!("/certificateData/{}", error.member()), error.to_string())
+    Invalid::at(error.member(), error.to_string())
 }
 
 const STORING_RETRY_SECONDS: u64 = 5;
@@ -242,11 +243,11 @@ fn stored_id(request: &IssuanceRequest, stores: &[ResourcePath]) -> Result<PathE
     let parsed = PathElement::parse(text).map_err(|error| {
         let wrong = text.chars().find(|c| PathElement::parse(c.encode_utf8(&mut [0; 4])).is_err());
         Invalid::at(
-            "/storedCertificateId",
-            match wrong {
-                Some(wrong) => format!("storedCertificateId: {wrong:?} is not allowed"),
-                None => format!("storedCertificateId: {error}"),
-            },
+            Member::StoredCertificateId,
+            Message::name(Member::StoredCertificateId).text(match wrong {
+                Some(wrong) => format!(": {wrong:?} is not allowed"),
+                None => format!(": {error}"),
+            }),
         )
     });
     Ok(parsed?)
@@ -282,7 +283,7 @@ pub(super) fn taken(target: ResourcePath) -> Error {
     Error::Duplicate {
         target,
         kind: DuplicateKind::StoredCertificate,
-        field: Some("/storedCertificateId".to_owned()),
+        field: Some(Member::StoredCertificateId),
     }
 }
 

@@ -14,12 +14,13 @@ use super::{
     issue::{invalid_validity, validity_rule},
     known::{Known, Origin},
     proof::Proven,
-    signing::{SigningKeys, Supplied, noted, signer_descriptor, subject_field},
+    signing::{SigningKeys, Supplied, noted, signer_descriptor, subject_member},
 };
 use crate::{
     domain::{
         client::KeyPurpose,
-        key::{KeyType, PublicKey, sha256},
+        key::{PublicKey, sha256},
+        member::Message,
         path::{KeyPath, ResourcePath},
         request::{GenericSigning, IacaCertificate, Issuance},
         serial::SerialNumber,
@@ -31,7 +32,7 @@ use crate::{
     x509::{
         Certificate, Issuer,
         plan::TbsPlan,
-        profile::{ProfileError, document_signer, generic, iaca},
+        profile::{Blame, ProfileError, document_signer, generic, iaca},
     },
 };
 
@@ -106,7 +107,7 @@ impl Ruling {
                 return Err(Error::Internal("a ruling of another profile".to_owned()));
             }
         };
-        planned.map_err(refused)
+        planned.map_err(|error| refused(issuance, error))
     }
 
     /// The issuer's name for people, when it is another's.
@@ -146,24 +147,17 @@ pub(super) fn rule(
         Issuance::DocumentSigner(request) => {
             Some(match (&request.iaca.certificate, &supplied.issuer) {
                 (IacaCertificate::Supplied(pem), Some(certificate)) => {
-                    let issuer = iaca_of_key::supplied(certificate, &pem.field, keys, now)?;
+                    let issuer = iaca_of_key::supplied(certificate, keys, now)?;
                     roles::refuse_other_ca(issuance, known.signer, keys, now)?;
                     let is_new = on_record.rely_on(certificate, true, known.signer, call, now);
-                    if is_new.map_err(|what| Invalid::at(pem.field.clone(), what))? {
+                    if is_new.map_err(|what| Invalid::at(pem.member, what))? {
                         on_record.claim(keys.signer.public_key(), CaRole::Iaca, known.signer);
                     }
                     issuer
                 }
-                (IacaCertificate::Described { field, data }, _) => {
-                    let (issuer, pin) = iaca_of_key::described(
-                        services,
-                        call,
-                        known.signer,
-                        data,
-                        field,
-                        keys,
-                        now,
-                    )?;
+                (IacaCertificate::Described(data), _) => {
+                    let (issuer, pin) =
+                        iaca_of_key::described(services, call, known.signer, data, keys, now)?;
                     if let Some(pin) = pin {
                         on_record.pin = Some(Box::new(pin));
                         on_record.claim(keys.signer.public_key(), CaRole::Iaca, known.signer);
@@ -212,7 +206,7 @@ fn refuse_too_many(subject: &Known, issuance: &Issuance) -> Result<(), Error> {
         return Ok(());
     }
     let what = format!("the key has {CA_CERTIFICATES_MAX} CA certificates that have not ended");
-    Err(Error::Invalid(Invalid::at(subject_field(issuance), what)))
+    Err(Error::Invalid(Invalid::at(subject_member(issuance), what)))
 }
 
 impl OnRecord {
@@ -270,69 +264,37 @@ fn used(
     }
 }
 
-fn refused(error: ProfileError) -> Error {
-    Error::Invalid(Invalid { field: error.field.map(str::to_owned), message: error.message })
+/// A broken rule of the profile, at the member that names what broke it.
+fn refused(issuance: &Issuance, error: ProfileError) -> Error {
+    let key = match error.blame {
+        Blame::Member(member) => return Error::Invalid(Invalid::at(member, error.message)),
+        Blame::Issuer => return Error::Invalid(Invalid::body(error.message)),
+        Blame::SigningKey => signer_descriptor(issuance).member(),
+        Blame::SubjectKey => subject_member(issuance),
+    };
+    Error::Invalid(Invalid::at(key, error.message.at(key)))
 }
 
-/// Key types and equality, blamed on the descriptors.
+/// The rules for keys, before those for names and issuers.
 fn check_keys(services: &Services, issuance: &Issuance, keys: &SigningKeys) -> Result<(), Error> {
-    let signer = keys.signer.public_key();
-    let invalid = |field: &str, what: &str| {
-        let place = field.trim_start_matches('/').replace('/', ".");
-        Err(Error::Invalid(Invalid::at(field, format!("{place}: {what}"))))
-    };
-    let iso = match issuance {
-        Issuance::Iaca(_) | Issuance::DocumentSigner(_) => true,
-        Issuance::Generic(_) => false,
-    };
-    for (field, key) in
-        [(&*signer_descriptor(issuance).field, signer), (subject_field(issuance), keys.subject())]
+    let (signer, subject) = (keys.signer.public_key(), keys.subject());
+    for (member, key) in
+        [(signer_descriptor(issuance).member(), signer), (subject_member(issuance), subject)]
     {
         if edwards::is_off(services, key.key_type()) {
-            return invalid(field, &edwards::words().to_string());
+            let message = Message::from(edwards::words().to_string()).at(member);
+            return Err(Error::Invalid(Invalid::at(member, message)));
         }
     }
-    if signer.key_type() == KeyType::Ed25519 {
-        let what = "Ed25519 may be certified, but signs no certificate";
-        return invalid(&signer_descriptor(issuance).field, what);
+    match issuance {
+        Issuance::Iaca(_) => iaca::check_key(signer),
+        Issuance::DocumentSigner(_) => document_signer::check_keys(signer, subject),
+        Issuance::Generic(request) => match &request.signing {
+            GenericSigning::SelfSigned { .. } => generic::check_own_key(&request.data, subject),
+            GenericSigning::CaSigned { .. } => generic::check_keys(&request.data, signer, subject),
+        },
     }
-    if iso && !signer.key_type().is_ec() {
-        let what = "RSA is not allowed for an IACA; use P-256, P-384 or P-521";
-        return invalid(&signer_descriptor(issuance).field, what);
-    }
-    let subject_type = keys.subject().key_type();
-    if iso && !subject_type.is_ec() && subject_type != KeyType::Ed25519 {
-        let what = "RSA is not allowed for a document signer; use P-256, P-384 or P-521";
-        return invalid(subject_field(issuance), what);
-    }
-    if !keys.is_self_signed() && signer == keys.subject() {
-        return match issuance {
-            Issuance::DocumentSigner(_) => invalid(
-                subject_field(issuance),
-                "the document signer key must differ from the IACA key",
-            ),
-            Issuance::Iaca(_) | Issuance::Generic(_) => {
-                invalid(subject_field(issuance), "the key must differ from the issuer's")
-            }
-        };
-    }
-    if let Issuance::Generic(request) = issuance {
-        let acts_as_ca = match &request.signing {
-            GenericSigning::SelfSigned { .. } => request.data.certificate_authority.is_some(),
-            GenericSigning::CaSigned { .. } => true,
-        };
-        if acts_as_ca && signer.key_type() == KeyType::Rsa2048 {
-            let what = "RSA-2048 may not sign as CA; use 3072 or 4096";
-            return invalid(&signer_descriptor(issuance).field, what);
-        }
-        if request.data.certificate_authority.is_some()
-            && keys.subject().key_type() == KeyType::Rsa2048
-        {
-            let what = "RSA-2048 may not be certified as CA; use 3072 or 4096";
-            return invalid(subject_field(issuance), what);
-        }
-    }
-    Ok(())
+    .map_err(|error| refused(issuance, error))
 }
 
 /// A key for people.

@@ -3,6 +3,7 @@
 use super::error::{DuplicateKind, Error, Invalid};
 use crate::{
     domain::{
+        member::{Form, Member, Message, Part},
         path::KeyPath,
         request::{KeyDescriptor, KeySource},
     },
@@ -13,39 +14,36 @@ use crate::{
 
 /// A refused key, blamed on the member that names it.
 pub(super) fn refused(descriptor: &KeyDescriptor, refusal: KeyRefusal) -> Error {
-    let field = descriptor.field.clone();
-    let place = field.trim_start_matches('/').replace('/', ".");
-    let key_field = key_field(descriptor);
+    let (member, key_member) = (descriptor.member(), descriptor.key_member());
     match refusal {
         KeyRefusal::PrivateJwk => Error::Forbidden {
-            message: "private JWKs are accepted only in dev mode; use a \
-                      kms-hosted-key-descriptor"
-                .to_owned(),
-            field: Some(field),
+            message: Message::from("private JWKs are accepted only in dev mode; use a ")
+                .and(Part::Form(Form::KeyInHsm)),
+            field: Some(member),
         },
         KeyRefusal::Jwk(error) => {
-            let field = match &descriptor.source {
-                KeySource::PrivateJwk { field, .. } => field.clone(),
-                KeySource::PublicJwk { .. } | KeySource::Kms(_) => field,
+            let jwk = match descriptor.source {
+                KeySource::PrivateJwk { member, .. } => member,
+                KeySource::PublicJwk { .. } | KeySource::Kms(_) => member,
             };
-            Error::Invalid(Invalid::at(
-                field,
-                match error.member() {
-                    Some(_) => format!("{place}.jwk: {error}"),
-                    None => format!("{place}: jwk: {error}"),
-                },
-            ))
+            let separator = match error.parameter() {
+                Some(_) => ".",
+                None => ": ",
+            };
+            let message = Message::path(member).text(format!("{separator}jwk: {error}"));
+            Error::Invalid(Invalid::at(jwk, message))
         }
-        KeyRefusal::PublicCannotSign => {
-            Error::Invalid(Invalid::at(field, format!("{place}: a public JWK cannot sign")))
-        }
+        KeyRefusal::PublicCannotSign => Error::Invalid(Invalid::at(
+            member,
+            Message::from("a public JWK cannot sign").at(member),
+        )),
         KeyRefusal::NotAttached { kms, service } => Error::Invalid(Invalid::at(
-            key_field,
+            key_member,
             format!("KMS {kms} is not attached to {service}"),
         )),
         KeyRefusal::Policy(key, purpose) => Error::Forbidden {
-            message: format!("key {key} may not sign profile {purpose}"),
-            field: Some(key_field),
+            message: format!("key {key} may not sign profile {purpose}").into(),
+            field: Some(key_member),
         },
         refusal @ (KeyRefusal::Missing(_)
         | KeyRefusal::Gone(_)
@@ -53,12 +51,12 @@ pub(super) fn refused(descriptor: &KeyDescriptor, refusal: KeyRefusal) -> Error 
         | KeyRefusal::Unbound(..)
         | KeyRefusal::Different(..)
         | KeyRefusal::Changed(_)
-        | KeyRefusal::Hsm(..)) => not_usable(refusal, Some(key_field)),
+        | KeyRefusal::Hsm(..)) => not_usable(refusal, Some(key_member)),
     }
 }
 
 /// A key that the token does not have as it should; `field` is the member that names it, if one does.
-pub(super) fn not_usable(refusal: KeyRefusal, field: Option<String>) -> Error {
+pub(super) fn not_usable(refusal: KeyRefusal, field: Option<Member>) -> Error {
     match refusal {
         KeyRefusal::Missing(key) => {
             Error::NotFound { message: format!("key {key} not found"), field }
@@ -124,15 +122,6 @@ pub(super) fn not_usable(refusal: KeyRefusal, field: Option<String>) -> Error {
     }
 }
 
-/// The member that says which key it is.
-pub(super) fn key_field(descriptor: &KeyDescriptor) -> String {
-    let field = &descriptor.field;
-    match &descriptor.source {
-        KeySource::Kms(_) => format!("{field}/keyIdPath"),
-        KeySource::PublicJwk { .. } | KeySource::PrivateJwk { .. } => field.clone(),
-    }
-}
-
 /// A signature that could not be made.
 pub(super) fn signing(error: HsmError) -> Error {
     match error {
@@ -148,9 +137,9 @@ pub(super) fn signing(error: HsmError) -> Error {
     }
 }
 
-/// A change of a key that did not come about, or may not have; `type_field` is the member that says of
+/// A change of a key that did not come about, or may not have; `type_member` is the member that says of
 /// which type the key is to be, if one does.
-pub(super) fn change(key: &KeyPath, type_field: Option<&str>, error: ChangeError) -> Error {
+pub(super) fn change(key: &KeyPath, type_member: Option<Member>, error: ChangeError) -> Error {
     match error {
         ChangeError::Taken => {
             Error::Duplicate { target: key.to_resource(), kind: DuplicateKind::Key, field: None }
@@ -159,8 +148,8 @@ pub(super) fn change(key: &KeyPath, type_field: Option<&str>, error: ChangeError
             Error::NotFound { message: format!("key {key} not found"), field: None }
         }
         ChangeError::Unsupported(what) => {
-            let field = type_field.unwrap_or_default();
-            Invalid::at(field, format!("the token does not support {what}")).into()
+            let message = format!("the token does not support {what}").into();
+            Invalid { member: type_member, message }.into()
         }
         ChangeError::LabelTooLong(octets) => {
             Invalid::body(format!("the token does not support a label of {octets} octets")).into()

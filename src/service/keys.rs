@@ -23,6 +23,7 @@ use crate::{
     domain::{
         jwk::{JwkError, PrivateJwk},
         key::{KeyError, KeyType, PublicKey, sha256},
+        member::Member,
         path::{KeyPath, PathElement},
         time::Timestamp,
         tree::Kms,
@@ -62,7 +63,7 @@ impl Services {
         match self.import_keys {
             true => Ok(ImportAllowed(())),
             false => {
-                Err(Error::Forbidden { message: "key import is disabled".to_owned(), field: None })
+                Err(Error::Forbidden { message: "key import is disabled".into(), field: None })
             }
         }
     }
@@ -81,7 +82,7 @@ pub async fn generate(
     now: Timestamp,
 ) -> Result<ShownKey, Error> {
     if edwards::is_off(services, key_type) {
-        return Err(Invalid::at("/keyType", edwards::words().to_string()).into());
+        return Err(Invalid::at(Member::KeyType, edwards::words().to_string()).into());
     }
     let (kms, token) = changeable_kms_of(services, call)?;
     let new = NewKey::of(call, id, kms, token);
@@ -293,7 +294,8 @@ fn changeable_kms_of<'a>(
                  tokens",
                 call.target,
                 tokens.len()
-            ),
+            )
+            .into(),
             field: None,
         }),
     }
@@ -410,6 +412,7 @@ fn broken(error: &JwkError) -> Error {
         | JwkError::Length { .. }
         | JwkError::Mismatch => format!("jwk: {error}"),
     };
-    let field = error.member().filter(|member| !member.contains(' '));
-    Error::Invalid(Invalid { field: field.map(|member| format!("/{member}")), message })
+    // Several parameters together have no place of their own.
+    let parameter = error.parameter().filter(|parameter| !parameter.contains(' '));
+    Error::Invalid(Invalid { member: parameter.map(Member::JwkParameter), message: message.into() })
 }

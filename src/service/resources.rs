@@ -23,6 +23,7 @@ use crate::{
     audit::EntryKind,
     domain::{
         client::Permission,
+        member::{Member, Message},
         path::{KeyPath, ResourcePath},
         time::Timestamp,
         tree::{
@@ -110,8 +111,8 @@ pub async fn create_service(
     let kind = new.kind.service_kind();
     if !services.features.0.contains(&kind) {
         return Err(Error::Forbidden {
-            message: format!("services of type {} are switched off", kind.name()),
-            field: Some("/type".to_owned()),
+            message: format!("services of type {} are switched off", kind.name()).into(),
+            field: Some(Member::ServiceType),
         });
     }
     // A client that asks again, perhaps with less, meets what is there.
@@ -123,12 +124,12 @@ pub async fn create_service(
     let dependencies = service.dependencies().unwrap_or_default();
     let mut seen = HashSet::new();
     for (index, dependency) in dependencies.iter().enumerate() {
-        let field = format!("/dependencies/{index}");
+        let member = Member::DependencyAt(index);
         if !seen.insert(dependency) {
-            return Err(Invalid::at(field, format!("{dependency} is named twice")).into());
+            return Err(Invalid::at(member, format!("{dependency} is named twice")).into());
         }
         tree.check_dependency(&call.target, kind, dependency)
-            .map_err(|error| unattachable(&error, &field))?;
+            .map_err(|error| unattachable(&error, Some(member)))?;
     }
     create(services, call, &tree, Node::Service(service), EntryKind::ServiceCreated, now).await
 }
@@ -142,10 +143,10 @@ pub async fn attach(
     services: &Services,
     call: &Call,
     dependency: &ResourcePath,
-    field: Option<&str>,
+    member: Option<Member>,
     now: Timestamp,
 ) -> Result<Vec<ResourcePath>, Error> {
-    call.needs(Permission::ResourceWrite, dependency, field)?;
+    call.needs(Permission::ResourceWrite, dependency, member)?;
     let _alone = services.tree.changing.lock().await;
     let tree = services.tree.snapshot();
     let (service, mut dependencies) = service_with_dependencies(&tree, &call.target)?;
@@ -157,7 +158,7 @@ pub async fn attach(
     }
     refuse_declared(&tree, &call.target)?;
     tree.check_dependency(&call.target, service, dependency)
-        .map_err(|error| unattachable(&error, field.unwrap_or_default()))?;
+        .map_err(|error| unattachable(&error, member))?;
     dependencies.push(dependency.clone());
     change(services, call, &tree, dependencies, EntryKind::DependencyAdded, dependency, now).await
 }
@@ -179,7 +180,7 @@ pub async fn detach(
     let Some(position) = dependencies.iter().position(|attached| attached == dependency) else {
         return Err(Error::NotFound {
             message: format!("{dependency} is not attached to {}", call.target),
-            field: Some("/dependency".to_owned()),
+            field: Some(Member::Dependency),
         });
     };
     dependencies.remove(position);
@@ -216,15 +217,15 @@ fn service_of(
         NewServiceKind::X509 => Service::X509 { dependencies },
         NewServiceKind::X509Store => Service::X509Store,
         NewServiceKind::Vical { signing_key, signer_certificate, signer_certificate_chain } => {
-            must_be_own(tree, target, &signing_key.kms(), ServiceKind::Kms, "/signingKeyId")?;
-            let signer = ("/signerCertificateId".to_owned(), &signer_certificate);
+            must_be_own(tree, target, &signing_key.kms(), ServiceKind::Kms, Member::VicalKey)?;
+            let signer = (Member::VicalSigner, &signer_certificate);
             let chain = signer_certificate_chain
                 .iter()
                 .enumerate()
-                .map(|(index, id)| (format!("/signerCertificateChainIds/{index}"), id));
-            for (field, certificate) in std::iter::once(signer).chain(chain) {
+                .map(|(index, id)| (Member::VicalChain(index), id));
+            for (member, certificate) in std::iter::once(signer).chain(chain) {
                 let store = uses::store_of(certificate);
-                must_be_own(tree, target, &store, ServiceKind::X509Store, &field)?;
+                must_be_own(tree, target, &store, ServiceKind::X509Store, member)?;
             }
             Service::Vical(Vical {
                 signing_key,
@@ -248,7 +249,8 @@ fn refuse_shared_labels(call: &Call, tree: &ResourceTree, kms: &Kms) -> Result<(
             "keys of {} could have the labels of another KMS's keys on their token; an operator has to \
              declare it",
             call.target
-        ),
+        )
+        .into(),
         field: None,
     })
 }
@@ -258,12 +260,17 @@ fn token_name(services: &Services, given: Option<String>) -> Result<String, Erro
     match given {
         Some(name) if names.any(|token| token == name) => Ok(name),
         Some(name) => {
-            Err(Invalid::at("/token", format!("token: '{name}' is not configured")).into())
+            let message =
+                Message::name(Member::Token).text(format!(": '{name}' is not configured"));
+            Err(Invalid::at(Member::Token, message).into())
         }
         None => match (names.next(), names.next()) {
             (Some(only), None) => Ok(only.to_owned()),
-            _ => Err(Invalid::at("/token", "token is required: more than one token is configured")
-                .into()),
+            _ => {
+                let message = Message::name(Member::Token)
+                    .text(" is required: more than one token is configured");
+                Err(Invalid::at(Member::Token, message).into())
+            }
         },
     }
 }
@@ -274,7 +281,7 @@ fn must_be_own(
     target: &ResourcePath,
     path: &ResourcePath,
     kind: ServiceKind,
-    field: &str,
+    member: Member,
 ) -> Result<(), Error> {
     match tree.service(path) {
         Some(service) if service.kind() == kind => {
@@ -282,21 +289,20 @@ fn must_be_own(
                 return Ok(());
             }
             let error = Unattachable::Organisation(path.clone());
-            Err(Invalid::at(field, error.to_string()).into())
+            Err(Invalid::at(member, error.to_string()).into())
         }
         _ => Err(Error::NotFound {
             message: format!("{path} does not exist as {}", kind.with_article()),
-            field: Some(field.to_owned()),
+            field: Some(member),
         }),
     }
 }
 
-fn unattachable(error: &Unattachable, field: &str) -> Error {
-    let field = (!field.is_empty()).then(|| field.to_owned());
+fn unattachable(error: &Unattachable, member: Option<Member>) -> Error {
     match error {
-        Unattachable::Unknown(_) => Error::NotFound { message: error.to_string(), field },
+        Unattachable::Unknown(_) => Error::NotFound { message: error.to_string(), field: member },
         Unattachable::NoService(_) | Unattachable::Type(..) | Unattachable::Organisation(_) => {
-            Error::Invalid(Invalid { field, message: error.to_string() })
+            Error::Invalid(Invalid { member, message: error.to_string().into() })
         }
     }
 }
@@ -304,7 +310,7 @@ fn unattachable(error: &Unattachable, field: &str) -> Error {
 fn refuse_declared(tree: &ResourceTree, path: &ResourcePath) -> Result<(), Error> {
     match tree.get(path).map(|resource| resource.origin) {
         Some(Origin::Config) => Err(Error::Forbidden {
-            message: format!("{path} is declared in the configuration and read-only"),
+            message: format!("{path} is declared in the configuration and read-only").into(),
             field: None,
         }),
         Some(Origin::Api) | None => Ok(()),

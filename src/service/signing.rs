@@ -18,6 +18,7 @@ use crate::{
     domain::{
         client::KeyPurpose,
         key::PublicKey,
+        member::{Member, Message},
         path::{KeyPath, PathElement},
         request::{GenericSigning, IacaCertificate, Issuance, KeyDescriptor, Pem, SubjectKey},
         time::Timestamp,
@@ -122,8 +123,7 @@ pub(super) fn warn_of_iaca(certificate: &Certificate) {
 }
 
 pub(super) fn unreadable(pem: &Pem, error: &dyn std::fmt::Display) -> Invalid {
-    let member = pem.field.rsplit('/').next().unwrap_or_default();
-    Invalid::at(pem.field.clone(), format!("{member}: {error}"))
+    Invalid::at(pem.member, Message::name(pem.member).text(format!(": {error}")))
 }
 
 /// Finds the keys. Every check that needs no token comes first, for all of them.
@@ -173,13 +173,13 @@ fn described(subject_key: &SubjectKey) -> Option<&KeyDescriptor> {
 }
 
 /// The request member that names the certified key.
-pub(super) fn subject_field(issuance: &Issuance) -> &str {
+pub(super) fn subject_member(issuance: &Issuance) -> Member {
     match issuance {
-        Issuance::Iaca(iaca) => &iaca.key.field,
-        Issuance::DocumentSigner(ds) => field_of(&ds.subject_key),
+        Issuance::Iaca(iaca) => iaca.key.member(),
+        Issuance::DocumentSigner(ds) => ds.subject_key.member(),
         Issuance::Generic(generic) => match &generic.signing {
-            GenericSigning::SelfSigned { key } => &key.field,
-            GenericSigning::CaSigned { subject_key, .. } => field_of(subject_key),
+            GenericSigning::SelfSigned { key } => key.member(),
+            GenericSigning::CaSigned { subject_key, .. } => subject_key.member(),
         },
     }
 }
@@ -187,13 +187,6 @@ pub(super) fn subject_field(issuance: &Issuance) -> &str {
 /// The descriptor of the signing key.
 pub(super) fn signer_descriptor(issuance: &Issuance) -> &KeyDescriptor {
     descriptors(issuance).0
-}
-
-fn field_of(subject_key: &SubjectKey) -> &str {
-    match subject_key {
-        SubjectKey::Descriptor(descriptor) => &descriptor.field,
-        SubjectKey::Csr(pem) => &pem.field,
-    }
 }
 
 /// Refuses public JWKs that are of no use here.
@@ -314,8 +307,8 @@ pub(super) fn not_begun(error: BeginError) -> Error {
             }
         }
         BeginError::IacaPinConflict => Error::Invalid(Invalid::at(
-            "/iacaSigner/certificateData",
-            "iacaSigner.certificateData differs from the registered IACA",
+            Member::DescribedIaca,
+            Message::path(Member::DescribedIaca).text(" differs from the registered IACA"),
         )),
         BeginError::Ledger(error) => key_errors::ledger(error),
         BeginError::KeyLearned | BeginError::KeyClaimed => Error::Conflict {

@@ -10,12 +10,13 @@ use super::{
 use crate::{
     audit::{AuditRecord, EntryKind as Audited},
     domain::{
+        member::Message,
         path::{PathElement, ResourcePath},
         request::{Pem, VicalMetadata},
         time::Timestamp,
     },
     ledger::{CreateError, EntryKind, NewEntry, StoreEntry},
-    x509::{Certificate, Outline, lint, pem},
+    x509::{Certificate, Outline, X509Error, lint, pem},
 };
 
 /// One entry.
@@ -148,9 +149,11 @@ async fn checked(
     id: PathElement,
     content: Content,
 ) -> Result<NewEntry, Error> {
-    let Content { certificate: Pem { field, text }, metadata } = content;
-    let invalid = |what: String| Error::Invalid(Invalid::at(field.clone(), what));
-    let unreadable = |error| invalid(format!("certificatePem: {error}"));
+    let Content { certificate: Pem { member, text }, metadata } = content;
+    let invalid = |what: String| {
+        Error::Invalid(Invalid::at(member, Message::name(member).text(format!(": {what}"))))
+    };
+    let unreadable = |error: X509Error| invalid(error.to_string());
     // A base entry is a copy for use: nothing is asked of it but its structure.
     let outline = match metadata {
         None => Outline::from_pem(&text).map_err(unreadable)?,
@@ -188,8 +191,7 @@ async fn check_vical_entry(
     if !services.settings.check_vical_entries {
         return Ok(());
     }
-    let no_iaca =
-        |what: &str| invalid(format!("certificatePem: a vical-entry must be an IACA: {what}"));
+    let no_iaca = |what: &str| invalid(format!("a vical-entry must be an IACA: {what}"));
     lint::supplied_iaca(certificate).map_err(|finding| no_iaca(&finding.detail))?;
     if !certificate.is_self_signed() {
         return Err(no_iaca("self-signature does not verify"));

@@ -23,6 +23,7 @@ use crate::{
     audit::{AuditRecord, EntryKind},
     domain::{
         client::{KeyPurpose, Permission},
+        member::{Member, Message, Part, RequestKey},
         path::{PathElement, ResourcePath},
         request::{KeyDescriptor, KeySource, PublishRequest},
         time::Timestamp,
@@ -90,8 +91,10 @@ pub async fn publish(
     let vical = declared(call)?;
     let date = request.issuance_date.unwrap_or(now);
     if request.next_update.is_some_and(|next| next <= date) {
-        let what = "nextUpdate must be later than issuanceDate";
-        return Err(Invalid::at("/nextUpdate", what).into());
+        let what = Message::name(Member::NextUpdate)
+            .text(" must be later than ")
+            .and(Part::Name(Member::IssuanceDate));
+        return Err(Invalid::at(Member::NextUpdate, what).into());
     }
     let version = match &request.version {
         Some(version) => version.clone(),
@@ -103,7 +106,7 @@ pub async fn publish(
     let stores = call.stores();
     let known = Known::load(services, call, (key.public_key(), key.path()), &stores, now).await?;
     issuers::refuse_iaca_use(KeyPurpose::Vical, &known, &key, now)
-        .map_err(|message| Error::Forbidden { message, field: None })?;
+        .map_err(|message| Error::Forbidden { message: message.into(), field: None })?;
 
     // 3. The version's id.
     let is_taken = services.ledger.is_version_taken(call.target.clone(), version.clone());
@@ -251,7 +254,7 @@ fn taken(call: &Call, version: &PathElement) -> Error {
     Error::Duplicate {
         target: version_path(&call.target, version),
         kind: DuplicateKind::VicalVersion,
-        field: Some("/versionId".to_owned()),
+        field: Some(Member::VicalVersion),
     }
 }
 
@@ -260,7 +263,7 @@ async fn key(services: &Services, call: &Call, vical: &Vical) -> Result<Key, Err
     let path = &vical.signing_key;
     let refused = |refusal: KeyRefusal| {
         let source = KeySource::Kms(path.clone());
-        let descriptor = KeyDescriptor { field: String::new(), source };
+        let descriptor = KeyDescriptor { key: RequestKey::Subject, source };
         key_errors::refused(&descriptor, refusal).without_field()
     };
     let keyring = &services.keyring;

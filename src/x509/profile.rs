@@ -4,7 +4,11 @@ pub mod document_signer;
 pub mod generic;
 pub mod iaca;
 
-use crate::domain::client::KeyPurpose;
+use crate::domain::{
+    client::KeyPurpose,
+    key::{KeyType, PublicKey},
+    member::{Member, Message},
+};
 
 /// The profiles that there are rules for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,19 +36,43 @@ impl Profile {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ProfileError {
-    /// JSON pointer of the member to blame. `None` when it is not one of `certificateData` and the
-    /// like but a key or certificate, which callers give in several ways.
-    pub field: Option<&'static str>,
+    /// What breaks it.
+    pub blame: Blame,
     /// Words for the caller.
-    pub message: String,
+    pub message: Message,
+}
+
+/// What breaks a rule of a profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// A member of the request.
+    Member(Member),
+    /// The key that signs, however the request names it.
+    SigningKey,
+    /// The key that is certified, however the request names it.
+    SubjectKey,
+    /// The issuer's certificate or description.
+    Issuer,
 }
 
 impl ProfileError {
-    fn at(field: &'static str, message: impl Into<String>) -> Self {
-        Self { field: Some(field), message: message.into() }
+    fn at(member: Member, message: impl Into<Message>) -> Self {
+        Self { blame: Blame::Member(member), message: message.into() }
     }
 
-    fn of_key(message: impl Into<String>) -> Self {
-        Self { field: None, message: message.into() }
+    fn of(blame: Blame, message: impl Into<Message>) -> Self {
+        Self { blame, message: message.into() }
     }
 }
+
+/// ISO/IEC 18013-5, B.1.1: an IACA signs by ECDSA.
+fn check_iaca_key(key: &PublicKey) -> Result<(), ProfileError> {
+    let what = match key.key_type() {
+        key_type if key_type.is_ec() => return Ok(()),
+        KeyType::Ed25519 => ED25519_SIGNS_NOTHING,
+        _ => "RSA is not allowed for an IACA; use P-256, P-384 or P-521",
+    };
+    Err(ProfileError::of(Blame::SigningKey, what))
+}
+
+const ED25519_SIGNS_NOTHING: &str = "Ed25519 may be certified, but signs no certificate";

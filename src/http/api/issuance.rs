@@ -13,6 +13,7 @@ use crate::{
         tree::ServiceKind,
     },
     http::{
+        invalid::Invalid,
         json::Node,
         once::once,
         problem::Problem,
@@ -21,7 +22,6 @@ use crate::{
     },
     service::{
         csr,
-        error::Invalid,
         issue::{self, Issued},
     },
 };

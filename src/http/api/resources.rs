@@ -7,6 +7,7 @@ use actix_web::{HttpResponse, http::Method};
 use crate::{
     domain::{
         client::Permission,
+        member::Member,
         path::ResourcePath,
         time::Timestamp,
         tree::{Node as TreeNode, Service, ServiceKind},
@@ -18,7 +19,7 @@ use crate::{
         route::{Api, Request, Route, TargetKind},
         wire::resource::{self, Dependencies, ServiceAnswer, Tenant},
     },
-    service::{error::Error, resources},
+    service::resources,
 };
 
 pub(super) static ROUTES: &[Route] = &[
@@ -155,12 +156,12 @@ async fn attach(mut request: Request) -> Result<HttpResponse, Problem> {
     let (dependency, field) = match request.text().await? {
         Some(text) => {
             let body = Value::String(Text::Plain(&text));
-            (resource::dependency(Node::body(&body)).map_err(Error::from)?, None)
+            (resource::dependency(Node::body(&body))?, None)
         }
         None => {
             request
                 .read(|body| {
-                    let field = (!body.is_string()).then_some("/dependency");
+                    let field = (!body.is_string()).then_some(Member::Dependency);
                     Ok((resource::dependency(body)?, field))
                 })
                 .await?

@@ -7,12 +7,10 @@
 use serde_json::Value as Schema;
 
 use super::{all_schemas, described};
-use crate::{
-    http::{
-        json::{Node, Value},
-        route::Route,
-    },
-    service::error::Invalid,
+use crate::http::{
+    invalid::Invalid,
+    json::{Node, Value},
+    route::Route,
 };
 
 /// The first unknown member or wrong type in the body of a route.

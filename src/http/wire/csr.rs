@@ -10,11 +10,14 @@ use crate::{
     domain::{
         jwk::PublicJwk,
         key::PublicKey,
+        member::RequestKey,
         name::{AttributeKind, DistinguishedName},
         request::{CsrKind, CsrRequest},
     },
-    http::json::{Node, Object},
-    service::error::Invalid,
+    http::{
+        invalid::Invalid,
+        json::{Node, Object},
+    },
 };
 
 /// Reads the body.
@@ -26,7 +29,7 @@ pub fn request(body: Node<'_>) -> Result<CsrRequest, Invalid> {
         ("document-signer", CsrKind::DocumentSigner),
         ("iso-ds", CsrKind::DocumentSigner),
     ])?;
-    let key = object.required("subjectKeyDescriptor", key_descriptor)?;
+    let key = object.required("subjectKeyDescriptor", key_descriptor(RequestKey::CsrSubject))?;
     let (subject, names) = match kind {
         CsrKind::Generic => (
             object.required("subjectName", distinguished_name)?,

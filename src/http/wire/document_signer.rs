@@ -5,10 +5,12 @@ use serde::Serialize;
 use super::{
     iaca,
     key::{key_descriptor, pem, public_key_source},
+    member::{IN_SOURCE, LEGACY},
     name::{Name, Period, attribute, country, http_url, validity},
 };
 use crate::{
     domain::{
+        member::{Member, RequestKey},
         name::{AttributeKind, DistinguishedName},
         request::{
             DocumentSignerData, DocumentSignerIssuance, IacaCertificate, IacaSigner, Issuance,
@@ -16,8 +18,7 @@ use crate::{
         },
         validity::Validity,
     },
-    http::json::Node,
-    service::error::Invalid,
+    http::{invalid::Invalid, json::Node},
 };
 
 /// Reads the body.
@@ -27,9 +28,11 @@ pub fn request(body: Node<'_>) -> Result<IssuanceRequest, Invalid> {
         object.optional("storedCertificateId", |node| node.long_text().map(str::to_owned))?;
     let iaca = object.required("iacaSigner", iaca_signer)?;
     let data = object.required("certificateData", data)?;
-    let source = object.optional("dsPublicKeySource", public_key_source)?;
+    let source = object
+        .optional("dsPublicKeySource", public_key_source(RequestKey::DocumentSigner(IN_SOURCE)))?;
     // The legacy name, and the only one that existing clients send.
-    let legacy = object.optional("dsKeyDescriptor", key_descriptor)?;
+    let legacy =
+        object.optional("dsKeyDescriptor", key_descriptor(RequestKey::DocumentSigner(LEGACY)))?;
     object.finish()?;
     let subject_key = match (source, legacy) {
         (Some(source), None) => source,
@@ -65,14 +68,14 @@ fn iaca_signer(node: Node<'_>) -> Result<IacaSigner, Invalid> {
     ])?;
     let certificate = match tag {
         SignerTag::Pem => {
+            let pem = pem(Member::IacaCertificate);
             IacaCertificate::Supplied(object.required("iacaPemEncodedCertificate", pem)?)
         }
-        SignerTag::Data => IacaCertificate::Described {
-            field: object.pointer_of("certificateData"),
-            data: Box::new(object.required("certificateData", iaca::described)?),
-        },
+        SignerTag::Data => IacaCertificate::Described(Box::new(
+            object.required("certificateData", iaca::described)?,
+        )),
     };
-    let key = object.required("iacaKeyDesc", key_descriptor)?;
+    let key = object.required("iacaKeyDesc", key_descriptor(RequestKey::IssuingIaca))?;
     object.finish()?;
     Ok(IacaSigner { key, certificate })
 }

@@ -13,6 +13,7 @@ use crate::{
     domain::{
         jwk::PublicJwk,
         key::PublicKey,
+        member::{Member, RequestKey},
         oid::Oid,
         request::{
             GenericData, GenericIssuance, GenericSigning, Issuance, IssuanceRequest, KeyDescriptor,
@@ -20,8 +21,7 @@ use crate::{
         },
         validity::Validity,
     },
-    http::json::Node,
-    service::error::Invalid,
+    http::{invalid::Invalid, json::Node},
     x509::NameAttributes,
 };
 
@@ -31,7 +31,8 @@ pub fn request(body: Node<'_>) -> Result<IssuanceRequest, Invalid> {
     let stored_certificate_id =
         object.optional("storedCertificateId", |node| node.long_text().map(str::to_owned))?;
     let data = object.required("certificateData", data)?;
-    let subject_key = object.required("subjectPublicKeySource", public_key_source)?;
+    let subject_key =
+        object.required("subjectPublicKeySource", public_key_source(RequestKey::Subject))?;
     let issuer = object.required("issuer", issuer)?;
     object.finish()?;
     let signing = match (issuer, subject_key) {
@@ -62,8 +63,8 @@ fn issuer(node: Node<'_>) -> Result<Issuer, Invalid> {
     let is_ca_signed = object.tag(&[("self-signed", false), ("ca-signed", true)])?;
     let issuer = if is_ca_signed {
         Issuer::CaSigned(
-            object.required("issuerKeyDescriptor", key_descriptor)?,
-            object.optional("issuerCertificatePem", pem)?,
+            object.required("issuerKeyDescriptor", key_descriptor(RequestKey::Issuer))?,
+            object.optional("issuerCertificatePem", pem(Member::IssuerCertificate))?,
         )
     } else {
         Issuer::SelfSigned

@@ -12,12 +12,15 @@ use super::{
 use crate::{
     domain::{
         alternative_name::HttpUrl,
+        member::RequestKey,
         name::{AttributeKind, DistinguishedName},
         request::{IacaData, IacaIssuance, Issuance, IssuanceRequest},
         validity::{RequestedValidity, Validity},
     },
-    http::json::{Node, Object},
-    service::error::Invalid,
+    http::{
+        invalid::Invalid,
+        json::{Node, Object},
+    },
 };
 
 /// Reads the body.
@@ -28,7 +31,7 @@ pub fn request(body: Node<'_>) -> Result<IssuanceRequest, Invalid> {
             .optional("storedCertificateId", |node| node.long_text().map(str::to_owned))?,
         issuance: Issuance::Iaca(Box::new(IacaIssuance {
             data: object.required("certificateData", data)?,
-            key: object.required("iacaKeyDesc", key_descriptor)?,
+            key: object.required("iacaKeyDesc", key_descriptor(RequestKey::Iaca))?,
             metadata: object.optional("vicalEntryComplementaryMetadata", vical_metadata)?,
         })),
     };

@@ -2,14 +2,18 @@
 
 use zeroize::Zeroizing;
 
+use super::member::{CSR, JWK};
 use crate::{
     domain::{
         jwk::{self, JwkMembers, PrivateJwk},
+        member::{self, Alias, RequestKey},
         path::{KeyPath, PathError},
         request::{KeyDescriptor, KeySource, Pem, SubjectKey},
     },
-    http::json::{self, Member, Node, Object, Value},
-    service::error::Invalid,
+    http::{
+        invalid::Invalid,
+        json::{self, Member, Node, Object, Value},
+    },
 };
 
 #[derive(Clone, Copy)]
@@ -18,9 +22,12 @@ enum DescriptorTag {
     Jwk,
 }
 
-/// Reads a key descriptor.
-pub fn key_descriptor(node: Node<'_>) -> Result<KeyDescriptor, Invalid> {
-    let field = node.pointer();
+/// Reads the descriptor of a key.
+pub fn key_descriptor(key: RequestKey) -> impl Fn(Node<'_>) -> Result<KeyDescriptor, Invalid> {
+    move |node| read_descriptor(key, node)
+}
+
+fn read_descriptor(key: RequestKey, node: Node<'_>) -> Result<KeyDescriptor, Invalid> {
     let mut object = node.object()?;
     let tag = object.tag(&[
         ("kms-hosted-key-descriptor", DescriptorTag::Kms),
@@ -38,43 +45,56 @@ pub fn key_descriptor(node: Node<'_>) -> Result<KeyDescriptor, Invalid> {
                 }
             })
         })?),
-        DescriptorTag::Jwk => jwk_source(one_of(&mut object, &["jwk", "key"])?)?,
+        DescriptorTag::Jwk => {
+            let (node, alias) = one_of(&mut object, &JWK)?;
+            jwk_source(node, member::Member::Jwk(key, alias))?
+        }
     };
     object.finish()?;
-    Ok(KeyDescriptor { field, source })
+    Ok(KeyDescriptor { key, source })
 }
 
-/// The one member of several names for the same thing.
-fn one_of<'a>(object: &mut Object<'a>, names: &[&'static str]) -> Result<Node<'a>, Invalid> {
-    let given: Vec<_> = names.iter().filter_map(|name| object.get(name)).collect();
-    match <[Node<'a>; 1]>::try_from(given) {
-        Ok([node]) => Ok(node),
+/// The one member of several names for the same thing, and which name it has.
+fn one_of<'a>(
+    object: &mut Object<'a>,
+    names: &[&'static str],
+) -> Result<(Node<'a>, Alias), Invalid> {
+    let aliases = (0..).map(Alias);
+    let given: Vec<_> = (names.iter().zip(aliases))
+        .filter_map(|(name, alias)| Some((object.get(name)?, alias)))
+        .collect();
+    match <[_; 1]>::try_from(given) {
+        Ok([named]) => Ok(named),
         Err(given) if given.is_empty() => Err(object.missing(names[0])),
         Err(_) => Err(object.invalid(format!("give exactly one of {}", names.join(", ")))),
     }
 }
 
 /// `jwk` is an object, or a string that holds the JSON of one.
-fn jwk_source(node: Node<'_>) -> Result<KeySource, Invalid> {
+fn jwk_source(node: Node<'_>, member: member::Member) -> Result<KeySource, Invalid> {
     if !node.is_string() {
         let members = jwk_members(&node, node.as_members()?)?;
-        return source_of(members, &node);
+        return source_of(members, &node, member);
     }
     let value = json::parse(node.long_text()?.as_bytes())
         .map_err(|_| node.invalid("the string does not hold one JSON object"))?;
     let Value::Object(members) = &value else {
         return Err(node.invalid("the string does not hold one JSON object"));
     };
-    source_of(jwk_members(&node, members)?, &node)
+    source_of(jwk_members(&node, members)?, &node, member)
 }
 
-fn source_of(members: JwkMembers, node: &Node<'_>) -> Result<KeySource, Invalid> {
+fn source_of(
+    members: JwkMembers,
+    node: &Node<'_>,
+    member: member::Member,
+) -> Result<KeySource, Invalid> {
     if members.is_private {
         // Unread: whether it may be read at all is decided later, after the rules of the fields.
-        return Ok(KeySource::PrivateJwk { jwk: PrivateJwk::new(members), field: node.pointer() });
+        return Ok(KeySource::PrivateJwk { jwk: PrivateJwk::new(members), member });
     }
     let key = jwk::parse_public(&members).map_err(|error| node.invalid(error))?;
-    Ok(KeySource::PublicJwk { key, field: node.pointer() })
+    Ok(KeySource::PublicJwk { key, member })
 }
 
 /// Unknown members of a JWK are ignored (RFC 7517, section 4).
@@ -118,16 +138,21 @@ enum SourceTag {
     Csr,
 }
 
-/// Reads a public key source.
-pub fn public_key_source(node: Node<'_>) -> Result<SubjectKey, Invalid> {
+/// Reads the source of a public key.
+pub fn public_key_source(key: RequestKey) -> impl Fn(Node<'_>) -> Result<SubjectKey, Invalid> {
+    move |node| read_source(key, node)
+}
+
+fn read_source(key: RequestKey, node: Node<'_>) -> Result<SubjectKey, Invalid> {
     let mut object = node.object()?;
     let tag = object.tag(&[("key-descriptor", SourceTag::Descriptor), ("csr", SourceTag::Csr)])?;
     let source = match tag {
         SourceTag::Descriptor => {
-            SubjectKey::Descriptor(object.required("keyDescriptor", key_descriptor)?)
+            SubjectKey::Descriptor(object.required("keyDescriptor", key_descriptor(key))?)
         }
         SourceTag::Csr => {
-            SubjectKey::Csr(pem(one_of(&mut object, &["csrPem", "csr", "pemEncodedCsr"])?)?)
+            let (node, alias) = one_of(&mut object, &CSR)?;
+            SubjectKey::Csr(pem(member::Member::Csr(key, alias))(node)?)
         }
     };
     object.finish()?;
@@ -135,6 +160,6 @@ pub fn public_key_source(node: Node<'_>) -> Result<SubjectKey, Invalid> {
 }
 
 /// Takes PEM text as it is; what is in it is read where it is needed.
-pub fn pem(node: Node<'_>) -> Result<Pem, Invalid> {
-    Ok(Pem { field: node.pointer(), text: node.long_text()?.to_owned() })
+pub fn pem(member: member::Member) -> impl Fn(Node<'_>) -> Result<Pem, Invalid> {
+    move |node| Ok(Pem { member, text: node.long_text()?.to_owned() })
 }

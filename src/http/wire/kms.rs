@@ -9,8 +9,8 @@ use crate::{
         key::KeyType,
         time::Timestamp,
     },
-    http::json::Node,
-    service::{error::Invalid, iaca_pins::ShownPin, keys::ShownKey},
+    http::{invalid::Invalid, json::Node},
+    service::{iaca_pins::ShownPin, keys::ShownKey},
     x509::pem,
 };
 

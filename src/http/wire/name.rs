@@ -18,8 +18,10 @@ use crate::{
         time::Timestamp,
         validity::{RequestedValidity, Validity},
     },
-    http::json::{Node, Object},
-    service::error::Invalid,
+    http::{
+        invalid::Invalid,
+        json::{Node, Object},
+    },
 };
 
 /// Reads `country`.

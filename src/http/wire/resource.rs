@@ -7,11 +7,11 @@ use crate::{
         path::{KeyPath, ResourcePath},
         tree::{Node as TreeNode, Resource, Service, ServiceKind, Vical},
     },
-    http::json::{Node, Object},
-    service::{
-        error::Invalid,
-        resources::{NewService, NewServiceKind},
+    http::{
+        invalid::Invalid,
+        json::{Node, Object},
     },
+    service::resources::{NewService, NewServiceKind},
 };
 
 /// Reads `tenants/create`: the display name and the members that nobody knows.

@@ -4,16 +4,16 @@ use serde::Serialize;
 
 use super::{key::pem, name::vical_metadata};
 use crate::{
-    domain::request::VicalMetadata,
-    http::json::Node,
-    service::{error::Invalid, stores},
+    domain::{member::Member, request::VicalMetadata},
+    http::{invalid::Invalid, json::Node},
+    service::stores,
 };
 
 /// Reads the body of add and replace.
 pub fn content(body: Node<'_>) -> Result<stores::Content, Invalid> {
     let mut object = body.object()?;
     let is_vical = object.tag(&[("base", false), ("vical-entry", true)])?;
-    let certificate = object.required("certificatePem", pem)?;
+    let certificate = object.required("certificatePem", pem(Member::StoredCertificate))?;
     let given = ["complementaryMetadata", "vicalEntryComplementaryMetadata"]
         .into_iter()
         .filter_map(|name| object.get(name))

@@ -9,11 +9,8 @@ use crate::{
         path::{PathElement, ResourcePath},
         request::PublishRequest,
     },
-    http::json::Node,
-    service::{
-        error::Invalid,
-        vical::{Published, Skipped, VERSION, VicalVersion, version_path},
-    },
+    http::{invalid::Invalid, json::Node},
+    service::vical::{Published, Skipped, VERSION, VicalVersion, version_path},
 };
 
 /// Reads `publish`.

@@ -3,6 +3,7 @@
 use super::{KnownOfBoth, OnRecord, name_of, used, valid_now};
 use crate::{
     domain::{
+        member::{Member, Message, Part, RequestKey},
         path::ResourcePath,
         request::{GenericData, GenericIssuance, GenericSigning, Issuance},
         time::Timestamp,
@@ -19,8 +20,6 @@ use crate::{
     },
     x509::{Certificate, EncodedName, Issuer, NameAttributes},
 };
-
-const GIVEN: &str = "/issuer/issuerCertificatePem";
 
 /// Proves the issuer certificate that a caller has given; `None`: there is none, or it is not proven.
 ///
@@ -56,41 +55,41 @@ pub(super) fn issuer(
     on_record: &mut OnRecord,
 ) -> Result<Option<Issuer>, Error> {
     let GenericSigning::CaSigned { issuer_key, .. } = &request.signing else { return Ok(None) };
-    let invalid = |what: String| Error::Invalid(Invalid::at(GIVEN, what));
-    let key_field = || key_errors::key_field(issuer_key);
+    let key_member = issuer_key.key_member();
+    let place = match supplied.issuer {
+        Some(_) => Member::IssuerCertificate,
+        None => key_member,
+    };
+    let blamed = |what: Message| Error::Invalid(Invalid::at(place, what));
     let chosen = match &supplied.issuer {
-        Some(given) => checked(given, known.given, keys, now).map_err(invalid)?,
+        Some(given) => checked(given, known.given, keys, now).map_err(blamed)?,
         None => newest(known.signer, &request.data, now).ok_or_else(|| {
             let wanted = name_of(&keys.signer);
             match candidates(known.signer).next().is_some() {
                 true if request.data.issuer_name.is_some() => Error::Invalid(Invalid::at(
-                    "/certificateData/issuerName",
-                    "issuerName differs from the issuer certificate's subject",
+                    Member::IssuerName,
+                    Message::name(Member::IssuerName)
+                        .text(" differs from the issuer certificate's subject"),
                 )),
                 _ => Error::Invalid(Invalid::at(
-                    key_field(),
-                    format!(
-                        "no CA certificate is known for key {wanted} at {}; give \
-                         issuer.issuerCertificatePem",
+                    key_member,
+                    Message::from(format!(
+                        "no CA certificate is known for key {wanted} at {}; give ",
                         call.target
-                    ),
+                    ))
+                    .and(Part::Path(Member::IssuerCertificate)),
                 )),
             }
         })?,
     };
-    let place = || match supplied.issuer {
-        Some(_) => GIVEN.to_owned(),
-        None => key_field(),
-    };
-    let blamed = |what: String| Error::Invalid(Invalid::at(place(), what));
     if !chosen.certificate.may_sign_certificates() {
-        return Err(blamed("issuer certificate may not sign certificates".to_owned()));
+        return Err(blamed("issuer certificate may not sign certificates".into()));
     }
     let issuer = narrowed(chosen, known.signer, now)
-        .map_err(|what| blamed(format!("issuer certificate cannot be used: {what}")))?;
+        .map_err(|what| blamed(format!("issuer certificate cannot be used: {what}").into()))?;
     if supplied.issuer.is_some() {
         let is_new = on_record.rely_on(&chosen.certificate, false, known.signer, call, now);
-        if is_new.map_err(invalid)? {
+        if is_new.map_err(|what| blamed(what.into()))? {
             on_record.claim(keys.signer.public_key(), CaRole::Generic, known.signer);
         }
     }
@@ -105,7 +104,7 @@ pub(super) fn issuer(
         if is_stored && supplied.issuer.is_none() {
             on_record
                 .rely_on(&chosen.certificate, false, known.signer, call, now)
-                .map_err(blamed)?;
+                .map_err(|what| blamed(what.into()))?;
             on_record.claim(keys.signer.public_key(), CaRole::Generic, known.signer);
         }
     }
@@ -118,19 +117,21 @@ fn checked<'a>(
     proven: Option<&'a Proven>,
     keys: &SigningKeys,
     now: Timestamp,
-) -> Result<&'a Proven, String> {
+) -> Result<&'a Proven, Message> {
     if given.public_key().as_ref() != Ok(keys.signer.public_key()) {
-        return Err("issuerCertificatePem: public key differs from issuerKeyDescriptor".to_owned());
+        return Err(Message::name(Member::IssuerCertificate)
+            .text(": public key differs from ")
+            .and(Part::Name(Member::Key(RequestKey::Issuer))));
     }
     valid_now(given.validity(), now)?;
     if !given.may_sign_certificates() {
-        return Err("issuer certificate may not sign certificates".to_owned());
+        return Err("issuer certificate may not sign certificates".into());
     }
     proven.ok_or_else(|| {
-        "issuerCertificatePem: nothing proves it: it was not issued here, and its signature verifies \
-         neither under its own key nor under a CA certificate that was issued here or is held in an \
-         attached store"
-            .to_owned()
+        Message::name(Member::IssuerCertificate).text(
+            ": nothing proves it: it was not issued here, and its signature verifies neither under its \
+             own key nor under a CA certificate that was issued here or is held in an attached store",
+        )
     })
 }
 

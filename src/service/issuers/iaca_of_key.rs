@@ -1,8 +1,15 @@
 //! The IACA behind a document signer: supplied as a certificate, or described.
 
+use std::borrow::Cow;
+
 use super::valid_now;
 use crate::{
-    domain::{client::Permission, request::IacaData, time::Timestamp},
+    domain::{
+        client::Permission,
+        member::{Form, Member, Message, Part, RequestKey},
+        request::IacaData,
+        time::Timestamp,
+    },
     ledger::IacaPin,
     service::{
         Call, Services,
@@ -16,13 +23,12 @@ use crate::{
 /// The IACA that the caller has supplied.
 pub(super) fn supplied(
     certificate: &Certificate,
-    field: &str,
     keys: &SigningKeys,
     now: Timestamp,
 ) -> Result<Issuer, Error> {
-    let invalid = |what: String| {
-        Error::Invalid(Invalid::at(field, format!("iacaPemEncodedCertificate: {what}")))
-    };
+    const GIVEN: Member = Member::IacaCertificate;
+    let named = |what: Message| Error::Invalid(Invalid::at(GIVEN, what));
+    let invalid = |what: String| named(Message::name(GIVEN).text(format!(": {what}")));
     lint::supplied_iaca(certificate)
         .map_err(|finding| invalid(format!("not an IACA: {}", finding.detail)))?;
     if !certificate.is_self_signed() {
@@ -30,7 +36,11 @@ pub(super) fn supplied(
     }
     warn_of_iaca(certificate);
     if certificate.public_key().as_ref() != Ok(keys.signer.public_key()) {
-        return Err(invalid("public key differs from iacaKeyDesc".to_owned()));
+        return Err(named(
+            Message::name(GIVEN)
+                .text(": public key differs from ")
+                .and(Part::Name(Member::Key(RequestKey::IssuingIaca))),
+        ));
     }
     valid_now(certificate.validity(), now).map_err(invalid)?;
     Issuer::of_certificate(certificate).map_err(|error| invalid(error.to_string()))
@@ -43,29 +53,28 @@ pub(super) fn described(
     call: &Call,
     known: &Known,
     data: &IacaData,
-    field: &str,
     keys: &SigningKeys,
     now: Timestamp,
 ) -> Result<(Issuer, Option<IacaPin>), Error> {
-    let invalid = |member: Option<&str>, what: String| {
-        let field = member.map_or_else(|| field.to_owned(), |member| format!("{field}/{member}"));
-        Error::Invalid(Invalid::at(field, what))
-    };
+    let invalid = |what: Message| Error::Invalid(Invalid::at(Member::DescribedIaca, what));
     let key = keys.signer.public_key();
-    let validity = data
-        .validity
-        .resolve(now, iaca::VALIDITY, None)
-        .map_err(|error| invalid(Some(error.member()), error.to_string()))?;
+    let validity = data.validity.resolve(now, iaca::VALIDITY, None).map_err(|error| {
+        let member = match error.member() {
+            Member::NotBefore => Member::DescribedNotBefore,
+            _ => Member::DescribedNotAfter,
+        };
+        Error::Invalid(Invalid::at(member, error.to_string()))
+    })?;
     let described = Issuer::described_iaca(data, validity, key)
-        .map_err(|error| invalid(None, error.to_string()))?;
+        .map_err(|error| invalid(error.to_string().into()))?;
 
     let mut difference = None;
     for certificate in known.iacas() {
         match difference_to_certificate(data, &described, certificate) {
             None => {
-                valid_now(certificate.validity(), now).map_err(|what| invalid(None, what))?;
+                valid_now(certificate.validity(), now).map_err(|what| invalid(what.into()))?;
                 let issuer = Issuer::of_certificate(certificate)
-                    .map_err(|error| invalid(None, error.to_string()))?;
+                    .map_err(|error| invalid(error.to_string().into()))?;
                 return Ok((issuer, None));
             }
             Some(member) => difference = Some(member),
@@ -80,13 +89,18 @@ pub(super) fn described(
     }
     if let Some(member) = difference {
         return Err(invalid(
-            None,
-            format!("iacaSigner.certificateData differs from the registered IACA: {member}"),
+            Message::path(Member::DescribedIaca)
+                .text(" differs from the registered IACA: ")
+                .and(member),
         ));
     }
     refuse_pin(services, call, known).map_err(|why| {
-        let what = "no IACA is registered for this key; store it or use iaca-pem-cert-descriptor";
-        invalid(None, why.map_or_else(|| what.to_owned(), |why| format!("{what} ({why})")))
+        let what = Message::from("no IACA is registered for this key; store it or use ")
+            .and(Part::Form(Form::SuppliedIaca));
+        invalid(match why {
+            Some(why) => what.text(format!(" ({why})")),
+            None => what,
+        })
     })?;
     Ok((described, Some(wanted)))
 }
@@ -122,38 +136,41 @@ fn pin_of(data: &IacaData, described: &Issuer, keys: &SigningKeys, now: Timestam
     }
 }
 
+/// Its names together are no single member.
+const SUBJECT: Part = Part::Text(Cow::Borrowed("subject"));
+
 /// The first member in which a description differs from a certificate.
 fn difference_to_certificate(
     data: &IacaData,
     described: &Issuer,
     certificate: &Certificate,
-) -> Option<&'static str> {
+) -> Option<Part> {
     let contact = certificate.issuer_alternative_name().unwrap_or_default();
     let given = &data.issuer_alternative_name;
     if described.name.attributes() != certificate.subject().attributes() {
-        Some("subject")
+        Some(SUBJECT)
     } else if contact.email.as_deref() != given.email().map(|email| email.as_str())
         || contact.uri.as_deref() != given.uri().map(|uri| uri.as_str())
     {
-        Some("issuerAlternativeNameConf")
+        Some(Part::Name(Member::IssuerAlternativeName))
     } else if described.validity.not_before() != certificate.validity().not_before() {
-        Some("notBefore")
+        Some(Part::Name(Member::NotBefore))
     } else if described.validity.not_after() != certificate.validity().not_after() {
-        Some("notAfter")
+        Some(Part::Name(Member::NotAfter))
     } else {
         None
     }
 }
 
 /// The first member in which two pins differ.
-fn difference_to_pin(wanted: &IacaPin, pin: &IacaPin) -> &'static str {
+fn difference_to_pin(wanted: &IacaPin, pin: &IacaPin) -> Part {
     if wanted.subject_der != pin.subject_der {
-        "subject"
+        SUBJECT
     } else if wanted.email != pin.email || wanted.uri != pin.uri {
-        "issuerAlternativeNameConf"
+        Part::Name(Member::IssuerAlternativeName)
     } else if wanted.not_before != pin.not_before {
-        "notBefore"
+        Part::Name(Member::NotBefore)
     } else {
-        "notAfter"
+        Part::Name(Member::NotAfter)
     }
 }

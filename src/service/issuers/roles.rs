@@ -12,9 +12,8 @@ use crate::{
     ledger::CaRole,
     service::{
         error::Error,
-        key_errors,
         known::Known,
-        signing::{SigningKeys, signer_descriptor, subject_field},
+        signing::{SigningKeys, signer_descriptor, subject_member},
     },
 };
 
@@ -28,7 +27,7 @@ pub(in crate::service) fn refuse_role(
     keys: &SigningKeys,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let field = || Some(key_errors::key_field(signer_descriptor(issuance)));
+    let field = || Some(signer_descriptor(issuance).key_member());
     match issuance {
         // Of one that is supplied it is first said whether it is an IACA.
         Issuance::DocumentSigner(request)
@@ -41,14 +40,14 @@ pub(in crate::service) fn refuse_role(
         }
         Issuance::Generic(_) => {
             refuse_iaca_use(KeyPurpose::Generic, known.signer, &keys.signer, now)
-                .map_err(|message| Error::Forbidden { message, field: field() })?;
+                .map_err(|message| Error::Forbidden { message: message.into(), field: field() })?;
             match known.subject {
                 Some(subject) if !keys.is_self_signed() && is_registered_iaca(subject, now) => {
                     Err(Error::Forbidden {
                         message:
                             "the key belongs to an IACA and may not be certified as another CA"
-                                .to_owned(),
-                        field: Some(subject_field(issuance).to_owned()),
+                                .into(),
+                        field: Some(subject_member(issuance)),
                     })
                 }
                 Some(_) | None => Ok(()),
@@ -74,8 +73,9 @@ pub(super) fn refuse_other_ca(
         message: format!(
             "key {} has a CA certificate that is no IACA, and may not sign as an IACA",
             name_of(&keys.signer)
-        ),
-        field: Some(key_errors::key_field(signer_descriptor(issuance))),
+        )
+        .into(),
+        field: Some(signer_descriptor(issuance).key_member()),
     })
 }
 

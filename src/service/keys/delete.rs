@@ -47,7 +47,7 @@ pub async fn delete(
     let (_, token) = changeable_kms_of(services, call)?;
     if kms.adopts(&deletion.path) {
         let message = "adopted keys are managed on the token".to_owned();
-        return Err(Error::Forbidden { message, field: None });
+        return Err(Error::Forbidden { message: message.into(), field: None });
     }
 
     // 3. Its turn; exactly one key, the pinned one.

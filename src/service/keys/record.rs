@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     audit::EntryKind,
-    domain::{path::KeyPath, time::Timestamp},
+    domain::{member::Member, path::KeyPath, time::Timestamp},
     hsm::{ChangeError, Token, TokenKey},
     ledger::{KeyChange, KeyPin, PinChange},
     service::{Call, Services, error::Error, key_errors, signing},
@@ -34,9 +34,9 @@ impl Operation {
     }
 
     /// The member that says of which type the key is to be.
-    fn type_field(self) -> Option<&'static str> {
+    fn type_member(self) -> Option<Member> {
         match self {
-            Self::Generate => Some("/keyType"),
+            Self::Generate => Some(Member::KeyType),
             Self::Import | Self::Delete => None,
         }
     }
@@ -147,7 +147,7 @@ impl<'a> Recording<'a> {
         let detail = json!({ "reason": error.to_string() });
         // The caller is told of the failure itself; the record is tried again.
         let _ = self.end(PinChange::None, kind, detail).await;
-        key_errors::change(self.path, self.operation.type_field(), error)
+        key_errors::change(self.path, self.operation.type_member(), error)
     }
 
     /// What the ledger does not take now is tried again until the next start finds it open.

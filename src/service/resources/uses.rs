@@ -6,7 +6,7 @@
 
 use super::{NewService, NewServiceKind};
 use crate::{
-    domain::{client::Permission, path::ResourcePath},
+    domain::{client::Permission, member::Member, path::ResourcePath},
     service::{Call, error::Error},
 };
 
@@ -18,17 +18,17 @@ pub(super) fn check_grants(call: &Call, new: &NewService) -> Result<(), Error> {
     if let NewServiceKind::Vical { signing_key, signer_certificate, signer_certificate_chain } =
         &new.kind
     {
-        call.needs(Permission::ResourceWrite, &signing_key.kms(), Some("/signingKeyId"))?;
+        call.needs(Permission::ResourceWrite, &signing_key.kms(), Some(Member::VicalKey))?;
         let store = store_of(signer_certificate);
-        call.needs(Permission::ResourceWrite, &store, Some("/signerCertificateId"))?;
+        call.needs(Permission::ResourceWrite, &store, Some(Member::VicalSigner))?;
         for (index, certificate) in signer_certificate_chain.iter().enumerate() {
-            let field = format!("/signerCertificateChainIds/{index}");
-            call.needs(Permission::ResourceWrite, &store_of(certificate), Some(&field))?;
+            let member = Member::VicalChain(index);
+            call.needs(Permission::ResourceWrite, &store_of(certificate), Some(member))?;
         }
     }
     for (index, dependency) in new.dependencies.iter().enumerate() {
-        let field = format!("/dependencies/{index}");
-        call.needs(Permission::ResourceWrite, dependency, Some(&field))?;
+        let member = Member::DependencyAt(index);
+        call.needs(Permission::ResourceWrite, dependency, Some(member))?;
     }
     Ok(())
 }

@@ -165,7 +165,8 @@ pub(super) fn refused_change(call: &Call) -> Error {
             "the signer's certificate, or one above it, is not the one that {target} has published \
              with; the change has to be published by a client with {permission} on {target}, which \
              '{client}' has not"
-        ),
+        )
+        .into(),
         field: None,
     }
 }

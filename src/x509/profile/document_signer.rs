@@ -1,9 +1,10 @@
 //! The document signer: ISO/IEC 18013-5 Table B.3.
 
-use super::{Profile, ProfileError};
+use super::{Blame, Profile, ProfileError, check_iaca_key};
 use crate::{
     domain::{
         key::{KeyType, PublicKey},
+        member::{Member, Message},
         request::{DocumentSignerData, KeyUsage},
         serial::SerialNumber,
         validity::{DAY_SECONDS, Validity, ValidityRule},
@@ -35,10 +36,10 @@ pub fn plan(
     iaca: &Issuer,
     subject_key: &PublicKey,
 ) -> Result<TbsPlan, ProfileError> {
-    check_keys(iaca, subject_key)?;
+    check_keys(&iaca.key, subject_key)?;
     check_names(data, iaca)?;
     let Some(contact) = &iaca.issuer_alternative_name else {
-        return Err(ProfileError::of_key("the IACA has no issuer alternative name"));
+        return Err(ProfileError::of(Blame::Issuer, "the IACA has no issuer alternative name"));
     };
     let extensions = vec![
         // Table B.3 has no row for basicConstraints: left out.
@@ -70,23 +71,22 @@ pub fn plan(
     })
 }
 
-fn check_keys(iaca: &Issuer, subject_key: &PublicKey) -> Result<(), ProfileError> {
-    // B.1.1: certificates are signed by ECDSA only; Table B.3: Ed25519 may be certified.
-    if !iaca.key.key_type().is_ec() {
-        let key_type = iaca.key.key_type();
-        return Err(ProfileError::at(
-            "/iacaSigner/iacaKeyDesc",
-            format!("{key_type} is not allowed for an IACA; use P-256, P-384 or P-521"),
-        ));
-    }
+/// Checks the keys alone.
+///
+/// # Errors
+/// [`ProfileError`] when the IACA's key is not on P-256, P-384 or P-521, and when the certified one is
+/// RSA or the IACA's own.
+pub fn check_keys(iaca_key: &PublicKey, subject_key: &PublicKey) -> Result<(), ProfileError> {
+    check_iaca_key(iaca_key)?;
     let key_type = subject_key.key_type();
+    // Table B.3: Ed25519 may be certified.
     if !key_type.is_ec() && key_type != KeyType::Ed25519 {
-        return Err(ProfileError::of_key(format!(
-            "{key_type} is not allowed for a document signer; use P-256, P-384 or P-521"
-        )));
+        let what = "RSA is not allowed for a document signer; use P-256, P-384 or P-521";
+        return Err(ProfileError::of(Blame::SubjectKey, what));
     }
-    if *subject_key == iaca.key {
-        return Err(ProfileError::of_key("the document signer key must differ from the IACA key"));
+    if subject_key == iaca_key {
+        let what = "the document signer key must differ from the IACA key";
+        return Err(ProfileError::of(Blame::SubjectKey, what));
     }
     Ok(())
 }
@@ -96,30 +96,28 @@ fn check_names(data: &DocumentSignerData, iaca: &Issuer) -> Result<(), ProfileEr
     let own = NameAttributes::from(&data.subject);
     let theirs = iaca.name.attributes();
     if own.country.is_none() {
-        return Err(ProfileError::at("/certificateData/country", "country is required"));
+        return Err(ProfileError::at(
+            Member::Country,
+            Message::name(Member::Country).text(" is required"),
+        ));
     }
     if own.organizational_unit.is_some() {
         return Err(ProfileError::at(
-            "/certificateData",
+            Member::CertificateData,
             "a document signer has no organizationalUnitName",
         ));
     }
-    for (field, what, own, theirs) in [
-        ("/certificateData/country", "country", own.country, theirs.country),
-        (
-            "/certificateData/stateOrProvinceName",
-            "stateOrProvinceName",
-            own.state_or_province,
-            theirs.state_or_province,
-        ),
+    for (member, own, theirs) in [
+        (Member::Country, own.country, theirs.country),
+        (Member::StateOrProvince, own.state_or_province, theirs.state_or_province),
     ] {
-        let message = match (own, theirs) {
+        let what = match (own, theirs) {
             (own, theirs) if own == theirs => continue,
-            (Some(own), Some(theirs)) => format!("{what} {own} differs from the IACA's {theirs}"),
-            (None, Some(theirs)) => format!("{what} is required: the IACA has {theirs}"),
-            (_, None) => format!("{what} must be left out: the IACA has none"),
+            (Some(own), Some(theirs)) => format!(" {own} differs from the IACA's {theirs}"),
+            (None, Some(theirs)) => format!(" is required: the IACA has {theirs}"),
+            (_, None) => " must be left out: the IACA has none".to_owned(),
         };
-        return Err(ProfileError::at(field, message));
+        return Err(ProfileError::at(member, Message::name(member).text(what)));
     }
     Ok(())
 }
@@ -154,16 +152,16 @@ mod tests {
     #[test]
     fn country_and_state_are_the_iacas() {
         let found = refused(|data| data.subject.country = Some(Country::parse("DE").unwrap()));
-        assert_eq!(found.field, Some("/certificateData/country"));
-        assert_eq!(found.message, "country DE differs from the IACA's NL");
+        assert_eq!(found.blame, Blame::Member(Member::Country));
+        assert_eq!(found.message.to_string(), "Country DE differs from the IACA's NL");
         let found = refused(|data| data.subject.country = None);
-        assert_eq!(found.field, Some("/certificateData/country"));
+        assert_eq!(found.blame, Blame::Member(Member::Country));
         for state in [None, Some("Limburg"), Some("utrecht")] {
             let mut data = fixtures::document_signer_data();
             data.subject.state_or_province =
                 state.and_then(|state| fixtures::text(AttributeKind::StateOrProvince, state));
             let found = planned(&data, &iaca(), &fixtures::second_key()).unwrap_err();
-            assert_eq!(found.field, Some("/certificateData/stateOrProvinceName"), "{found}");
+            assert_eq!(found.blame, Blame::Member(Member::StateOrProvince), "{found}");
         }
     }
 
@@ -174,7 +172,7 @@ mod tests {
         let iaca = Issuer::described_iaca(&data, validity, &fixtures::first_key()).unwrap();
         let mut data = fixtures::document_signer_data();
         let found = planned(&data, &iaca, &fixtures::second_key()).unwrap_err();
-        assert_eq!(found.field, Some("/certificateData/stateOrProvinceName"));
+        assert_eq!(found.blame, Blame::Member(Member::StateOrProvince));
         data.subject.state_or_province = None;
         assert!(planned(&data, &iaca, &fixtures::second_key()).is_ok());
     }
@@ -183,12 +181,14 @@ mod tests {
     fn its_key_is_on_a_curve_and_not_the_iacas() {
         let data = fixtures::document_signer_data();
         let found = planned(&data, &iaca(), &fixtures::first_key()).unwrap_err();
-        assert_eq!(found.message, "the document signer key must differ from the IACA key");
+        let message = found.message.to_string();
+        assert_eq!(message, "the document signer key must differ from the IACA key");
         let found = planned(&data, &iaca(), &fixtures::rsa_2048()).unwrap_err();
-        assert!(found.message.contains("RSA-2048 is not allowed"), "{found}");
+        assert_eq!(found.blame, Blame::SubjectKey, "{found}");
+        assert!(found.to_string().contains("RSA is not allowed"), "{found}");
         let rsa = Issuer { key: fixtures::rsa_2048(), ..iaca() };
         let found = planned(&data, &rsa, &fixtures::second_key()).unwrap_err();
-        assert_eq!(found.field, Some("/iacaSigner/iacaKeyDesc"));
+        assert_eq!(found.blame, Blame::SigningKey);
     }
 
     #[test]

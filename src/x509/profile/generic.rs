@@ -4,10 +4,11 @@ use std::{collections::HashSet, hash::Hash};
 
 use der::asn1::ObjectIdentifier;
 
-use super::{Profile, ProfileError};
+use super::{Blame, ED25519_SIGNS_NOTHING, Profile, ProfileError};
 use crate::{
     domain::{
         key::{KeyType, PublicKey},
+        member::{Member, Message, Part},
         oid::Oid,
         request::{GenericData, KeyUsage, PathLength},
         serial::SerialNumber,
@@ -26,11 +27,6 @@ use crate::{
 /// A year when nothing is said, no limit but the issuer's.
 pub const VALIDITY: ValidityRule =
     ValidityRule { default_seconds: 365 * DAY_SECONDS, longest: None };
-
-const KEY_USAGE: &str = "/certificateData/keyUsage";
-const EXTENDED_KEY_USAGE: &str = "/certificateData/extendedKeyUsageOids";
-const PATH_LENGTH: &str = "/certificateData/pathLengthConstraint";
-const SUBJECT_KEY: &str = "/subjectPublicKeySource";
 
 /// What an operator may relax.
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,6 +48,48 @@ fn is_reserved(purpose: &Oid) -> bool {
     *purpose == oid::OCSP_SIGNING || is_under(oid::MDL_PURPOSES) || is_under(oid::MDOC_PURPOSES)
 }
 
+/// Checks a key that certifies itself, alone.
+///
+/// # Errors
+/// [`ProfileError`] for Ed25519, and for RSA-2048 as a CA.
+pub fn check_own_key(data: &GenericData, key: &PublicKey) -> Result<(), ProfileError> {
+    check_signing_key(key, data.certificate_authority.is_some())
+}
+
+/// Checks the keys of issuer and subject, alone.
+///
+/// # Errors
+/// [`ProfileError`] for an issuer's key of Ed25519, for RSA-2048 as a CA on either side, and when both
+/// keys are one.
+pub fn check_keys(
+    data: &GenericData,
+    issuer_key: &PublicKey,
+    subject_key: &PublicKey,
+) -> Result<(), ProfileError> {
+    if issuer_key.key_type() == KeyType::Ed25519 {
+        return Err(ProfileError::of(Blame::SigningKey, ED25519_SIGNS_NOTHING));
+    }
+    if issuer_key == subject_key {
+        let what = "the key must differ from the issuer's";
+        return Err(ProfileError::of(Blame::SubjectKey, what));
+    }
+    check_signing_key(issuer_key, true)?;
+    if data.certificate_authority.is_some() && subject_key.key_type() == KeyType::Rsa2048 {
+        let what = "RSA-2048 may not be certified as CA; use 3072 or 4096";
+        return Err(ProfileError::of(Blame::SubjectKey, what));
+    }
+    Ok(())
+}
+
+fn check_signing_key(key: &PublicKey, is_ca: bool) -> Result<(), ProfileError> {
+    let what = match key.key_type() {
+        KeyType::Ed25519 => ED25519_SIGNS_NOTHING,
+        KeyType::Rsa2048 if is_ca => "RSA-2048 may not sign as CA; use 3072 or 4096",
+        _ => return Ok(()),
+    };
+    Err(ProfileError::of(Blame::SigningKey, what))
+}
+
 /// Plans a certificate that `key` both signs and is certified by.
 ///
 /// # Errors
@@ -66,11 +104,13 @@ pub fn self_signed(
 ) -> Result<TbsPlan, ProfileError> {
     if data.issuer_name.as_ref().is_some_and(|name| *name != data.subject) {
         return Err(ProfileError::at(
-            "/certificateData/issuerName",
-            "issuerName of a self-signed certificate must equal subjectName",
+            Member::IssuerName,
+            Message::name(Member::IssuerName)
+                .text(" of a self-signed certificate must equal ")
+                .and(Part::Name(Member::SubjectName)),
         ));
     }
-    refuse_ed25519(key, SUBJECT_KEY)?;
+    check_own_key(data, key)?;
     check(data, key, options)?;
     let key_id = key.subject_key_id();
     Ok(TbsPlan {
@@ -102,24 +142,22 @@ pub fn ca_signed(
     let differs = |name| NameAttributes::from(name) != issuer.name.attributes();
     if data.issuer_name.as_ref().is_some_and(differs) {
         return Err(ProfileError::at(
-            "/certificateData/issuerName",
-            "issuerName differs from the issuer certificate's subject",
+            Member::IssuerName,
+            Message::name(Member::IssuerName)
+                .text(" differs from the issuer certificate's subject"),
         ));
     }
-    if issuer.key.key_type() == KeyType::Rsa2048 {
-        return Err(rsa_2048_as_ca("/issuer/issuerKeyDescriptor"));
-    }
-    refuse_ed25519(&issuer.key, "/issuer/issuerKeyDescriptor")?;
+    check_keys(data, &issuer.key, subject_key)?;
     check(data, subject_key, options)?;
     let subject = EncodedName::encode(&data.subject)
-        .map_err(|error| ProfileError::at("/certificateData/subjectName", error.to_string()))?;
+        .map_err(|error| ProfileError::at(Member::SubjectName, error.to_string()))?;
     issuer.restrictions.allow(&subject, data).map_err(|forbidden| {
-        let field = match forbidden.place {
-            Place::Subject => "/certificateData/subjectName",
-            Place::SubjectAlternativeNames => "/certificateData/subjectAlternativeNames",
-            Place::ExtendedKeyUsage => EXTENDED_KEY_USAGE,
+        let member = match forbidden.place {
+            Place::Subject => Member::SubjectName,
+            Place::SubjectAlternativeNames => Member::SubjectAlternativeNames,
+            Place::ExtendedKeyUsage => Member::ExtendedKeyUsage,
         };
-        ProfileError::at(field, forbidden.message)
+        ProfileError::at(member, forbidden.message)
     })?;
     let certificate_authority = match data.certificate_authority {
         Some(asked) => Some(effective_path_length(asked, issuer.path_length)?),
@@ -146,14 +184,15 @@ fn effective_path_length(
     match (asked, issuer) {
         (asked, None) => Ok(asked),
         (_, Some(0)) => Err(ProfileError::at(
-            "/certificateData/isCertificateAuthority",
+            Member::CertificateAuthority,
             "the issuer's path length allows no CA below it",
         )),
         (PathLength::Unlimited, Some(limit)) => Ok(PathLength::AtMost(limit - 1)),
         (PathLength::AtMost(length), Some(limit)) if length < limit => Ok(asked),
         (PathLength::AtMost(length), Some(limit)) => Err(ProfileError::at(
-            PATH_LENGTH,
-            format!("pathLengthConstraint {length} must be smaller than the issuer's {limit}"),
+            Member::PathLength,
+            Message::name(Member::PathLength)
+                .text(format!(" {length} must be smaller than the issuer's {limit}")),
         )),
     }
 }
@@ -166,42 +205,53 @@ fn check(
     let has = |usage| data.key_usage.contains(&usage);
     let is_ca = data.certificate_authority.is_some();
     if is_ca && subject_key.key_type() == KeyType::Ed25519 {
-        return Err(ProfileError::at(SUBJECT_KEY, "Ed25519 may not be certified as CA"));
+        return Err(ProfileError::at(
+            Member::PublicKeySource,
+            "Ed25519 may not be certified as CA",
+        ));
     }
     // RFC 8410, 5; RFC 8813, 3; RFC 3279, 2.3.1: what a key of the type cannot do.
     if let Some(wrong) =
         data.key_usage.iter().find(|usage| usage.is_against(subject_key.key_type()))
     {
         let (name, key_type) = (wrong.name(), subject_key.key_type());
-        return Err(ProfileError::at(KEY_USAGE, format!("'{name}' is not for {key_type}")));
-    }
-    if is_ca && subject_key.key_type() == KeyType::Rsa2048 {
-        return Err(rsa_2048_as_ca(SUBJECT_KEY));
+        return Err(ProfileError::at(Member::KeyUsage, format!("'{name}' is not for {key_type}")));
     }
     if let Some(usage) = first_repeated(&data.key_usage) {
-        return Err(ProfileError::at(KEY_USAGE, format!("'{}' is repeated", usage.name())));
+        return Err(ProfileError::at(Member::KeyUsage, format!("'{}' is repeated", usage.name())));
     }
     // RFC 5280, 4.2.1.9: keyCertSign and cA go together.
     if is_ca && !has(KeyUsage::KeyCertSign) && !options.ca_without_key_cert_sign {
-        return Err(ProfileError::at(KEY_USAGE, "a CA needs KeyCertSign"));
+        return Err(ProfileError::at(Member::KeyUsage, "a CA needs KeyCertSign"));
     }
     if !is_ca && has(KeyUsage::KeyCertSign) {
-        return Err(ProfileError::at(KEY_USAGE, "KeyCertSign needs isCertificateAuthority true"));
+        return Err(ProfileError::at(
+            Member::KeyUsage,
+            Message::from("KeyCertSign needs ")
+                .and(Part::Name(Member::CertificateAuthority))
+                .text(" true"),
+        ));
     }
     // RFC 5280, 4.2.1.9: a path length without keyCertSign means nothing.
     if matches!(data.certificate_authority, Some(PathLength::AtMost(_)))
         && !has(KeyUsage::KeyCertSign)
     {
-        return Err(ProfileError::at(PATH_LENGTH, "pathLengthConstraint needs KeyCertSign"));
+        return Err(ProfileError::at(
+            Member::PathLength,
+            Message::name(Member::PathLength).text(" needs KeyCertSign"),
+        ));
     }
     // RFC 5280, 4.2.1.3: undefined without keyAgreement.
     if (has(KeyUsage::EncipherOnly) || has(KeyUsage::DecipherOnly)) && !has(KeyUsage::KeyAgreement)
     {
-        return Err(ProfileError::at(KEY_USAGE, "EncipherOnly and DecipherOnly need KeyAgreement"));
+        return Err(ProfileError::at(
+            Member::KeyUsage,
+            "EncipherOnly and DecipherOnly need KeyAgreement",
+        ));
     }
     if has(KeyUsage::EncipherOnly) && has(KeyUsage::DecipherOnly) {
         return Err(ProfileError::at(
-            KEY_USAGE,
+            Member::KeyUsage,
             "EncipherOnly and DecipherOnly exclude each other",
         ));
     }
@@ -214,10 +264,10 @@ fn check(
                 "is reserved for a profile of its own; issuance.generic_reserved_ekus lifts it"
             }
         };
-        return Err(ProfileError::at(EXTENDED_KEY_USAGE, format!("{purpose} {how}")));
+        return Err(ProfileError::at(Member::ExtendedKeyUsage, format!("{purpose} {how}")));
     }
     if let Some(purpose) = first_repeated(&data.extended_key_usage) {
-        return Err(ProfileError::at(EXTENDED_KEY_USAGE, format!("{purpose} is repeated")));
+        return Err(ProfileError::at(Member::ExtendedKeyUsage, format!("{purpose} is repeated")));
     }
     Ok(())
 }
@@ -251,17 +301,6 @@ fn extensions(
     // RFC 5280, 4.2.1.13.
     extensions.extend(data.crl_distribution_point.clone().map(Extension::CrlDistributionPoint));
     extensions
-}
-
-fn refuse_ed25519(signer: &PublicKey, field: &'static str) -> Result<(), ProfileError> {
-    match signer.key_type() == KeyType::Ed25519 {
-        true => Err(ProfileError::at(field, "Ed25519 signs no certificate")),
-        false => Ok(()),
-    }
-}
-
-fn rsa_2048_as_ca(field: &'static str) -> ProfileError {
-    ProfileError::at(field, "RSA-2048 may not sign as CA; use 3072 or 4096")
 }
 
 fn first_repeated<T: Eq + Hash>(values: &[T]) -> Option<&T> {
@@ -300,8 +339,8 @@ mod tests {
         ca_signed(fixtures::serial(), data, validity, issuer, &key, Options::default())
     }
 
-    fn field(result: Result<TbsPlan, ProfileError>) -> Option<&'static str> {
-        result.unwrap_err().field
+    fn blame(result: Result<TbsPlan, ProfileError>) -> Blame {
+        result.unwrap_err().blame
     }
 
     #[test]
@@ -310,11 +349,11 @@ mod tests {
         data.issuer_name = Some(data.subject.clone());
         assert!(own(&data).is_ok());
         let found = under(&issuer(None), &data).unwrap_err();
-        assert_eq!(found.field, Some("/certificateData/issuerName"));
-        assert_eq!(found.message, "issuerName differs from the issuer certificate's subject");
+        assert_eq!(found.blame, Blame::Member(Member::IssuerName));
+        assert_eq!(found.to_string(), "IssuerName differs from the issuer certificate's subject");
         data.issuer_name = Some(fixtures::generic_ca().subject);
         assert!(under(&issuer(None), &data).is_ok());
-        assert_eq!(field(own(&data)), Some("/certificateData/issuerName"));
+        assert_eq!(blame(own(&data)), Blame::Member(Member::IssuerName));
     }
 
     #[test]
@@ -338,7 +377,7 @@ mod tests {
         // Leaves may stand at any depth.
         assert!(under(&issuer(Some(0)), &fixtures::generic_leaf()).is_ok());
         let exhausted = under(&issuer(Some(0)), &fixtures::generic_ca()).unwrap_err();
-        assert_eq!(exhausted.message, "the issuer's path length allows no CA below it");
+        assert_eq!(exhausted.to_string(), "the issuer's path length allows no CA below it");
     }
 
     #[test]
@@ -355,7 +394,7 @@ mod tests {
         for usage in [KeyUsage::KeyEncipherment, KeyUsage::DataEncipherment, KeyUsage::KeyAgreement]
         {
             leaf.key_usage = vec![KeyUsage::DigitalSignature, usage];
-            assert_eq!(field(certified(&leaf, &key)), Some("/certificateData/keyUsage"));
+            assert_eq!(blame(certified(&leaf, &key)), Blame::Member(Member::KeyUsage));
             let agrees = usage == KeyUsage::KeyAgreement;
             assert_eq!(certified(&leaf, &ecdsa).is_ok(), agrees, "RFC 8813: {usage:?}");
             assert_eq!(certified(&leaf, &fixtures::rsa_2048()).is_ok(), !agrees, "{usage:?}");
@@ -363,24 +402,25 @@ mod tests {
         leaf.key_usage = vec![KeyUsage::KeyAgreement, KeyUsage::EncipherOnly];
         assert!(certified(&leaf, &ecdsa).is_ok());
         leaf.key_usage.push(KeyUsage::DecipherOnly);
-        assert_eq!(field(certified(&leaf, &ecdsa)), Some("/certificateData/keyUsage"));
-        assert_eq!(field(certified(&fixtures::generic_ca(), &key)), Some(SUBJECT_KEY));
+        assert_eq!(blame(certified(&leaf, &ecdsa)), Blame::Member(Member::KeyUsage));
+        let as_ca = blame(certified(&fixtures::generic_ca(), &key));
+        assert_eq!(as_ca, Blame::Member(Member::PublicKeySource));
         let leaf = fixtures::generic_leaf();
         let own = self_signed(fixtures::serial(), &leaf, validity, &key, options);
-        assert_eq!(field(own), Some(SUBJECT_KEY));
+        assert_eq!(blame(own), Blame::SigningKey);
         let edwards = Issuer { key, ..issuer(None) };
-        assert_eq!(field(under(&edwards, &leaf)), Some("/issuer/issuerKeyDescriptor"));
+        assert_eq!(blame(under(&edwards, &leaf)), Blame::SigningKey);
     }
 
     #[test]
     fn key_cert_sign_and_ca_go_together() {
         let mut leaf = fixtures::generic_leaf();
         leaf.key_usage = vec![KeyUsage::KeyCertSign];
-        assert_eq!(field(own(&leaf)), Some("/certificateData/keyUsage"));
+        assert_eq!(blame(own(&leaf)), Blame::Member(Member::KeyUsage));
         let mut ca = fixtures::generic_ca();
         ca.key_usage = vec![KeyUsage::CrlSign];
         let found = own(&ca).unwrap_err();
-        assert_eq!(found.message, "a CA needs KeyCertSign");
+        assert_eq!(found.to_string(), "a CA needs KeyCertSign");
         ca.certificate_authority = Some(PathLength::Unlimited);
         let options = Options { ca_without_key_cert_sign: true, ..Options::default() };
         let validity = fixtures::iaca_validity();
@@ -389,8 +429,8 @@ mod tests {
         // A path length without keyCertSign means nothing, whatever the operator allows.
         ca.certificate_authority = Some(PathLength::AtMost(0));
         assert_eq!(
-            field(self_signed(fixtures::serial(), &ca, validity, &key, options)),
-            Some("/certificateData/pathLengthConstraint")
+            blame(self_signed(fixtures::serial(), &ca, validity, &key, options)),
+            Blame::Member(Member::PathLength)
         );
     }
 
@@ -403,7 +443,7 @@ mod tests {
         ] {
             let mut data = fixtures::generic_leaf();
             data.key_usage = usages.to_vec();
-            assert_eq!(field(own(&data)), Some("/certificateData/keyUsage"), "{usages:?}");
+            assert_eq!(blame(own(&data)), Blame::Member(Member::KeyUsage), "{usages:?}");
         }
     }
 
@@ -412,11 +452,11 @@ mod tests {
         let mut data = fixtures::generic_leaf();
         data.extended_key_usage = vec![oid::MDL_DOCUMENT_SIGNER.into()];
         let found = own(&data).unwrap_err();
-        assert_eq!(found.field, Some("/certificateData/extendedKeyUsageOids"));
-        assert_eq!(found.message, "1.0.18013.5.1.2 is issued by iso/document-signers only");
+        assert_eq!(found.blame, Blame::Member(Member::ExtendedKeyUsage));
+        assert_eq!(found.to_string(), "1.0.18013.5.1.2 is issued by iso/document-signers only");
         let server = Oid::parse("1.3.6.1.5.5.7.3.1").unwrap();
         data.extended_key_usage = vec![server.clone(), server];
-        assert_eq!(field(own(&data)), Some("/certificateData/extendedKeyUsageOids"));
+        assert_eq!(blame(own(&data)), Blame::Member(Member::ExtendedKeyUsage));
     }
 
     #[test]
@@ -428,10 +468,10 @@ mod tests {
         let (leaf, ca) = (fixtures::generic_leaf(), fixtures::generic_ca());
         assert!(self_signed(serial, &leaf, validity, &rsa, options).is_ok());
         let found = self_signed(serial, &ca, validity, &rsa, options).unwrap_err();
-        assert_eq!(found.message, "RSA-2048 may not sign as CA; use 3072 or 4096");
+        assert_eq!(found.to_string(), "RSA-2048 may not sign as CA; use 3072 or 4096");
         assert!(ca_signed(serial, &leaf, validity, &issuer(None), &rsa, options).is_ok());
         assert!(ca_signed(serial, &ca, validity, &issuer(None), &rsa, options).is_err());
         let signer = Issuer { key: rsa, ..issuer(None) };
-        assert_eq!(field(under(&signer, &leaf)), Some("/issuer/issuerKeyDescriptor"));
+        assert_eq!(blame(under(&signer, &leaf)), Blame::SigningKey);
     }
 }

@@ -1,9 +1,10 @@
 //! The IACA root: ISO/IEC 18013-5 Table B.1.
 
-use super::{Profile, ProfileError};
+use super::{Profile, ProfileError, check_iaca_key};
 use crate::{
     domain::{
         key::PublicKey,
+        member::{Member, Message},
         request::{IacaData, KeyUsage, PathLength},
         serial::SerialNumber,
         validity::{DAY_SECONDS, Validity, ValidityRule},
@@ -28,6 +29,14 @@ pub struct Options {
     pub authority_key_id: bool,
 }
 
+/// Checks the key alone.
+///
+/// # Errors
+/// [`ProfileError`] for a key that is not on P-256, P-384 or P-521.
+pub fn check_key(key: &PublicKey) -> Result<(), ProfileError> {
+    check_iaca_key(key)
+}
+
 /// Plans an IACA root that `key` both signs and is certified by.
 ///
 /// # Errors
@@ -40,20 +49,16 @@ pub fn plan(
     key: &PublicKey,
     options: Options,
 ) -> Result<TbsPlan, ProfileError> {
-    if !key.key_type().is_ec() {
-        // B.1.1: ECDSA only.
-        let key_type = key.key_type();
-        return Err(ProfileError::at(
-            "/iacaKeyDesc",
-            format!("{key_type} is not allowed for an IACA; use P-256, P-384 or P-521"),
-        ));
-    }
+    check_key(key)?;
     if data.subject.country.is_none() {
-        return Err(ProfileError::at("/certificateData/country", "country is required"));
+        return Err(ProfileError::at(
+            Member::Country,
+            Message::name(Member::Country).text(" is required"),
+        ));
     }
     if data.subject.locality.is_some() || data.subject.organizational_unit.is_some() {
         return Err(ProfileError::at(
-            "/certificateData",
+            Member::CertificateData,
             "an IACA has no localityName and no organizationalUnitName",
         ));
     }
@@ -87,7 +92,7 @@ pub fn plan(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Blame, *};
     use crate::{
         domain::name::{AttributeKind, DistinguishedName},
         x509::fixtures,
@@ -104,17 +109,18 @@ mod tests {
         let mut nowhere = fixtures::iaca_data().subject;
         nowhere.country = None;
         let found = refused(nowhere, &fixtures::first_key());
-        assert_eq!(found.field, Some("/certificateData/country"));
+        assert_eq!(found.blame, Blame::Member(Member::Country));
         let mut local = fixtures::iaca_data().subject;
         local.locality = fixtures::text(AttributeKind::Locality, "Utrecht");
-        assert_eq!(refused(local, &fixtures::first_key()).field, Some("/certificateData"));
+        let found = refused(local, &fixtures::first_key());
+        assert_eq!(found.blame, Blame::Member(Member::CertificateData));
     }
 
     #[test]
     fn an_iaca_has_no_rsa_key() {
         let found = refused(fixtures::iaca_data().subject, &fixtures::rsa_2048());
-        assert_eq!(found.field, Some("/iacaKeyDesc"));
-        assert_eq!(found.message, "RSA-2048 is not allowed for an IACA; use P-256, P-384 or P-521");
+        assert_eq!(found.blame, Blame::SigningKey);
+        assert_eq!(found.to_string(), "RSA is not allowed for an IACA; use P-256, P-384 or P-521");
     }
 
     #[test]
