@@ -60,7 +60,7 @@ const TAKEN_BACK_MAX: usize = 200;
 /// to wait while each is decoded.
 const REFUSED_HEADS_MAX: usize = 2;
 
-/// The table of header fields: none, because its entries keep what they came with (see `frames`).
+/// The table of header fields that clients are asked to use: none (see `frames`).
 const TABLE_OCTETS: u32 = 0;
 
 /// How long the end of a connection may take whose last answer was sent.
@@ -111,6 +111,7 @@ pub(super) async fn serve(
     let mut under_way = FuturesUnordered::<Local<End>>::new();
     let (mut ending, mut unused) = (pin!(ending), pin!(link.usage.has_ended(limits.idle)));
     let mut too_much = pin!(link.allowance.has_exceeded());
+    let mut full_table = pin!(link.allowance.has_full_table());
     let (mut is_leaving, mut is_abuse, mut taken_back) = (false, false, 0);
     loop {
         if is_abuse {
@@ -141,6 +142,10 @@ pub(super) async fn serve(
                     http2.graceful_shutdown();
                 }
             },
+            () = &mut full_table, if !is_leaving => {
+                is_leaving = true;
+                http2.graceful_shutdown();
+            }
             // Work is waited for. Where there is none the end has no reason to wait.
             () = &mut ending, if !is_leaving => {
                 is_leaving = true;

@@ -1,7 +1,7 @@
 //! Clients by the hundred and thousand that take connections and do nothing good with them, and one that
 //! means well beside them.
 
-mod frames;
+pub mod frames;
 mod held;
 
 use std::{

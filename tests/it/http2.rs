@@ -9,9 +9,12 @@ use std::{
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::{Request, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::client::TlsStream;
 
 use crate::{
     appliance::{Appliance, Daemon, SERVICE, SOON},
+    hostile::frames,
     support::{Raw, leaf, tls_of},
 };
 
@@ -21,16 +24,21 @@ fn run<T>(test: impl Future<Output = T>) -> T {
     runtime.block_on(async { tokio::time::timeout(SOON, test).await.expect("it took too long") })
 }
 
+/// A connection for HTTP/2, of which nothing was used yet.
+async fn greet(appliance: &Appliance, daemon: &Daemon) -> TlsStream<tokio::net::TcpStream> {
+    let mut tls = (*tls_of(appliance, &appliance.path("pki/client"))).clone();
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = tokio::net::TcpStream::connect(daemon.api).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(tls));
+    connector.connect("localhost".try_into().unwrap(), stream).await.unwrap()
+}
+
 /// A connection, and what becomes of it.
 async fn connect(
     appliance: &Appliance,
     daemon: &Daemon,
 ) -> (SendRequest<Bytes>, tokio::task::JoinHandle<Result<(), h2::Error>>) {
-    let mut tls = (*tls_of(appliance, &appliance.path("pki/client"))).clone();
-    tls.alpn_protocols = vec![b"h2".to_vec()];
-    let stream = tokio::net::TcpStream::connect(daemon.api).await.unwrap();
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(tls));
-    let stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
+    let stream = greet(appliance, daemon).await;
     let (sender, connection) = h2::client::handshake(stream).await.unwrap();
     (sender, tokio::spawn(connection))
 }
@@ -299,5 +307,66 @@ fn idle_connections_do_not_delay_the_end_and_are_told_of_it() {
         }
         stopping.await.unwrap();
         assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    });
+}
+
+/// The next frame: its kind, flags, stream and payload. None at the end of the connection.
+async fn next_frame(
+    stream: &mut TlsStream<tokio::net::TcpStream>,
+) -> Option<(u8, u8, u32, Vec<u8>)> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.ok()?;
+    let [a, b, c, kind, flags, rest @ ..] = head;
+    let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+    stream.read_exact(&mut payload).await.ok()?;
+    Some((kind, flags, u32::from_be_bytes(rest), payload))
+}
+
+/// Go's client up to 1.19 does so. RFC 9113, section 6.8: what comes after the GOAWAY is asked again.
+#[test]
+fn a_client_that_keeps_its_table_of_header_fields_is_served_and_then_asked_to_come_again() {
+    const REQUESTS_MIN: u32 = 40;
+    let appliance = Appliance::new();
+    let daemon = appliance.start();
+    run(async {
+        let mut stream = greet(&appliance, &daemon).await;
+        stream.write_all(&[frames::preface(), frames::acknowledgement()].concat()).await.unwrap();
+        let mut answered = 0;
+        let whole = frames::END_HEADERS | frames::END_STREAM;
+        let mut last = None;
+        for number in 0.. {
+            let kept = match number {
+                0 => frames::field("x", "a", true),
+                _ => vec![frames::NEWEST],
+            };
+            let more = frames::field("y", &"b".repeat(1_000), false);
+            let block = [frames::request("GET", "/healthz"), kept, more].concat();
+            let head = frames::frame(frames::HEADERS, whole, 2 * number + 1, &block);
+            stream.write_all(&head).await.unwrap();
+            while answered <= number && last.is_none() {
+                match next_frame(&mut stream).await.expect("the connection ended without a word") {
+                    (frames::HEADERS, _, _, _) => answered += 1,
+                    (frames::PING, 0, _, payload) => {
+                        let pong = frames::frame(frames::PING, frames::ACK, 0, &payload);
+                        stream.write_all(&pong).await.unwrap();
+                    }
+                    (frames::GOAWAY, _, _, payload) => {
+                        assert_eq!(payload[4..8], [0; 4], "NO_ERROR");
+                        let stream = u32::from_be_bytes(payload[..4].try_into().unwrap());
+                        // The first GOAWAY only says that there will be an end.
+                        last = (stream < u32::MAX >> 1).then_some(stream);
+                    }
+                    _ => {}
+                }
+            }
+            if last.is_some() {
+                break;
+            }
+        }
+        while let Some((kind, ..)) = next_frame(&mut stream).await {
+            answered += u32::from(kind == frames::HEADERS);
+        }
+        assert!(answered >= REQUESTS_MIN, "{answered}");
+        assert_eq!(last.unwrap().div_ceil(2), answered, "a request was taken and not answered");
     });
 }
