@@ -1,12 +1,12 @@
 //! Whether a body has the members and JSON types that the document gives it.
 //!
-//! The readers of `http::wire` go through a body once and stop at the first complaint, be it of a
-//! type or of a rule. Unknown members and wrong types come before all rules, wherever they stand, so
-//! a body that a reader has refused is looked through again here.
+//! The readers of `http::wire` stop at the first complaint, be it about a type or about a rule. The contract
+//! wants unknown members and wrong types reported before all rules, wherever they stand, so a body that
+//! a reader has refused is compared with its schema here.
 
 use serde_json::Value as Schema;
 
-use super::{all_schemas, described};
+use super::{operation, referred};
 use crate::http::{
     invalid::Invalid,
     json::{Node, Value},
@@ -15,21 +15,22 @@ use crate::http::{
 
 /// The first unknown member or wrong type in the body of a route.
 pub(in crate::http) fn complaint(route: &'static Route, body: &Value<'_>) -> Option<Invalid> {
-    let operation = (described(route)?.operation)().into_value(route.permission.name());
-    let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
-    check(schema, &Node::body(body)).err()
+    let mut path = vec!["v1", "{target}", route.api.segment()];
+    path.extend(route.tail);
+    let content = &operation(&route.method, &path)?["requestBody"]["content"];
+    check(&content["application/json"]["schema"], &Node::body(body)).err()
 }
 
-fn check(schema: &Schema, node: &Node<'_>) -> Result<(), Invalid> {
+fn check(schema: &'static Schema, node: &Node<'_>) -> Result<(), Invalid> {
     if let Some(reference) = schema["$ref"].as_str() {
-        return named(reference).map_or(Ok(()), |schema| check(&schema, node));
+        return referred(reference).map_or(Ok(()), |schema| check(schema, node));
     }
     if let Some(variants) = schema["discriminator"]["mapping"].as_object() {
         let members = node.as_members()?;
         let tag = members.iter().find(|(name, _)| **name == *"type").map(|(_, value)| value);
         let Some(Value::String(tag)) = tag else { return Ok(()) };
         let reference = variants.get(&**tag).and_then(Schema::as_str);
-        return reference.and_then(named).map_or(Ok(()), |schema| check(&schema, node));
+        return reference.and_then(referred).map_or(Ok(()), |schema| check(schema, node));
     }
     match schema["type"].as_str() {
         Some("object") => check_members(schema, node),
@@ -39,12 +40,12 @@ fn check(schema: &Schema, node: &Node<'_>) -> Result<(), Invalid> {
         Some("string") => node.long_text().map(|_text| ()),
         Some("boolean") => node.boolean().map(|_value| ()),
         Some("integer") => node.whole_number().map(|_number| ()),
-        // A value of several forms; its reader knows them.
+        // A value that may have several types: its reader checks it.
         Some(_) | None => Ok(()),
     }
 }
 
-fn check_members(schema: &Schema, node: &Node<'_>) -> Result<(), Invalid> {
+fn check_members(schema: &'static Schema, node: &Node<'_>) -> Result<(), Invalid> {
     let is_strict = schema["additionalProperties"] == Schema::Bool(false);
     for (name, member) in node.members()? {
         match schema["properties"].get(name) {
@@ -54,10 +55,4 @@ fn check_members(schema: &Schema, node: &Node<'_>) -> Result<(), Invalid> {
         }
     }
     Ok(())
-}
-
-fn named(reference: &str) -> Option<Schema> {
-    let name = reference.strip_prefix("#/components/schemas/")?;
-    let named = all_schemas().find(|named| named.name == name)?;
-    Some((named.schema)().into())
 }

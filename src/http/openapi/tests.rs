@@ -2,149 +2,124 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
+
 use super::*;
 
-/// Described, but in no route table yet. A line goes when its route comes.
-const AWAITED: &[&str] = &[
-    "POST /v1/{target}/x509-service-api/certificates/{serialHex}/revoke",
-    "POST /v1/{target}/x509-service-api/iso/iaca-links",
-];
+mod code;
+mod routes;
 
-fn name_of(documented: &Documented) -> String {
-    format!("{} {}", documented.method, path_of(documented))
-}
+/// A document that can be read on its own: references lead somewhere, names are unique, and every
+/// member has a description and an example.
+mod document {
+    use super::*;
 
-#[test]
-fn every_route_is_described() {
-    let undescribed: Vec<_> = served()
-        .filter(|served| served.documentation().is_none())
-        .map(|served| format!("{} {:?} {}", served.method, served.api, served.tail.join("/")))
-        .collect();
-    assert!(undescribed.is_empty(), "describe in http::openapi: {undescribed:#?}");
-}
-
-#[test]
-fn every_description_has_its_route_or_awaits_it() {
-    let served: BTreeSet<_> =
-        served().filter_map(|served| served.documentation()).map(name_of).collect();
-    let described: BTreeSet<_> = documented().map(name_of).collect();
-    let awaited: BTreeSet<_> = AWAITED.iter().map(|name| (*name).to_owned()).collect();
-    assert_eq!(described.difference(&served).cloned().collect::<BTreeSet<_>>(), awaited);
-    assert_eq!(documented().count(), described.len(), "one description for each");
-}
-
-/// The document as it will be when all that is described is served.
-fn whole() -> Value {
-    let mut paths = json!({});
-    for documented in documented() {
-        let operation = (documented.operation)().into_value("none");
-        paths[path_of(documented)][documented.method.as_str().to_ascii_lowercase()] = operation;
-    }
-    let mut document = document();
-    document["components"]["schemas"] = schemas([&paths, &document["components"]]).into();
-    document["paths"] = paths;
-    document
-}
-
-#[test]
-fn every_schema_is_used_and_every_reference_leads_somewhere() {
-    let whole = whole();
-    let used: BTreeSet<_> =
-        whole["components"]["schemas"].as_object().unwrap().keys().map(String::as_str).collect();
-    let named: Vec<_> = all_schemas().map(|named| named.name).collect();
-    assert_eq!(named.len(), named.iter().collect::<BTreeSet<_>>().len(), "a name twice");
-    assert_eq!(used, named.into_iter().collect());
-    walk(&whole, "", &mut |place, value| {
-        if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
-            let pointer = reference.strip_prefix('#').unwrap();
-            assert!(whole.pointer(pointer).is_some(), "{place}: {reference}");
-        }
-    });
-}
-
-#[test]
-fn every_operation_has_a_name_of_its_own_and_a_known_tag() {
-    let tags: Vec<_> = tags().map(|tag| tag.name).collect();
-    let mut ids = BTreeSet::new();
-    for documented in documented() {
-        let operation = (documented.operation)().into_value("none");
-        let id = operation["operationId"].as_str().unwrap().to_owned();
-        assert!(ids.insert(id.clone()), "{id} twice");
-        assert!(tags.contains(&operation["tags"][0].as_str().unwrap()), "{id}");
-        let path = path_of(documented);
-        for parameter in operation["parameters"].as_array().unwrap() {
-            if parameter["in"] == "path" {
-                let name = parameter["name"].as_str().unwrap();
-                assert!(path.contains(&format!("{{{name}}}")), "{id}: {name}");
+    #[test]
+    fn every_component_is_used_and_every_reference_leads_somewhere() {
+        let mut used = BTreeSet::new();
+        walk(&DOCUMENT, "", &mut |place, value| {
+            if let Some(reference) = value["$ref"].as_str() {
+                assert!(referred(reference).is_some(), "{place}: {reference}");
+                used.insert(reference);
+            }
+        });
+        for kind in ["parameters", "headers", "responses", "schemas"] {
+            for name in DOCUMENT["components"][kind].as_object().unwrap().keys() {
+                let reference = format!("#/components/{kind}/{name}");
+                assert!(used.contains(&*reference), "{reference} is not used");
             }
         }
     }
-}
 
-#[test]
-fn every_member_and_parameter_has_a_description_and_an_example() {
-    let whole = whole();
-    let has_example = |schema: &Value| {
-        let mut schema = schema;
-        loop {
-            if ["examples", "const", "default"].iter().any(|word| schema.get(word).is_some()) {
-                return true;
+    #[test]
+    fn every_operation_has_a_name_of_its_own_and_a_known_tag() {
+        let tags = DOCUMENT["tags"].as_array().unwrap();
+        let tags: Vec<_> = tags.iter().map(|tag| &tag["name"]).collect();
+        let mut ids = BTreeSet::new();
+        for (path, _, operation) in operations() {
+            let id = operation["operationId"].as_str().unwrap();
+            assert!(ids.insert(id), "{id} twice");
+            assert!(tags.contains(&&operation["tags"][0]), "{id}");
+            let mut in_path = BTreeSet::new();
+            for parameter in operation["parameters"].as_array().unwrap() {
+                let parameter = resolved(parameter);
+                if parameter["in"] == "path" {
+                    in_path.insert(format!("{{{}}}", parameter["name"].as_str().unwrap()));
+                }
             }
-            match schema.get("$ref").and_then(Value::as_str) {
-                Some(reference) => schema = whole.pointer(&reference[1..]).unwrap(),
-                None => return false,
-            }
+            let named = path.split('/').filter(|part| part.starts_with('{'));
+            assert_eq!(in_path, named.map(str::to_owned).collect(), "{id}");
         }
-    };
-    walk(&whole, "", &mut |place, value| {
-        if value.get("type").is_some_and(|name| name == "object") {
-            for (name, member) in value["properties"].as_object().into_iter().flatten() {
-                assert!(member.get("description").is_some(), "{place}: {name}: description");
-                assert!(has_example(member), "{place}: {name}: example");
-            }
-        }
-        if value.get("in").is_some_and(Value::is_string) && value.get("schema").is_some() {
-            assert!(value.get("description").is_some(), "{place}: description");
-            assert!(has_example(&value["schema"]), "{place}: example");
-        }
-    });
-}
+    }
 
-#[test]
-fn every_example_passes_its_own_schema() {
-    let whole = whole();
-    let mut checked = 0;
-    walk(&whole, "", &mut |place, value| {
-        // Of a media type: named examples beside a schema. Of a schema: a list.
-        let named = value
-            .get("examples")
-            .and_then(Value::as_object)
-            .filter(|_| value.get("schema").is_some());
-        for (name, example) in named.into_iter().flatten() {
-            assert_valid(&whole, &value["schema"], &example["value"], &format!("{place}/{name}"));
-            checked += 1;
-        }
-        for example in value.get("examples").and_then(Value::as_array).into_iter().flatten() {
-            assert_valid(&whole, value, example, place);
-            checked += 1;
-        }
-    });
-    assert!(checked > 200, "the reader of this test finds too little: {checked}");
-}
+    #[test]
+    fn every_member_and_parameter_has_a_description_and_an_example() {
+        walk(&DOCUMENT, "", &mut |place, value| {
+            if value["type"] == "object" {
+                for (name, member) in value["properties"].as_object().into_iter().flatten() {
+                    assert!(member.get("description").is_some(), "{place}: {name}: description");
+                    assert!(has_example(member), "{place}: {name}: example");
+                }
+            }
+            if value["in"].is_string() && value.get("schema").is_some() {
+                assert!(value.get("description").is_some(), "{place}: description");
+                assert!(has_example(&value["schema"]), "{place}: example");
+            }
+        });
+    }
 
-fn assert_valid(whole: &Value, schema: &Value, example: &Value, place: &str) {
-    let schema = json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "components": whole["components"],
-        "allOf": [schema],
-    });
-    let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
-    if let Err(error) = validator.validate(example) {
-        panic!("{place}: {error}\n{example:#}");
+    fn has_example(schema: &'static Value) -> bool {
+        let here = ["examples", "const", "default"].iter().any(|word| schema.get(word).is_some());
+        here || schema["$ref"].as_str().is_some_and(|name| has_example(referred(name).unwrap()))
+    }
+
+    #[test]
+    fn every_example_passes_its_own_schema() {
+        let mut checked = 0;
+        walk(&DOCUMENT, "", &mut |place, value| {
+            // Of a media type: named examples beside a schema. Of a schema: a list.
+            if let (Some(named), Some(schema)) =
+                (value["examples"].as_object(), value.get("schema"))
+            {
+                for (name, example) in named {
+                    assert_valid(schema, &example["value"], &format!("{place}/{name}"));
+                    checked += 1;
+                }
+            }
+            for example in value["examples"].as_array().into_iter().flatten() {
+                assert_valid(value, example, place);
+                checked += 1;
+            }
+        });
+        assert!(checked > 200, "the reader of this test finds too little: {checked}");
+    }
+
+    fn assert_valid(schema: &Value, example: &Value, place: &str) {
+        let schema = json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "components": DOCUMENT["components"],
+            "allOf": [schema],
+        });
+        let options = jsonschema::options().should_validate_formats(true);
+        if let Err(error) = options.build(&schema).unwrap().validate(example) {
+            panic!("{place}: {error}\n{example:#}");
+        }
     }
 }
 
-fn walk(value: &Value, place: &str, visit: &mut impl FnMut(&str, &Value)) {
+/// Path, method and operation.
+fn operations() -> impl Iterator<Item = (&'static str, &'static str, &'static Value)> {
+    DOCUMENT["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().iter();
+        methods.map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
+    })
+}
+
+fn resolved(value: &'static Value) -> &'static Value {
+    value["$ref"].as_str().map_or(value, |reference| referred(reference).unwrap())
+}
+
+fn walk(value: &'static Value, place: &str, visit: &mut impl FnMut(&str, &'static Value)) {
     visit(place, value);
     match value {
         Value::Object(members) => {
