@@ -2,7 +2,6 @@
 
 mod bad_keys;
 pub mod csr;
-mod edwards;
 pub mod error;
 pub mod iaca_pins;
 pub mod idempotency;
@@ -28,6 +27,7 @@ pub use crate::ledger::LedgerFigures;
 use crate::{
     domain::{
         client::{Grants, Permission},
+        key::KeyPolicy,
         member::Member,
         path::ResourcePath,
         tree::{ResourceTree, Service, ServiceKind},
@@ -79,8 +79,8 @@ pub struct IssuanceSettings {
     pub generic_reserved_ekus: bool,
     /// Whether an IACA carries an authority key identifier.
     pub iaca_aki: bool,
-    /// Whether keys of Ed25519 are made, and certified as subjects.
-    pub ed25519_subjects: bool,
+    /// Which types of key are allowed.
+    pub key_policy: KeyPolicy,
     /// Whether a VICAL entry that a client stores must be an IACA.
     pub check_vical_entries: bool,
 }

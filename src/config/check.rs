@@ -26,6 +26,7 @@ use crate::{
     domain::{
         client::{Grant, Permission},
         client_name::ComparableName,
+        key::KeyPolicy,
         path::PathElement,
         text::check_characters,
         tree::ServiceKind,
@@ -195,7 +196,7 @@ impl Check<'_> {
             allow_ca_without_key_cert_sign: raw.allow_ca_without_key_cert_sign.unwrap_or(false),
             generic_reserved_ekus: raw.generic_reserved_ekus.unwrap_or(false),
             iaca_aki: raw.iaca_aki.unwrap_or(false),
-            ed25519_subjects: raw.ed25519_subjects.unwrap_or(false),
+            key_policy: KeyPolicy { ed25519: raw.ed25519_subjects.unwrap_or(false) },
             check_vical_entries: store.check_vical_entries.unwrap_or(true),
         }
     }

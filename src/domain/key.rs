@@ -1,6 +1,7 @@
 //! Keys by their public half: types, algorithms, digests, signatures.
 
 mod listed;
+mod policy;
 mod raw_signature;
 mod weakness;
 
@@ -12,6 +13,7 @@ use der::{
     asn1::{AnyRef, BitStringRef, ObjectIdentifier, UintRef},
 };
 pub use listed::{LISTED_OCTETS_MAX, ListedKeys};
+pub use policy::KeyPolicy;
 pub use raw_signature::RawSignature;
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 pub use weakness::Weakness;

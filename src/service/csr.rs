@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::{
-    Call, Services, bad_keys, edwards,
+    Call, Services, bad_keys,
     error::{Error, Invalid},
     idempotency::Answer,
     issuers, key_errors,
@@ -39,22 +39,24 @@ pub async fn make(
     now: Timestamp,
 ) -> Result<Answer, Error> {
     // 1. The key: allowed, there, the pinned one, of a type that the kind takes.
-    edwards::refuse_jwk(services, &request.key)?;
+    signing::check_jwk(services, &request.key)?;
     let role = KeyRole::Signing(KeyPurpose::Csr);
     let admitted = signing::admit(services, call, &request.key, role)?;
     let key = signing::find(services, &request.key, admitted).await?;
     bad_keys::refuse(services, &request.key, key.public_key()).await?;
     let key_type = key.public_key().key_type();
-    if edwards::is_off(services, key_type) {
-        let words = Message::from(edwards::words().to_string()).at(request.key.member());
-        return Err(Invalid::at(request.key.member(), words).into());
-    }
+    let member = request.key.member();
+    services
+        .settings
+        .key_policy
+        .check(key_type)
+        .map_err(|error| Invalid::at(member, Message::from(error.to_string()).at(member)))?;
     let is_fit = key_type.is_ec() || key_type == KeyType::Ed25519;
     if request.kind == CsrKind::DocumentSigner && !is_fit {
         return Err(Error::Invalid(Invalid::at(
-            request.key.member(),
+            member,
             Message::from("RSA is not allowed for a document signer; use P-256, P-384 or P-521")
-                .at(request.key.member()),
+                .at(member),
         )));
     }
 

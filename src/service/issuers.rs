@@ -9,7 +9,7 @@ pub(super) use generic_ca::prove_given;
 pub(super) use roles::{refuse_iaca_use, refuse_role};
 
 use super::{
-    Call, IssuanceSettings, Services, edwards,
+    Call, IssuanceSettings, Services,
     error::{Error, Invalid},
     issue::{invalid_validity, validity_rule},
     known::{Known, Origin},
@@ -281,10 +281,11 @@ fn check_keys(services: &Services, issuance: &Issuance, keys: &SigningKeys) -> R
     for (member, key) in
         [(signer_descriptor(issuance).member(), signer), (subject_member(issuance), subject)]
     {
-        if edwards::is_off(services, key.key_type()) {
-            let message = Message::from(edwards::words().to_string()).at(member);
-            return Err(Error::Invalid(Invalid::at(member, message)));
-        }
+        services
+            .settings
+            .key_policy
+            .check(key.key_type())
+            .map_err(|error| Invalid::at(member, Message::from(error.to_string()).at(member)))?;
     }
     match issuance {
         Issuance::Iaca(_) => iaca::check_key(signer),

@@ -15,7 +15,7 @@ use record::{Operation, Recording};
 use tokio::time::Instant;
 
 use super::{
-    Call, Services, edwards,
+    Call, Services,
     error::{DuplicateKind, Error, Invalid},
     key_errors,
 };
@@ -81,9 +81,8 @@ pub async fn generate(
     key_type: KeyType,
     now: Timestamp,
 ) -> Result<ShownKey, Error> {
-    if edwards::is_off(services, key_type) {
-        return Err(Invalid::at(Member::KeyType, edwards::words().to_string()).into());
-    }
+    let allowed = services.settings.key_policy.check(key_type);
+    allowed.map_err(|error| Invalid::at(Member::KeyType, error.to_string()))?;
     let (kms, token) = changeable_kms_of(services, call)?;
     let new = NewKey::of(call, id, kms, token);
 
@@ -246,9 +245,8 @@ fn shown_key(
             several => return Err(format!("{} private keys answer to its label", several.len())),
         };
         let public_key = entry.public_key.clone()?;
-        if edwards::is_off(services, public_key.key_type()) {
-            return Err(edwards::words().to_string());
-        }
+        let allowed = services.settings.key_policy.check(public_key.key_type());
+        allowed.map_err(|error| error.to_string())?;
         if services.keyring.is_changed(path, public_key.spki_sha256()) {
             return Err("it is another key than the one that was pinned".to_owned());
         }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    Call, Services, edwards,
+    Call, Services,
     error::{Error, Invalid},
     issue::purpose,
     key_errors,
@@ -20,7 +20,9 @@ use crate::{
         key::PublicKey,
         member::{Member, Message},
         path::{KeyPath, PathElement},
-        request::{GenericSigning, IacaCertificate, Issuance, KeyDescriptor, Pem, SubjectKey},
+        request::{
+            GenericSigning, IacaCertificate, Issuance, KeyDescriptor, KeySource, Pem, SubjectKey,
+        },
         time::Timestamp,
     },
     keys::{Admitted, Key, KeyRole, PinnedKey},
@@ -107,7 +109,9 @@ pub(super) fn read_supplied(services: &Services, issuance: &Issuance) -> Result<
         Some(SubjectKey::Csr(pem)) => {
             let request = CertificationRequest::from_pem(&pem.text)
                 .map_err(|error| unreadable(pem, &error))?;
-            edwards::refuse_csr(services, pem, request.public_key())?;
+            let key_type = request.public_key().key_type();
+            let allowed = services.settings.key_policy.check(key_type);
+            allowed.map_err(|error| unreadable(pem, &error))?;
             Some(request.public_key().clone())
         }
         Some(SubjectKey::Descriptor(_)) | None => None,
@@ -194,7 +198,21 @@ pub(super) fn signer_descriptor(issuance: &Issuance) -> &KeyDescriptor {
 /// # Errors
 /// [`Invalid`] at the JWK.
 pub(super) fn check_jwks(services: &Services, issuance: &Issuance) -> Result<(), Invalid> {
-    descriptors_of(issuance).try_for_each(|descriptor| edwards::refuse_jwk(services, descriptor))
+    descriptors_of(issuance).try_for_each(|descriptor| check_jwk(services, descriptor))
+}
+
+/// Refuses a public JWK of a type that is not allowed.
+///
+/// # Errors
+/// [`Invalid`] at the JWK.
+pub(super) fn check_jwk(services: &Services, descriptor: &KeyDescriptor) -> Result<(), Invalid> {
+    match &descriptor.source {
+        KeySource::PublicJwk { key, member } => {
+            let allowed = services.settings.key_policy.check(key.key_type());
+            allowed.map_err(|error| Invalid::at(*member, format!("jwk: {error}")))
+        }
+        KeySource::PrivateJwk { .. } | KeySource::Kms(_) => Ok(()),
+    }
 }
 
 /// The check that fails first is that of the contract's order, not that of the first descriptor.
