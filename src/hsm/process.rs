@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use debts::Debts;
-pub(super) use debts::Dues;
 use outbox::Outbox;
+pub(super) use pending::Deadlines;
+use pending::PendingRequests;
 use tokio::{
     io::{AsyncReadExt, BufReader},
     net::{UnixStream, unix::OwnedReadHalf},
@@ -33,9 +33,9 @@ use super::{
     wear::WearCause,
 };
 
-mod debts;
 mod outbox;
-mod words;
+mod pending;
+mod stderr;
 
 /// What a signer has of our own environment. The rest says where other secrets lie, or speaks to the
 /// front alone (sd_notify(3), sd_listen_fds(3)).
@@ -61,17 +61,17 @@ pub(super) enum Event {
 }
 
 /// An answer that a signer owes.
-pub(super) struct Owed {
+pub(super) struct Pending {
     /// When it was asked for, or when it could be begun after a change of the token.
     pub(super) since: Instant,
     /// How long it may take. Of a signature, the supervisor knows better; see its `pace`.
     pub(super) patience: Duration,
     /// What for.
-    pub(super) errand: Errand,
+    pub(super) task: Task,
 }
 
 /// What a signer was asked for.
-pub(super) enum Errand {
+pub(super) enum Task {
     /// A caller's signature.
     Job(Job),
     /// A proof of life.
@@ -132,7 +132,7 @@ pub(super) struct Signer {
     /// What is to become of it.
     pub(super) service: Service,
     /// What it owes.
-    pub(super) owed: Debts,
+    pub(super) pending: PendingRequests,
     /// How far it is with a login.
     pub(super) login: LoginStage,
     /// Logins that it may still begin: one at its start, and one for each request.
@@ -181,7 +181,7 @@ impl Signer {
         drop(command);
         let pid = child.id().unwrap_or_default();
         if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(words::relog(stderr, config.name.clone(), pid));
+            tokio::spawn(stderr::relog(stderr, config.name.clone(), pid));
         }
         let (reader, writer) = UnixStream::from_std(ours)?.into_split();
         let mut outbox = Outbox::new(writer, 2 * config.sessions + SPARE_MESSAGES);
@@ -221,7 +221,7 @@ impl Signer {
             signatures: 0,
             usage: None,
             service: Service::Serves,
-            owed: Debts::default(),
+            pending: PendingRequests::default(),
             login: LoginStage::None,
             logins_left: 1,
             notes_left: 0,
@@ -235,19 +235,19 @@ impl Signer {
     /// Says a request, which [`Self::flush`] sends.
     ///
     /// # Errors
-    /// The errand comes back when the signer takes no more messages.
+    /// The task comes back when the signer takes no more messages.
     pub(super) fn ask(
         &mut self,
         request: Request<&SignOrder>,
-        errand: Errand,
+        task: Task,
         patience: Duration,
-    ) -> Result<(), Box<Errand>> {
+    ) -> Result<(), Box<Task>> {
         match self.say(request) {
             Some(message) => {
-                self.owe(message, Owed { since: Instant::now(), patience, errand });
+                self.expect_answer(message, Pending { since: Instant::now(), patience, task });
                 Ok(())
             }
-            None => Err(Box::new(errand)),
+            None => Err(Box::new(task)),
         }
     }
 
@@ -263,7 +263,7 @@ impl Signer {
     ) -> Result<(), Box<Job>> {
         match self.say(Request::Sign(&job.order)) {
             Some(message) => {
-                self.owe(message, Owed { since, patience, errand: Errand::Job(job) });
+                self.expect_answer(message, Pending { since, patience, task: Task::Job(job) });
                 Ok(())
             }
             None => Err(Box::new(job)),
@@ -282,11 +282,11 @@ impl Signer {
         said.then_some(id)
     }
 
-    fn owe(&mut self, message: u64, owed: Owed) {
+    fn expect_answer(&mut self, message: u64, pending: Pending) {
         self.next_message += 1;
         self.notes_left = self.notes_left.saturating_add(NOTES_PER_REQUEST);
         self.logins_left = self.logins_left.saturating_add(1);
-        self.owed.insert(message, owed);
+        self.pending.insert(message, pending);
     }
 
     /// Sends what was said since; false when the signer takes no more messages.
@@ -339,43 +339,43 @@ impl Signer {
     }
 
     /// Signatures of callers that it owes.
-    pub(super) fn jobs(&self) -> usize {
-        self.owed.jobs()
+    pub(super) fn pending_jobs(&self) -> usize {
+        self.pending.pending_jobs()
     }
 
     /// Whether it owes a proof of life.
-    pub(super) fn owes_canary(&self) -> bool {
-        self.owed.has_canary()
+    pub(super) fn has_pending_canary(&self) -> bool {
+        self.pending.has_canary()
     }
 
     /// Whether it owes a change of the token.
     pub(super) fn is_changing(&self) -> bool {
-        self.owed.has_change()
+        self.pending.has_change()
     }
 
     /// Signatures that it owes, proofs of life among them.
-    pub(super) fn signatures_owed(&self) -> usize {
-        self.owed.signatures()
+    pub(super) fn pending_signatures(&self) -> usize {
+        self.pending.signatures()
     }
 
     /// When the patience with what it owes ends; signatures count apart from the rest. While it changes
     /// the token, nothing else that it owes counts: a module may well do one thing at a time.
-    pub(super) fn dues(&self) -> Dues {
-        self.owed.dues()
+    pub(super) fn deadlines(&self) -> Deadlines {
+        self.pending.deadlines()
     }
 
     /// What was kept waiting by a change gets its time now.
-    pub(super) fn be_patient(&mut self, now: Instant) {
-        self.owed.be_patient(now);
+    pub(super) fn restart_patience(&mut self, now: Instant) {
+        self.pending.restart_patience(now);
     }
 
     /// Ends the process: by SIGKILL at once, or, with some `grace`, by closing the socket first.
-    /// Returns what it owed.
-    pub(super) fn end(mut self, grace: Duration, token: &str) -> (Ending, Vec<Errand>) {
+    /// Returns what it pending.
+    pub(super) fn end(mut self, grace: Duration, token: &str) -> (Ending, Vec<Task>) {
         if !grace.is_zero() {
             self.flush();
         }
-        let owed = std::mem::take(&mut self.owed).into_errands();
+        let pending = std::mem::take(&mut self.pending).into_tasks();
         let Self { mut child, listening, outbox, pid, .. } = self;
         // Nobody hears it any more, and it may talk on until it is gone.
         listening.abort();
@@ -394,7 +394,7 @@ impl Signer {
                 Err(error) => tracing::warn!(token, pid, %error, "signer cannot be waited for"),
             }
         });
-        (ending, owed)
+        (ending, pending)
     }
 }
 

@@ -26,7 +26,7 @@ use super::{
     figures::{LossCause, Meter},
     jobs::{Job, Queue},
     orders::KeyName,
-    process::{Dues, Ending, Errand, Event, LoginStage, Signer},
+    process::{Deadlines, Ending, Event, LoginStage, Signer, Task},
 };
 
 mod answers;
@@ -291,14 +291,14 @@ impl Supervisor {
     fn dispatch(&mut self, now: Instant) {
         self.queue.expire(now);
         let patience = self.patience();
-        while self.pace.has_room(self.signatures_owed(), patience) {
+        while self.pace.has_room(self.pending_signatures(), patience) {
             let free = self
                 .up
                 .iter()
                 .enumerate()
                 .filter(|(_, signer)| self.may_be_given_more(signer))
                 .filter(|(_, signer)| !self.is_doubtful(signer, now))
-                .map(|(at, signer)| (at, signer.jobs(), self.jobs_at_once(signer)))
+                .map(|(at, signer)| (at, signer.pending_jobs(), self.jobs_at_once(signer)))
                 .filter(|(_, owed, most)| owed < most)
                 .min_by_key(|(at, owed, _)| (self.up[*at].is_changing(), *owed));
             let Some((at, ..)) = free else { return };
@@ -310,7 +310,7 @@ impl Supervisor {
                 self.meter.waited(now.saturating_duration_since(job.since));
             }
             if let Err(job) = self.up[at].ask_for(job, now, patience) {
-                self.take_back(vec![Errand::Job(*job)], None);
+                self.take_back(vec![Task::Job(*job)], None);
                 self.lose(at, LossCause::Protocol, FULL);
             }
         }
@@ -331,7 +331,7 @@ impl Supervisor {
     }
 
     fn count(&self) {
-        let at_work = |signer: &Signer| signer.owed.len().min(signer.sessions);
+        let at_work = |signer: &Signer| signer.pending.len().min(signer.sessions);
         self.meter.at_work(self.queue.len(), self.up.iter().map(at_work).sum());
     }
 
@@ -342,21 +342,22 @@ impl Supervisor {
 
     /// When a signer will count as frozen.
     fn patience_until(&self, signer: &Signer) -> Option<Instant> {
-        let Dues { signature_since, until } = signer.dues();
-        let frozen_at = |since| self.pace.frozen_at(since, self.patience(), self.signatures_owed());
+        let Deadlines { signature_since, until } = signer.deadlines();
+        let frozen_at =
+            |since| self.pace.frozen_at(since, self.patience(), self.pending_signatures());
         signature_since.map(frozen_at).into_iter().chain(until).min()
     }
 
     fn is_doubtful(&self, signer: &Signer, now: Instant) -> bool {
-        let Dues { signature_since, until } = signer.dues();
-        let (patience, owed) = (self.patience(), self.signatures_owed());
+        let Deadlines { signature_since, until } = signer.deadlines();
+        let (patience, owed) = (self.patience(), self.pending_signatures());
         signature_since.is_some_and(|since| self.pace.is_doubtful(since, patience, owed, now))
             || until.is_some_and(|until| until <= now + patience / 2)
     }
 
     /// By all signers.
-    fn signatures_owed(&self) -> usize {
-        self.up.iter().map(Signer::signatures_owed).sum()
+    fn pending_signatures(&self) -> usize {
+        self.up.iter().map(Signer::pending_signatures).sum()
     }
 
     /// Signatures of callers that a signer is given at once. Where they are fast, the next ones lie ready.
@@ -380,7 +381,7 @@ impl Supervisor {
         let signer = self.up.swap_remove(at);
         let lived = signer.up_since.elapsed();
         let (token, pid) = (&self.config.name, signer.pid);
-        let owed = signer.owed.len();
+        let owed = signer.pending.len();
         let action = "kill and respawn";
         tracing::error!(token, pid, cause = words, owed, action, "signer lost");
         self.meter.lost(cause);
@@ -389,8 +390,8 @@ impl Supervisor {
         self.failed_canaries.remove(&id);
         self.login_is_cut(&signer);
         let is_over_a_key = self.blame_keys(&signer, cause);
-        let (ending, errands) = signer.end(Duration::ZERO, &self.config.name);
-        self.take_back(errands, Some(ending));
+        let (ending, tasks) = signer.end(Duration::ZERO, &self.config.name);
+        self.take_back(tasks, Some(ending));
         self.refresh.lost(id);
         self.relists.done(id, false);
         match is_over_a_key {
@@ -401,13 +402,13 @@ impl Supervisor {
     }
 
     /// `ending` is there when the signer that owed them is being killed.
-    fn take_back(&mut self, errands: Vec<Errand>, mut ending: Option<Ending>) {
+    fn take_back(&mut self, tasks: Vec<Task>, mut ending: Option<Ending>) {
         // Each goes to the front of the queue: the youngest first, so that the oldest leads.
-        for errand in errands.into_iter().rev() {
-            match errand {
-                Errand::Job(job) => self.queue.give_back(job),
-                Errand::Change(reply) => reply.lost(&mut ending),
-                Errand::Canary(_) | Errand::Trial(_) | Errand::Catalogue | Errand::Relist => {}
+        for task in tasks.into_iter().rev() {
+            match task {
+                Task::Job(job) => self.queue.give_back(job),
+                Task::Change(reply) => reply.lost(&mut ending),
+                Task::Canary(_) | Task::Trial(_) | Task::Catalogue | Task::Relist => {}
             }
         }
     }
@@ -468,7 +469,7 @@ impl Supervisor {
     fn is_idle(&self) -> bool {
         self.queue.is_empty()
             && self.changes.is_empty()
-            && self.up.iter().all(|signer| signer.jobs() == 0 && !signer.is_changing())
+            && self.up.iter().all(|signer| signer.pending_jobs() == 0 && !signer.is_changing())
     }
 
     async fn stop(mut self) {

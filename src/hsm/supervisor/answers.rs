@@ -8,7 +8,7 @@ use crate::hsm::{
     fault::{Class, Fault, tame},
     figures::LossCause,
     jobs::Job,
-    process::{Errand, Event, Owed},
+    process::{Event, Pending, Task},
     protocol::{Answer, FromSigner, ListedKey},
 };
 
@@ -69,18 +69,18 @@ impl Supervisor {
     fn hear_answer(&mut self, at: usize, message: u64, answer: Answer) {
         let signer = &mut self.up[at];
         let id = signer.id;
-        let Some(owed) = signer.owed.remove(message) else {
+        let Some(owed) = signer.pending.remove(message) else {
             return self.lose(at, LossCause::Protocol, UNASKED);
         };
-        match &owed.errand {
-            Errand::Job(job) => {
+        match &owed.task {
+            Task::Job(job) => {
                 self.pace.answered(job.order.algorithm, owed.since, Instant::now());
             }
-            Errand::Canary(_) | Errand::Trial(_) => self.pace.lives(Instant::now()),
-            Errand::Catalogue | Errand::Relist | Errand::Change(_) => {}
+            Task::Canary(_) | Task::Trial(_) => self.pace.lives(Instant::now()),
+            Task::Catalogue | Task::Relist | Task::Change(_) => {}
         }
-        match (owed.errand, answer) {
-            (Errand::Job(job), Answer::Signed(signature)) => {
+        match (owed.task, answer) {
+            (Task::Job(job), Answer::Signed(signature)) => {
                 signer.signatures += 1;
                 self.doubts.signed(job.order.spki_sha256, Instant::now());
                 if let Some(given_at) = job.given_at {
@@ -88,14 +88,14 @@ impl Supervisor {
                 }
                 job.answer(Ok((signature, id)));
             }
-            (Errand::Job(job), Answer::Missing) => {
+            (Task::Job(job), Answer::Missing) => {
                 tracing::warn!(token = self.config.name, key = job.order.label, "key is gone");
                 job.answer(Err(HsmError::Missing));
                 self.refresh.want();
             }
-            (Errand::Job(job), Answer::Failed(fault)) => self.job_failed(at, job, fault.tamed()),
-            (Errand::Trial(trial), answer) => self.hear_of_trial(at, *trial, answer),
-            (Errand::Canary(canary), Answer::Signed(signature)) => {
+            (Task::Job(job), Answer::Failed(fault)) => self.job_failed(at, job, fault.tamed()),
+            (Task::Trial(trial), answer) => self.hear_of_trial(at, *trial, answer),
+            (Task::Canary(canary), Answer::Signed(signature)) => {
                 if canary.is_proven_by(&signature) {
                     self.failed_canaries.remove(&id);
                     let now = Instant::now();
@@ -109,45 +109,45 @@ impl Supervisor {
                     self.lose(at, LossCause::BadSignature, words);
                 }
             }
-            (Errand::Canary(canary), Answer::Missing) => self.canary_is_gone(&canary),
-            (Errand::Canary(canary), Answer::Failed(fault)) => {
+            (Task::Canary(canary), Answer::Missing) => self.canary_is_gone(&canary),
+            (Task::Canary(canary), Answer::Failed(fault)) => {
                 self.canary_failed(at, &canary, &fault.tamed());
             }
-            (Errand::Catalogue, Answer::Listed(keys)) if self.hides_all(&keys) => {
+            (Task::Catalogue, Answer::Listed(keys)) if self.hides_all(&keys) => {
                 self.refresh.settle(&Err(HsmError::Unavailable { retry_after_seconds: 1 }));
                 self.lose(at, LossCause::Fault, HIDDEN);
             }
-            (Errand::Relist, Answer::Listed(keys)) if self.hides_all(&keys) => {
+            (Task::Relist, Answer::Listed(keys)) if self.hides_all(&keys) => {
                 self.relists.done(id, false);
                 self.lose(at, LossCause::Fault, HIDDEN);
             }
-            (Errand::Catalogue, Answer::Listed(keys)) => {
+            (Task::Catalogue, Answer::Listed(keys)) => {
                 self.listed(keys);
                 self.refresh.settle(&Ok(()));
             }
-            (Errand::Relist, Answer::Listed(keys)) => {
+            (Task::Relist, Answer::Listed(keys)) => {
                 self.listed(keys);
                 self.relists.done(id, true);
             }
-            (Errand::Relist, Answer::Failed(fault)) => {
+            (Task::Relist, Answer::Failed(fault)) => {
                 self.relists.done(id, false);
-                self.errand_failed(at, &fault.tamed(), None);
+                self.task_failed(at, &fault.tamed(), None);
             }
-            (Errand::Change(reply), Answer::Changed(answer)) => self.changed(at, reply, answer),
-            (Errand::Change(reply), Answer::Failed(fault)) => {
+            (Task::Change(reply), Answer::Changed(answer)) => self.changed(at, reply, answer),
+            (Task::Change(reply), Answer::Failed(fault)) => {
                 self.change_failed(at, reply, &fault.tamed());
             }
-            (Errand::Catalogue, Answer::Failed(fault)) => {
+            (Task::Catalogue, Answer::Failed(fault)) => {
                 self.refresh.settle(&Err(HsmError::Unavailable { retry_after_seconds: 1 }));
-                self.errand_failed(at, &fault.tamed(), None);
+                self.task_failed(at, &fault.tamed(), None);
             }
             // What does not fit the question; the signer's death is to be awaited with a change.
             (
-                errand,
+                task,
                 Answer::Signed(_) | Answer::Missing | Answer::Listed(_) | Answer::Changed(_),
             ) => {
                 let (since, patience) = (owed.since, owed.patience);
-                self.up[at].owed.insert(message, Owed { since, patience, errand });
+                self.up[at].pending.insert(message, Pending { since, patience, task });
                 self.lose(at, LossCause::Protocol, UNASKED);
             }
         }
@@ -207,17 +207,17 @@ impl Supervisor {
                 if !matches!(fault.class, Class::Credential | Class::Identity) {
                     self.doubt_key(&job.order, Blame::Fault);
                 }
-                self.take_back(vec![Errand::Job(job)], None);
+                self.take_back(vec![Task::Job(job)], None);
                 match was_in_question {
                     true => self.log_fault(&fault, Some(&key), "see whether it is the key"),
-                    false => self.errand_failed(at, &fault, Some(&key)),
+                    false => self.task_failed(at, &fault, Some(&key)),
                 }
             }
         }
     }
 
     /// A fault that says something of the signer rather than of one request.
-    pub(super) fn errand_failed(&mut self, at: usize, fault: &Fault, key: Option<&str>) {
+    pub(super) fn task_failed(&mut self, at: usize, fault: &Fault, key: Option<&str>) {
         match fault.class {
             Class::Caller | Class::Capacity | Class::Unexpected => {
                 self.log_fault(fault, key, "none");

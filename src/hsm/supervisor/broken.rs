@@ -7,7 +7,7 @@ use super::{Canary, FULL, Supervisor, starting::UNASKED};
 use crate::hsm::{
     KeyRef,
     fault::{Class, Fault},
-    process::Errand,
+    process::Task,
     protocol::{Answer, Request},
 };
 
@@ -42,7 +42,7 @@ impl Supervisor {
         let Some(starting) = &mut self.starting else { return };
         starting.until = Instant::now() + patience;
         starting.unproven = Some(fault.to_string());
-        if starting.signer.ask(Request::Catalogue, Errand::Catalogue, patience).is_err() {
+        if starting.signer.ask(Request::Catalogue, Task::Catalogue, patience).is_err() {
             self.start_failed(FULL.to_owned());
         }
     }

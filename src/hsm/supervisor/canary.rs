@@ -11,7 +11,7 @@ use crate::{
         TokenKey,
         fault::{Class, Fault},
         figures::LossCause,
-        process::Errand,
+        process::Task,
         protocol::{Request, SignOrder},
     },
 };
@@ -68,12 +68,12 @@ impl Supervisor {
         for at in (0..self.up.len()).rev() {
             // A change may take its time; it is not to be killed for a key that cannot sign.
             let signer = &self.up[at];
-            if !signer.serves() || signer.owes_canary() || signer.is_changing() {
+            if !signer.serves() || signer.has_pending_canary() || signer.is_changing() {
                 continue;
             }
             let (canary, order) = Canary::new(key.clone());
-            let errand = Errand::Canary(canary);
-            if self.up[at].ask(Request::Sign(&order), errand, patience).is_err() {
+            let task = Task::Canary(canary);
+            if self.up[at].ask(Request::Sign(&order), task, patience).is_err() {
                 self.lose(at, LossCause::Protocol, FULL);
             }
         }
@@ -113,7 +113,7 @@ impl Supervisor {
             | Class::Vendor
             | Class::Configuration
             | Class::Identity
-            | Class::Unexpected => self.errand_failed(at, fault, Some(&canary.key.label)),
+            | Class::Unexpected => self.task_failed(at, fault, Some(&canary.key.label)),
         }
     }
 

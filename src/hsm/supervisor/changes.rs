@@ -15,7 +15,7 @@ use crate::hsm::{
     figures::LossCause,
     jobs::whole_seconds,
     orders::{KeyName, KeyOrder},
-    process::{Ending, Errand},
+    process::{Ending, Task},
     protocol::{KeyAnswer, Request},
 };
 
@@ -171,9 +171,9 @@ impl Supervisor {
         // token may show a key that it is still making, and a crash leaves half of one.
         self.unproven.extend(order.makes().cloned());
         let patience = Duration::from_millis(self.config.generate_deadline_ms.max(1));
-        let errand = Errand::Change(ChangeReply { name, reply });
-        if let Err(errand) = self.up[at].ask(Request::Change(Box::new(order)), errand, patience) {
-            if let Errand::Change(reply) = *errand {
+        let task = Task::Change(ChangeReply { name, reply });
+        if let Err(task) = self.up[at].ask(Request::Change(Box::new(order)), task, patience) {
+            if let Task::Change(reply) = *task {
                 let unavailable = HsmError::Unavailable { retry_after_seconds: 1 };
                 self.unproven.remove(&reply.name);
                 reply.answer(Changed::NotAsked(unavailable));
@@ -193,7 +193,7 @@ impl Supervisor {
             if !self.up[at].serves() {
                 continue;
             }
-            match self.up[at].ask(Request::Catalogue, Errand::Relist, patience) {
+            match self.up[at].ask(Request::Catalogue, Task::Relist, patience) {
                 Ok(()) => drop(owing.insert(self.up[at].id)),
                 Err(_) => self.lose(at, LossCause::Protocol, FULL),
             }
@@ -209,7 +209,7 @@ impl Supervisor {
 
     /// The signer has answered a change; whatever it was kept from by it gets its time now.
     pub(super) fn changed(&mut self, at: usize, reply: ChangeReply, answer: KeyAnswer) {
-        self.up[at].be_patient(Instant::now());
+        self.up[at].restart_patience(Instant::now());
         if !matches!(answer, KeyAnswer::Rejected { destroyed: false, .. }) {
             self.unproven.remove(&reply.name);
         }
@@ -229,7 +229,7 @@ impl Supervisor {
 
     /// Also what failed may have left something behind.
     pub(super) fn change_failed(&mut self, at: usize, reply: ChangeReply, fault: &Fault) {
-        self.up[at].be_patient(Instant::now());
+        self.up[at].restart_patience(Instant::now());
         let label = reply.name.label.clone();
         let retry_after_seconds = 1;
         reply.answer(Changed::Lost(match fault.class {
@@ -245,6 +245,6 @@ impl Supervisor {
             | Class::Identity
             | Class::Unexpected => HsmError::Unavailable { retry_after_seconds },
         }));
-        self.errand_failed(at, fault, Some(&label));
+        self.task_failed(at, fault, Some(&label));
     }
 }

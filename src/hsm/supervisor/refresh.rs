@@ -6,7 +6,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{FULL, Supervisor};
 use crate::hsm::{
-    HsmError, figures::LossCause, jobs::whole_seconds, process::Errand, protocol::Request,
+    HsmError, figures::LossCause, jobs::whole_seconds, process::Task, protocol::Request,
 };
 
 /// Shortest time between two listings.
@@ -88,7 +88,7 @@ impl Supervisor {
         let signer = &mut self.up[at];
         signer.listed_at = now;
         let id = signer.id;
-        match signer.ask(Request::Catalogue, Errand::Catalogue, patience) {
+        match signer.ask(Request::Catalogue, Task::Catalogue, patience) {
             Ok(()) => self.refresh.begin(id, now),
             Err(_) => self.lose(at, LossCause::Protocol, FULL),
         }

@@ -88,7 +88,7 @@ impl Supervisor {
     /// The signer that owes least, and of these the one that was asked for a listing the longest ago.
     pub(super) fn least_busy(&self) -> Option<usize> {
         let serving = (0..self.up.len()).filter(|at| self.up[*at].serves());
-        serving.min_by_key(|at| (self.up[*at].owed.len(), self.up[*at].listed_at))
+        serving.min_by_key(|at| (self.up[*at].pending.len(), self.up[*at].listed_at))
     }
 
     /// Whether a signer is to be replaced that is up.
@@ -125,7 +125,7 @@ impl Supervisor {
             signer.service = Service::Retires(cause);
         }
         while let Some(at) =
-            self.up.iter().position(|signer| retires(signer) && signer.owed.is_empty())
+            self.up.iter().position(|signer| retires(signer) && signer.pending.is_empty())
         {
             let signer = self.up.swap_remove(at);
             if let Service::Retires(cause) = signer.service {

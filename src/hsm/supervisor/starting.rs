@@ -10,7 +10,7 @@ use crate::hsm::{
     catalogue::Catalogue,
     fault::{Class, Fault},
     orders::KeyName,
-    process::{Errand, Event, Owed, Signer},
+    process::{Event, Pending, Signer, Task},
     protocol::{Answer, FromSigner, ListedKey, Ready, Request},
     tries,
 };
@@ -138,11 +138,11 @@ impl Supervisor {
             }
             Event::Said(FromSigner::Answer { id, answer, usage }) => {
                 starting.signer.used(usage);
-                match (starting.signer.owed.remove(id), answer) {
-                    (Some(Owed { errand: Errand::Canary(canary), .. }), answer) => {
+                match (starting.signer.pending.remove(id), answer) {
+                    (Some(Pending { task: Task::Canary(canary), .. }), answer) => {
                         self.judge(&canary, answer);
                     }
-                    (Some(Owed { errand: Errand::Catalogue, .. }), answer) => {
+                    (Some(Pending { task: Task::Catalogue, .. }), answer) => {
                         self.judge_without_proof(answer);
                     }
                     (Some(_) | None, _) => self.start_failed(UNASKED.to_owned()),
@@ -221,8 +221,8 @@ impl Supervisor {
             None => self.promote(false),
             Some(key) => {
                 let (canary, order) = Canary::new(key);
-                let errand = Errand::Canary(canary);
-                if starting.signer.ask(Request::Sign(&order), errand, patience).is_err() {
+                let task = Task::Canary(canary);
+                if starting.signer.ask(Request::Sign(&order), task, patience).is_err() {
                     self.start_failed(FULL.to_owned());
                 }
             }

@@ -15,7 +15,7 @@ use crate::hsm::{
     fault::{Class, Fault},
     figures::LossCause,
     jobs::Job,
-    process::{Errand, Signer},
+    process::{Signer, Task},
     protocol::{Answer, Request, SignOrder},
 };
 
@@ -88,7 +88,7 @@ impl Supervisor {
                 let signer = &self.up[*at];
                 signer.serves() && !signer.is_changing() && !self.is_doubtful(signer, now)
             });
-            let Some(at) = free.min_by_key(|at| self.up[*at].signatures_owed()) else { return };
+            let Some(at) = free.min_by_key(|at| self.up[*at].pending_signatures()) else { return };
             let is_unseen = self.doubts.get(&of).is_some_and(Doubt::is_unseen);
             let companion = self.companion_of(&of).filter(|_| !is_unseen);
             let is_of_the_key = companion.is_none();
@@ -108,8 +108,8 @@ impl Supervisor {
         let (token, key, tried) = (&self.config.name, &canary.key.label, &of.label);
         tracing::info!(token, key, tried, digest, "a key is to prove itself");
         self.doubts.tried(&of, id, is_of_the_key, Instant::now());
-        let errand = Errand::Trial(Box::new(Trial { canary, of, is_of_the_key }));
-        if self.up[at].ask(Request::Sign(&order), errand, patience).is_err() {
+        let task = Task::Trial(Box::new(Trial { canary, of, is_of_the_key }));
+        if self.up[at].ask(Request::Sign(&order), task, patience).is_err() {
             self.lose(at, LossCause::Protocol, FULL);
         }
     }
@@ -167,7 +167,7 @@ impl Supervisor {
             }
             Class::Credential | Class::Configuration | Class::Identity => {
                 self.doubts.put_off(of, Instant::now() + PUT_OFF_FOR);
-                self.errand_failed(at, fault, Some(&label));
+                self.task_failed(at, fault, Some(&label));
             }
             Class::Caller
             | Class::Session
@@ -249,7 +249,7 @@ impl Supervisor {
             self.key_failed(&key, blame, None);
             return true;
         }
-        for key in self.keys_owed(signer) {
+        for key in self.keys_pending(signer) {
             self.doubt_token_key(&key, blame);
         }
         false
@@ -257,17 +257,17 @@ impl Supervisor {
 
     /// The keys that a signer owes signatures with. Those that others prove themselves with are not taken
     /// for it again before they have signed.
-    fn keys_owed(&mut self, signer: &Signer) -> Vec<TokenKey> {
+    fn keys_pending(&mut self, signer: &Signer) -> Vec<TokenKey> {
         let mut keys = Vec::new();
-        for owed in signer.owed.iter() {
-            let canary = match &owed.errand {
-                Errand::Job(job) => {
+        for owed in signer.pending.iter() {
+            let canary = match &owed.task {
+                Task::Job(job) => {
                     keys.extend(self.key_of(&job.order));
                     continue;
                 }
-                Errand::Canary(canary) => canary,
-                Errand::Trial(trial) => &trial.canary,
-                Errand::Catalogue | Errand::Relist | Errand::Change(_) => continue,
+                Task::Canary(canary) => canary,
+                Task::Trial(trial) => &trial.canary,
+                Task::Catalogue | Task::Relist | Task::Change(_) => continue,
             };
             keys.push(canary.key.clone());
             self.suspicions += 1;
@@ -280,7 +280,7 @@ impl Supervisor {
     /// A signer has ended or frozen before its first signature: the next one is to make it with another
     /// key, if there is one.
     pub(super) fn suspect_first_key(&mut self, signer: &Signer) {
-        let _ = self.keys_owed(signer);
+        let _ = self.keys_pending(signer);
     }
 
     /// Keys that the listing does not have any more are in question no more.

@@ -25,13 +25,13 @@ const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Reads until the process is gone.
 pub(super) async fn relog(mut stderr: ChildStderr, token: String, pid: u32) {
-    let mut words = Words { token: token.into(), pid, logged: 0, left_out: 0 };
+    let mut log = Relogger { token: token.into(), pid, logged: 0, left_out: 0 };
     let mut window_ends = Instant::now() + Duration::from_millis(WINDOW_MS);
     let mut line = Vec::new();
     let mut chunk = vec![0; CHUNK_BYTES];
     while let Ok(count @ 1..) = stderr.read(&mut chunk).await {
         if Instant::now() >= window_ends {
-            words.begin_anew();
+            log.start_window();
             window_ends = Instant::now() + Duration::from_millis(WINDOW_MS);
         }
         for octet in &chunk[..count] {
@@ -39,27 +39,27 @@ pub(super) async fn relog(mut stderr: ChildStderr, token: String, pid: u32) {
                 line.push(*octet);
             }
             if *octet == b'\n' || line.len() >= LINE_BYTES_MAX {
-                words.say(&line);
+                log.log_line(&line);
                 line.clear();
             }
         }
-        if words.left_out > 0 {
+        if log.left_out > 0 {
             sleep(Duration::from_millis(SKIM_MS)).await;
         }
     }
-    words.say(&line);
-    words.begin_anew();
+    log.log_line(&line);
+    log.start_window();
 }
 
-struct Words {
+struct Relogger {
     token: Arc<str>,
     pid: u32,
     logged: u64,
     left_out: u64,
 }
 
-impl Words {
-    fn say(&mut self, line: &[u8]) {
+impl Relogger {
+    fn log_line(&mut self, line: &[u8]) {
         if self.logged >= LINES_MAX {
             self.left_out += 1;
             return;
@@ -77,7 +77,7 @@ impl Words {
         self.logged += 1;
     }
 
-    fn begin_anew(&mut self) {
+    fn start_window(&mut self) {
         if self.left_out > 0 {
             let (token, pid, lines) = (&*self.token, self.pid, self.left_out);
             tracing::warn!(token, pid, lines, "signer, or its module: more lines, left out");
