@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use fault::tame;
 use offers::OFFERS_MAX;
-use protocol::{SignOrder, bounded};
+use protocol::{SignRequest, bounded};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::key::PublicKey;
@@ -150,8 +150,8 @@ impl KeyRef {
         Self { label: key.label.clone(), spki_sha256: key.public_key.spki_sha256() }
     }
 
-    fn of(order: &SignOrder) -> Self {
-        Self { label: order.label.clone(), spki_sha256: order.spki_sha256 }
+    fn of(request: &SignRequest) -> Self {
+        Self { label: request.label.clone(), spki_sha256: request.spki_sha256 }
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{HsmError, KeyRef, protocol::SignOrder};
+use super::{HsmError, KeyRef, protocol::SignRequest};
 use crate::domain::key::Signature;
 
 /// A signature, and the signer that made it.
@@ -17,7 +17,7 @@ pub(super) type MadeBy = (Signature, u64);
 /// A signature that a caller waits for.
 pub(super) struct Job {
     /// What to sign with which key.
-    pub(super) order: SignOrder,
+    pub(super) request: SignRequest,
     /// Who asks: callers of one name share a turn.
     pub(super) client: Arc<str>,
     /// When it was asked for.
@@ -141,13 +141,13 @@ impl Queue {
 
     /// A key is not in question any more: its jobs are next.
     pub(super) fn release(&mut self, key: &KeyRef) {
-        let released = self.held.extract_if(.., |job| KeyRef::of(&job.order) == *key);
+        let released = self.held.extract_if(.., |job| KeyRef::of(&job.request) == *key);
         self.returned.extend(released);
     }
 
     /// Refuses the jobs of a key that are held.
     pub(super) fn refuse(&mut self, key: &KeyRef, refusal: &HsmError) {
-        for job in self.held.extract_if(.., |job| KeyRef::of(&job.order) == *key) {
+        for job in self.held.extract_if(.., |job| KeyRef::of(&job.request) == *key) {
             job.answer(Err(refusal.clone()));
         }
     }

@@ -25,7 +25,7 @@ use super::{
     jobs::Job,
     protocol::{
         self, FROM_SIGNER_BYTES_MAX, FromSigner, HELLO_BYTES_MAX, Hello, PROTOCOL_VERSION, Request,
-        SignOrder, TO_SIGNER_BYTES_MAX, ToSigner,
+        SignRequest, TO_SIGNER_BYTES_MAX, ToSigner,
     },
     sandbox::Cage,
     supervisor::{Canary, ChangeReply, Trial},
@@ -186,7 +186,7 @@ impl Signer {
         let (reader, writer) = UnixStream::from_std(ours)?.into_split();
         let mut outbox = Outbox::new(writer, 2 * config.sessions + SPARE_MESSAGES);
         let listening = tokio::spawn(listen(reader, id, events)).abort_handle();
-        let hello = ToSigner::<&SignOrder>::Hello(Box::new(Hello {
+        let hello = ToSigner::<&SignRequest>::Hello(Box::new(Hello {
             version: PROTOCOL_VERSION,
             module: config.module.clone(),
             module_arguments: config.module_arguments.clone(),
@@ -238,7 +238,7 @@ impl Signer {
     /// The task comes back when the signer takes no more messages.
     pub(super) fn ask(
         &mut self,
-        request: Request<&SignOrder>,
+        request: Request<&SignRequest>,
         task: Task,
         patience: Duration,
     ) -> Result<(), Box<Task>> {
@@ -261,7 +261,7 @@ impl Signer {
         since: Instant,
         patience: Duration,
     ) -> Result<(), Box<Job>> {
-        match self.say(Request::Sign(&job.order)) {
+        match self.say(Request::Sign(&job.request)) {
             Some(message) => {
                 self.expect_answer(message, Pending { since, patience, task: Task::Job(job) });
                 Ok(())
@@ -270,7 +270,7 @@ impl Signer {
         }
     }
 
-    fn say(&mut self, request: Request<&SignOrder>) -> Option<u64> {
+    fn say(&mut self, request: Request<&SignRequest>) -> Option<u64> {
         let id = self.next_message;
         let outbox = self.outbox.as_mut()?;
         let is_secret = matches!(request, Request::Change(_));
@@ -304,7 +304,7 @@ impl Signer {
     /// Answers it that begins one. One that takes no message has other troubles, which show.
     pub(super) fn answer_login(&mut self, leave: Leave) {
         if let Some(outbox) = &mut self.outbox {
-            let _ = outbox.say(&ToSigner::<&SignOrder>::Leave(leave), TO_SIGNER_BYTES_MAX);
+            let _ = outbox.say(&ToSigner::<&SignRequest>::Leave(leave), TO_SIGNER_BYTES_MAX);
         }
     }
 

@@ -41,7 +41,7 @@ const TOKEN_TEXT_BYTES_MAX: usize = 64;
 
 /// Front to signer. Who sends lends the order of a signature; who reads has it.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum ToSigner<S = SignOrder> {
+pub(super) enum ToSigner<S = SignRequest> {
     /// The first message, once.
     Hello(Box<Hello>),
     /// Any number of these, answered in any order.
@@ -86,7 +86,7 @@ pub(super) struct Hello {
 
 /// What a signer can be asked.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Request<S = SignOrder> {
+pub(super) enum Request<S = SignRequest> {
     /// List the token again.
     Catalogue,
     /// Sign a digest.
@@ -97,7 +97,7 @@ pub(super) enum Request<S = SignOrder> {
 
 /// One signature; the key is named threefold, so that no other can slip in.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct SignOrder {
+pub(super) struct SignRequest {
     /// `CKA_LABEL`.
     pub(super) label: String,
     /// `CKA_ID`.

@@ -62,7 +62,7 @@ const TAKEN_AT_ONCE: usize = 32;
 const FULL: &str = "it takes no more messages";
 
 /// What the handle asks for.
-pub(super) enum Order {
+pub(super) enum Command {
     /// A signature.
     Sign(Job),
     /// A listing of the token that begins after this.
@@ -90,7 +90,7 @@ pub(super) fn start(
     config: TokenConfig,
     program: PathBuf,
     stored: Vec<StoredKey>,
-    orders: mpsc::Receiver<Order>,
+    commands: mpsc::Receiver<Command>,
     meter: Arc<Meter>,
 ) -> watch::Receiver<Published> {
     let now = Instant::now();
@@ -136,7 +136,7 @@ pub(super) fn start(
         stopping: None,
         config,
     };
-    tokio::spawn(supervisor.run(orders, events));
+    tokio::spawn(supervisor.run(commands, events));
     reader
 }
 
@@ -192,7 +192,7 @@ struct Supervisor {
 impl Supervisor {
     async fn run(
         mut self,
-        mut orders: mpsc::Receiver<Order>,
+        mut commands: mpsc::Receiver<Command>,
         mut events: mpsc::Receiver<(u64, Event)>,
     ) {
         let (mut asked, mut heard) = (Vec::new(), Vec::new());
@@ -223,10 +223,10 @@ impl Supervisor {
                 alarm.as_mut().reset(wake);
             }
             tokio::select! {
-                count = orders.recv_many(&mut asked, TAKEN_AT_ONCE) => match count {
+                count = commands.recv_many(&mut asked, TAKEN_AT_ONCE) => match count {
                     // All handles are gone. Dropping the signers kills them.
                     0 => return,
-                    _ => asked.drain(..).for_each(|order| self.take(order)),
+                    _ => asked.drain(..).for_each(|command| self.take(command)),
                 },
                 _ = events.recv_many(&mut heard, TAKEN_AT_ONCE) => {
                     heard.drain(..).for_each(|(id, event)| self.hear(id, event));
@@ -236,42 +236,42 @@ impl Supervisor {
         }
     }
 
-    fn take(&mut self, order: Order) {
-        match order {
-            Order::Sign(job) if self.stopping.is_some() => {
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Sign(job) if self.stopping.is_some() => {
                 job.answer(Err(HsmError::Unavailable { retry_after_seconds: 1 }));
             }
-            Order::Sign(job) => {
-                if let Some(refusal) = self.refusal_of(&job.order) {
+            Command::Sign(job) => {
+                if let Some(refusal) = self.refusal_of(&job.request) {
                     return job.answer(Err(refusal));
                 }
                 self.queue.push(job, self.config.queue_max.max(1), Instant::now());
                 self.demand();
             }
-            Order::Refresh(reply) => {
+            Command::Refresh(reply) => {
                 self.refresh.wait(reply);
                 self.demand();
             }
-            Order::Change(change) if self.stopping.is_some() => {
+            Command::Change(change) if self.stopping.is_some() => {
                 let unavailable = HsmError::Unavailable { retry_after_seconds: 1 };
                 let _ = change.reply.send(Changed::NotAsked(unavailable));
             }
-            Order::Change(change) => {
+            Command::Change(change) => {
                 self.changes.push(change, self.config.queue_max.max(1));
                 self.demand();
             }
-            Order::Relist(reply) => {
+            Command::Relist(reply) => {
                 self.relists.wait(reply);
                 self.demand();
             }
-            Order::Wanted => self.demand(),
-            Order::Prove => self.canary_at = Instant::now(),
-            Order::BadSignature(key, maker) => self.hear_of_bad_signature(&key, maker),
-            Order::ProveKey(key, waiting) => self.prove_key(key, waiting),
-            Order::Ping(reply) => {
+            Command::Wanted => self.demand(),
+            Command::Prove => self.canary_at = Instant::now(),
+            Command::BadSignature(key, maker) => self.hear_of_bad_signature(&key, maker),
+            Command::ProveKey(key, waiting) => self.prove_key(key, waiting),
+            Command::Ping(reply) => {
                 let _ = reply.send(());
             }
-            Order::Stop(done) => {
+            Command::Stop(done) => {
                 self.stopping = Some(done);
             }
         }
@@ -303,7 +303,7 @@ impl Supervisor {
                 .min_by_key(|(at, owed, _)| (self.up[*at].is_changing(), *owed));
             let Some((at, ..)) = free else { return };
             let most = patience + patience / 2;
-            let taking = |job: &Job| self.pace.taking(job.order.algorithm, most);
+            let taking = |job: &Job| self.pace.taking(job.request.algorithm, most);
             let Some(job) = self.queue.pop(now, taking) else { return };
             let Some(mut job) = self.admit(job, now) else { continue };
             if job.given_at.replace(now).is_none() {

@@ -18,14 +18,14 @@ use super::{
     figures::{Limits, Meter},
     jobs::{Job, MadeBy},
     orders::KeyOrder,
-    protocol::{KEYS_MAX, MESSAGE_BYTES_MAX, SignOrder},
-    supervisor::{self, Change, Changed, Order, Published},
+    protocol::{KEYS_MAX, MESSAGE_BYTES_MAX, SignRequest},
+    supervisor::{self, Change, Changed, Command, Published},
     trust::Trust,
 };
 use crate::domain::key::{Digest, Signature};
 
 /// Orders that may wait for the supervisor to read them, at least; it sorts them at once.
-const ORDERS_QUEUED_MIN: usize = 1_024;
+const COMMANDS_QUEUED_MIN: usize = 1_024;
 
 /// A token and the signer processes that serve it. Cheap to clone; when the last clone is dropped,
 /// the processes are killed.
@@ -48,7 +48,7 @@ struct Inner {
     canary_age_max: Duration,
     generate_deadline: Duration,
     start_deadline: Duration,
-    orders: mpsc::Sender<Order>,
+    commands: mpsc::Sender<Command>,
     published: watch::Receiver<Published>,
     meter: Arc<Meter>,
     limits: Limits,
@@ -79,7 +79,7 @@ impl Token {
         signer_program: PathBuf,
         stored: Vec<StoredKey>,
     ) -> Self {
-        let (orders, inbox) = mpsc::channel(config.queue_max.max(ORDERS_QUEUED_MIN));
+        let (commands, inbox) = mpsc::channel(config.queue_max.max(COMMANDS_QUEUED_MIN));
         let name = config.name.clone();
         let sign_deadline = Duration::from_millis(config.sign_deadline_ms);
         let canary_age_max = Duration::from_secs(config.canary_seconds.max(1));
@@ -96,7 +96,7 @@ impl Token {
             generate_deadline,
             start_deadline,
             canary_age_max,
-            orders,
+            commands,
             published,
             meter,
             limits,
@@ -124,14 +124,14 @@ impl Token {
     /// Somebody asks for the token: a long pause before the next start of a signer is cut short, as a
     /// request for a signature does it.
     pub fn wanted(&self) {
-        let _ = self.order(Order::Wanted);
+        let _ = self.command(Command::Wanted);
     }
 
     /// Returns when the task that looks after the signers has answered, whatever the HSM does; never
     /// when it does not run any more.
     pub async fn answers(&self) {
         let (reply, answer) = oneshot::channel();
-        let asked = self.0.orders.send(Order::Ping(reply)).await.is_ok();
+        let asked = self.0.commands.send(Command::Ping(reply)).await.is_ok();
         if !asked || answer.await.is_err() {
             std::future::pending().await
         }
@@ -198,7 +198,7 @@ impl Token {
             return Ok(());
         }
         let (reply, answer) = oneshot::channel();
-        self.order(Order::ProveKey(key.clone(), reply))?;
+        self.command(Command::ProveKey(key.clone(), reply))?;
         match timeout(self.0.sign_deadline, answer).await {
             Ok(Ok(result)) => result?,
             Ok(Err(_)) => return Err(HsmError::Unavailable { retry_after_seconds: 1 }),
@@ -285,7 +285,7 @@ impl Token {
             return Err(HsmError::Unusable { reason });
         }
         let since = Instant::now();
-        let order = SignOrder {
+        let request = SignRequest {
             label: key.label.clone(),
             id: key.id.clone(),
             spki_sha256: key.public_key.spki_sha256(),
@@ -295,8 +295,8 @@ impl Token {
         };
         let (reply, answer) = oneshot::channel();
         let client = client.into();
-        let job = Job { order, client, since, deadline, given_at: None, retried: false, reply };
-        self.order(Order::Sign(job))?;
+        let job = Job { request, client, since, deadline, given_at: None, retried: false, reply };
+        self.command(Command::Sign(job))?;
         match timeout_at(deadline, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(HsmError::Unavailable { retry_after_seconds: 1 }),
@@ -314,7 +314,7 @@ impl Token {
             "the token returned a signature that does not verify against the pinned public key"
         );
         self.0.trust.lose();
-        let _ = self.order(Order::BadSignature(key.clone(), maker));
+        let _ = self.command(Command::BadSignature(key.clone(), maker));
     }
 
     /// Lets signatures under way finish and ends the signer processes in order; those that do not
@@ -322,7 +322,7 @@ impl Token {
     /// [`HsmError::Unavailable`] from now on.
     pub async fn stop(self) {
         let (done, stopped) = oneshot::channel();
-        if self.0.orders.send(Order::Stop(done)).await.is_ok() {
+        if self.0.commands.send(Command::Stop(done)).await.is_ok() {
             let _ = stopped.await;
         }
     }
@@ -342,7 +342,7 @@ impl Token {
 
     /// Has the signers prove themselves now.
     pub(super) fn prove(&self) {
-        let _ = self.order(Order::Prove);
+        let _ = self.command(Command::Prove);
     }
 
     pub(super) fn meter(&self) -> (&Meter, Limits) {
@@ -355,7 +355,7 @@ impl Token {
 
     async fn refresh(&self) -> Result<(), HsmError> {
         let (reply, answer) = oneshot::channel();
-        self.order(Order::Refresh(reply))?;
+        self.command(Command::Refresh(reply))?;
         match timeout(self.0.sign_deadline, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(HsmError::Unavailable { retry_after_seconds: 1 }),
@@ -372,7 +372,7 @@ impl Token {
     pub(super) async fn change(&self, order: KeyOrder) -> Changed {
         let deadline = Instant::now() + self.0.generate_deadline;
         let (reply, answer) = oneshot::channel();
-        match self.order(Order::Change(Change { order, deadline, reply })) {
+        match self.command(Command::Change(Change { order, deadline, reply })) {
             Err(error) => Changed::NotAsked(error),
             // The supervisor keeps the deadlines, before the change is begun and after.
             Ok(()) => answer
@@ -384,7 +384,7 @@ impl Token {
     /// Has every signer list the token, now. Waits for a signer that is just being started.
     pub(super) async fn relist(&self) -> Result<(), HsmError> {
         let (reply, answer) = oneshot::channel();
-        self.order(Order::Relist(reply))?;
+        self.command(Command::Relist(reply))?;
         match timeout(2 * self.0.start_deadline, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(HsmError::Unavailable { retry_after_seconds: 1 }),
@@ -393,8 +393,8 @@ impl Token {
     }
 
     /// Never waits: a supervisor that is behind is a full queue.
-    fn order(&self, order: Order) -> Result<(), HsmError> {
-        self.0.orders.try_send(order).map_err(|error| match error {
+    fn command(&self, command: Command) -> Result<(), HsmError> {
+        self.0.commands.try_send(command).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => HsmError::Busy { retry_after_seconds: 1 },
             mpsc::error::TrySendError::Closed(_) => {
                 HsmError::Unavailable { retry_after_seconds: 1 }

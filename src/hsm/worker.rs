@@ -162,20 +162,20 @@ fn keep(hello: &Hello, login: Login, inbox: &Inbox, outbox: &Outbox) {
 
 fn keep_with_others(keeper: &mut Keeper, sessions: Vec<Session>, inbox: &Inbox, outbox: &Outbox) {
     let (changes, changes_queue) = mpsc::channel();
-    let (errands, errands_queue) = mpsc::channel();
+    let (requests, keeper_queue) = mpsc::channel();
     let threads: Vec<_> = sessions
         .into_iter()
         .map(|session| {
-            let bench = keeper.bench(session, errands.clone(), changes.clone(), outbox.clone());
+            let bench = keeper.bench(session, requests.clone(), changes.clone(), outbox.clone());
             let inbox = inbox.clone();
             thread::Builder::new().name("signing".to_owned()).spawn(move || bench.work(&inbox))
         })
         .collect();
-    let smith = keeper.smith(errands, outbox.clone());
+    let smith = keeper.smith(requests, outbox.clone());
     let smith =
         thread::Builder::new().name("smith".to_owned()).spawn(move || smith.work(&changes_queue));
     drop(changes);
-    keeper.serve(&errands_queue, outbox);
+    keeper.serve(&keeper_queue, outbox);
     for thread in threads.into_iter().chain([smith]).flatten() {
         let _ = thread.join();
     }

@@ -5,7 +5,7 @@ type Reply = oneshot::Receiver<Result<MadeBy, HsmError>>;
 
 fn job(client: &str, label: &str, deadline: Instant) -> (Job, Reply) {
     let (reply, answer) = oneshot::channel();
-    let order = SignOrder {
+    let request = SignRequest {
         label: label.to_owned(),
         id: vec![],
         spki_sha256: [0; 32],
@@ -14,7 +14,7 @@ fn job(client: &str, label: &str, deadline: Instant) -> (Job, Reply) {
         digest: vec![0; 32],
     };
     let job = Job {
-        order,
+        request,
         client: client.into(),
         since: Instant::now(),
         deadline,
@@ -50,7 +50,7 @@ fn push(
 }
 
 fn order_of_service(queue: &mut Queue) -> Vec<String> {
-    let next = || queue.pop(Instant::now(), at_once).map(|job| job.order.label);
+    let next = || queue.pop(Instant::now(), at_once).map(|job| job.request.label);
     std::iter::from_fn(next).collect()
 }
 
@@ -85,7 +85,7 @@ fn clients_take_turns_and_each_keeps_its_order() {
 fn a_client_that_comes_late_waits_for_one_of_the_flood_not_for_all() {
     let mut queue = Queue::default();
     let _flood = push(&mut queue, "flood", 0..1_000, 1_000_000);
-    assert_eq!(queue.pop(Instant::now(), at_once).unwrap().order.label, "flood0");
+    assert_eq!(queue.pop(Instant::now(), at_once).unwrap().request.label, "flood0");
     let _quiet = push(&mut queue, "quiet", 0..1, 1_000_000);
     let served = order_of_service(&mut queue);
     assert_eq!(served.iter().position(|label| label == "quiet0"), Some(1));
@@ -106,7 +106,7 @@ fn a_full_queue_sheds_the_flood_and_takes_the_quiet_in() {
     assert_eq!(busy(&mut third), 0);
     assert_eq!(queue.len(), 10);
     // It lost its newest, not its oldest.
-    assert_eq!(queue.pop(Instant::now(), at_once).unwrap().order.label, "flood0");
+    assert_eq!(queue.pop(Instant::now(), at_once).unwrap().request.label, "flood0");
 }
 
 #[test]
@@ -125,10 +125,10 @@ fn a_job_is_given_back_once_and_goes_first() {
     let _other = push(&mut queue, "other", 0..1, 9);
     queue.give_back(lost);
     let again = queue.pop(Instant::now(), at_once).unwrap();
-    assert_eq!(again.order.label, "lost");
+    assert_eq!(again.request.label, "lost");
     queue.give_back(again);
     assert!(matches!(answer.try_recv(), Ok(Err(HsmError::Unavailable { .. }))));
-    assert_eq!(queue.pop(Instant::now(), at_once).unwrap().order.label, "other0");
+    assert_eq!(queue.pop(Instant::now(), at_once).unwrap().request.label, "other0");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn what_cannot_be_there_in_time_is_refused_and_not_made() {
         replies.push(answer);
     }
     let next = queue.pop(now, |_| Duration::from_secs(3)).unwrap();
-    assert_eq!(next.order.label, "in time");
+    assert_eq!(next.request.label, "in time");
     assert_eq!(busy(&mut replies), 2);
     queue.give_back(next);
     assert!(queue.pop(now + Duration::from_secs(2), |_| Duration::from_secs(3)).is_none());
@@ -197,7 +197,7 @@ fn jobs_of_a_key_in_question_are_held_until_it_is_released_or_refused() {
     assert!(queue.pop(Instant::now(), at_once).is_none() && queue.len() == 2);
     let key = |label: &str| KeyRef { label: label.to_owned(), spki_sha256: [0; 32] };
     queue.release(&key("good"));
-    assert_eq!(queue.pop(Instant::now(), at_once).unwrap().order.label, "good");
+    assert_eq!(queue.pop(Instant::now(), at_once).unwrap().request.label, "good");
     queue.refuse(&key("bad"), &HsmError::Unavailable { retry_after_seconds: 7 });
     let refused = replies[1].try_recv();
     assert!(matches!(refused, Ok(Err(HsmError::Unavailable { retry_after_seconds: 7 }))));

@@ -74,7 +74,7 @@ impl Supervisor {
         };
         match &owed.task {
             Task::Job(job) => {
-                self.pace.answered(job.order.algorithm, owed.since, Instant::now());
+                self.pace.answered(job.request.algorithm, owed.since, Instant::now());
             }
             Task::Canary(_) | Task::Trial(_) => self.pace.lives(Instant::now()),
             Task::Catalogue | Task::Relist | Task::Change(_) => {}
@@ -82,14 +82,14 @@ impl Supervisor {
         match (owed.task, answer) {
             (Task::Job(job), Answer::Signed(signature)) => {
                 signer.signatures += 1;
-                self.doubts.signed(job.order.spki_sha256, Instant::now());
+                self.doubts.signed(job.request.spki_sha256, Instant::now());
                 if let Some(given_at) = job.given_at {
                     self.meter.signed_within(given_at.elapsed());
                 }
                 job.answer(Ok((signature, id)));
             }
             (Task::Job(job), Answer::Missing) => {
-                tracing::warn!(token = self.config.name, key = job.order.label, "key is gone");
+                tracing::warn!(token = self.config.name, key = job.request.label, "key is gone");
                 job.answer(Err(HsmError::Missing));
                 self.refresh.want();
             }
@@ -178,7 +178,7 @@ impl Supervisor {
     }
 
     fn job_failed(&mut self, at: usize, job: Job, fault: Fault) {
-        let key = job.order.label.clone();
+        let key = job.request.label.clone();
         match fault.class {
             Class::Caller => {
                 self.log_fault(&fault, Some(&key), "refuse the request");
@@ -203,9 +203,9 @@ impl Supervisor {
             | Class::Configuration
             | Class::Identity => {
                 // One signer is enough; the others are asked when it is known whether it is the key.
-                let was_in_question = self.doubts.of(&job.order).is_some();
+                let was_in_question = self.doubts.of(&job.request).is_some();
                 if !matches!(fault.class, Class::Credential | Class::Identity) {
-                    self.doubt_key(&job.order, Blame::Fault);
+                    self.doubt_key(&job.request, Blame::Fault);
                 }
                 self.take_back(vec![Task::Job(job)], None);
                 match was_in_question {

@@ -12,7 +12,7 @@ use crate::{
         fault::{Class, Fault},
         figures::LossCause,
         process::Task,
-        protocol::{Request, SignOrder},
+        protocol::{Request, SignRequest},
     },
 };
 
@@ -31,14 +31,14 @@ pub(in crate::hsm) struct Canary {
 
 impl Canary {
     /// A new one and what to ask for.
-    pub(super) fn new(key: TokenKey) -> (Self, SignOrder) {
+    pub(super) fn new(key: TokenKey) -> (Self, SignRequest) {
         let mut message = [0; 48];
         message[..PREFIX.len()].copy_from_slice(PREFIX);
         // Without randomness the proof is weaker, not wrong.
         let _ = aws_lc_rs::rand::fill(&mut message[PREFIX.len()..]);
         let algorithm = key.public_key.key_type().signature_algorithm();
         let digest = Digest::of(algorithm.hash(), &message);
-        let order = SignOrder {
+        let request = SignRequest {
             label: key.label.clone(),
             id: key.id.clone(),
             spki_sha256: key.public_key.spki_sha256(),
@@ -46,7 +46,7 @@ impl Canary {
             digest: digest.as_octets().to_vec(),
             message: Some(message.to_vec()),
         };
-        (Self { key, message }, order)
+        (Self { key, message }, request)
     }
 
     /// Whether the signature is the one that was asked for.
@@ -71,9 +71,9 @@ impl Supervisor {
             if !signer.serves() || signer.has_pending_canary() || signer.is_changing() {
                 continue;
             }
-            let (canary, order) = Canary::new(key.clone());
+            let (canary, request) = Canary::new(key.clone());
             let task = Task::Canary(canary);
-            if self.up[at].ask(Request::Sign(&order), task, patience).is_err() {
+            if self.up[at].ask(Request::Sign(&request), task, patience).is_err() {
                 self.lose(at, LossCause::Protocol, FULL);
             }
         }

@@ -10,7 +10,7 @@ use std::{
 use tokio::{sync::oneshot, time::Instant};
 
 use super::published::Quarantine;
-use crate::hsm::{HsmError, KeyRef, TokenKey, jobs::whole_seconds, protocol::SignOrder};
+use crate::hsm::{HsmError, KeyRef, TokenKey, jobs::whole_seconds, protocol::SignRequest};
 
 /// Failures in a row, on signers that have just signed with another key, that put a key in quarantine.
 const FAILURES_MAX: u32 = 2;
@@ -180,11 +180,11 @@ impl Doubts {
     }
 
     /// The key of an order, when it is in question. One that was only never seen to sign is not.
-    pub(super) fn of(&self, order: &SignOrder) -> Option<&Doubt> {
+    pub(super) fn of(&self, request: &SignRequest) -> Option<&Doubt> {
         if self.keys.is_empty() {
             return None;
         }
-        self.keys.get(&KeyRef::of(order)).filter(|doubt| doubt.failures > 0)
+        self.keys.get(&KeyRef::of(request)).filter(|doubt| doubt.failures > 0)
     }
 
     pub(super) fn get(&self, key: &KeyRef) -> Option<&Doubt> {

@@ -220,9 +220,9 @@ impl Supervisor {
         match key {
             None => self.promote(false),
             Some(key) => {
-                let (canary, order) = Canary::new(key);
+                let (canary, request) = Canary::new(key);
                 let task = Task::Canary(canary);
-                if starting.signer.ask(Request::Sign(&order), task, patience).is_err() {
+                if starting.signer.ask(Request::Sign(&request), task, patience).is_err() {
                     self.start_failed(FULL.to_owned());
                 }
             }

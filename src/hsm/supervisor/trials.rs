@@ -16,7 +16,7 @@ use crate::hsm::{
     figures::LossCause,
     jobs::Job,
     process::{Signer, Task},
-    protocol::{Answer, Request, SignOrder},
+    protocol::{Answer, Request, SignRequest},
 };
 
 /// Before a key is tried again whose try has told nothing of it.
@@ -32,8 +32,8 @@ pub(in crate::hsm) struct Trial {
 
 impl Supervisor {
     /// A key of an order is to blame, or may be.
-    pub(super) fn doubt_key(&mut self, order: &SignOrder, blame: Blame) {
-        if let Some(key) = self.key_of(order) {
+    pub(super) fn doubt_key(&mut self, request: &SignRequest, blame: Blame) {
+        if let Some(key) = self.key_of(request) {
             self.doubt_token_key(&key, blame);
         }
     }
@@ -54,7 +54,7 @@ impl Supervisor {
     /// Whether a job is to be given to a signer; one whose key is in question waits, and one whose key is
     /// in quarantine is refused.
     pub(super) fn admit(&mut self, job: Job, now: Instant) -> Option<Job> {
-        let Some(doubt) = self.doubts.of(&job.order) else { return Some(job) };
+        let Some(doubt) = self.doubts.of(&job.request) else { return Some(job) };
         match doubt.is_quarantined() {
             true => job.answer(Err(doubt.quarantine(now).refusal(now))),
             false => self.queue.hold(job, self.config.queue_max.max(1)),
@@ -62,9 +62,9 @@ impl Supervisor {
         None
     }
 
-    fn key_of(&self, order: &SignOrder) -> Option<TokenKey> {
-        let key = self.published.borrow().catalogue.find(&order.label).ok()?;
-        (key.public_key.spki_sha256() == order.spki_sha256).then_some(key)
+    fn key_of(&self, request: &SignRequest) -> Option<TokenKey> {
+        let key = self.published.borrow().catalogue.find(&request.label).ok()?;
+        (key.public_key.spki_sha256() == request.spki_sha256).then_some(key)
     }
 
     /// A key that is beyond doubt, to compare with.
@@ -101,15 +101,15 @@ impl Supervisor {
     }
 
     fn try_key(&mut self, at: usize, key: TokenKey, of: KeyRef, is_of_the_key: bool) {
-        let (canary, order) = Canary::new(key);
+        let (canary, request) = Canary::new(key);
         let (id, patience) = (self.up[at].id, self.patience());
         // No intent of the ledger is behind this signature.
-        let digest = HEXLOWER.encode(&order.digest);
+        let digest = HEXLOWER.encode(&request.digest);
         let (token, key, tried) = (&self.config.name, &canary.key.label, &of.label);
         tracing::info!(token, key, tried, digest, "a key is to prove itself");
         self.doubts.tried(&of, id, is_of_the_key, Instant::now());
         let task = Task::Trial(Box::new(Trial { canary, of, is_of_the_key }));
-        if self.up[at].ask(Request::Sign(&order), task, patience).is_err() {
+        if self.up[at].ask(Request::Sign(&request), task, patience).is_err() {
             self.lose(at, LossCause::Protocol, FULL);
         }
     }
@@ -262,7 +262,7 @@ impl Supervisor {
         for owed in signer.pending.iter() {
             let canary = match &owed.task {
                 Task::Job(job) => {
-                    keys.extend(self.key_of(&job.order));
+                    keys.extend(self.key_of(&job.request));
                     continue;
                 }
                 Task::Canary(canary) => canary,
@@ -307,9 +307,9 @@ impl Supervisor {
     }
 
     /// The refusal of a key in quarantine; `None` where it is not.
-    pub(super) fn refusal_of(&self, order: &SignOrder) -> Option<HsmError> {
+    pub(super) fn refusal_of(&self, request: &SignRequest) -> Option<HsmError> {
         let now = Instant::now();
-        let doubt = self.doubts.of(order).filter(|doubt| doubt.is_quarantined())?;
+        let doubt = self.doubts.of(request).filter(|doubt| doubt.is_quarantined())?;
         Some(doubt.quarantine(now).refusal(now))
     }
 }

@@ -30,7 +30,7 @@ mod pace;
 const LOOK_EVERY: Duration = Duration::from_millis(4);
 
 /// A request, with the id of its message.
-type Asked = (u64, Request);
+type NumberedRequest = (u64, Request);
 
 /// See the module. Shared by all threads.
 #[derive(Clone)]
@@ -53,7 +53,7 @@ struct State {
     pace: Pace,
     has_ended: bool,
     /// Read by one who waited for something else.
-    requests: VecDeque<Asked>,
+    requests: VecDeque<NumberedRequest>,
     leaves: VecDeque<Leave>,
     /// Threads that wait for the one that reads, or leads.
     waiting: usize,
@@ -106,7 +106,7 @@ impl Inbox {
 
 impl Desk {
     /// The next request; `None` when there will be no more.
-    pub(super) fn request(&mut self) -> Option<Asked> {
+    pub(super) fn request(&mut self) -> Option<NumberedRequest> {
         let shared = &*self.inbox.0;
         let mut state = shared.lock();
         if let Some((turn, since)) = self.turn.take() {

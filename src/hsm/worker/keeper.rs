@@ -42,7 +42,7 @@ fn hinted(fault: Fault, hello: &Hello) -> Fault {
 }
 
 /// What the keeper is asked to do.
-pub(super) enum Errand {
+pub(super) enum KeeperRequest {
     /// By the front: list the token again and answer with the keys.
     Catalogue {
         /// Of the message.
@@ -166,7 +166,7 @@ impl Keeper {
     pub(super) fn bench(
         &self,
         session: Session,
-        keeper: mpsc::Sender<Errand>,
+        keeper: mpsc::Sender<KeeperRequest>,
         smith: mpsc::Sender<(u64, KeyOrder)>,
         outbox: Outbox,
     ) -> Bench {
@@ -174,21 +174,21 @@ impl Keeper {
     }
 
     /// What changes the token.
-    pub(super) fn smith(&self, keeper: mpsc::Sender<Errand>, outbox: Outbox) -> Smith {
+    pub(super) fn smith(&self, keeper: mpsc::Sender<KeeperRequest>, outbox: Outbox) -> Smith {
         Smith::new(Arc::clone(&self.token), keeper, outbox)
     }
 
-    /// Runs errands, one at a time, until all who could send one are gone.
-    pub(super) fn serve(&mut self, errands: &mpsc::Receiver<Errand>, outbox: &Outbox) {
-        for errand in errands {
-            match errand {
-                Errand::Catalogue { id } => outbox.answer(id, self.catalogue()),
+    /// Runs requests, one at a time, until all who could send one are gone.
+    pub(super) fn serve(&mut self, requests: &mpsc::Receiver<KeeperRequest>, outbox: &Outbox) {
+        for request in requests {
+            match request {
+                KeeperRequest::Catalogue { id } => outbox.answer(id, self.catalogue()),
                 // One listing serves all threads that met the same stale epoch.
-                Errand::FindAgain { stale, done } => {
+                KeeperRequest::FindAgain { stale, done } => {
                     let newer = self.current.epoch().number > stale;
                     let _ = done.send(if newer { Ok(()) } else { self.list() });
                 }
-                Errand::LogInAgain { stale, done } => {
+                KeeperRequest::LogInAgain { stale, done } => {
                     let newer = self.current.epoch().login > stale;
                     let _ = done.send(if newer { Ok(()) } else { self.log_in_again() });
                 }

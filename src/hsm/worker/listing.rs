@@ -20,7 +20,7 @@ use crate::{
     domain::key::PublicKey,
     hsm::{
         fault::{Class, Fault},
-        protocol::{KEYS_MAX, ListedKey, SignOrder},
+        protocol::{KEYS_MAX, ListedKey, SignRequest},
     },
 };
 
@@ -109,15 +109,15 @@ impl Listing {
     }
 
     /// The handle of exactly the key that was ordered; `None` when there is none or more than one.
-    pub(super) fn handle(&self, order: &SignOrder) -> Option<(ObjectHandle, &PublicKey)> {
+    pub(super) fn handle(&self, request: &SignRequest) -> Option<(ObjectHandle, &PublicKey)> {
         let mut fitting = self
             .by_label
-            .get(&order.label)?
+            .get(&request.label)?
             .iter()
             .filter_map(|index| self.keys.get(*index))
-            .filter(|held| held.id == order.id)
+            .filter(|held| held.id == request.id)
             .filter_map(|held| Some((held.handle, held.public_key.as_ref().ok()?)))
-            .filter(|(_, key)| key.spki_sha256() == order.spki_sha256);
+            .filter(|(_, key)| key.spki_sha256() == request.spki_sha256);
         let first = fitting.next()?;
         fitting.next().is_none().then_some(first)
     }

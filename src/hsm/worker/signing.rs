@@ -10,7 +10,7 @@ use super::{
     Inbox, Outbox,
     classify::fault,
     convert::{ecdsa_signature, eddsa_signature, rsa_signature},
-    keeper::{Current, Epoch, Errand},
+    keeper::{Current, Epoch, KeeperRequest},
     module::OpenToken,
     scheme::Scheme,
 };
@@ -19,7 +19,7 @@ use crate::{
     hsm::{
         fault::{Class, Fault},
         orders::KeyOrder,
-        protocol::{Answer, Request, SignOrder},
+        protocol::{Answer, Request, SignRequest},
     },
 };
 
@@ -28,7 +28,7 @@ pub(super) struct Bench {
     token: Arc<OpenToken>,
     session: Option<Session>,
     current: Current,
-    keeper: mpsc::Sender<Errand>,
+    keeper: mpsc::Sender<KeeperRequest>,
     smith: mpsc::Sender<(u64, KeyOrder)>,
     outbox: Outbox,
 }
@@ -66,7 +66,7 @@ impl Bench {
         token: Arc<OpenToken>,
         session: Session,
         current: Current,
-        keeper: mpsc::Sender<Errand>,
+        keeper: mpsc::Sender<KeeperRequest>,
         smith: mpsc::Sender<(u64, KeyOrder)>,
         outbox: Outbox,
     ) -> Self {
@@ -79,13 +79,13 @@ impl Bench {
         let mut desk = inbox.desk();
         while let Some((id, request)) = desk.request() {
             match request {
-                Request::Sign(order) => {
-                    let answer = sign(&mut self, &outbox, &order);
+                Request::Sign(request) => {
+                    let answer = sign(&mut self, &outbox, &request);
                     outbox.answer(id, answer);
                 }
                 // Where one of these has ended, its answer is overdue, and the front acts on that.
                 Request::Catalogue => {
-                    let _ = self.keeper.send(Errand::Catalogue { id });
+                    let _ = self.keeper.send(KeeperRequest::Catalogue { id });
                 }
                 Request::Change(order) => {
                     let _ = self.smith.send((id, *order));
@@ -144,22 +144,22 @@ impl Place for Bench {
 
     fn recover(&mut self, step: Step, epoch: &Epoch) -> Result<(), Fault> {
         let (done, result) = mpsc::channel();
-        let errand = match step {
+        let request = match step {
             // The session is gone already; the next attempt opens another.
             Step::FreshSession => return Ok(()),
-            Step::FindAgain => Errand::FindAgain { stale: epoch.number, done },
-            Step::LogInAgain => Errand::LogInAgain { stale: epoch.login, done },
+            Step::FindAgain => KeeperRequest::FindAgain { stale: epoch.number, done },
+            Step::LogInAgain => KeeperRequest::LogInAgain { stale: epoch.login, done },
         };
         let gone = || Fault::ours(Class::Device, "ask keeper", "the signer is shutting down");
-        self.keeper.send(errand).map_err(|_| gone())?;
+        self.keeper.send(request).map_err(|_| gone())?;
         result.recv().map_err(|_| gone())?
     }
 }
 
 /// A signature, with the recovery that each fault calls for.
-pub(super) fn sign(place: &mut impl Place, outbox: &Outbox, order: &SignOrder) -> Answer {
-    let Some(digest) = Digest::from_octets(order.algorithm.hash(), &order.digest) else {
-        let words = format!("a digest of {} octets", order.digest.len());
+pub(super) fn sign(place: &mut impl Place, outbox: &Outbox, request: &SignRequest) -> Answer {
+    let Some(digest) = Digest::from_octets(request.algorithm.hash(), &request.digest) else {
+        let words = format!("a digest of {} octets", request.digest.len());
         return Answer::Failed(Fault::ours(Class::Caller, "sign", words));
     };
     let mut taken = None;
@@ -169,7 +169,7 @@ pub(super) fn sign(place: &mut impl Place, outbox: &Outbox, order: &SignOrder) -
             Ok(epoch) => epoch,
             Err(fault) => return Answer::Failed(fault.escalated()),
         };
-        let trouble = match attempt(place, &epoch, order, &digest) {
+        let trouble = match attempt(place, &epoch, request, &digest) {
             Ok(signature) => return Answer::Signed(signature),
             Err(trouble) => trouble,
         };
@@ -185,7 +185,7 @@ pub(super) fn sign(place: &mut impl Place, outbox: &Outbox, order: &SignOrder) -
             };
         };
         if let Trouble::Fault(fault) = trouble {
-            outbox.note(&fault, &order.label, step.words());
+            outbox.note(&fault, &request.label, step.words());
             refused = Some(fault);
         }
         if let Err(fault) = place.recover(step, &epoch) {
@@ -198,18 +198,18 @@ pub(super) fn sign(place: &mut impl Place, outbox: &Outbox, order: &SignOrder) -
 fn attempt(
     place: &mut impl Place,
     epoch: &Epoch,
-    order: &SignOrder,
+    request: &SignRequest,
     digest: &Digest,
 ) -> Result<Signature, Trouble> {
-    let (handle, key) = epoch.listing.handle(order).ok_or(Trouble::Missing)?;
+    let (handle, key) = epoch.listing.handle(request).ok_or(Trouble::Missing)?;
     let key_type = key.key_type();
-    if key_type.signature_algorithm() != order.algorithm {
-        let words = format!("{:?} is not the algorithm of {key_type}", order.algorithm);
+    if key_type.signature_algorithm() != request.algorithm {
+        let words = format!("{:?} is not the algorithm of {key_type}", request.algorithm);
         return Err(Trouble::Fault(Fault::ours(Class::Caller, "sign", words)));
     }
     let token = place.token();
-    let scheme = Scheme::of(order.algorithm, &token.mechanisms).ok_or(Trouble::Missing)?;
-    let Some(input) = scheme.input(digest, order.message.as_deref()) else {
+    let scheme = Scheme::of(request.algorithm, &token.mechanisms).ok_or(Trouble::Missing)?;
+    let Some(input) = scheme.input(digest, request.message.as_deref()) else {
         let words = "the token hashes itself, and was not given the message of the digest";
         return Err(Trouble::Fault(Fault::ours(Class::Caller, "sign", words)));
     };

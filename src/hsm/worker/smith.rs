@@ -14,7 +14,7 @@ use cryptoki::{
 use super::{
     Outbox,
     classify::fault,
-    keeper::Errand,
+    keeper::KeeperRequest,
     module::OpenToken,
     proof::{self, Proof},
     templates::{self, Pair},
@@ -31,12 +31,16 @@ use crate::{
 /// See the module.
 pub(super) struct Smith {
     token: Arc<OpenToken>,
-    keeper: mpsc::Sender<Errand>,
+    keeper: mpsc::Sender<KeeperRequest>,
     outbox: Outbox,
 }
 
 impl Smith {
-    pub(super) fn new(token: Arc<OpenToken>, keeper: mpsc::Sender<Errand>, outbox: Outbox) -> Self {
+    pub(super) fn new(
+        token: Arc<OpenToken>,
+        keeper: mpsc::Sender<KeeperRequest>,
+        outbox: Outbox,
+    ) -> Self {
         Self { token, keeper, outbox }
     }
 
@@ -70,8 +74,8 @@ impl Smith {
         let (done, result) = mpsc::channel();
         let gone = || Fault::ours(Class::Device, "ask keeper", "the signer is shutting down");
         // No listing is new enough that was begun before now.
-        let errand = Errand::FindAgain { stale: u64::MAX, done };
-        self.keeper.send(errand).map_err(|_| gone())?;
+        let request = KeeperRequest::FindAgain { stale: u64::MAX, done };
+        self.keeper.send(request).map_err(|_| gone())?;
         result.recv().map_err(|_| gone())?
     }
 }

@@ -9,7 +9,7 @@ pub(super) fn work(keeper: &mut Keeper, inbox: &Inbox, outbox: &Outbox) {
     let mut desk = inbox.desk();
     while let Some((id, request)) = desk.request() {
         let answer = match request {
-            Request::Sign(order) => signing::sign(keeper, outbox, &order),
+            Request::Sign(request) => signing::sign(keeper, outbox, &request),
             Request::Catalogue => keeper.catalogue(),
             Request::Change(order) => keeper.change(*order),
         };
