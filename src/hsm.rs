@@ -30,8 +30,8 @@ mod figures;
 #[cfg(any(test, fuzzing))]
 mod heard;
 mod jobs;
+mod key_change;
 mod offers;
-mod orders;
 mod process;
 mod protocol;
 mod sandbox;
@@ -49,8 +49,8 @@ pub use figures::{
 };
 #[cfg(any(test, fuzzing))]
 pub use heard::hear_as_the_front_does;
+pub use key_change::PrivateParts;
 pub use offers::Offer;
-pub use orders::PrivateParts;
 pub use sandbox::{MEMORY_MAX_MB_DEFAULT, Network, Sandbox, SandboxLevel};
 pub use token::{Made, Token};
 pub use trust::Prospect;

@@ -10,9 +10,9 @@ use tokio::time::sleep;
 use super::{
     HsmError, Token, TokenKey,
     fault::tame,
-    orders::{KeyName, KeyOrder, PrivateParts, Wanted},
-    protocol::{KeyAnswer, ListedKey},
-    supervisor::Changed,
+    key_change::{KeyChange, KeyName, PrivateParts, Wanted},
+    protocol::{KeyChangeResult, ListedKey},
+    supervisor::ChangeOutcome,
     token::WeakToken,
 };
 use crate::domain::key::{KeyType, PublicKey};
@@ -73,8 +73,8 @@ impl Token {
         key_type: KeyType,
     ) -> Result<TokenKey, ChangeError> {
         let name = KeyName { label: label.to_owned(), id: id.to_vec() };
-        let order = KeyOrder::Generate { name: name.clone(), key_type };
-        self.make(name, order, Wanted::Generated(key_type)).await
+        let change = KeyChange::Generate { name: name.clone(), key_type };
+        self.make(name, change, Wanted::Generated(key_type)).await
     }
 
     /// Takes a key pair in; as [`Self::generate`], but for the key's past.
@@ -90,8 +90,8 @@ impl Token {
         let name = KeyName { label: label.to_owned(), id: id.to_vec() };
         let KeyMaterial { public_key, private } = material;
         let spki = public_key.spki_der().to_vec();
-        let order = KeyOrder::Import { name: name.clone(), spki: spki.clone(), private };
-        self.make(name, order, Wanted::Imported(spki)).await
+        let change = KeyChange::Import { name: name.clone(), spki: spki.clone(), private };
+        self.make(name, change, Wanted::Imported(spki)).await
     }
 
     /// Destroys both halves of exactly this key. No signer knows it any more afterwards.
@@ -101,18 +101,18 @@ impl Token {
     pub async fn destroy(&self, key: &TokenKey) -> Result<(), ChangeError> {
         let name = KeyName { label: key.label.clone(), id: key.id.clone() };
         let spki_sha256 = key.public_key.spki_sha256();
-        match self.change(KeyOrder::Destroy { name, spki_sha256 }).await {
-            Changed::Answered(KeyAnswer::Destroyed) => {
+        match self.change(KeyChange::Destroy { name, spki_sha256 }).await {
+            ChangeOutcome::Answered(KeyChangeResult::Destroyed) => {
                 self.relist_after_change().await;
                 Ok(())
             }
-            Changed::Answered(KeyAnswer::Missing) => {
+            ChangeOutcome::Answered(KeyChangeResult::Missing) => {
                 self.relist_after_change().await;
                 Err(ChangeError::Missing)
             }
-            Changed::Answered(other) => Err(unexpected(other)),
-            Changed::NotAsked(error) => Err(ChangeError::Failed(error)),
-            Changed::Lost(error) => {
+            ChangeOutcome::Answered(other) => Err(unexpected(other)),
+            ChangeOutcome::NotAsked(error) => Err(ChangeError::Failed(error)),
+            ChangeOutcome::Lost(error) => {
                 self.relist().await.map_err(ChangeError::Unknown)?;
                 let still_there = self.catalogue().entries().iter().any(|entry| {
                     entry.label == key.label
@@ -129,16 +129,16 @@ impl Token {
     async fn make(
         &self,
         name: KeyName,
-        order: KeyOrder,
+        change: KeyChange,
         wanted: Wanted,
     ) -> Result<TokenKey, ChangeError> {
         if self.holds(&name.label, &name.id) {
             return Err(ChangeError::Taken);
         }
-        match self.change(order).await {
-            Changed::Answered(answer) => self.made(&name, &wanted, answer).await,
-            Changed::NotAsked(error) => Err(ChangeError::Failed(error)),
-            Changed::Lost(error) => self.look_for(name, wanted, error).await,
+        match self.change(change).await {
+            ChangeOutcome::Answered(answer) => self.made(&name, &wanted, answer).await,
+            ChangeOutcome::NotAsked(error) => Err(ChangeError::Failed(error)),
+            ChangeOutcome::Lost(error) => self.look_for(name, wanted, error).await,
         }
     }
 
@@ -152,11 +152,11 @@ impl Token {
     ) -> Result<TokenKey, ChangeError> {
         let (token, key) = (self.name(), &name.label);
         tracing::warn!(token, key, "the answer to a change was lost; looking for the key");
-        let order = KeyOrder::Prove { name: name.clone(), wanted: wanted.clone() };
-        match self.change(order).await {
-            Changed::Answered(KeyAnswer::Missing) => Err(ChangeError::Failed(error)),
-            Changed::Answered(answer) => self.made(&name, &wanted, answer).await,
-            Changed::NotAsked(error) | Changed::Lost(error) => {
+        let change = KeyChange::Prove { name: name.clone(), wanted: wanted.clone() };
+        match self.change(change).await {
+            ChangeOutcome::Answered(KeyChangeResult::Missing) => Err(ChangeError::Failed(error)),
+            ChangeOutcome::Answered(answer) => self.made(&name, &wanted, answer).await,
+            ChangeOutcome::NotAsked(error) | ChangeOutcome::Lost(error) => {
                 tokio::spawn(look_for_later(self.downgrade(), name, wanted));
                 Err(ChangeError::Unknown(error))
             }
@@ -167,18 +167,18 @@ impl Token {
         &self,
         name: &KeyName,
         wanted: &Wanted,
-        answer: KeyAnswer,
+        answer: KeyChangeResult,
     ) -> Result<TokenKey, ChangeError> {
         // Also an answer that is none of ours may tell of a key that nobody here knew.
         self.relist_after_change().await;
         match answer {
-            KeyAnswer::Made(listed) => read(name, wanted, listed),
-            KeyAnswer::Destroyed
-            | KeyAnswer::Missing
-            | KeyAnswer::Taken
-            | KeyAnswer::Unsupported(_)
-            | KeyAnswer::LabelTooLong(_)
-            | KeyAnswer::Rejected { .. } => Err(unexpected(answer)),
+            KeyChangeResult::Made(listed) => read(name, wanted, listed),
+            KeyChangeResult::Destroyed
+            | KeyChangeResult::Missing
+            | KeyChangeResult::Taken
+            | KeyChangeResult::Unsupported(_)
+            | KeyChangeResult::LabelTooLong(_)
+            | KeyChangeResult::Rejected { .. } => Err(unexpected(answer)),
         }
     }
 
@@ -196,8 +196,8 @@ async fn look_for_later(token: WeakToken, name: KeyName, wanted: Wanted) {
     loop {
         sleep(Duration::from_millis(LOOK_AGAIN_AFTER_MS)).await;
         let Some(token) = token.upgrade() else { return };
-        let order = KeyOrder::Prove { name: name.clone(), wanted: wanted.clone() };
-        if let Changed::Answered(_) = token.change(order).await {
+        let change = KeyChange::Prove { name: name.clone(), wanted: wanted.clone() };
+        if let ChangeOutcome::Answered(_) = token.change(change).await {
             token.relist_after_change().await;
             tracing::warn!(token = token.name(), key = name.label, "a lost change is resolved");
             return;
@@ -222,18 +222,18 @@ fn read(name: &KeyName, wanted: &Wanted, listed: ListedKey) -> Result<TokenKey, 
     Ok(TokenKey { label, id, public_key })
 }
 
-fn unexpected(answer: KeyAnswer) -> ChangeError {
+fn unexpected(answer: KeyChangeResult) -> ChangeError {
     match answer {
-        KeyAnswer::Taken => ChangeError::Taken,
-        KeyAnswer::Missing => ChangeError::Missing,
-        KeyAnswer::Unsupported(what) => ChangeError::Unsupported(tame(&what)),
-        KeyAnswer::LabelTooLong(octets) => ChangeError::LabelTooLong(octets),
-        KeyAnswer::Rejected { reason, destroyed } => ChangeError::Rejected(format!(
+        KeyChangeResult::Taken => ChangeError::Taken,
+        KeyChangeResult::Missing => ChangeError::Missing,
+        KeyChangeResult::Unsupported(what) => ChangeError::Unsupported(tame(&what)),
+        KeyChangeResult::LabelTooLong(octets) => ChangeError::LabelTooLong(octets),
+        KeyChangeResult::Rejected { reason, destroyed } => ChangeError::Rejected(format!(
             "{}; the key {} destroyed",
             tame(&reason),
             if destroyed { "was" } else { "could not be" }
         )),
-        KeyAnswer::Made(_) | KeyAnswer::Destroyed => {
+        KeyChangeResult::Made(_) | KeyChangeResult::Destroyed => {
             ChangeError::Unknown(HsmError::Unavailable { retry_after_seconds: 1 })
         }
     }

@@ -5,7 +5,9 @@ use super::{
     Recycling, Usage,
     catalogue::Catalogue,
     fault::tame,
-    protocol::{self, Answer, FROM_SIGNER_BYTES_MAX, FromSigner, KeyAnswer, ListedKey, LoginWord},
+    protocol::{
+        self, Answer, FROM_SIGNER_BYTES_MAX, FromSigner, KeyChangeResult, ListedKey, LoginWord,
+    },
     sandbox::MEMORY_MAX_MB_DEFAULT,
 };
 
@@ -61,17 +63,18 @@ impl Front {
                 }
             }
             Answer::Listed(keys) => self.adopt(keys),
-            Answer::Changed(KeyAnswer::Made(key)) => self.adopt(vec![key]),
+            Answer::Changed(KeyChangeResult::Made(key)) => self.adopt(vec![key]),
             Answer::Changed(
-                KeyAnswer::Unsupported(words) | KeyAnswer::Rejected { reason: words, .. },
+                KeyChangeResult::Unsupported(words)
+                | KeyChangeResult::Rejected { reason: words, .. },
             ) => {
                 drop(tame(&words));
             }
             Answer::Changed(
-                KeyAnswer::Destroyed
-                | KeyAnswer::Missing
-                | KeyAnswer::Taken
-                | KeyAnswer::LabelTooLong(_),
+                KeyChangeResult::Destroyed
+                | KeyChangeResult::Missing
+                | KeyChangeResult::Taken
+                | KeyChangeResult::LabelTooLong(_),
             )
             | Answer::Missing => {}
             Answer::Failed(fault) => drop(fault.tamed().to_string()),

@@ -28,7 +28,7 @@ use super::{
         SignRequest, TO_SIGNER_BYTES_MAX, ToSigner,
     },
     sandbox::Cage,
-    supervisor::{Canary, ChangeReply, Trial},
+    supervisor::{Canary, PendingChange, Trial},
     tries::{Leave, PinMark, Try, WrongPins},
     wear::WearCause,
 };
@@ -83,7 +83,7 @@ pub(super) enum Task {
     /// A listing that every signer makes after a change.
     Relist,
     /// A change of the token.
-    Change(ChangeReply),
+    Change(PendingChange),
 }
 
 /// How far a signer is with a login.

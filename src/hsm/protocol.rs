@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::{
     StoredKey, TokenFacts, Usage,
     fault::Fault,
-    orders::KeyOrder,
+    key_change::KeyChange,
     sandbox::Cage,
     tries::{End, Leave, PinMark, Try, WrongPins},
 };
@@ -92,7 +92,7 @@ pub(super) enum Request<S = SignRequest> {
     /// Sign a digest.
     Sign(S),
     /// Change what lies on the token. The front sends one of these at a time to a token.
-    Change(Box<KeyOrder>),
+    Change(Box<KeyChange>),
 }
 
 /// One signature; the key is named threefold, so that no other can slip in.
@@ -206,14 +206,14 @@ pub(super) enum Answer {
     #[serde(deserialize_with = "bounded::list::<_, _, KEYS_MAX>")]
     Listed(Vec<ListedKey>),
     /// To [`Request::Change`].
-    Changed(KeyAnswer),
+    Changed(KeyChangeResult),
     /// To any.
     Failed(Fault),
 }
 
 /// What came of a change.
 #[derive(Serialize, Deserialize)]
-pub(super) enum KeyAnswer {
+pub(super) enum KeyChangeResult {
     /// The key is there, is what was asked for, and has signed.
     Made(ListedKey),
     /// The key is gone.

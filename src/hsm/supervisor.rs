@@ -25,7 +25,7 @@ use super::{
     HsmError, StoredKey, TokenConfig, TokenKey,
     figures::{LossCause, Meter},
     jobs::{Job, Queue},
-    orders::KeyName,
+    key_change::KeyName,
     process::{Deadlines, Ending, Event, LoginStage, Signer, Task},
 };
 
@@ -45,7 +45,7 @@ mod starting;
 mod trials;
 
 pub(super) use canary::Canary;
-pub(super) use changes::{Change, ChangeReply, Changed};
+pub(super) use changes::{ChangeJob, ChangeOutcome, PendingChange};
 pub(super) use published::{Outlook, Published};
 pub(super) use trials::Trial;
 
@@ -68,7 +68,7 @@ pub(super) enum Command {
     /// A listing of the token that begins after this.
     Refresh(oneshot::Sender<Result<(), HsmError>>),
     /// A change of the token.
-    Change(Change),
+    Change(ChangeJob),
     /// A listing by every signer that begins after this.
     Relist(oneshot::Sender<Result<(), HsmError>>),
     /// Nothing but a token that is back soon.
@@ -254,7 +254,7 @@ impl Supervisor {
             }
             Command::Change(change) if self.stopping.is_some() => {
                 let unavailable = HsmError::Unavailable { retry_after_seconds: 1 };
-                let _ = change.reply.send(Changed::NotAsked(unavailable));
+                let _ = change.reply.send(ChangeOutcome::NotAsked(unavailable));
             }
             Command::Change(change) => {
                 self.changes.push(change, self.config.queue_max.max(1));

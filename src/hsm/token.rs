@@ -17,9 +17,9 @@ use super::{
     catalogue::Catalogue,
     figures::{Limits, Meter},
     jobs::{Job, MadeBy},
-    orders::KeyOrder,
+    key_change::KeyChange,
     protocol::{KEYS_MAX, MESSAGE_BYTES_MAX, SignRequest},
-    supervisor::{self, Change, Changed, Command, Published},
+    supervisor::{self, ChangeJob, ChangeOutcome, Command, Published},
     trust::Trust,
 };
 use crate::domain::key::{Digest, Signature};
@@ -369,15 +369,15 @@ impl Token {
     }
 
     /// Has one signer change the token.
-    pub(super) async fn change(&self, order: KeyOrder) -> Changed {
+    pub(super) async fn change(&self, change: KeyChange) -> ChangeOutcome {
         let deadline = Instant::now() + self.0.generate_deadline;
         let (reply, answer) = oneshot::channel();
-        match self.command(Command::Change(Change { order, deadline, reply })) {
-            Err(error) => Changed::NotAsked(error),
+        match self.command(Command::Change(ChangeJob { change, deadline, reply })) {
+            Err(error) => ChangeOutcome::NotAsked(error),
             // The supervisor keeps the deadlines, before the change is begun and after.
             Ok(()) => answer
                 .await
-                .unwrap_or(Changed::Lost(HsmError::Unavailable { retry_after_seconds: 1 })),
+                .unwrap_or(ChangeOutcome::Lost(HsmError::Unavailable { retry_after_seconds: 1 })),
         }
     }
 

@@ -173,8 +173,8 @@ mod tests {
         let after = |seconds| now + Duration::from_secs(seconds);
         let mut pending = PendingRequests::default();
         let (reply, _answer) = tokio::sync::oneshot::channel();
-        let name = crate::hsm::orders::KeyName { label: "a".to_owned(), id: vec![1] };
-        let change = Task::Change(crate::hsm::supervisor::ChangeReply { name, reply });
+        let name = crate::hsm::key_change::KeyName { label: "a".to_owned(), id: vec![1] };
+        let change = Task::Change(crate::hsm::supervisor::PendingChange { name, reply });
         pending.insert(0, request(Task::Relist, now, 1));
         pending.insert(1, request(change, now, 60));
         pending.insert(2, request(Task::Catalogue, now, 2));

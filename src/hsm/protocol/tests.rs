@@ -76,8 +76,8 @@ fn honest() -> Vec<Vec<u8>> {
     let answers = [
         Answer::Missing,
         Answer::Listed(vec![key("a"), key("b")]),
-        Answer::Changed(KeyAnswer::Made(key("c"))),
-        Answer::Changed(KeyAnswer::Rejected { reason: "no".to_owned(), destroyed: true }),
+        Answer::Changed(KeyChangeResult::Made(key("c"))),
+        Answer::Changed(KeyChangeResult::Rejected { reason: "no".to_owned(), destroyed: true }),
         Answer::Failed(Fault::ours(Class::Device, "C_Sign", "gone")),
     ];
     let answers = answers.into_iter().map(|answer| FromSigner::Answer {

@@ -14,25 +14,25 @@ use crate::hsm::{
     fault::{Class, Fault, tame},
     figures::LossCause,
     jobs::whole_seconds,
-    orders::{KeyName, KeyOrder},
+    key_change::{KeyChange, KeyName},
     process::{Ending, Task},
-    protocol::{KeyAnswer, Request},
+    protocol::{KeyChangeResult, Request},
 };
 
 /// A change that a caller waits for.
-pub(in crate::hsm) struct Change {
+pub(in crate::hsm) struct ChangeJob {
     /// What is to be done.
-    pub(in crate::hsm) order: KeyOrder,
+    pub(in crate::hsm) change: KeyChange,
     /// When it is no longer begun.
     pub(in crate::hsm) deadline: Instant,
     /// The caller.
-    pub(in crate::hsm) reply: oneshot::Sender<Changed>,
+    pub(in crate::hsm) reply: oneshot::Sender<ChangeOutcome>,
 }
 
 /// What the supervisor knows of a change.
-pub(in crate::hsm) enum Changed {
+pub(in crate::hsm) enum ChangeOutcome {
     /// The signer's word.
-    Answered(KeyAnswer),
+    Answered(KeyChangeResult),
     /// No signer was asked.
     NotAsked(HsmError),
     /// A signer was asked and is gone, or failed in the middle: only the token knows. The signer
@@ -41,13 +41,13 @@ pub(in crate::hsm) enum Changed {
 }
 
 /// Who waits for a change that a signer has begun.
-pub(in crate::hsm) struct ChangeReply {
+pub(in crate::hsm) struct PendingChange {
     pub(in crate::hsm) name: KeyName,
-    pub(in crate::hsm) reply: oneshot::Sender<Changed>,
+    pub(in crate::hsm) reply: oneshot::Sender<ChangeOutcome>,
 }
 
-impl ChangeReply {
-    pub(super) fn answer(self, changed: Changed) {
+impl PendingChange {
+    pub(super) fn answer(self, changed: ChangeOutcome) {
         let _ = self.reply.send(changed);
     }
 
@@ -58,21 +58,21 @@ impl ChangeReply {
             if let Some(ending) = ending {
                 let _ = ending.await;
             }
-            self.answer(Changed::Lost(HsmError::Unavailable { retry_after_seconds: 1 }));
+            self.answer(ChangeOutcome::Lost(HsmError::Unavailable { retry_after_seconds: 1 }));
         });
     }
 }
 
 /// Changes that no signer has begun.
 #[derive(Default)]
-pub(super) struct Changes(VecDeque<Change>);
+pub(super) struct Changes(VecDeque<ChangeJob>);
 
 impl Changes {
     /// As long as signatures may wait, changes may.
-    pub(super) fn push(&mut self, change: Change, queue_max: usize) {
+    pub(super) fn push(&mut self, change: ChangeJob, queue_max: usize) {
         if self.0.len() >= queue_max {
             let busy = HsmError::Busy { retry_after_seconds: 1 };
-            let _ = change.reply.send(Changed::NotAsked(busy));
+            let _ = change.reply.send(ChangeOutcome::NotAsked(busy));
         } else {
             self.0.push_back(change);
         }
@@ -82,7 +82,7 @@ impl Changes {
         let retry_after_seconds = whole_seconds(retry_after);
         for change in self.0.drain(..) {
             let unavailable = HsmError::Unavailable { retry_after_seconds };
-            let _ = change.reply.send(Changed::NotAsked(unavailable));
+            let _ = change.reply.send(ChangeOutcome::NotAsked(unavailable));
         }
     }
 
@@ -95,14 +95,14 @@ impl Changes {
         self.0.front().map(|change| change.deadline)
     }
 
-    fn pop(&mut self, now: Instant) -> Option<Change> {
+    fn pop(&mut self, now: Instant) -> Option<ChangeJob> {
         loop {
             let change = self.0.pop_front()?;
             if change.deadline > now && !change.reply.is_closed() {
                 return Some(change);
             }
             let late = HsmError::DeadlineMissed { retry_after_seconds: 1 };
-            let _ = change.reply.send(Changed::NotAsked(late));
+            let _ = change.reply.send(ChangeOutcome::NotAsked(late));
         }
     }
 
@@ -165,18 +165,18 @@ impl Supervisor {
             return;
         }
         let Some(at) = self.least_busy() else { return };
-        let Some(Change { order, reply, .. }) = self.changes.pop(now) else { return };
-        let name = order.name().clone();
+        let Some(ChangeJob { change, reply, .. }) = self.changes.pop(now) else { return };
+        let name = change.name().clone();
         // Until the signer says that it is good, nobody is to sign with what comes to lie there: a
         // token may show a key that it is still making, and a crash leaves half of one.
-        self.unproven.extend(order.makes().cloned());
+        self.unproven.extend(change.makes().cloned());
         let patience = Duration::from_millis(self.config.generate_deadline_ms.max(1));
-        let task = Task::Change(ChangeReply { name, reply });
-        if let Err(task) = self.up[at].ask(Request::Change(Box::new(order)), task, patience) {
+        let task = Task::Change(PendingChange { name, reply });
+        if let Err(task) = self.up[at].ask(Request::Change(Box::new(change)), task, patience) {
             if let Task::Change(reply) = *task {
                 let unavailable = HsmError::Unavailable { retry_after_seconds: 1 };
                 self.unproven.remove(&reply.name);
-                reply.answer(Changed::NotAsked(unavailable));
+                reply.answer(ChangeOutcome::NotAsked(unavailable));
             }
             self.lose(at, LossCause::Protocol, FULL);
         }
@@ -208,12 +208,12 @@ impl Supervisor {
     }
 
     /// The signer has answered a change; whatever it was kept from by it gets its time now.
-    pub(super) fn changed(&mut self, at: usize, reply: ChangeReply, answer: KeyAnswer) {
+    pub(super) fn changed(&mut self, at: usize, reply: PendingChange, answer: KeyChangeResult) {
         self.up[at].restart_patience(Instant::now());
-        if !matches!(answer, KeyAnswer::Rejected { destroyed: false, .. }) {
+        if !matches!(answer, KeyChangeResult::Rejected { destroyed: false, .. }) {
             self.unproven.remove(&reply.name);
         }
-        if let KeyAnswer::Rejected { reason, destroyed } = &answer {
+        if let KeyChangeResult::Rejected { reason, destroyed } = &answer {
             let reason = tame(reason);
             tracing::error!(
                 alarm = "key_rejected",
@@ -224,15 +224,15 @@ impl Supervisor {
                 "the token made a key that is not what was asked for"
             );
         }
-        reply.answer(Changed::Answered(answer));
+        reply.answer(ChangeOutcome::Answered(answer));
     }
 
     /// Also what failed may have left something behind.
-    pub(super) fn change_failed(&mut self, at: usize, reply: ChangeReply, fault: &Fault) {
+    pub(super) fn change_failed(&mut self, at: usize, reply: PendingChange, fault: &Fault) {
         self.up[at].restart_patience(Instant::now());
         let label = reply.name.label.clone();
         let retry_after_seconds = 1;
-        reply.answer(Changed::Lost(match fault.class {
+        reply.answer(ChangeOutcome::Lost(match fault.class {
             Class::Capacity => HsmError::Busy { retry_after_seconds },
             Class::Caller
             | Class::Session

@@ -9,7 +9,7 @@ use crate::hsm::{
     Offer, StoredKey,
     catalogue::Catalogue,
     fault::{Class, Fault},
-    orders::KeyName,
+    key_change::KeyName,
     process::{Event, Pending, Signer, Task},
     protocol::{Answer, FromSigner, ListedKey, Ready, Request},
     tries,

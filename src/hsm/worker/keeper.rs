@@ -22,7 +22,7 @@ use super::{
 };
 use crate::hsm::{
     fault::{Class, Fault},
-    orders::KeyOrder,
+    key_change::KeyChange,
     protocol::{Answer, Hello, Ready},
 };
 
@@ -167,7 +167,7 @@ impl Keeper {
         &self,
         session: Session,
         keeper: mpsc::Sender<KeeperRequest>,
-        smith: mpsc::Sender<(u64, KeyOrder)>,
+        smith: mpsc::Sender<(u64, KeyChange)>,
         outbox: Outbox,
     ) -> Bench {
         Bench::new(Arc::clone(&self.token), session, self.current.clone(), keeper, smith, outbox)
@@ -214,10 +214,10 @@ impl Keeper {
     }
 
     /// Changes the token in the only session.
-    pub(super) fn change(&mut self, order: KeyOrder) -> Answer {
+    pub(super) fn change(&mut self, change: KeyChange) -> Answer {
         let token = Arc::clone(&self.token);
         let answer = match self.list().and_then(|()| self.lend()) {
-            Ok(session) => match smith::carry_out(&token, &session, order) {
+            Ok(session) => match smith::carry_out(&token, &session, change) {
                 Ok(answer) => {
                     self.give_back(session);
                     Answer::Changed(answer)

@@ -19,7 +19,7 @@ use crate::{
     domain::key::{Digest, PublicKey},
     hsm::{
         fault::{Class, Fault},
-        orders::{KeyName, Wanted},
+        key_change::{KeyName, Wanted},
         protocol::ListedKey,
     },
 };

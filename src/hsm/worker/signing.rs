@@ -18,7 +18,7 @@ use crate::{
     domain::key::{Digest, KeyType, Signature},
     hsm::{
         fault::{Class, Fault},
-        orders::KeyOrder,
+        key_change::KeyChange,
         protocol::{Answer, Request, SignRequest},
     },
 };
@@ -29,7 +29,7 @@ pub(super) struct Bench {
     session: Option<Session>,
     current: Current,
     keeper: mpsc::Sender<KeeperRequest>,
-    smith: mpsc::Sender<(u64, KeyOrder)>,
+    smith: mpsc::Sender<(u64, KeyChange)>,
     outbox: Outbox,
 }
 
@@ -67,7 +67,7 @@ impl Bench {
         session: Session,
         current: Current,
         keeper: mpsc::Sender<KeeperRequest>,
-        smith: mpsc::Sender<(u64, KeyOrder)>,
+        smith: mpsc::Sender<(u64, KeyChange)>,
         outbox: Outbox,
     ) -> Self {
         Self { token, session: Some(session), current, keeper, smith, outbox }
@@ -87,8 +87,8 @@ impl Bench {
                 Request::Catalogue => {
                     let _ = self.keeper.send(KeeperRequest::Catalogue { id });
                 }
-                Request::Change(order) => {
-                    let _ = self.smith.send((id, *order));
+                Request::Change(change) => {
+                    let _ = self.smith.send((id, *change));
                 }
             }
         }

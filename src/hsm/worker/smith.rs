@@ -1,4 +1,4 @@
-//! The smith: the one thread of a signer that changes what lies on the token, one order at a time,
+//! The smith: the one thread of a signer that changes what lies on the token, one change at a time,
 //! in a read-write session of its own. Signing goes on meanwhile.
 //!
 //! Nothing is tried twice here: whether a call that failed has left something behind is for the
@@ -23,8 +23,8 @@ use crate::{
     domain::key::{KeyType, PublicKey},
     hsm::{
         fault::{Class, Fault},
-        orders::{KeyName, KeyOrder, PrivateParts, Wanted},
-        protocol::{Answer, KEYS_MAX, KeyAnswer},
+        key_change::{KeyChange, KeyName, PrivateParts, Wanted},
+        protocol::{Answer, KEYS_MAX, KeyChangeResult},
     },
 };
 
@@ -44,10 +44,10 @@ impl Smith {
         Self { token, keeper, outbox }
     }
 
-    /// Works until there is nobody left to send an order.
-    pub(super) fn work(self, orders: &mpsc::Receiver<(u64, KeyOrder)>) {
-        for (id, order) in orders {
-            let answer = match self.change(order) {
+    /// Works until there is nobody left to send an change.
+    pub(super) fn work(self, orders: &mpsc::Receiver<(u64, KeyChange)>) {
+        for (id, change) in orders {
+            let answer = match self.change(change) {
                 Ok(answer) => Answer::Changed(answer),
                 Err(fault) => Answer::Failed(fault),
             };
@@ -55,12 +55,12 @@ impl Smith {
         }
     }
 
-    fn change(&self, order: KeyOrder) -> Result<KeyAnswer, Fault> {
+    fn change(&self, change: KeyChange) -> Result<KeyChangeResult, Fault> {
         // A token that was logged out would hide its private keys from the searches below; the
         // keeper's listing finds out, and logs in again.
         self.list()?;
         let session = self.token.rw_session()?;
-        let answer = carry_out(&self.token, &session, order);
+        let answer = carry_out(&self.token, &session, change);
         // Whatever came of it: the signing threads are to see the token as it is now.
         drop(session);
         let listed = self.list();
@@ -87,24 +87,24 @@ impl Smith {
 pub(super) fn carry_out(
     token: &OpenToken,
     session: &Session,
-    order: KeyOrder,
-) -> Result<KeyAnswer, Fault> {
+    change: KeyChange,
+) -> Result<KeyChangeResult, Fault> {
     let forge = Forge { token, session };
-    match order {
-        KeyOrder::Generate { name, key_type } => forge.generate(&name, key_type),
-        KeyOrder::Import { name, spki, private } => forge.import(&name, &spki, &private),
-        KeyOrder::Prove { name, wanted } => {
+    match change {
+        KeyChange::Generate { name, key_type } => forge.generate(&name, key_type),
+        KeyChange::Import { name, spki, private } => forge.import(&name, &spki, &private),
+        KeyChange::Prove { name, wanted } => {
             let pairs = Halves::of(token, session, &name)?;
             match pairs.only() {
                 Some(pair) => forge.prove(&name, pair, &wanted),
-                None if pairs.private.is_empty() => Ok(KeyAnswer::Missing),
+                None if pairs.private.is_empty() => Ok(KeyChangeResult::Missing),
                 None => {
                     let reason = "a half is missing or there twice".to_owned();
                     Ok(discard(session, &pairs, reason))
                 }
             }
         }
-        KeyOrder::Destroy { name, spki_sha256 } => destroy(token, session, &name, spki_sha256),
+        KeyChange::Destroy { name, spki_sha256 } => destroy(token, session, &name, spki_sha256),
     }
 }
 
@@ -115,12 +115,12 @@ struct Forge<'a> {
 }
 
 impl Forge<'_> {
-    fn generate(&self, name: &KeyName, key_type: KeyType) -> Result<KeyAnswer, Fault> {
+    fn generate(&self, name: &KeyName, key_type: KeyType) -> Result<KeyChangeResult, Fault> {
         if let Some(missing) = templates::missing_to_generate(key_type, &self.token.mechanisms) {
-            return Ok(KeyAnswer::Unsupported(missing));
+            return Ok(KeyChangeResult::Unsupported(missing));
         }
         if self.is_taken(name)? {
-            return Ok(KeyAnswer::Taken);
+            return Ok(KeyChangeResult::Taken);
         }
         let (mechanism, public, private) = templates::to_generate(name, key_type)?;
         let (public, private) = match self.session.generate_key_pair(&mechanism, &public, &private)
@@ -132,7 +132,7 @@ impl Forge<'_> {
                     fault(&error),
                     name.label
                 );
-                return Ok(KeyAnswer::Unsupported(format!("key type {}", key_type.name())));
+                return Ok(KeyChangeResult::Unsupported(format!("key type {}", key_type.name())));
             }
             Err(error) => return Err(fault(&error)),
         };
@@ -144,14 +144,14 @@ impl Forge<'_> {
         name: &KeyName,
         spki: &[u8],
         private: &PrivateParts,
-    ) -> Result<KeyAnswer, Fault> {
+    ) -> Result<KeyChangeResult, Fault> {
         let key = PublicKey::from_spki_der(spki)
             .map_err(|error| Fault::ours(Class::Caller, "import", error.to_string()))?;
         if let Some(missing) = templates::missing_to_sign(key.key_type(), &self.token.mechanisms) {
-            return Ok(KeyAnswer::Unsupported(missing));
+            return Ok(KeyChangeResult::Unsupported(missing));
         }
         if self.is_taken(name)? {
-            return Ok(KeyAnswer::Taken);
+            return Ok(KeyChangeResult::Taken);
         }
         let create = |template: &[Attribute]| self.session.create_object(template);
         // The public half first, as most tokens generate: what a crash leaves cannot sign.
@@ -159,7 +159,7 @@ impl Forge<'_> {
             Ok(handle) => handle,
             Err(error) if templates::is_unsupported(&error) => {
                 tracing::warn!("{}: key '{}' is refused", fault(&error), name.label);
-                return Ok(KeyAnswer::Unsupported(format!("import of {}", key.key_type())));
+                return Ok(KeyChangeResult::Unsupported(format!("import of {}", key.key_type())));
             }
             Err(error) => return Err(fault(&error)),
         };
@@ -171,7 +171,10 @@ impl Forge<'_> {
                 tracing::warn!("{}: the public half of key '{label}' is taken back", fault(&error));
                 self.session.destroy_object(public).map_err(|error| fault(&error))?;
                 if templates::is_unsupported(&error) {
-                    return Ok(KeyAnswer::Unsupported(format!("import of {}", key.key_type())));
+                    return Ok(KeyChangeResult::Unsupported(format!(
+                        "import of {}",
+                        key.key_type()
+                    )));
                 }
                 return Err(fault(&error));
             }
@@ -205,17 +208,17 @@ impl Forge<'_> {
     }
 
     /// The end of every change that makes a key.
-    fn prove(&self, name: &KeyName, pair: Pair, wanted: &Wanted) -> Result<KeyAnswer, Fault> {
+    fn prove(&self, name: &KeyName, pair: Pair, wanted: &Wanted) -> Result<KeyChangeResult, Fault> {
         let halves = Halves { private: vec![pair.private], public: vec![pair.public] };
         match proof::of(self.token, self.session, name, &pair, wanted) {
-            Ok(Proof::Good(listed)) => Ok(KeyAnswer::Made(listed)),
+            Ok(Proof::Good(listed)) => Ok(KeyChangeResult::Made(listed)),
             Ok(Proof::Bad(reason)) => Ok(discard(self.session, &halves, reason)),
             Ok(Proof::Label) if are_gone(self.session, &halves) => {
-                Ok(KeyAnswer::LabelTooLong(name.label.len()))
+                Ok(KeyChangeResult::LabelTooLong(name.label.len()))
             }
             Ok(Proof::Label) => {
                 let reason = "the label was changed".to_owned();
-                Ok(KeyAnswer::Rejected { reason, destroyed: false })
+                Ok(KeyChangeResult::Rejected { reason, destroyed: false })
             }
             // Nobody knows of the key yet; one that was left half made cannot sign.
             Err(fault) => Ok(discard(self.session, &halves, fault.to_string())),
@@ -251,24 +254,24 @@ fn destroy(
     session: &Session,
     name: &KeyName,
     spki_sha256: [u8; 32],
-) -> Result<KeyAnswer, Fault> {
+) -> Result<KeyChangeResult, Fault> {
     let halves = Halves::of(token, session, name)?;
-    let Some(pair) = halves.only() else { return Ok(KeyAnswer::Missing) };
+    let Some(pair) = halves.only() else { return Ok(KeyChangeResult::Missing) };
     let is_meant = proof::public_half(token, session, pair.public)?
         .is_ok_and(|key| key.spki_sha256() == spki_sha256);
     if !is_meant {
-        return Ok(KeyAnswer::Missing);
+        return Ok(KeyChangeResult::Missing);
     }
     // The private half first: what a crash leaves cannot sign.
     for handle in [pair.private, pair.public] {
         session.destroy_object(handle).map_err(|error| fault(&error))?;
     }
-    Ok(KeyAnswer::Destroyed)
+    Ok(KeyChangeResult::Destroyed)
 }
 
 /// Destroys what is not what was asked for.
-fn discard(session: &Session, halves: &Halves, reason: String) -> KeyAnswer {
-    KeyAnswer::Rejected { reason, destroyed: are_gone(session, halves) }
+fn discard(session: &Session, halves: &Halves, reason: String) -> KeyChangeResult {
+    KeyChangeResult::Rejected { reason, destroyed: are_gone(session, halves) }
 }
 
 /// Destroys both halves; false when one stays.

@@ -11,7 +11,7 @@ pub(super) fn work(keeper: &mut Keeper, inbox: &Inbox, outbox: &Outbox) {
         let answer = match request {
             Request::Sign(request) => signing::sign(keeper, outbox, &request),
             Request::Catalogue => keeper.catalogue(),
-            Request::Change(order) => keeper.change(*order),
+            Request::Change(change) => keeper.change(*change),
         };
         outbox.answer(id, answer);
     }

@@ -14,7 +14,7 @@ use crate::{
     domain::key::{KeyType, PublicKey},
     hsm::{
         fault::{Class, Fault},
-        orders::{KeyName, PrivateParts},
+        key_change::{KeyName, PrivateParts},
     },
 };
 

@@ -9,7 +9,7 @@ use crate::domain::key::KeyType;
 
 /// One change. A key is named by label and `CKA_ID`, which a key of ours shares with no other.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum KeyOrder {
+pub(super) enum KeyChange {
     /// Make a key pair, unless label or id are in use; read it back and have it sign.
     Generate {
         /// What it is to be called.
@@ -43,7 +43,7 @@ pub(super) enum KeyOrder {
     },
 }
 
-impl KeyOrder {
+impl KeyChange {
     /// A key that will lie on the token before it is proven.
     pub(super) fn makes(&self) -> Option<&KeyName> {
         match self {
@@ -103,8 +103,8 @@ mod tests {
 
     fn import(private: PrivateParts) -> ToSigner {
         let name = KeyName { label: "a".repeat(2_048), id: vec![7; 20] };
-        let order = KeyOrder::Import { name, spki: vec![1; 550], private };
-        ToSigner::Request { id: 1, request: Request::Change(Box::new(order)) }
+        let change = KeyChange::Import { name, spki: vec![1; 550], private };
+        ToSigner::Request { id: 1, request: Request::Change(Box::new(change)) }
     }
 
     #[test]
@@ -118,11 +118,11 @@ mod tests {
         let parts = [512, 256, 256, 256, 256, 256].map(|octets| Zeroizing::new(vec![9; octets]));
         let frame = encode_secret(&import(PrivateParts::Rsa(parts)), TO_SIGNER_BYTES_MAX).unwrap();
         assert_eq!(frame.capacity(), TO_SIGNER_BYTES_MAX + 4);
-        let ToSigner::Request { request: Request::Change(order), .. } =
+        let ToSigner::Request { request: Request::Change(change), .. } =
             decode::<ToSigner>(&frame[4..]).unwrap()
         else {
             panic!("expected a change");
         };
-        assert_eq!(order.name().id, [7; 20]);
+        assert_eq!(change.name().id, [7; 20]);
     }
 }
