@@ -6,7 +6,7 @@ use super::{
     catalogue::Catalogue,
     fault::tame,
     protocol::{
-        self, Answer, FROM_SIGNER_BYTES_MAX, FromSigner, KeyChangeResult, ListedKey, LoginWord,
+        self, Answer, FROM_SIGNER_BYTES_MAX, FromSigner, KeyChangeResult, ListedKey, LoginNotice,
     },
     sandbox::MEMORY_MAX_MB_DEFAULT,
 };
@@ -42,10 +42,12 @@ impl Front {
             FromSigner::Noted { fault, key, next } => {
                 drop((fault.tamed().to_string(), tame(&key), tame(&next)));
             }
-            FromSigner::Login(LoginWord::Begins { mark, .. } | LoginWord::Refused(mark)) => {
-                assert!(mark.fits(&mark));
+            FromSigner::Login(
+                LoginNotice::Begins { fingerprint, .. } | LoginNotice::Refused(fingerprint),
+            ) => {
+                assert!(fingerprint.fits(&fingerprint));
             }
-            FromSigner::Login(LoginWord::Ended(_)) => {}
+            FromSigner::Login(LoginNotice::Ended(_)) => {}
             FromSigner::Answer { answer, usage, .. } => {
                 let at_first = *self.at_first.get_or_insert(usage);
                 let recycling = Recycling::default();

@@ -23,13 +23,13 @@ use tokio::{
 use super::{
     StoredKey, TokenConfig, TokenUser, Usage,
     jobs::Job,
+    pin_attempts::{LoginDecision, PinAttempt, PinFingerprint, WrongPinFlag},
     protocol::{
         self, FROM_SIGNER_BYTES_MAX, FromSigner, HELLO_BYTES_MAX, Hello, PROTOCOL_VERSION, Request,
         SignRequest, TO_SIGNER_BYTES_MAX, ToSigner,
     },
     sandbox::Cage,
     supervisor::{Canary, PendingChange, Trial},
-    tries::{Leave, PinMark, Try, WrongPins},
     wear::WearCause,
 };
 
@@ -91,11 +91,11 @@ pub(super) enum LoginStage {
     /// None is under way.
     None,
     /// It waits for leave.
-    Asks(PinMark, WrongPins),
+    Requested(PinFingerprint, WrongPinFlag),
     /// It has leave, and the token may be looking at the PIN.
-    Tries(PinMark),
+    Running(PinFingerprint),
     /// The token has refused the PIN.
-    Refused(PinMark),
+    Refused(PinFingerprint),
 }
 
 /// What is to become of a signer.
@@ -157,7 +157,7 @@ impl Signer {
         config: &TokenConfig,
         serial: Option<&str>,
         stored: Vec<StoredKey>,
-        tried_pins: Vec<Try>,
+        tried_pins: Vec<PinAttempt>,
         events: mpsc::Sender<(u64, Event)>,
     ) -> io::Result<Self> {
         let (ours, theirs) = StdUnixStream::pair()?;
@@ -302,9 +302,10 @@ impl Signer {
     }
 
     /// Answers it that begins one. One that takes no message has other troubles, which show.
-    pub(super) fn answer_login(&mut self, leave: Leave) {
+    pub(super) fn answer_login(&mut self, decision: LoginDecision) {
         if let Some(outbox) = &mut self.outbox {
-            let _ = outbox.say(&ToSigner::<&SignRequest>::Leave(leave), TO_SIGNER_BYTES_MAX);
+            let _ =
+                outbox.say(&ToSigner::<&SignRequest>::LoginDecision(decision), TO_SIGNER_BYTES_MAX);
         }
     }
 

@@ -13,8 +13,8 @@ use super::{
     StoredKey, TokenFacts, Usage,
     fault::Fault,
     key_change::KeyChange,
+    pin_attempts::{LoginDecision, LoginOutcome, PinAttempt, PinFingerprint, WrongPinFlag},
     sandbox::Cage,
-    tries::{End, Leave, PinMark, Try, WrongPins},
 };
 use crate::domain::key::{Signature, SignatureAlgorithm};
 
@@ -51,8 +51,8 @@ pub(super) enum ToSigner<S = SignRequest> {
         /// What is asked.
         request: Request<S>,
     },
-    /// Answers [`LoginWord::Begins`].
-    Leave(Leave),
+    /// Answers [`LoginNotice::Begins`].
+    LoginDecision(LoginDecision),
 }
 
 /// Which token to open. The PIN itself never travels, only where it lies.
@@ -73,7 +73,7 @@ pub(super) struct Hello {
     /// `CKU_…` of a vendor's user type; `None`: `CKU_USER`.
     pub(super) vendor_user: Option<u32>,
     /// PINs that were tried.
-    pub(super) tried_pins: Vec<Try>,
+    pub(super) tried_pins: Vec<PinAttempt>,
     /// Where they are kept, for words to the operator.
     pub(super) tried_pins_file: PathBuf,
     /// Sessions that sign.
@@ -129,7 +129,7 @@ pub(super) enum FromSigner {
         usage: Usage,
     },
     /// Of a login.
-    Login(LoginWord),
+    Login(LoginNotice),
     /// A fault that the signer gets over by itself, for the log.
     Noted {
         /// What went wrong.
@@ -143,18 +143,18 @@ pub(super) enum FromSigner {
 
 /// What a signer says of a login, before anything else that follows from it.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum LoginWord {
-    /// It wants to try the PIN, and waits for [`ToSigner::Leave`].
+pub(super) enum LoginNotice {
+    /// It wants to try the PIN, and waits for [`ToSigner::LoginDecision`].
     Begins {
-        /// The mark of the PIN.
-        mark: PinMark,
+        /// The fingerprint of the PIN.
+        fingerprint: PinFingerprint,
         /// What the token says.
-        wrong: WrongPins,
+        wrong: WrongPinFlag,
     },
     /// The token has answered.
-    Ended(End),
-    /// The mark of a PIN that was refused after all, complete.
-    Refused(PinMark),
+    Ended(LoginOutcome),
+    /// The fingerprint of a PIN that was refused after all, complete.
+    Refused(PinFingerprint),
 }
 
 /// An open token.

@@ -30,12 +30,12 @@ use super::{
 };
 
 mod answers;
-mod attempts;
 mod backoff;
 mod broken;
 mod canary;
 mod changes;
 mod doubts;
+mod logins;
 mod pace;
 mod published;
 mod refresh;
@@ -480,8 +480,8 @@ impl Supervisor {
         let leaving = self.leaving.drain(..).map(|leaving| leaving.signer);
         let all: Vec<_> = self.up.drain(..).chain(starting).chain(leaving).collect();
         let ends = all.into_iter().map(|signer| {
-            let in_login = matches!(signer.login, LoginStage::Tries(_));
-            let grace = if in_login { attempts::LOGIN_GRACE } else { grace };
+            let in_login = matches!(signer.login, LoginStage::Running(_));
+            let grace = if in_login { logins::LOGIN_GRACE } else { grace };
             signer.end(grace, &self.config.name).0
         });
         let endings: Vec<_> = ends.collect();

@@ -1,5 +1,7 @@
 use super::*;
-use crate::hsm::{Offer, fault::Class, heard::hear_as_the_front_does, tries::PinMark};
+use crate::hsm::{
+    Offer, fault::Class, heard::hear_as_the_front_does, pin_attempts::PinFingerprint,
+};
 
 fn request() -> ToSigner {
     ToSigner::Request { id: 7, request: Request::Catalogue }
@@ -85,16 +87,16 @@ fn honest() -> Vec<Vec<u8>> {
         answer,
         usage: Usage { memory: 1 << 26, descriptors: 9, sessions: Some(4) },
     });
-    let mark = || PinMark {
+    let fingerprint = || PinFingerprint {
         serial: facts().serial,
         salt: "0f".repeat(16),
         check: 7,
         digest: Some("ab".repeat(32)),
     };
     let words = [
-        LoginWord::Begins { mark: mark(), wrong: WrongPins::Untold },
-        LoginWord::Ended(End::Refused),
-        LoginWord::Refused(mark()),
+        LoginNotice::Begins { fingerprint: fingerprint(), wrong: WrongPinFlag::Unreliable },
+        LoginNotice::Ended(LoginOutcome::Refused),
+        LoginNotice::Refused(fingerprint()),
     ];
     [FromSigner::Ready(ready())]
         .into_iter()

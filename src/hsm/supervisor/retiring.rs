@@ -11,7 +11,7 @@ use crate::hsm::{
     Usage,
     fault::{Class, Fault},
     process::{Event, Service, Signer},
-    protocol::{FromSigner, LoginWord},
+    protocol::{FromSigner, LoginNotice},
     wear::{Wear, WearCause},
 };
 
@@ -153,7 +153,7 @@ impl Supervisor {
     pub(super) fn hear_leaving(&mut self, id: u64, event: Event) {
         match event {
             Event::Said(FromSigner::Login(
-                word @ (LoginWord::Ended(_) | LoginWord::Refused(_)),
+                word @ (LoginNotice::Ended(_) | LoginNotice::Refused(_)),
             )) => {
                 let _ = self.hear_of_login(id, word);
                 return;

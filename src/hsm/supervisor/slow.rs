@@ -3,7 +3,7 @@
 
 use tokio::time::Instant;
 
-use super::{Supervisor, attempts::LOGIN_GRACE, starting::Starting};
+use super::{Supervisor, logins::LOGIN_GRACE, starting::Starting};
 use crate::hsm::process::{Event, LoginStage};
 
 /// Starts that go on beside the newest one.
@@ -55,9 +55,9 @@ impl Supervisor {
         self.suspect_first_key(&signer);
         match signer.login {
             // To be killed in the middle of it may cost the token: it has time to come to its end.
-            LoginStage::Tries(_) => self.let_go(signer, now + LOGIN_GRACE),
+            LoginStage::Running(_) => self.let_go(signer, now + LOGIN_GRACE),
             // A signer that has explained itself is ending; one that has not is stuck.
-            LoginStage::None | LoginStage::Asks(..) | LoginStage::Refused(_) => {
+            LoginStage::None | LoginStage::Requested(..) | LoginStage::Refused(_) => {
                 let _ = signer.end(std::time::Duration::ZERO, &self.config.name);
             }
         }
@@ -84,6 +84,6 @@ impl Supervisor {
 
     /// Whether a slow one may be at its login.
     pub(super) fn slow_one_logs_in(&self) -> bool {
-        self.slow.iter().any(|slow| matches!(slow.signer.login, LoginStage::Tries(_)))
+        self.slow.iter().any(|slow| matches!(slow.signer.login, LoginStage::Running(_)))
     }
 }

@@ -10,9 +10,9 @@ use crate::hsm::{
     catalogue::Catalogue,
     fault::{Class, Fault},
     key_change::KeyName,
+    pin_attempts,
     process::{Event, Pending, Signer, Task},
     protocol::{Answer, FromSigner, ListedKey, Ready, Request},
-    tries,
 };
 
 /// How much longer than a good start one may take before another is started beside it.
@@ -53,7 +53,7 @@ impl Supervisor {
         if self.starting.is_some() || !self.wants_another() || self.backoff.next_at() > now {
             return;
         }
-        let tried_pins = match tries::load(&self.config.tried_pins) {
+        let tried_pins = match pin_attempts::load(&self.config.tried_pins) {
             Ok(marks) => marks,
             Err(reason) => return self.start_failed(reason),
         };

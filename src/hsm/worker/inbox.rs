@@ -19,8 +19,8 @@ use std::{
 use pace::Pace;
 
 use crate::hsm::{
+    pin_attempts::LoginDecision,
     protocol::{self, Request, TO_SIGNER_BYTES_MAX, ToSigner},
-    tries::Leave,
 };
 
 mod pace;
@@ -54,7 +54,7 @@ struct State {
     has_ended: bool,
     /// Read by one who waited for something else.
     requests: VecDeque<NumberedRequest>,
-    leaves: VecDeque<Leave>,
+    decisions: VecDeque<LoginDecision>,
     /// Threads that wait for the one that reads, or leads.
     waiting: usize,
 }
@@ -84,7 +84,7 @@ impl Inbox {
             pace: Pace::default(),
             has_ended: false,
             requests: VecDeque::new(),
-            leaves: VecDeque::new(),
+            decisions: VecDeque::new(),
             waiting: 0,
         };
         Self(Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }))
@@ -96,11 +96,11 @@ impl Inbox {
     }
 
     /// The next answer to a login that wants to begin; `None` when there will be none.
-    pub(super) fn leave(&self) -> Option<Leave> {
+    pub(super) fn login_decision(&self) -> Option<LoginDecision> {
         let state = self.0.lock();
-        let (state, leave) = self.0.wait_for(state, |state| state.leaves.pop_front())?;
+        let (state, decision) = self.0.wait_for(state, |state| state.decisions.pop_front())?;
         self.0.see_that_one_reads(&state);
-        Some(leave)
+        Some(decision)
     }
 }
 
@@ -237,7 +237,7 @@ impl State {
     fn put_back(&mut self, socket: BufReader<UnixStream>, message: io::Result<Option<ToSigner>>) {
         match message {
             Ok(Some(ToSigner::Request { id, request })) => self.requests.push_back((id, request)),
-            Ok(Some(ToSigner::Leave(leave))) => self.leaves.push_back(leave),
+            Ok(Some(ToSigner::LoginDecision(decision))) => self.decisions.push_back(decision),
             // The end, or what is out of place: nothing after it would be understood.
             Ok(Some(ToSigner::Hello(_)) | None) | Err(_) => {
                 self.has_ended = true;

@@ -20,8 +20,10 @@ use super::{
 };
 use crate::hsm::{
     fault::{Class, Fault},
-    protocol::{FromSigner, Hello, LoginWord},
-    tries::{End, Leave, PinMark, TRIES_AN_HOUR_MAX, Try, WrongPins},
+    pin_attempts::{
+        LoginDecision, LoginOutcome, PinAttempt, PinFingerprint, TRIES_AN_HOUR_MAX, WrongPinFlag,
+    },
+    protocol::{FromSigner, Hello, LoginNotice},
 };
 
 /// `CKU_USER`.
@@ -42,10 +44,10 @@ pub(super) struct Login {
     pin_file: PathBuf,
     vendor_user: Option<u32>,
     /// What was tried before this process was.
-    tries: Vec<Try>,
-    tries_file: PathBuf,
+    attempts: Vec<PinAttempt>,
+    attempts_file: PathBuf,
     /// Of the PIN, once it was needed.
-    mark: Option<PinMark>,
+    fingerprint: Option<PinFingerprint>,
     /// Set once the PIN was refused here.
     refused: Option<Fault>,
     outbox: Outbox,
@@ -62,9 +64,9 @@ impl Login {
             pin: pin::read(&hello.pin_file)?,
             pin_file: hello.pin_file.clone(),
             vendor_user: hello.vendor_user,
-            tries: hello.tried_pins.clone(),
-            tries_file: hello.tried_pins_file.clone(),
-            mark: None,
+            attempts: hello.tried_pins.clone(),
+            attempts_file: hello.tried_pins_file.clone(),
+            fingerprint: None,
             refused: None,
             outbox,
             inbox,
@@ -95,69 +97,74 @@ impl Login {
             None => (UserType::User, NORMAL_USER),
             Some(number) => (UserType::VendorExtension(number), u64::from(number)),
         };
-        let mut mark = match &self.mark {
-            Some(mark) => mark.clone(),
-            None => pin::mark(&self.pin, serial, number, &self.tries)?,
+        let mut fingerprint = match &self.fingerprint {
+            Some(fingerprint) => fingerprint.clone(),
+            None => pin::fingerprint(&self.pin, serial, number, &self.attempts)?,
         };
-        self.mark = Some(mark.clone());
-        self.outbox.send(&FromSigner::Login(LoginWord::Begins { mark: mark.clone(), wrong }));
-        let taken_before = match self.inbox.leave() {
-            Some(Leave::Granted { taken_before }) => taken_before,
-            Some(leave) => return Err(self.denied(leave, serial)),
+        self.fingerprint = Some(fingerprint.clone());
+        self.outbox.send(&FromSigner::Login(LoginNotice::Begins {
+            fingerprint: fingerprint.clone(),
+            wrong,
+        }));
+        let taken_before = match self.inbox.login_decision() {
+            Some(LoginDecision::Granted { taken_before }) => taken_before,
+            Some(decision) => return Err(self.denied(decision, serial)),
             None => return Err(Fault::ours(Class::Device, "C_Login", "the front is gone")),
         };
         AT_IT.store(true, Relaxed);
         let answer = session.login_with_raw(user, &self.pin);
         AT_IT.store(false, Relaxed);
         let (end, result) = match answer {
-            Ok(()) => (End::Taken, Ok(())),
+            Ok(()) => (LoginOutcome::Taken, Ok(())),
             // Login belongs to process and token, not to the session. No PIN was looked at.
-            Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => (End::Unanswered, Ok(())),
+            Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {
+                (LoginOutcome::Unanswered, Ok(()))
+            }
             Err(error) if is_unexplained_login(&error) => {
                 let (end, fault) = unexplained(fault(&error), token, taken_before);
                 (end, Err(fault))
             }
             Err(error) => match fault(&error) {
-                fault if fault.class == Class::Credential => (End::Refused, Err(fault)),
-                fault => (End::Unanswered, Err(fault)),
+                fault if fault.class == Class::Credential => (LoginOutcome::Refused, Err(fault)),
+                fault => (LoginOutcome::Unanswered, Err(fault)),
             },
         };
-        self.outbox.send(&FromSigner::Login(LoginWord::Ended(end)));
-        if end == End::Refused && mark.digest.is_none() {
-            pin::complete(&mut mark, &self.pin, number);
-            self.outbox.send(&FromSigner::Login(LoginWord::Refused(mark)));
+        self.outbox.send(&FromSigner::Login(LoginNotice::Ended(end)));
+        if end == LoginOutcome::Refused && fingerprint.digest.is_none() {
+            pin::complete(&mut fingerprint, &self.pin, number);
+            self.outbox.send(&FromSigner::Login(LoginNotice::Refused(fingerprint)));
         }
         result
     }
 
-    fn denied(&self, leave: Leave, serial: &str) -> Fault {
-        let (pin, tries) = (self.pin_file.display(), self.tries_file.display());
-        let (class, words) = match leave {
-            Leave::Granted { .. } | Leave::RefusedBefore => (
+    fn denied(&self, decision: LoginDecision, serial: &str) -> Fault {
+        let (pin, attempts) = (self.pin_file.display(), self.attempts_file.display());
+        let (class, words) = match decision {
+            LoginDecision::Granted { .. } | LoginDecision::RefusedBefore => (
                 Class::Credential,
                 format!(
                     "not called: the token (serial {serial}) has refused the PIN in {pin} before, and \
                      would lock after a few more. Correct the file; if the token has been unlocked or \
-                     given this PIN since then, remove {tries}"
+                     given this PIN since then, remove {attempts}"
                 ),
             ),
-            Leave::Unsettled => (
+            LoginDecision::Unsettled => (
                 Class::Credential,
                 format!(
                     "not called: the PIN in {pin} was tried on the token (serial {serial}) before, and \
                      what came of that is not known: service or signer ended in the middle of it. See \
-                     to it that the PIN is right, then remove {tries}"
+                     to it that the PIN is right, then remove {attempts}"
                 ),
             ),
-            Leave::Unexplained => (
+            LoginDecision::Unexplained => (
                 Class::Credential,
                 format!(
                     "not called: the token (serial {serial}) has not taken the PIN in {pin} before, has \
                      not said why, and was never seen to take it. See to it that the PIN is right, then \
-                     remove {tries}"
+                     remove {attempts}"
                 ),
             ),
-            Leave::Later { seconds } => (
+            LoginDecision::Later { seconds } => (
                 Class::Device,
                 format!(
                     "not called: the token (serial {serial}) has not taken the PIN in {pin} lately and has \
@@ -165,11 +172,11 @@ impl Login {
                      {TRIES_AN_HOUR_MAX} times an hour"
                 ),
             ),
-            Leave::NotNoted => (
+            LoginDecision::NotNoted => (
                 Class::Configuration,
-                format!("not called: that the PIN is tried cannot be noted in {tries}"),
+                format!("not called: that the PIN is tried cannot be noted in {attempts}"),
             ),
-            Leave::NotNow => {
+            LoginDecision::NotNow => {
                 (Class::Device, "not called: another signer's came to no end".to_owned())
             }
         };
@@ -178,13 +185,13 @@ impl Login {
 }
 
 /// What to think of a login that the token has answered without a word about the PIN.
-fn unexplained(fault: Fault, token: &OpenToken, taken_before: bool) -> (End, Fault) {
+fn unexplained(fault: Fault, token: &OpenToken, taken_before: bool) -> (LoginOutcome, Fault) {
     let counts = token.still_there().is_ok_and(|info| {
         info.user_pin_count_low() || info.user_pin_final_try() || info.user_pin_locked()
     });
     if counts {
         let words = "the token has not taken the PIN, and counts it as a wrong one";
-        return (End::Refused, fault.with_detail(words));
+        return (LoginOutcome::Refused, fault.with_detail(words));
     }
     let fault = match taken_before {
         true => Fault { class: Class::Device, ..fault }.with_detail(format!(
@@ -196,11 +203,11 @@ fn unexplained(fault: Fault, token: &OpenToken, taken_before: bool) -> (End, Fau
              not tried again",
         ),
     };
-    (End::Unexplained, fault)
+    (LoginOutcome::Unexplained, fault)
 }
 
 /// The token's own warnings: its last try is never ours.
-fn heed(info: &TokenInfo, tells: bool) -> Result<WrongPins, Fault> {
+fn heed(info: &TokenInfo, tells: bool) -> Result<WrongPinFlag, Fault> {
     let refuse = |words: &str| Err(Fault::ours(Class::Credential, "C_GetTokenInfo", words));
     if info.user_pin_locked() {
         return refuse("the token reports its user PIN as locked: unlock it with its own tools");
@@ -213,7 +220,7 @@ fn heed(info: &TokenInfo, tells: bool) -> Result<WrongPins, Fault> {
     }
     if info.user_pin_count_low() {
         tracing::warn!("the token reports that a wrong user PIN was given since the last login");
-        return Ok(WrongPins::Some);
+        return Ok(WrongPinFlag::Set);
     }
-    Ok(if tells { WrongPins::None } else { WrongPins::Untold })
+    Ok(if tells { WrongPinFlag::Clear } else { WrongPinFlag::Unreliable })
 }

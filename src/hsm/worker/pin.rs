@@ -1,4 +1,4 @@
-//! The user PIN: opaque octets in a file, and the marks of those that were tried.
+//! The user PIN: opaque octets in a file, and the fingerprints of those that were tried.
 
 use std::{fs::File, io::Read, num::NonZeroU32, path::Path};
 
@@ -9,7 +9,7 @@ use secrecy::ExposeSecret;
 
 use crate::hsm::{
     fault::{Class, Fault},
-    tries::{PinMark, Try},
+    pin_attempts::{PinAttempt, PinFingerprint},
 };
 
 /// Longest PIN, in octets; `user:password` forms included.
@@ -20,7 +20,7 @@ const SALT_BYTES: usize = 16;
 const DIGEST_BYTES: usize = 32;
 
 /// Reads the PIN. Line ends (CR, LF) at the end of the file are not part of it. What an editor may have
-/// added besides is refused by name: each PIN that is wrong by it costs the token one of its few tries.
+/// added besides is refused by name: each PIN that is wrong by it costs the token one of its few attempts.
 ///
 /// # Errors
 /// [`Fault`] of configuration class that names the file.
@@ -70,49 +70,56 @@ fn not_a_pin(octets: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The mark of a PIN for the token of this serial and a user of this type (`CKU_…`): the one that it
+/// The fingerprint of a PIN for the token of this serial and a user of this type (`CKU_…`): the one that it
 /// was tried under before, else a new one. Of one that was taken, only the octet is looked at; all else
 /// takes a tenth of a second or so, on purpose: short PINs are soon guessed.
 ///
 /// # Errors
 /// When the system has no randomness.
-pub(super) fn mark(
+pub(super) fn fingerprint(
     pin: &RawAuthPin,
     serial: &str,
     user_type: u64,
-    tries: &[Try],
-) -> Result<PinMark, Fault> {
-    for kept in tries.iter().rev().map(|kept| &kept.mark).filter(|kept| kept.serial == serial) {
+    attempts: &[PinAttempt],
+) -> Result<PinFingerprint, Fault> {
+    for kept in
+        attempts.iter().rev().map(|kept| &kept.fingerprint).filter(|kept| kept.serial == serial)
+    {
         let Ok(salt) = HEX.decode(kept.salt.as_bytes()) else { continue };
-        let mut mark = quick_mark(pin, serial, user_type, &salt);
-        if mark.check == kept.check && kept.digest.is_some() {
-            complete(&mut mark, pin, user_type);
+        let mut fingerprint = quick_fingerprint(pin, serial, user_type, &salt);
+        if fingerprint.check == kept.check && kept.digest.is_some() {
+            complete(&mut fingerprint, pin, user_type);
         }
-        if mark.fits(kept) {
-            return Ok(mark);
+        if fingerprint.fits(kept) {
+            return Ok(fingerprint);
         }
     }
     let mut salt = [0; SALT_BYTES];
     rand::fill(&mut salt)
-        .map_err(|_| Fault::ours(Class::Unexpected, "mark PIN", "no randomness"))?;
-    let mut mark = quick_mark(pin, serial, user_type, &salt);
-    complete(&mut mark, pin, user_type);
-    Ok(mark)
+        .map_err(|_| Fault::ours(Class::Unexpected, "fingerprint PIN", "no randomness"))?;
+    let mut fingerprint = quick_fingerprint(pin, serial, user_type, &salt);
+    complete(&mut fingerprint, pin, user_type);
+    Ok(fingerprint)
 }
 
 /// An octet of HMAC-SHA-256, under the salt.
-fn quick_mark(pin: &RawAuthPin, serial: &str, user_type: u64, salt: &[u8]) -> PinMark {
+fn quick_fingerprint(
+    pin: &RawAuthPin,
+    serial: &str,
+    user_type: u64,
+    salt: &[u8],
+) -> PinFingerprint {
     let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, salt));
     context.update(&user_type.to_be_bytes());
     context.update(pin.expose_secret());
     let check = context.sign().as_ref()[0];
-    PinMark { serial: serial.to_owned(), salt: HEX.encode(salt), check, digest: None }
+    PinFingerprint { serial: serial.to_owned(), salt: HEX.encode(salt), check, digest: None }
 }
 
 /// Adds the slow digest, where it is missing. Another user's PIN may be the same.
-pub(super) fn complete(mark: &mut PinMark, pin: &RawAuthPin, user_type: u64) {
-    let Ok(salt) = HEX.decode(mark.salt.as_bytes()) else { return };
-    mark.digest.get_or_insert_with(|| {
+pub(super) fn complete(fingerprint: &mut PinFingerprint, pin: &RawAuthPin, user_type: u64) {
+    let Ok(salt) = HEX.decode(fingerprint.salt.as_bytes()) else { return };
+    fingerprint.digest.get_or_insert_with(|| {
         let mut digest = [0; DIGEST_BYTES];
         let salted = [&salt[..], &user_type.to_be_bytes()].concat();
         let algorithm = pbkdf2::PBKDF2_HMAC_SHA512;
@@ -124,7 +131,7 @@ pub(super) fn complete(mark: &mut PinMark, pin: &RawAuthPin, user_type: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hsm::tries::{self, WrongPins};
+    use crate::hsm::pin_attempts::{self, WrongPinFlag};
 
     fn pin(octets: &[u8]) -> RawAuthPin {
         RawAuthPin::new(Box::new(octets.to_vec()))
@@ -186,60 +193,63 @@ mod tests {
     }
 
     /// As they are found in the file after one try each.
-    fn tried(marks: &[&PinMark]) -> Vec<Try> {
+    fn tried(fingerprints: &[&PinFingerprint]) -> Vec<PinAttempt> {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("tried-pins");
-        for mark in marks {
-            tries::begin(&file, mark, WrongPins::Untold).unwrap();
+        for fingerprint in fingerprints {
+            pin_attempts::begin(&file, fingerprint, WrongPinFlag::Unreliable).unwrap();
         }
-        tries::load(&file).unwrap()
+        pin_attempts::load(&file).unwrap()
     }
 
     #[test]
     fn a_pin_has_the_mark_that_it_was_tried_under_and_another_has_not() {
-        let first = mark(&pin(b"1234"), "serial", 1, &[]).unwrap();
-        assert_ne!(first, mark(&pin(b"1234"), "serial", 1, &[]).unwrap(), "salted");
-        let other = mark(&pin(b"0000"), "serial", 1, &[]).unwrap();
-        let tries = tried(&[&other, &first]);
-        assert_eq!(mark(&pin(b"1234"), "serial", 1, &tries).unwrap(), first);
-        assert_eq!(mark(&pin(b"0000"), "serial", 1, &tries).unwrap(), other);
+        let first = fingerprint(&pin(b"1234"), "serial", 1, &[]).unwrap();
+        assert_ne!(first, fingerprint(&pin(b"1234"), "serial", 1, &[]).unwrap(), "salted");
+        let other = fingerprint(&pin(b"0000"), "serial", 1, &[]).unwrap();
+        let attempts = tried(&[&other, &first]);
+        assert_eq!(fingerprint(&pin(b"1234"), "serial", 1, &attempts).unwrap(), first);
+        assert_eq!(fingerprint(&pin(b"0000"), "serial", 1, &attempts).unwrap(), other);
         for (octets, serial, user) in
             [(b"1235", "serial", 1), (b"1234", "another", 1), (b"1234", "serial", 0x8000_0001)]
         {
-            let mark = mark(&pin(octets), serial, user, &tries).unwrap();
-            assert!(tries.iter().all(|kept| !mark.fits(&kept.mark)), "{serial} {user}");
+            let fingerprint = fingerprint(&pin(octets), serial, user, &attempts).unwrap();
+            assert!(
+                attempts.iter().all(|kept| !fingerprint.fits(&kept.fingerprint)),
+                "{serial} {user}"
+            );
         }
     }
 
     #[test]
     fn a_pin_that_was_taken_is_known_by_its_octet_and_needs_no_slow_digest() {
-        let first = mark(&pin(b"1234"), "serial", 1, &[]).unwrap();
-        let taken = tried(&[&PinMark { digest: None, ..first.clone() }]);
-        let mut again = mark(&pin(b"1234"), "serial", 1, &taken).unwrap();
-        assert_eq!(again, taken[0].mark);
+        let first = fingerprint(&pin(b"1234"), "serial", 1, &[]).unwrap();
+        let taken = tried(&[&PinFingerprint { digest: None, ..first.clone() }]);
+        let mut again = fingerprint(&pin(b"1234"), "serial", 1, &taken).unwrap();
+        assert_eq!(again, taken[0].fingerprint);
         complete(&mut again, &pin(b"1234"), 1);
         assert_eq!(again, first);
         // One octet is that of every 256th PIN.
         let others = (0..1_000).map(|number| format!("{number:04}"));
         let same = others.filter(|other| {
             let salt = HEX.decode(first.salt.as_bytes()).unwrap();
-            quick_mark(&pin(other.as_bytes()), "serial", 1, &salt).check == first.check
+            quick_fingerprint(&pin(other.as_bytes()), "serial", 1, &salt).check == first.check
         });
         assert!(same.count() < 40);
     }
 
     #[test]
     fn a_mark_that_was_tampered_with_fits_nothing() {
-        let good = mark(&pin(b"1234"), "serial", 1, &[]).unwrap();
+        let good = fingerprint(&pin(b"1234"), "serial", 1, &[]).unwrap();
         for bad in [
-            PinMark { salt: "xyz".to_owned(), ..good.clone() },
-            PinMark { digest: Some(String::new()), ..good.clone() },
-            PinMark { digest: Some("00".repeat(32)), ..good.clone() },
-            PinMark { check: !good.check, ..good.clone() },
+            PinFingerprint { salt: "xyz".to_owned(), ..good.clone() },
+            PinFingerprint { digest: Some(String::new()), ..good.clone() },
+            PinFingerprint { digest: Some("00".repeat(32)), ..good.clone() },
+            PinFingerprint { check: !good.check, ..good.clone() },
         ] {
             assert!(!good.fits(&bad));
-            let mark = mark(&pin(b"1234"), "serial", 1, &tried(&[&bad])).unwrap();
-            assert!(!mark.fits(&bad));
+            let fingerprint = fingerprint(&pin(b"1234"), "serial", 1, &tried(&[&bad])).unwrap();
+            assert!(!fingerprint.fits(&bad));
         }
     }
 }

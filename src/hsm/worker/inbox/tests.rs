@@ -65,20 +65,23 @@ fn until_fast(front: &mut UnixStream, inbox: &Inbox, served: &mpsc::Receiver<Ser
 fn each_thread_gets_what_it_waits_for_whoever_reads_it_and_all_hear_of_the_end() {
     let (mut front, inbox) = pair();
     let served = serving(&inbox, 3, |_| ());
-    let (granted, leaves) = mpsc::channel();
+    let (granted, decisions) = mpsc::channel();
     let waiting = inbox.clone();
     thread::spawn(move || {
         loop {
-            let leave = waiting.leave();
-            granted.send(leave).unwrap();
-            if leave.is_none() {
+            let decision = waiting.login_decision();
+            granted.send(decision).unwrap();
+            if decision.is_none() {
                 return;
             }
         }
     });
     for id in 0..500 {
-        say(&mut front, &ToSigner::Leave(Leave::Granted { taken_before: true }));
-        assert!(matches!(leaves.recv_timeout(PATIENCE), Ok(Some(Leave::Granted { .. }))), "{id}");
+        say(&mut front, &ToSigner::LoginDecision(LoginDecision::Granted { taken_before: true }));
+        assert!(
+            matches!(decisions.recv_timeout(PATIENCE), Ok(Some(LoginDecision::Granted { .. }))),
+            "{id}"
+        );
         ask(&mut front, id);
         next(&served, id);
     }
@@ -86,7 +89,7 @@ fn each_thread_gets_what_it_waits_for_whoever_reads_it_and_all_hear_of_the_end()
     for _ in 0..3 {
         assert_eq!(served.recv_timeout(PATIENCE).unwrap().1, None);
     }
-    assert!(matches!(leaves.recv_timeout(PATIENCE), Ok(None)));
+    assert!(matches!(decisions.recv_timeout(PATIENCE), Ok(None)));
 }
 
 #[test]
@@ -180,11 +183,11 @@ fn a_login_is_heard_of_while_the_thread_that_leads_waits_for_it() {
     until_fast(&mut front, &inbox, &served);
     ask(&mut front, 1);
     next(&served, 1);
-    say(&mut front, &ToSigner::Leave(Leave::Granted { taken_before: true }));
+    say(&mut front, &ToSigner::LoginDecision(LoginDecision::Granted { taken_before: true }));
     let (heard, hearing) = mpsc::channel();
     let waiting = inbox.clone();
-    thread::spawn(move || heard.send(waiting.leave()));
-    assert!(matches!(hearing.recv_timeout(PATIENCE), Ok(Some(Leave::Granted { .. }))));
+    thread::spawn(move || heard.send(waiting.login_decision()));
+    assert!(matches!(hearing.recv_timeout(PATIENCE), Ok(Some(LoginDecision::Granted { .. }))));
     granted.send(()).unwrap();
     ask(&mut front, 2);
     next(&served, 2);

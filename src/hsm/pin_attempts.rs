@@ -36,18 +36,18 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 /// PINs that are remembered of one serial; the oldest is forgotten first.
-const MARKS_MAX: usize = 8;
+const ATTEMPTS_MAX: usize = 8;
 /// Tries of a PIN within an hour that a token may answer without a word about it; the first counts.
 pub(super) const TRIES_AN_HOUR_MAX: usize = 3;
-/// Between these tries, in seconds.
+/// Between these attempts, in seconds.
 const PAUSES_SECONDS: [u64; TRIES_AN_HOUR_MAX - 1] = [1, 5];
 const HOUR_SECONDS: u64 = 3_600;
-/// Longest text in a mark, in octets; a signer is not trusted with our files.
+/// Longest text in a fingerprint, in octets; a signer is not trusted with our files.
 const TEXT_BYTES_MAX: usize = 256;
 
 /// One PIN.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct PinMark {
+pub(super) struct PinFingerprint {
     /// `CK_TOKEN_INFO.serialNumber` of the token that it was given to.
     pub(super) serial: String,
     /// Of both digests, in hexadecimal.
@@ -58,7 +58,7 @@ pub(super) struct PinMark {
     pub(super) digest: Option<String>,
 }
 
-impl PinMark {
+impl PinFingerprint {
     /// Whether `kept` can be of the same PIN.
     pub(super) fn fits(&self, kept: &Self) -> bool {
         (&self.serial, &self.salt, self.check) == (&kept.serial, &kept.salt, kept.check)
@@ -71,8 +71,9 @@ impl PinMark {
 
 /// A PIN and what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Try {
-    pub(super) mark: PinMark,
+pub(super) struct PinAttempt {
+    #[serde(rename = "mark")]
+    pub(super) fingerprint: PinFingerprint,
     outcome: Outcome,
 }
 
@@ -99,18 +100,18 @@ enum Outcome {
 
 /// What a token says of wrong PINs since the last login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum WrongPins {
+pub(super) enum WrongPinFlag {
     /// There was one.
-    Some,
+    Set,
     /// There was none.
-    None,
+    Clear,
     /// Nothing that can be relied on.
-    Untold,
+    Unreliable,
 }
 
 /// Whether a PIN may be tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Leave {
+pub(super) enum LoginDecision {
     /// It may.
     Granted {
         /// Whether the token has taken it before.
@@ -135,7 +136,7 @@ pub(super) enum Leave {
 
 /// What a try came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum End {
+pub(super) enum LoginOutcome {
     /// The token took the PIN.
     Taken,
     /// The token refused it.
@@ -150,7 +151,7 @@ pub(super) enum End {
 ///
 /// # Errors
 /// In words for the operator. Then no PIN may be tried: it may be one of those.
-pub(super) fn load(file: &Path) -> Result<Vec<Try>, String> {
+pub(super) fn load(file: &Path) -> Result<Vec<PinAttempt>, String> {
     let words = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     match fs::read(file) {
         Ok(text) => serde_json::from_slice(&text).map_err(|error| words(&error)),
@@ -162,38 +163,43 @@ pub(super) fn load(file: &Path) -> Result<Vec<Try>, String> {
 /// A PIN is about to be tried; when that is granted, it is on disk.
 ///
 /// # Errors
-/// In words for the operator: the file cannot be read or written, or the mark is no mark.
-pub(super) fn begin(file: &Path, mark: &PinMark, wrong: WrongPins) -> Result<Leave, String> {
+/// In words for the operator: the file cannot be read or written, or the fingerprint is no fingerprint.
+pub(super) fn begin(
+    file: &Path,
+    fingerprint: &PinFingerprint,
+    wrong: WrongPinFlag,
+) -> Result<LoginDecision, String> {
     let now = seconds_since_1970();
-    change(file, mark, |tries| {
-        let Some(at) = tries.iter().rposition(|kept| mark.fits(&kept.mark)) else {
-            tries.push(Try { mark: mark.clone(), outcome: Outcome::Open });
-            return Leave::Granted { taken_before: false };
+    change(file, fingerprint, |attempts| {
+        let Some(at) = attempts.iter().rposition(|kept| fingerprint.fits(&kept.fingerprint)) else {
+            attempts.push(PinAttempt { fingerprint: fingerprint.clone(), outcome: Outcome::Open });
+            return LoginDecision::Granted { taken_before: false };
         };
-        let outcome = match (tries[at].outcome.clone(), wrong) {
+        let outcome = match (attempts[at].outcome.clone(), wrong) {
             (Outcome::Refused, _) => Outcome::Refused,
             (
                 Outcome::Open
                 | Outcome::OpenAfterTaken
                 | Outcome::Unexplained
                 | Outcome::UnexplainedAfterTaken { .. },
-                WrongPins::Some,
+                WrongPinFlag::Set,
             ) => Outcome::Refused,
-            (Outcome::Open, WrongPins::Untold) => return Leave::Unsettled,
-            (Outcome::Open, WrongPins::None) => Outcome::Open,
+            (Outcome::Open, WrongPinFlag::Unreliable) => return LoginDecision::Unsettled,
+            (Outcome::Open, WrongPinFlag::Clear) => Outcome::Open,
             (Outcome::Taken | Outcome::OpenAfterTaken, _) => Outcome::OpenAfterTaken,
-            (Outcome::Unexplained, _) => return Leave::Unexplained,
+            (Outcome::Unexplained, _) => return LoginDecision::Unexplained,
             (Outcome::UnexplainedAfterTaken { at }, _) => match once_more(at, now) {
                 Ok(at) => Outcome::UnexplainedAfterTaken { at },
-                Err(seconds) => return Leave::Later { seconds },
+                Err(seconds) => return LoginDecision::Later { seconds },
             },
         };
-        tries[at] = Try { mark: kept_of(mark, &outcome), outcome: outcome.clone() };
+        attempts[at] =
+            PinAttempt { fingerprint: kept_of(fingerprint, &outcome), outcome: outcome.clone() };
         match outcome {
-            Outcome::Refused => Leave::RefusedBefore,
-            Outcome::Open | Outcome::Unexplained => Leave::Granted { taken_before: false },
+            Outcome::Refused => LoginDecision::RefusedBefore,
+            Outcome::Open | Outcome::Unexplained => LoginDecision::Granted { taken_before: false },
             Outcome::Taken | Outcome::OpenAfterTaken | Outcome::UnexplainedAfterTaken { .. } => {
-                Leave::Granted { taken_before: true }
+                LoginDecision::Granted { taken_before: true }
             }
         }
     })
@@ -228,75 +234,83 @@ fn seconds_since_1970() -> u64 {
 ///
 /// # Errors
 /// In words for the operator.
-pub(super) fn end(file: &Path, mark: &PinMark, end: End) -> Result<(), String> {
-    change(file, mark, |tries| {
-        let before = tries.extract_if(.., |kept| mark.fits(&kept.mark)).last();
+pub(super) fn end(
+    file: &Path,
+    fingerprint: &PinFingerprint,
+    end: LoginOutcome,
+) -> Result<(), String> {
+    change(file, fingerprint, |attempts| {
+        let before = attempts.extract_if(.., |kept| fingerprint.fits(&kept.fingerprint)).last();
         let outcome = match (end, before.map(|before| before.outcome)) {
-            (End::Refused, _) | (_, Some(Outcome::Refused)) => Outcome::Refused,
-            (End::Taken, _) => {
+            (LoginOutcome::Refused, _) | (_, Some(Outcome::Refused)) => Outcome::Refused,
+            (LoginOutcome::Taken, _) => {
                 // All that was wrong before is forgotten by the token, too.
-                tries.retain(|kept| kept.mark.serial != mark.serial);
+                attempts.retain(|kept| kept.fingerprint.serial != fingerprint.serial);
                 Outcome::Taken
             }
-            (End::Unanswered, Some(Outcome::OpenAfterTaken | Outcome::Taken)) => Outcome::Taken,
-            (End::Unanswered, Some(Outcome::UnexplainedAfterTaken { mut at })) => {
+            (LoginOutcome::Unanswered, Some(Outcome::OpenAfterTaken | Outcome::Taken)) => {
+                Outcome::Taken
+            }
+            (LoginOutcome::Unanswered, Some(Outcome::UnexplainedAfterTaken { mut at })) => {
                 at.pop();
                 if at.is_empty() { Outcome::Taken } else { Outcome::UnexplainedAfterTaken { at } }
             }
-            (End::Unanswered, Some(Outcome::Unexplained)) => Outcome::Unexplained,
-            (End::Unanswered, Some(Outcome::Open) | None) => return,
-            (End::Unexplained, Some(Outcome::OpenAfterTaken | Outcome::Taken)) => {
+            (LoginOutcome::Unanswered, Some(Outcome::Unexplained)) => Outcome::Unexplained,
+            (LoginOutcome::Unanswered, Some(Outcome::Open) | None) => return,
+            (LoginOutcome::Unexplained, Some(Outcome::OpenAfterTaken | Outcome::Taken)) => {
                 Outcome::UnexplainedAfterTaken { at: vec![seconds_since_1970()] }
             }
-            (End::Unexplained, Some(before @ Outcome::UnexplainedAfterTaken { .. })) => before,
-            (End::Unexplained, Some(Outcome::Open | Outcome::Unexplained) | None) => {
+            (LoginOutcome::Unexplained, Some(before @ Outcome::UnexplainedAfterTaken { .. })) => {
+                before
+            }
+            (LoginOutcome::Unexplained, Some(Outcome::Open | Outcome::Unexplained) | None) => {
                 Outcome::Unexplained
             }
         };
-        tries.push(Try { mark: kept_of(mark, &outcome), outcome });
+        attempts.push(PinAttempt { fingerprint: kept_of(fingerprint, &outcome), outcome });
     })
 }
 
-/// What is kept of a mark.
-fn kept_of(mark: &PinMark, outcome: &Outcome) -> PinMark {
-    let mut mark = mark.clone();
+/// What is kept of a fingerprint.
+fn kept_of(fingerprint: &PinFingerprint, outcome: &Outcome) -> PinFingerprint {
+    let mut fingerprint = fingerprint.clone();
     match outcome {
         Outcome::Refused | Outcome::Open | Outcome::Unexplained => {}
         Outcome::Taken | Outcome::OpenAfterTaken | Outcome::UnexplainedAfterTaken { .. } => {
-            mark.digest = None;
+            fingerprint.digest = None;
         }
     }
-    mark
+    fingerprint
 }
 
 /// Alone among threads and processes: an operator's check may run beside the daemon.
 fn change<T>(
     file: &Path,
-    mark: &PinMark,
-    change: impl FnOnce(&mut Vec<Try>) -> T,
+    fingerprint: &PinFingerprint,
+    change: impl FnOnce(&mut Vec<PinAttempt>) -> T,
 ) -> Result<T, String> {
-    let texts = [&mark.serial, &mark.salt].into_iter().chain(&mark.digest);
+    let texts = [&fingerprint.serial, &fingerprint.salt].into_iter().chain(&fingerprint.digest);
     if texts.into_iter().any(|text| text.len() > TEXT_BYTES_MAX) {
-        return Err("this is no mark of a PIN".to_owned());
+        return Err("this is no fingerprint of a PIN".to_owned());
     }
     let words = |error: io::Error| format!("{}: {error}", file.display());
     let directory = File::open(directory_of(file)).map_err(words)?;
     directory.lock().map_err(words)?;
     let before = load(file)?;
-    let mut tries = before.clone();
-    let told = change(&mut tries);
-    let mut surplus = tries
+    let mut attempts = before.clone();
+    let told = change(&mut attempts);
+    let mut surplus = attempts
         .iter()
-        .filter(|kept| kept.mark.serial == mark.serial)
+        .filter(|kept| kept.fingerprint.serial == fingerprint.serial)
         .count()
-        .saturating_sub(MARKS_MAX);
-    tries.retain(|kept| {
-        let goes = surplus > 0 && kept.mark.serial == mark.serial;
+        .saturating_sub(ATTEMPTS_MAX);
+    attempts.retain(|kept| {
+        let goes = surplus > 0 && kept.fingerprint.serial == fingerprint.serial;
         surplus -= usize::from(goes);
         !goes
     });
-    if tries != before {
-        write(file, &directory, &tries).map_err(words)?;
+    if attempts != before {
+        write(file, &directory, &attempts).map_err(words)?;
     }
     Ok(told)
 }
@@ -306,8 +320,8 @@ fn directory_of(file: &Path) -> &Path {
 }
 
 /// Beside it, then in its place: a crash leaves the old file or the new one.
-fn write(file: &Path, directory: &File, tries: &[Try]) -> io::Result<()> {
-    if tries.is_empty() {
+fn write(file: &Path, directory: &File, attempts: &[PinAttempt]) -> io::Result<()> {
+    if attempts.is_empty() {
         fs::remove_file(file)?;
         return directory.sync_all();
     }
@@ -319,7 +333,7 @@ fn write(file: &Path, directory: &File, tries: &[Try]) -> io::Result<()> {
     // An operator's check, run as root, must not leave what the service cannot read.
     let owner = directory.metadata()?;
     let _ = chown(&draft, Some(owner.uid()), Some(owner.gid()));
-    new.write_all(&serde_json::to_vec_pretty(tries)?)?;
+    new.write_all(&serde_json::to_vec_pretty(attempts)?)?;
     new.sync_all()?;
     fs::rename(&draft, file)?;
     directory.sync_all()

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::Supervisor;
 use crate::hsm::{
+    pin_attempts::{self, LoginDecision, LoginOutcome, PinFingerprint},
     process::{LoginStage, Signer},
-    protocol::LoginWord,
-    tries::{self, End, Leave, PinMark},
+    protocol::LoginNotice,
 };
 
 /// For a signer that is given up in the middle of `C_Login`. SoftHSM has its token's file empty for a
@@ -22,39 +22,39 @@ pub(super) struct OutOfTurn;
 
 impl Supervisor {
     /// A signer begins a login, or has ended it.
-    pub(super) fn hear_of_login(&mut self, id: u64, word: LoginWord) -> Result<(), OutOfTurn> {
+    pub(super) fn hear_of_login(&mut self, id: u64, word: LoginNotice) -> Result<(), OutOfTurn> {
         let serial = self.serial.clone();
         let signer = self.all_signers().find(|signer| signer.id == id).ok_or(OutOfTurn)?;
         match word {
-            LoginWord::Begins { mark, wrong } => {
-                let is_ours = serial.is_none_or(|serial| serial == mark.serial);
+            LoginNotice::Begins { fingerprint, wrong } => {
+                let is_ours = serial.is_none_or(|serial| serial == fingerprint.serial);
                 if !is_ours || !signer.may_log_in() {
                     return Err(OutOfTurn);
                 }
-                signer.login = LoginStage::Asks(mark, wrong);
+                signer.login = LoginStage::Requested(fingerprint, wrong);
             }
-            LoginWord::Ended(end) => {
+            LoginNotice::Ended(end) => {
                 let stage = std::mem::replace(&mut signer.login, LoginStage::None);
-                let LoginStage::Tries(mark) = stage else { return Err(OutOfTurn) };
-                if end == End::Refused {
-                    signer.login = LoginStage::Refused(mark.clone());
+                let LoginStage::Running(fingerprint) = stage else { return Err(OutOfTurn) };
+                if end == LoginOutcome::Refused {
+                    signer.login = LoginStage::Refused(fingerprint.clone());
                 }
-                self.note_end(&mark, end);
+                self.note_end(&fingerprint, end);
             }
-            LoginWord::Refused(mark) => {
+            LoginNotice::Refused(fingerprint) => {
                 let stage = std::mem::replace(&mut signer.login, LoginStage::None);
                 let LoginStage::Refused(kept) = stage else { return Err(OutOfTurn) };
-                if !mark.fits(&kept) {
+                if !fingerprint.fits(&kept) {
                     return Err(OutOfTurn);
                 }
-                self.note_end(&mark, End::Refused);
+                self.note_end(&fingerprint, LoginOutcome::Refused);
             }
         }
         Ok(())
     }
 
-    fn note_end(&self, mark: &PinMark, end: End) {
-        if let Err(error) = tries::end(&self.config.tried_pins, mark, end) {
+    fn note_end(&self, fingerprint: &PinFingerprint, end: LoginOutcome) {
+        if let Err(error) = pin_attempts::end(&self.config.tried_pins, fingerprint, end) {
             let token = &self.config.name;
             tracing::warn!(token, error, ?end, "what came of a login is not noted");
         }
@@ -63,7 +63,7 @@ impl Supervisor {
     /// Gives leave to one that waits for it, when no other login is under way.
     pub(super) fn grant_a_login(&mut self) {
         // Asked with each signature, and nearly always nobody does.
-        if !self.all_signers().any(|signer| matches!(signer.login, LoginStage::Asks(..))) {
+        if !self.all_signers().any(|signer| matches!(signer.login, LoginStage::Requested(..))) {
             return;
         }
         let tried_pins = self.config.tried_pins.clone();
@@ -72,36 +72,38 @@ impl Supervisor {
         // One that takes its time may be in a call that never returns.
         let slow_one_logs_in = self.slow_one_logs_in();
         let mut serving = self.up.iter_mut().chain(self.starting.as_mut().map(|s| &mut s.signer));
-        if serving.any(|signer| matches!(signer.login, LoginStage::Tries(_))) {
+        if serving.any(|signer| matches!(signer.login, LoginStage::Running(_))) {
             return;
         }
         let starting = self.starting.iter_mut().chain(&mut self.slow);
         let serving = self.up.iter_mut().chain(starting.map(|starting| &mut starting.signer));
         for signer in serving {
-            let LoginStage::Asks(mark, wrong) = &signer.login else { continue };
-            let leave = match refused {
-                true => Leave::RefusedBefore,
-                false => tries::begin(&tried_pins, mark, *wrong).unwrap_or_else(|error| {
-                    tracing::error!(token, error, "a login cannot be noted");
-                    Leave::NotNoted
-                }),
+            let LoginStage::Requested(fingerprint, wrong) = &signer.login else { continue };
+            let decision = match refused {
+                true => LoginDecision::RefusedBefore,
+                false => {
+                    pin_attempts::begin(&tried_pins, fingerprint, *wrong).unwrap_or_else(|error| {
+                        tracing::error!(token, error, "a login cannot be noted");
+                        LoginDecision::NotNoted
+                    })
+                }
             };
             // What came of that one is not known yet.
-            let is_open = slow_one_logs_in && matches!(leave, Leave::Unsettled);
-            let leave = if is_open { Leave::NotNow } else { leave };
-            let mark = mark.clone();
-            signer.answer_login(leave);
-            match leave {
-                Leave::Granted { .. } => {
-                    signer.login = LoginStage::Tries(mark);
+            let is_open = slow_one_logs_in && matches!(decision, LoginDecision::Unsettled);
+            let decision = if is_open { LoginDecision::NotNow } else { decision };
+            let fingerprint = fingerprint.clone();
+            signer.answer_login(decision);
+            match decision {
+                LoginDecision::Granted { .. } => {
+                    signer.login = LoginStage::Running(fingerprint);
                     return;
                 }
-                Leave::RefusedBefore
-                | Leave::Unsettled
-                | Leave::Unexplained
-                | Leave::Later { .. }
-                | Leave::NotNoted
-                | Leave::NotNow => {
+                LoginDecision::RefusedBefore
+                | LoginDecision::Unsettled
+                | LoginDecision::Unexplained
+                | LoginDecision::Later { .. }
+                | LoginDecision::NotNoted
+                | LoginDecision::NotNow => {
                     signer.login = LoginStage::None;
                 }
             }
@@ -111,13 +113,13 @@ impl Supervisor {
     /// A signer is given up. When it was at a login, those who waited for its end know less of the token
     /// than they would need to.
     pub(super) fn login_is_cut(&mut self, given_up: &Signer) {
-        if !matches!(given_up.login, LoginStage::Tries(_)) {
+        if !matches!(given_up.login, LoginStage::Running(_)) {
             return;
         }
         for signer in self.all_signers() {
-            if matches!(signer.login, LoginStage::Asks(..)) {
+            if matches!(signer.login, LoginStage::Requested(..)) {
                 signer.login = LoginStage::None;
-                signer.answer_login(Leave::NotNow);
+                signer.answer_login(LoginDecision::NotNow);
             }
         }
     }
