@@ -27,6 +27,7 @@ mod catalogue;
 mod changes;
 mod fault;
 mod figures;
+mod health;
 #[cfg(any(test, fuzzing))]
 mod heard;
 mod jobs;
@@ -35,26 +36,25 @@ mod offers;
 mod pin_attempts;
 mod process;
 mod protocol;
+mod recycling;
 mod sandbox;
 mod supervisor;
 mod token;
-mod trust;
 mod waiting;
-mod wear;
 mod worker;
 
 pub use changes::{ChangeError, KeyMaterial};
 pub use figures::{
     BUCKETS_SECONDS, Breaker, BreakerState, Histogram, LossCause, SignatureOutcome, TokenFigures,
 };
+pub use health::Prospect;
 #[cfg(any(test, fuzzing))]
 pub use heard::hear_as_the_front_does;
 pub use key_change::PrivateParts;
 pub use offers::Offer;
+pub use recycling::{RecycleCause, Recycling, Usage};
 pub use sandbox::{MEMORY_MAX_MB_DEFAULT, Network, Sandbox, SandboxLevel};
 pub use token::{Made, Token};
-pub use trust::Prospect;
-pub use wear::{Recycling, Usage, WearCause};
 pub use worker::run_signer;
 
 /// One token and how to serve it.

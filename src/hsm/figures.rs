@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{HsmError, Token, TokenState, Usage, WearCause, fault::Class};
+use super::{HsmError, RecycleCause, Token, TokenState, Usage, fault::Class};
 
 /// Upper bounds of the histograms' buckets, in seconds; one more bucket has no bound.
 pub const BUCKETS_SECONDS: [f64; 14] =
@@ -26,7 +26,7 @@ pub struct TokenFigures {
     /// Signers that were up and had to be replaced, by cause.
     pub signers_lost: Vec<(LossCause, u64)>,
     /// Signers that were replaced in good order before they met a limit, by cause.
-    pub signers_recycled: Vec<(WearCause, u64)>,
+    pub signers_recycled: Vec<(RecycleCause, u64)>,
     /// The most that a signer has of each, as of its last answer; `None` while none is up.
     pub usage: Option<Usage>,
     /// Signer processes that were started, the first ones among them.
@@ -198,7 +198,7 @@ pub struct Histogram {
 pub(super) struct Meter {
     signatures: [AtomicU64; SignatureOutcome::ALL.len()],
     signers_lost: [AtomicU64; LossCause::ALL.len()],
-    signers_recycled: [AtomicU64; WearCause::ALL.len()],
+    signers_recycled: [AtomicU64; RecycleCause::ALL.len()],
     signers_started: AtomicU64,
     starts_failed: AtomicU64,
     faults: [AtomicU64; Class::ALL.len()],
@@ -209,7 +209,7 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    pub(super) fn asked<T>(&self, result: &Result<T, HsmError>) {
+    pub(super) fn record<T>(&self, result: &Result<T, HsmError>) {
         self.signatures[SignatureOutcome::of(result) as usize].fetch_add(1, Relaxed);
     }
 
@@ -217,7 +217,7 @@ impl Meter {
         self.signers_lost[cause as usize].fetch_add(1, Relaxed);
     }
 
-    pub(super) fn recycled(&self, cause: WearCause) {
+    pub(super) fn recycled(&self, cause: RecycleCause) {
         self.signers_recycled[cause as usize].fetch_add(1, Relaxed);
     }
 
@@ -263,7 +263,7 @@ impl Token {
             breaker: published.breaker(Instant::now()),
             signatures: named(SignatureOutcome::ALL, &meter.signatures),
             signers_lost: named(LossCause::ALL, &meter.signers_lost),
-            signers_recycled: named(WearCause::ALL, &meter.signers_recycled),
+            signers_recycled: named(RecycleCause::ALL, &meter.signers_recycled),
             usage: published.usage,
             signers_started: meter.signers_started.load(Relaxed),
             starts_failed: meter.starts_failed.load(Relaxed),

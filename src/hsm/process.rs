@@ -28,9 +28,9 @@ use super::{
         self, FROM_SIGNER_BYTES_MAX, FromSigner, HELLO_BYTES_MAX, Hello, PROTOCOL_VERSION, Request,
         SignRequest, TO_SIGNER_BYTES_MAX, ToSigner,
     },
+    recycling::RecycleCause,
     sandbox::Cage,
     supervisor::{Canary, PendingChange, Trial},
-    wear::WearCause,
 };
 
 mod outbox;
@@ -104,11 +104,11 @@ pub(super) enum Service {
     /// It serves.
     Serves,
     /// It serves until it is replaced.
-    Worn(WearCause),
+    Worn(RecycleCause),
     /// The same, and is given nothing more to do while a replacement can be expected.
-    Exhausted(WearCause),
+    Exhausted(RecycleCause),
     /// It does what it owes, and then goes.
-    Retires(WearCause),
+    Retires(RecycleCause),
 }
 
 /// See the module. Dropping it kills the process.

@@ -16,11 +16,11 @@ use super::{
     CatalogueEntry, HsmError, KeyRef, StoredKey, TokenConfig, TokenFacts, TokenKey, TokenState,
     catalogue::Catalogue,
     figures::{Limits, Meter},
+    health::Health,
     jobs::{Job, MadeBy},
     key_change::KeyChange,
     protocol::{KEYS_MAX, MESSAGE_BYTES_MAX, SignRequest},
     supervisor::{self, ChangeJob, ChangeOutcome, Command, Published},
-    trust::Trust,
 };
 use crate::domain::key::{Digest, Signature};
 
@@ -52,7 +52,7 @@ struct Inner {
     published: watch::Receiver<Published>,
     meter: Arc<Meter>,
     limits: Limits,
-    trust: Trust,
+    health: Health,
     /// Keys that were seen to sign.
     proven: Mutex<HashSet<KeyRef>>,
 }
@@ -100,7 +100,7 @@ impl Token {
             published,
             meter,
             limits,
-            trust: Trust::default(),
+            health: Health::default(),
             proven: Mutex::default(),
         }))
     }
@@ -260,11 +260,11 @@ impl Token {
         message: &[u8],
         deadline: Instant,
     ) -> Result<Made, HsmError> {
-        let owing = self.0.trust.owing();
+        let in_flight = self.0.health.in_flight();
         let result = self.ask_for_signature(client, key, message, deadline).await;
-        drop(owing);
-        self.0.meter.asked(&result);
-        self.0.trust.asked(&result);
+        drop(in_flight);
+        self.0.meter.record(&result);
+        self.0.health.record(&result);
         result.map(|(signature, maker)| Made { signature, maker })
     }
 
@@ -313,7 +313,7 @@ impl Token {
             key = key.label,
             "the token returned a signature that does not verify against the pinned public key"
         );
-        self.0.trust.lose();
+        self.0.health.mark_unhealthy();
         let _ = self.command(Command::BadSignature(key.clone(), maker));
     }
 
@@ -336,8 +336,8 @@ impl Token {
         self.0.published.clone()
     }
 
-    pub(super) fn trust(&self) -> &Trust {
-        &self.0.trust
+    pub(super) fn health(&self) -> &Health {
+        &self.0.health
     }
 
     /// Has the signers prove themselves now.

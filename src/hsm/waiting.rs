@@ -15,7 +15,7 @@ impl Token {
         let result = self.wait_for_signer(deadline).await;
         if result.is_err() {
             self.wanted();
-            self.meter().0.asked(&result);
+            self.meter().0.record(&result);
         }
         result
     }

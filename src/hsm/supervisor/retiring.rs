@@ -12,7 +12,7 @@ use crate::hsm::{
     fault::{Class, Fault},
     process::{Event, Service, Signer},
     protocol::{FromSigner, LoginNotice},
-    wear::{Wear, WearCause},
+    recycling::{RecycleCause, Wear},
 };
 
 /// A signer that has been told to go.
@@ -183,7 +183,7 @@ impl Supervisor {
     }
 }
 
-fn worn(signer: &Signer) -> Option<WearCause> {
+fn worn(signer: &Signer) -> Option<RecycleCause> {
     match signer.service {
         Service::Worn(cause) | Service::Exhausted(cause) => Some(cause),
         Service::Serves | Service::Retires(_) => None,

@@ -51,7 +51,7 @@ pub struct Usage {
 
 /// Why a signer was replaced in good order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WearCause {
+pub enum RecycleCause {
     /// It had too much memory.
     Memory,
     /// It had too many descriptors open.
@@ -62,7 +62,7 @@ pub enum WearCause {
     Signatures,
 }
 
-impl WearCause {
+impl RecycleCause {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Memory, Self::Descriptors, Self::Sessions, Self::Signatures];
 
@@ -83,9 +83,9 @@ pub(super) enum Wear {
     /// It is as good as new.
     None,
     /// It is to be replaced, and serves until it is.
-    Worn(WearCause),
+    Worn(RecycleCause),
     /// It is half way from there to its limit, and should be given nothing more to do.
-    Exhausted(WearCause),
+    Exhausted(RecycleCause),
 }
 
 impl Recycling {
@@ -107,17 +107,17 @@ impl Recycling {
             .sessions
             .map(|sessions| sessions.saturating_mul(2).saturating_add(SESSIONS_MORE));
         if now.memory > memory_exhausted {
-            Wear::Exhausted(WearCause::Memory)
+            Wear::Exhausted(RecycleCause::Memory)
         } else if u64::from(now.descriptors) > descriptors_exhausted {
-            Wear::Exhausted(WearCause::Descriptors)
+            Wear::Exhausted(RecycleCause::Descriptors)
         } else if now.memory > memory {
-            Wear::Worn(WearCause::Memory)
+            Wear::Worn(RecycleCause::Memory)
         } else if now.descriptors > descriptors {
-            Wear::Worn(WearCause::Descriptors)
+            Wear::Worn(RecycleCause::Descriptors)
         } else if sessions.is_some() && now.sessions > sessions {
-            Wear::Worn(WearCause::Sessions)
+            Wear::Worn(RecycleCause::Sessions)
         } else if self.signatures > 0 && signatures >= self.signatures {
-            Wear::Worn(WearCause::Signatures)
+            Wear::Worn(RecycleCause::Signatures)
         } else {
             Wear::None
         }
@@ -144,12 +144,12 @@ mod tests {
         let new = usage(60, 8, Some(3));
         for (now, signatures, wear) in [
             (usage(512, 256, Some(8)), 999, Wear::None),
-            (usage(513, 8, Some(3)), 0, Wear::Worn(WearCause::Memory)),
-            (usage(769, 8, Some(3)), 0, Wear::Exhausted(WearCause::Memory)),
-            (usage(60, 257, Some(3)), 0, Wear::Worn(WearCause::Descriptors)),
-            (usage(60, 641, Some(3)), 0, Wear::Exhausted(WearCause::Descriptors)),
-            (usage(60, 8, Some(9)), 0, Wear::Worn(WearCause::Sessions)),
-            (usage(60, 8, None), 1_000, Wear::Worn(WearCause::Signatures)),
+            (usage(513, 8, Some(3)), 0, Wear::Worn(RecycleCause::Memory)),
+            (usage(769, 8, Some(3)), 0, Wear::Exhausted(RecycleCause::Memory)),
+            (usage(60, 257, Some(3)), 0, Wear::Worn(RecycleCause::Descriptors)),
+            (usage(60, 641, Some(3)), 0, Wear::Exhausted(RecycleCause::Descriptors)),
+            (usage(60, 8, Some(9)), 0, Wear::Worn(RecycleCause::Sessions)),
+            (usage(60, 8, None), 1_000, Wear::Worn(RecycleCause::Signatures)),
         ] {
             assert_eq!(judged(new, now, signatures), wear, "{now:?}");
         }
@@ -160,13 +160,16 @@ mod tests {
         let large = usage(600, 300, None);
         assert_eq!(judged(large, large, 0), Wear::None);
         assert_eq!(judged(large, usage(1_200, 600, Some(40)), 0), Wear::None);
-        assert_eq!(judged(large, usage(1_201, 600, None), 0), Wear::Exhausted(WearCause::Memory));
+        assert_eq!(
+            judged(large, usage(1_201, 600, None), 0),
+            Wear::Exhausted(RecycleCause::Memory)
+        );
     }
 
     #[test]
     fn numbers_that_are_lies_do_no_harm() {
         let lie = Usage { memory: u64::MAX, descriptors: u32::MAX, sessions: Some(u64::MAX) };
         assert_eq!(judged(lie, lie, 0), Wear::None);
-        assert_eq!(judged(Usage::default(), lie, 0), Wear::Exhausted(WearCause::Memory));
+        assert_eq!(judged(Usage::default(), lie, 0), Wear::Exhausted(RecycleCause::Memory));
     }
 }

@@ -33,39 +33,39 @@ pub enum Prospect {
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Trust {
+pub(super) struct Health {
     /// In a row.
     failures: AtomicU32,
     /// Signatures that callers wait for.
-    owed: AtomicUsize,
-    moments: Mutex<Moments>,
+    in_flight: AtomicUsize,
+    times: Mutex<Times>,
 }
 
 #[derive(Default)]
-struct Moments {
-    /// A canary signature later than this restores the trust.
-    lost_at: Option<Instant>,
+struct Times {
+    /// A canary signature later than this restores the health.
+    unhealthy_since: Option<Instant>,
     signed_at: Option<Instant>,
     hurried_at: Option<Instant>,
 }
 
-impl Trust {
-    /// Counts a signature as owed until the guard is dropped.
-    pub(super) fn owing(&self) -> Owing<'_> {
-        self.owed.fetch_add(1, Relaxed);
-        Owing(&self.owed)
+impl Health {
+    /// Counts a signature as in_flight until the guard is dropped.
+    pub(super) fn in_flight(&self) -> InFlight<'_> {
+        self.in_flight.fetch_add(1, Relaxed);
+        InFlight(&self.in_flight)
     }
 
     /// What a request came to.
-    pub(super) fn asked<T>(&self, result: &Result<T, HsmError>) {
+    pub(super) fn record<T>(&self, result: &Result<T, HsmError>) {
         match result {
             Ok(_) => {
                 self.failures.store(0, Relaxed);
-                self.moments().signed_at = Some(Instant::now());
+                self.times().signed_at = Some(Instant::now());
             }
             Err(HsmError::Unavailable { .. } | HsmError::DeadlineMissed { .. }) => {
                 if self.failures.fetch_add(1, Relaxed) + 1 >= FAILURES_MAX {
-                    self.lose();
+                    self.mark_unhealthy();
                 }
             }
             // These say nothing of the token, or nothing but that it is there.
@@ -78,28 +78,28 @@ impl Trust {
         }
     }
 
-    pub(super) fn lose(&self) {
+    pub(super) fn mark_unhealthy(&self) {
         self.failures.store(0, Relaxed);
-        self.moments().lost_at = Some(Instant::now());
+        self.times().unhealthy_since = Some(Instant::now());
     }
 
-    fn holds(&self, proven_at: Option<Instant>) -> bool {
-        let lost_at = &mut self.moments().lost_at;
-        if proven_at > *lost_at {
-            *lost_at = None;
+    fn is_good(&self, proven_at: Option<Instant>) -> bool {
+        let unhealthy_since = &mut self.times().unhealthy_since;
+        if proven_at > *unhealthy_since {
+            *unhealthy_since = None;
         }
-        lost_at.is_none()
+        unhealthy_since.is_none()
     }
 
-    fn moments(&self) -> MutexGuard<'_, Moments> {
-        self.moments.lock().unwrap_or_else(PoisonError::into_inner)
+    fn times(&self) -> MutexGuard<'_, Times> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// See [`Trust::owing`].
-pub(super) struct Owing<'a>(&'a AtomicUsize);
+/// See [`Health::in_flight`].
+pub(super) struct InFlight<'a>(&'a AtomicUsize);
 
-impl Drop for Owing<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }
@@ -110,7 +110,7 @@ impl Token {
     pub fn prospect(&self) -> Prospect {
         let (state, proven_at) = (self.state(), self.published().proven_at());
         match state {
-            TokenState::Ready { .. } if self.trust().holds(proven_at) => Prospect::Good,
+            TokenState::Ready { .. } if self.health().is_good(proven_at) => Prospect::Good,
             TokenState::Ready { .. } | TokenState::Unproven { .. } | TokenState::NoKeys => {
                 Prospect::Doubtful
             }
@@ -123,19 +123,19 @@ impl Token {
     pub fn load(&self) -> f64 {
         let (_, limits) = self.meter();
         // Far below what a float can count.
-        self.trust().owed.load(Relaxed) as f64 / limits.sessions.max(1) as f64
+        self.health().in_flight.load(Relaxed) as f64 / limits.sessions.max(1) as f64
     }
 
     /// Whether it has made a signature for a caller within that time.
     pub fn has_signed_within(&self, time: Duration) -> bool {
-        self.trust().moments().signed_at.is_some_and(|at| at.elapsed() <= time)
+        self.health().times().signed_at.is_some_and(|at| at.elapsed() <= time)
     }
 
     /// To be called by requests that others than this token are to serve: it is to come back soon all
     /// the same.
     pub fn hurry(&self) {
         let now = Instant::now();
-        let hurried_at = &mut self.trust().moments().hurried_at;
+        let hurried_at = &mut self.health().times().hurried_at;
         let interval = Duration::from_millis(HURRY_INTERVAL_MS);
         if hurried_at.is_none_or(|at| now.saturating_duration_since(at) >= interval) {
             *hurried_at = Some(now);
@@ -146,7 +146,7 @@ impl Token {
     /// To be called when it was silent for too long: others are asked first until a canary signature
     /// has verified.
     pub fn doubt(&self) {
-        self.trust().lose();
+        self.health().mark_unhealthy();
         self.prove();
     }
 
@@ -172,33 +172,33 @@ mod tests {
 
     #[test]
     fn three_failures_in_a_row_cost_the_trust_and_a_later_proof_restores_it() {
-        let trust = Trust::default();
+        let health = Health::default();
         let proven_at = Some(Instant::now());
         for _ in 0..2 {
-            trust.asked(&UNAVAILABLE);
-            trust.asked(&UNAVAILABLE);
-            trust.asked(&Ok(()));
+            health.record(&UNAVAILABLE);
+            health.record(&UNAVAILABLE);
+            health.record(&Ok(()));
         }
-        assert!(trust.holds(proven_at));
+        assert!(health.is_good(proven_at));
         for _ in 0..3 {
-            trust.asked(&UNAVAILABLE);
+            health.record(&UNAVAILABLE);
             // Neither here nor there.
-            trust.asked::<()>(&Err(HsmError::Missing));
-            trust.asked::<()>(&Err(HsmError::Busy { retry_after_seconds: 1 }));
+            health.record::<()>(&Err(HsmError::Missing));
+            health.record::<()>(&Err(HsmError::Busy { retry_after_seconds: 1 }));
         }
-        assert!(!trust.holds(proven_at));
-        trust.asked(&Ok(()));
-        assert!(!trust.holds(proven_at), "the proof is from before");
-        assert!(trust.holds(Some(Instant::now() + Duration::from_millis(1))));
-        assert!(trust.holds(proven_at), "restored is restored");
+        assert!(!health.is_good(proven_at));
+        health.record(&Ok(()));
+        assert!(!health.is_good(proven_at), "the proof is from before");
+        assert!(health.is_good(Some(Instant::now() + Duration::from_millis(1))));
+        assert!(health.is_good(proven_at), "restored is restored");
     }
 
     #[test]
     fn what_nobody_waits_for_any_more_is_not_owed() {
-        let trust = Trust::default();
-        let (one, two) = (trust.owing(), trust.owing());
-        assert_eq!(trust.owed.load(Relaxed), 2);
+        let health = Health::default();
+        let (one, two) = (health.in_flight(), health.in_flight());
+        assert_eq!(health.in_flight.load(Relaxed), 2);
         drop((one, two));
-        assert_eq!(trust.owed.load(Relaxed), 0);
+        assert_eq!(health.in_flight.load(Relaxed), 0);
     }
 }
