@@ -38,7 +38,7 @@ mod convert;
 mod guard;
 mod inbox;
 mod keeper;
-mod known;
+mod key_changer;
 mod listing;
 mod login;
 mod module;
@@ -49,8 +49,8 @@ mod quirks;
 mod raw;
 mod scheme;
 mod signing;
-mod smith;
-mod solo;
+mod single_thread;
+mod stored_keys;
 mod templates;
 mod usage;
 
@@ -89,7 +89,7 @@ fn socket() -> io::Result<UnixStream> {
 }
 
 fn serve(socket: UnixStream) -> io::Result<()> {
-    let outbox = Outbox::new(socket.try_clone()?);
+    let front = FrontWriter::new(socket.try_clone()?);
     let end = socket.try_clone()?;
     let mut socket = BufReader::new(socket);
     let hello = match protocol::read::<ToSigner>(&mut socket, HELLO_BYTES_MAX) {
@@ -98,27 +98,27 @@ fn serve(socket: UnixStream) -> io::Result<()> {
         Ok(Some(_)) | Err(_) => {
             let words = "front and signer are of different versions: restart the service";
             let fault = Fault::ours(Class::Configuration, "greet signer", words);
-            outbox.send(&FromSigner::Refused(fault));
+            front.send(&FromSigner::Refused(fault));
             return Ok(());
         }
     };
     // The PIN file lies outside.
     let inbox = Inbox::new(socket);
-    let login = match Login::prepare(&hello, outbox.clone(), inbox.clone()) {
+    let login = match Login::prepare(&hello, front.clone(), inbox.clone()) {
         Ok(login) => login,
         Err(fault) => {
-            outbox.send(&FromSigner::Refused(fault));
+            front.send(&FromSigner::Refused(fault));
             return Ok(());
         }
     };
     if let Err(fault) = cage::close(&hello.cage) {
-        outbox.send(&FromSigner::Refused(fault));
+        front.send(&FromSigner::Refused(fault));
         return Ok(());
     }
     let (ending, ended) = mpsc::channel::<()>();
     // Loading a module may hang; this thread must go on, to see the end of the socket.
     thread::Builder::new().name("keeper".to_owned()).spawn(move || {
-        keep(&hello, login, &inbox, &outbox);
+        keep(&hello, login, &inbox, &front);
         drop(ending);
     })?;
     wait_for_the_end(&end);
@@ -145,55 +145,62 @@ fn wait_for_the_end(socket: &UnixStream) {
 
 /// The keeper's life: open the token, serve it by as many threads as there may be, and take all down
 /// in order.
-fn keep(hello: &Hello, login: Login, inbox: &Inbox, outbox: &Outbox) {
+fn keep(hello: &Hello, login: Login, inbox: &Inbox, front: &FrontWriter) {
     let (mut keeper, sessions) = match Keeper::open(hello, login) {
         Ok(opened) => opened,
-        Err(fault) => return outbox.send(&FromSigner::Refused(fault)),
+        Err(fault) => return front.send(&FromSigner::Refused(fault)),
     };
     cage::die_with_the_front();
-    outbox.send(&FromSigner::Ready(keeper.ready(sessions.len())));
+    front.send(&FromSigner::Ready(keeper.ready(sessions.len())));
     if sessions.is_empty() {
-        solo::work(&mut keeper, inbox, outbox);
+        single_thread::work(&mut keeper, inbox, front);
     } else {
-        keep_with_others(&mut keeper, sessions, inbox, outbox);
+        keep_with_others(&mut keeper, sessions, inbox, front);
     }
     keeper.close();
 }
 
-fn keep_with_others(keeper: &mut Keeper, sessions: Vec<Session>, inbox: &Inbox, outbox: &Outbox) {
+fn keep_with_others(
+    keeper: &mut Keeper,
+    sessions: Vec<Session>,
+    inbox: &Inbox,
+    front: &FrontWriter,
+) {
     let (changes, changes_queue) = mpsc::channel();
     let (requests, keeper_queue) = mpsc::channel();
     let threads: Vec<_> = sessions
         .into_iter()
         .map(|session| {
-            let bench = keeper.bench(session, requests.clone(), changes.clone(), outbox.clone());
+            let signing =
+                keeper.signing_thread(session, requests.clone(), changes.clone(), front.clone());
             let inbox = inbox.clone();
-            thread::Builder::new().name("signing".to_owned()).spawn(move || bench.work(&inbox))
+            thread::Builder::new().name("signing".to_owned()).spawn(move || signing.work(&inbox))
         })
         .collect();
-    let smith = keeper.smith(requests, outbox.clone());
-    let smith =
-        thread::Builder::new().name("smith".to_owned()).spawn(move || smith.work(&changes_queue));
+    let key_changer = keeper.key_changer(requests, front.clone());
+    let key_changer = thread::Builder::new()
+        .name("key-changer".to_owned())
+        .spawn(move || key_changer.work(&changes_queue));
     drop(changes);
-    keeper.serve(&keeper_queue, outbox);
-    for thread in threads.into_iter().chain([smith]).flatten() {
+    keeper.serve(&keeper_queue, front);
+    for thread in threads.into_iter().chain([key_changer]).flatten() {
         let _ = thread.join();
     }
 }
 
 /// The way back to the front, shared by all threads.
 #[derive(Clone)]
-struct Outbox(Arc<Mutex<Out>>);
+struct FrontWriter(Arc<Mutex<FrontSocket>>);
 
-struct Out {
+struct FrontSocket {
     socket: UnixStream,
     /// As measured last, and when.
     usage: Option<(Usage, Instant)>,
 }
 
-impl Outbox {
+impl FrontWriter {
     fn new(socket: UnixStream) -> Self {
-        Self(Arc::new(Mutex::new(Out { socket, usage: None })))
+        Self(Arc::new(Mutex::new(FrontSocket { socket, usage: None })))
     }
 
     fn answer(&self, id: u64, answer: Answer) {
@@ -212,12 +219,12 @@ impl Outbox {
         self.lock().send(message);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Out> {
+    fn lock(&self) -> MutexGuard<'_, FrontSocket> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Out {
+impl FrontSocket {
     /// Measured now and then: a signature takes not much longer.
     fn usage(&mut self) -> Usage {
         match self.usage {

@@ -6,13 +6,13 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use chancery::hsm::WearCause;
+use chancery::hsm::RecycleCause;
 
 use super::{faults::Disturbed, memory::resident_kb, *};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
-fn recycled(token: &Token, cause: WearCause) -> u64 {
+fn recycled(token: &Token, cause: RecycleCause) -> u64 {
     token.figures().signers_recycled.iter().find(|(other, _)| *other == cause).unwrap().1
 }
 
@@ -26,7 +26,7 @@ async fn wear_out(
     disturbed: &Disturbed,
     config: TokenConfig,
     orders: &str,
-    cause: WearCause,
+    cause: RecycleCause,
 ) -> u64 {
     let token = started(config).await;
     let key = token.find("key").await.unwrap();
@@ -55,7 +55,7 @@ async fn a_signer_that_leaks_memory_is_replaced_before_its_limit_and_no_request_
     let mut config = disturbed.config();
     config.sandbox.memory_max_mb = 768;
     config.recycling.memory_mb = 256;
-    let most = wear_out(&disturbed, config, "C_Sign leak 2000000", WearCause::Memory).await;
+    let most = wear_out(&disturbed, config, "C_Sign leak 2000000", RecycleCause::Memory).await;
     // Half way from there to its limit it gets nothing more to do.
     assert!((100_000..600_000).contains(&most), "{most} KiB");
 }
@@ -63,7 +63,7 @@ async fn a_signer_that_leaks_memory_is_replaced_before_its_limit_and_no_request_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signer_that_leaks_descriptors_is_replaced_before_its_limit_and_no_request_fails() {
     let disturbed = Disturbed::new("worn-descriptors");
-    wear_out(&disturbed, disturbed.config(), "C_Sign leak-descriptor", WearCause::Descriptors)
+    wear_out(&disturbed, disturbed.config(), "C_Sign leak-descriptor", RecycleCause::Descriptors)
         .await;
 }
 
@@ -77,7 +77,7 @@ async fn a_signer_whose_sessions_stay_open_is_replaced_before_their_limit_and_no
         "{orders}\nC_OpenSession limit 1000\nC_CloseSession leak\n\
          C_Sign /20 fail CKR_SESSION_HANDLE_INVALID"
     );
-    wear_out(&disturbed, config, &orders, WearCause::Sessions).await;
+    wear_out(&disturbed, config, &orders, RecycleCause::Sessions).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,7 +85,7 @@ async fn a_signer_that_has_signed_enough_takes_its_leave_when_the_next_one_has_s
     let disturbed = Disturbed::new("worn-signatures");
     let mut config = disturbed.config();
     config.recycling.signatures = 200;
-    wear_out(&disturbed, config, "", WearCause::Signatures).await;
+    wear_out(&disturbed, config, "", RecycleCause::Signatures).await;
     let calls = disturbed.returned();
     let ends = calls.iter().enumerate().filter(|(_, (_, function, _))| function == "C_Finalize");
     let mut gone = BTreeSet::new();
@@ -112,7 +112,7 @@ async fn a_token_that_lets_one_process_in_at_a_time_is_left_before_the_next_one_
         let mut config = disturbed.config();
         config.recycling.signatures = 50;
         config.recycling.one_at_a_time = told;
-        wear_out(&disturbed, config, "C_OpenSession exclusive", WearCause::Signatures).await;
+        wear_out(&disturbed, config, "C_OpenSession exclusive", RecycleCause::Signatures).await;
         let calls = disturbed.returned();
         let refused: BTreeSet<_> = calls
             .iter()
@@ -130,7 +130,7 @@ async fn a_token_with_one_session_is_left_before_the_next_one_comes() {
     disturbed.tell(orders);
     let mut config = disturbed.config();
     config.recycling.signatures = 50;
-    wear_out(&disturbed, config, orders, WearCause::Signatures).await;
+    wear_out(&disturbed, config, orders, RecycleCause::Signatures).await;
     let calls = disturbed.returned();
     let is_refused = |(_, function, code): &&(u32, String, String)| {
         function == "C_Initialize" && code != "CKR_OK"

@@ -16,14 +16,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pace::Pace;
+use speed::Speed;
 
 use crate::hsm::{
     pin_attempts::LoginDecision,
     protocol::{self, Request, TO_SIGNER_BYTES_MAX, ToSigner},
 };
 
-mod pace;
+mod speed;
 
 /// How often the thread that leads is looked after; at the second look it is at the same request for too
 /// long.
@@ -50,7 +50,7 @@ struct State {
     watched: bool,
     /// Requests that were given to threads: the number of the last turn.
     turns: u64,
-    pace: Pace,
+    speed: Speed,
     has_ended: bool,
     /// Read by one who waited for something else.
     requests: VecDeque<NumberedRequest>,
@@ -60,7 +60,7 @@ struct State {
 }
 
 /// The way of one thread to requests.
-pub(super) struct Desk {
+pub(super) struct RequestReader {
     inbox: Inbox,
     /// The turn that it is at, and since when.
     turn: Option<(u64, Instant)>,
@@ -81,7 +81,7 @@ impl Inbox {
             leading: None,
             watched: false,
             turns: 0,
-            pace: Pace::default(),
+            speed: Speed::default(),
             has_ended: false,
             requests: VecDeque::new(),
             decisions: VecDeque::new(),
@@ -91,8 +91,8 @@ impl Inbox {
     }
 
     /// For a thread that serves requests.
-    pub(super) fn desk(&self) -> Desk {
-        Desk { inbox: self.clone(), turn: None }
+    pub(super) fn reader(&self) -> RequestReader {
+        RequestReader { inbox: self.clone(), turn: None }
     }
 
     /// The next answer to a login that wants to begin; `None` when there will be none.
@@ -104,19 +104,19 @@ impl Inbox {
     }
 }
 
-impl Desk {
+impl RequestReader {
     /// The next request; `None` when there will be no more.
     pub(super) fn request(&mut self) -> Option<NumberedRequest> {
         let shared = &*self.inbox.0;
         let mut state = shared.lock();
         if let Some((turn, since)) = self.turn.take() {
-            state.pace.note(since.elapsed());
+            state.speed.note(since.elapsed());
             state.leading.take_if(|leading| *leading == turn);
         }
         let (mut state, asked) = shared.wait_for(state, |state| state.requests.pop_front())?;
         state.turns += 1;
         self.turn = Some((state.turns, Instant::now()));
-        if state.may_be_read() && state.pace.is_fast() {
+        if state.may_be_read() && state.speed.is_fast() {
             state.leading = Some(state.turns);
         }
         shared.see_that_one_reads(&state);
@@ -210,7 +210,7 @@ impl State {
             match self.leading {
                 Some(leading) if seen.leading == Some(leading) => {
                     self.leading = None;
-                    self.pace = Pace::default();
+                    self.speed = Speed::default();
                     return None;
                 }
                 // Nothing is asked: whoever leads next wakes one to watch.

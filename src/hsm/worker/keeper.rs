@@ -10,15 +10,15 @@ use std::{
 use cryptoki::session::{Session, SessionState};
 
 use super::{
-    Outbox, cage,
+    FrontWriter, cage,
     classify::fault,
-    known::Known,
+    key_changer::{self, KeyChanger},
     listing::Listing,
     login::Login,
     module::OpenToken,
     scheme,
-    signing::{Bench, Place, Step},
-    smith::{self, Smith},
+    signing::{SigningSession, SigningThread, Step},
+    stored_keys::StoredKeys,
 };
 use crate::hsm::{
     fault::{Class, Fault},
@@ -97,7 +97,7 @@ pub(super) struct Keeper {
     /// Whether it is the only one. It signs then, and changes the token.
     alone: bool,
     login: Login,
-    known: Known,
+    stored_keys: StoredKeys,
     current: Current,
 }
 
@@ -109,14 +109,14 @@ impl Keeper {
     /// [`Fault`], of credential class when the PIN is refused.
     pub(super) fn open(hello: &Hello, mut login: Login) -> Result<(Self, Vec<Session>), Fault> {
         let token = OpenToken::open(hello).map_err(|fault| hinted(fault, hello))?;
-        let mut known = Known::new(&hello.stored);
-        match Self::begin(&token, &mut login, hello.sessions, &mut known) {
+        let mut stored_keys = StoredKeys::new(&hello.stored);
+        match Self::begin(&token, &mut login, hello.sessions, &mut stored_keys) {
             Ok((session, sessions, listing)) => {
                 let first = Epoch { number: 0, login: 0, listing };
                 let current = Current(Arc::new(Mutex::new(Arc::new(first))));
                 let (token, alone) = (Arc::new(token), sessions.is_empty());
                 let session = Some(session);
-                Ok((Self { token, session, alone, login, known, current }, sessions))
+                Ok((Self { token, session, alone, login, stored_keys, current }, sessions))
             }
             Err(fault) => {
                 token.finalize();
@@ -130,7 +130,7 @@ impl Keeper {
         token: &OpenToken,
         login: &mut Login,
         wanted: usize,
-        known: &mut Known,
+        stored_keys: &mut StoredKeys,
     ) -> Result<(Session, Vec<Session>, Listing), Fault> {
         let (session, sessions) = match token.signing_sessions_max() {
             0 => (token.only_session()?, Vec::new()),
@@ -147,7 +147,7 @@ impl Keeper {
             }
         };
         login.log_in(token, &session)?;
-        let listing = Listing::read(&session, token, known)?;
+        let listing = Listing::read(&session, token, stored_keys)?;
         listing.assert_mechanisms()?;
         Ok((session, sessions, listing))
     }
@@ -163,26 +163,37 @@ impl Keeper {
     }
 
     /// What a signing thread needs.
-    pub(super) fn bench(
+    pub(super) fn signing_thread(
         &self,
         session: Session,
         keeper: mpsc::Sender<KeeperRequest>,
-        smith: mpsc::Sender<(u64, KeyChange)>,
-        outbox: Outbox,
-    ) -> Bench {
-        Bench::new(Arc::clone(&self.token), session, self.current.clone(), keeper, smith, outbox)
+        key_changer: mpsc::Sender<(u64, KeyChange)>,
+        front: FrontWriter,
+    ) -> SigningThread {
+        SigningThread::new(
+            Arc::clone(&self.token),
+            session,
+            self.current.clone(),
+            keeper,
+            key_changer,
+            front,
+        )
     }
 
     /// What changes the token.
-    pub(super) fn smith(&self, keeper: mpsc::Sender<KeeperRequest>, outbox: Outbox) -> Smith {
-        Smith::new(Arc::clone(&self.token), keeper, outbox)
+    pub(super) fn key_changer(
+        &self,
+        keeper: mpsc::Sender<KeeperRequest>,
+        front: FrontWriter,
+    ) -> KeyChanger {
+        KeyChanger::new(Arc::clone(&self.token), keeper, front)
     }
 
     /// Runs requests, one at a time, until all who could send one are gone.
-    pub(super) fn serve(&mut self, requests: &mpsc::Receiver<KeeperRequest>, outbox: &Outbox) {
+    pub(super) fn serve(&mut self, requests: &mpsc::Receiver<KeeperRequest>, front: &FrontWriter) {
         for request in requests {
             match request {
-                KeeperRequest::Catalogue { id } => outbox.answer(id, self.catalogue()),
+                KeeperRequest::Catalogue { id } => front.answer(id, self.catalogue()),
                 // One listing serves all threads that met the same stale epoch.
                 KeeperRequest::FindAgain { stale, done } => {
                     let newer = self.current.epoch().number > stale;
@@ -217,7 +228,7 @@ impl Keeper {
     pub(super) fn change(&mut self, change: KeyChange) -> Answer {
         let token = Arc::clone(&self.token);
         let answer = match self.list().and_then(|()| self.lend()) {
-            Ok(session) => match smith::carry_out(&token, &session, change) {
+            Ok(session) => match key_changer::carry_out(&token, &session, change) {
                 Ok(answer) => {
                     self.give_back(session);
                     Answer::Changed(answer)
@@ -287,7 +298,7 @@ impl Keeper {
             }
         }
         let session = self.session.as_ref().ok_or_else(no_session)?;
-        Listing::read(session, &self.token, &mut self.known)
+        Listing::read(session, &self.token, &mut self.stored_keys)
     }
 
     fn session(&self) -> Result<&Session, Fault> {
@@ -319,7 +330,7 @@ fn no_session() -> Fault {
 }
 
 /// A keeper that is alone signs by itself.
-impl Place for Keeper {
+impl SigningSession for Keeper {
     fn token(&self) -> Arc<OpenToken> {
         Arc::clone(&self.token)
     }

@@ -11,10 +11,10 @@ use der::{Decode, Encode};
 
 use super::{
     attributes::{Attributes, CERTIFICATE, PRIVATE, PUBLIC, value},
-    known::Known,
     module::OpenToken,
     pairing::Pairing,
     scheme::{self, Scheme},
+    stored_keys::StoredKeys,
 };
 use crate::{
     domain::key::PublicKey,
@@ -53,7 +53,7 @@ impl Listing {
     pub(super) fn read(
         session: &Session,
         token: &OpenToken,
-        known: &mut Known,
+        stored_keys: &mut StoredKeys,
     ) -> Result<Self, Fault> {
         let publics = read_class(token, session, ObjectClass::PUBLIC_KEY, &PUBLIC)?;
         let askable = token.quirks.askable(&PRIVATE);
@@ -75,10 +75,12 @@ impl Listing {
                 .and_then(|()| usable(private))
                 .and_then(|()| match pairing.public_half(private, |id| certificates.keys_of(id)) {
                     Ok(key) => {
-                        known.learn(&label, &id, &key);
+                        stored_keys.learn(&label, &id, &key);
                         Ok(key)
                     }
-                    Err(reason) => on_record(known, (token, session), *handle, &label, &id, reason),
+                    Err(reason) => {
+                        on_record(stored_keys, (token, session), *handle, &label, &id, reason)
+                    }
                 })
                 .and_then(|key| match missing_mechanism(&key, &token.mechanisms) {
                     None => Ok(key),
@@ -179,15 +181,15 @@ fn usable(private: &Attributes) -> Result<(), String> {
 
 /// The public key that the front has on record, when the private key proves to belong to it.
 fn on_record(
-    known: &mut Known,
+    stored_keys: &mut StoredKeys,
     (token, session): (&OpenToken, &Session),
     private: ObjectHandle,
     label: &str,
     id: &[u8],
     reason: String,
 ) -> Result<PublicKey, String> {
-    let Some(key) = known.get(label, id) else { return Err(reason) };
-    match known.prove(token, session, private, &key) {
+    let Some(key) = stored_keys.get(label, id) else { return Err(reason) };
+    match stored_keys.prove(token, session, private, &key) {
         Ok(()) => Ok(key),
         Err(refusal) => Err(format!("{reason}; {refusal}")),
     }

@@ -13,7 +13,7 @@ use cryptoki::{
 };
 
 use super::{
-    Inbox, Outbox,
+    FrontWriter, Inbox,
     classify::{fault, is_unexplained_login},
     module::OpenToken,
     pin,
@@ -50,7 +50,7 @@ pub(super) struct Login {
     fingerprint: Option<PinFingerprint>,
     /// Set once the PIN was refused here.
     refused: Option<Fault>,
-    outbox: Outbox,
+    front: FrontWriter,
     inbox: Inbox,
 }
 
@@ -59,7 +59,7 @@ impl Login {
     ///
     /// # Errors
     /// [`Fault`] of configuration class that names the file.
-    pub(super) fn prepare(hello: &Hello, outbox: Outbox, inbox: Inbox) -> Result<Self, Fault> {
+    pub(super) fn prepare(hello: &Hello, front: FrontWriter, inbox: Inbox) -> Result<Self, Fault> {
         Ok(Self {
             pin: pin::read(&hello.pin_file)?,
             pin_file: hello.pin_file.clone(),
@@ -68,7 +68,7 @@ impl Login {
             attempts_file: hello.tried_pins_file.clone(),
             fingerprint: None,
             refused: None,
-            outbox,
+            front,
             inbox,
         })
     }
@@ -102,7 +102,7 @@ impl Login {
             None => pin::fingerprint(&self.pin, serial, number, &self.attempts)?,
         };
         self.fingerprint = Some(fingerprint.clone());
-        self.outbox.send(&FromSigner::Login(LoginNotice::Begins {
+        self.front.send(&FromSigner::Login(LoginNotice::Begins {
             fingerprint: fingerprint.clone(),
             wrong,
         }));
@@ -129,10 +129,10 @@ impl Login {
                 fault => (LoginOutcome::Unanswered, Err(fault)),
             },
         };
-        self.outbox.send(&FromSigner::Login(LoginNotice::Ended(end)));
+        self.front.send(&FromSigner::Login(LoginNotice::Ended(end)));
         if end == LoginOutcome::Refused && fingerprint.digest.is_none() {
             pin::complete(&mut fingerprint, &self.pin, number);
-            self.outbox.send(&FromSigner::Login(LoginNotice::Refused(fingerprint)));
+            self.front.send(&FromSigner::Login(LoginNotice::Refused(fingerprint)));
         }
         result
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use cryptoki::{context::Function, error::Error, session::Session};
 
 use super::{
-    Inbox, Outbox,
+    FrontWriter, Inbox,
     classify::fault,
     convert::{ecdsa_signature, eddsa_signature, rsa_signature},
     keeper::{Current, Epoch, KeeperRequest},
@@ -24,13 +24,13 @@ use crate::{
 };
 
 /// See the module.
-pub(super) struct Bench {
+pub(super) struct SigningThread {
     token: Arc<OpenToken>,
     session: Option<Session>,
     current: Current,
     keeper: mpsc::Sender<KeeperRequest>,
-    smith: mpsc::Sender<(u64, KeyChange)>,
-    outbox: Outbox,
+    key_changer: mpsc::Sender<(u64, KeyChange)>,
+    front: FrontWriter,
 }
 
 /// The steps of recovery within a process, weakest first. Each is taken once per signature; when the
@@ -61,34 +61,34 @@ enum Trouble {
     Fault(Fault),
 }
 
-impl Bench {
+impl SigningThread {
     pub(super) fn new(
         token: Arc<OpenToken>,
         session: Session,
         current: Current,
         keeper: mpsc::Sender<KeeperRequest>,
-        smith: mpsc::Sender<(u64, KeyChange)>,
-        outbox: Outbox,
+        key_changer: mpsc::Sender<(u64, KeyChange)>,
+        front: FrontWriter,
     ) -> Self {
-        Self { token, session: Some(session), current, keeper, smith, outbox }
+        Self { token, session: Some(session), current, keeper, key_changer, front }
     }
 
     /// Signs until there is nobody left to ask, and hands on what is for others.
     pub(super) fn work(mut self, inbox: &Inbox) {
-        let outbox = self.outbox.clone();
-        let mut desk = inbox.desk();
-        while let Some((id, request)) = desk.request() {
+        let front = self.front.clone();
+        let mut reader = inbox.reader();
+        while let Some((id, request)) = reader.request() {
             match request {
                 Request::Sign(request) => {
-                    let answer = sign(&mut self, &outbox, &request);
-                    outbox.answer(id, answer);
+                    let answer = sign(&mut self, &front, &request);
+                    front.answer(id, answer);
                 }
                 // Where one of these has ended, its answer is overdue, and the front acts on that.
                 Request::Catalogue => {
                     let _ = self.keeper.send(KeeperRequest::Catalogue { id });
                 }
                 Request::Change(change) => {
-                    let _ = self.smith.send((id, *change));
+                    let _ = self.key_changer.send((id, *change));
                 }
             }
         }
@@ -96,7 +96,7 @@ impl Bench {
 }
 
 /// Where signatures are made: what one needs, and the way back from what goes wrong.
-pub(super) trait Place {
+pub(super) trait SigningSession {
     /// What the session is one of.
     fn token(&self) -> Arc<OpenToken>;
 
@@ -122,7 +122,7 @@ pub(super) trait Place {
     fn recover(&mut self, step: Step, epoch: &Epoch) -> Result<(), Fault>;
 }
 
-impl Place for Bench {
+impl SigningSession for SigningThread {
     fn token(&self) -> Arc<OpenToken> {
         Arc::clone(&self.token)
     }
@@ -157,7 +157,11 @@ impl Place for Bench {
 }
 
 /// A signature, with the recovery that each fault calls for.
-pub(super) fn sign(place: &mut impl Place, outbox: &Outbox, request: &SignRequest) -> Answer {
+pub(super) fn sign(
+    signing: &mut impl SigningSession,
+    front: &FrontWriter,
+    request: &SignRequest,
+) -> Answer {
     let Some(digest) = Digest::from_octets(request.algorithm.hash(), &request.digest) else {
         let words = format!("a digest of {} octets", request.digest.len());
         return Answer::Failed(Fault::ours(Class::Caller, "sign", words));
@@ -165,11 +169,11 @@ pub(super) fn sign(place: &mut impl Place, outbox: &Outbox, request: &SignReques
     let mut taken = None;
     let mut refused = None;
     loop {
-        let epoch = match place.epoch() {
+        let epoch = match signing.epoch() {
             Ok(epoch) => epoch,
             Err(fault) => return Answer::Failed(fault.escalated()),
         };
-        let trouble = match attempt(place, &epoch, request, &digest) {
+        let trouble = match attempt(signing, &epoch, request, &digest) {
             Ok(signature) => return Answer::Signed(signature),
             Err(trouble) => trouble,
         };
@@ -185,10 +189,10 @@ pub(super) fn sign(place: &mut impl Place, outbox: &Outbox, request: &SignReques
             };
         };
         if let Trouble::Fault(fault) = trouble {
-            outbox.note(&fault, &request.label, step.words());
+            front.note(&fault, &request.label, step.words());
             refused = Some(fault);
         }
-        if let Err(fault) = place.recover(step, &epoch) {
+        if let Err(fault) = signing.recover(step, &epoch) {
             return Answer::Failed(fault.escalated());
         }
         taken = Some(step);
@@ -196,7 +200,7 @@ pub(super) fn sign(place: &mut impl Place, outbox: &Outbox, request: &SignReques
 }
 
 fn attempt(
-    place: &mut impl Place,
+    signing: &mut impl SigningSession,
     epoch: &Epoch,
     request: &SignRequest,
     digest: &Digest,
@@ -207,13 +211,13 @@ fn attempt(
         let words = format!("{:?} is not the algorithm of {key_type}", request.algorithm);
         return Err(Trouble::Fault(Fault::ours(Class::Caller, "sign", words)));
     }
-    let token = place.token();
+    let token = signing.token();
     let scheme = Scheme::of(request.algorithm, &token.mechanisms).ok_or(Trouble::Missing)?;
     let Some(input) = scheme.input(digest, request.message.as_deref()) else {
         let words = "the token hashes itself, and was not given the message of the digest";
         return Err(Trouble::Fault(Fault::ours(Class::Caller, "sign", words)));
     };
-    let session = place.lend().map_err(Trouble::Fault)?;
+    let session = signing.lend().map_err(Trouble::Fault)?;
     let output = match token.sign(&session, &scheme.mechanism, handle, &input) {
         Ok(output) => output,
         Err(error) => {
@@ -222,12 +226,12 @@ fn attempt(
             // itself leaves the session clean.
             if fault.class == Class::Caller && matches!(error, Error::Pkcs11(_, Function::SignInit))
             {
-                place.give_back(session);
+                signing.give_back(session);
             }
             return Err(Trouble::Fault(fault));
         }
     };
-    place.give_back(session);
+    signing.give_back(session);
     x509_form(key_type, output)
         .map_err(|words| Trouble::Fault(Fault::ours(Class::Device, "C_Sign", words)))
 }

@@ -28,9 +28,9 @@ fn serving(
 ) -> mpsc::Receiver<Served> {
     let (told, served) = mpsc::channel();
     for number in 0..threads {
-        let (mut desk, told, work) = (inbox.desk(), told.clone(), work.clone());
+        let (mut reader, told, work) = (inbox.reader(), told.clone(), work.clone());
         thread::spawn(move || {
-            while let Some((id, _)) = desk.request() {
+            while let Some((id, _)) = reader.request() {
                 told.send((number, Some(id))).unwrap();
                 work(id);
             }
@@ -54,7 +54,7 @@ fn pair() -> (UnixStream, Inbox) {
 /// Has requests served until one thread leads.
 fn until_fast(front: &mut UnixStream, inbox: &Inbox, served: &mpsc::Receiver<Served>) {
     let until = Instant::now() + PATIENCE;
-    while !inbox.0.lock().pace.is_fast() {
+    while !inbox.0.lock().speed.is_fast() {
         assert!(Instant::now() < until, "requests that take no time are not fast");
         ask(front, 0);
         next(served, 0);

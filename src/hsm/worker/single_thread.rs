@@ -1,18 +1,18 @@
 //! One thread and one session for everything: for a token that grants no more, and for a module that
 //! must not be used by several threads.
 
-use super::{Inbox, Outbox, keeper::Keeper, signing};
+use super::{FrontWriter, Inbox, keeper::Keeper, signing};
 use crate::hsm::protocol::Request;
 
 /// Works until there is nobody left to ask.
-pub(super) fn work(keeper: &mut Keeper, inbox: &Inbox, outbox: &Outbox) {
-    let mut desk = inbox.desk();
-    while let Some((id, request)) = desk.request() {
+pub(super) fn work(keeper: &mut Keeper, inbox: &Inbox, front: &FrontWriter) {
+    let mut reader = inbox.reader();
+    while let Some((id, request)) = reader.request() {
         let answer = match request {
-            Request::Sign(request) => signing::sign(keeper, outbox, &request),
+            Request::Sign(request) => signing::sign(keeper, front, &request),
             Request::Catalogue => keeper.catalogue(),
             Request::Change(change) => keeper.change(*change),
         };
-        outbox.answer(id, answer);
+        front.answer(id, answer);
     }
 }

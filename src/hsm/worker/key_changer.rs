@@ -1,4 +1,4 @@
-//! The smith: the one thread of a signer that changes what lies on the token, one change at a time,
+//! The key changer: the one thread of a signer that changes what lies on the token, one change at a time,
 //! in a read-write session of its own. Signing goes on meanwhile.
 //!
 //! Nothing is tried twice here: whether a call that failed has left something behind is for the
@@ -12,7 +12,7 @@ use cryptoki::{
 };
 
 use super::{
-    Outbox,
+    FrontWriter,
     classify::fault,
     keeper::KeeperRequest,
     module::OpenToken,
@@ -29,19 +29,19 @@ use crate::{
 };
 
 /// See the module.
-pub(super) struct Smith {
+pub(super) struct KeyChanger {
     token: Arc<OpenToken>,
     keeper: mpsc::Sender<KeeperRequest>,
-    outbox: Outbox,
+    front: FrontWriter,
 }
 
-impl Smith {
+impl KeyChanger {
     pub(super) fn new(
         token: Arc<OpenToken>,
         keeper: mpsc::Sender<KeeperRequest>,
-        outbox: Outbox,
+        front: FrontWriter,
     ) -> Self {
-        Self { token, keeper, outbox }
+        Self { token, keeper, front }
     }
 
     /// Works until there is nobody left to send an change.
@@ -51,7 +51,7 @@ impl Smith {
                 Ok(answer) => Answer::Changed(answer),
                 Err(fault) => Answer::Failed(fault),
             };
-            self.outbox.answer(id, answer);
+            self.front.answer(id, answer);
         }
     }
 
@@ -89,14 +89,14 @@ pub(super) fn carry_out(
     session: &Session,
     change: KeyChange,
 ) -> Result<KeyChangeResult, Fault> {
-    let forge = Forge { token, session };
+    let changes = ChangeSession { token, session };
     match change {
-        KeyChange::Generate { name, key_type } => forge.generate(&name, key_type),
-        KeyChange::Import { name, spki, private } => forge.import(&name, &spki, &private),
+        KeyChange::Generate { name, key_type } => changes.generate(&name, key_type),
+        KeyChange::Import { name, spki, private } => changes.import(&name, &spki, &private),
         KeyChange::Prove { name, wanted } => {
             let pairs = Halves::of(token, session, &name)?;
             match pairs.only() {
-                Some(pair) => forge.prove(&name, pair, &wanted),
+                Some(pair) => changes.prove(&name, pair, &wanted),
                 None if pairs.private.is_empty() => Ok(KeyChangeResult::Missing),
                 None => {
                     let reason = "a half is missing or there twice".to_owned();
@@ -109,12 +109,12 @@ pub(super) fn carry_out(
 }
 
 /// Where keys are made.
-struct Forge<'a> {
+struct ChangeSession<'a> {
     token: &'a OpenToken,
     session: &'a Session,
 }
 
-impl Forge<'_> {
+impl ChangeSession<'_> {
     fn generate(&self, name: &KeyName, key_type: KeyType) -> Result<KeyChangeResult, Fault> {
         if let Some(missing) = templates::missing_to_generate(key_type, &self.token.mechanisms) {
             return Ok(KeyChangeResult::Unsupported(missing));

@@ -9,13 +9,13 @@ use super::{module::OpenToken, proof};
 use crate::{domain::key::PublicKey, hsm::StoredKey};
 
 /// See the module.
-pub(super) struct Known {
+pub(super) struct StoredKeys {
     stored: HashMap<(String, Vec<u8>), PublicKey>,
     /// The SPKI hashes of those that were proven in this process; each signature is verified besides.
     proven: HashSet<[u8; 32]>,
 }
 
-impl Known {
+impl StoredKeys {
     /// What cannot be read is not known.
     pub(super) fn new(stored: &[StoredKey]) -> Self {
         let read = |key: &StoredKey| {

@@ -9,15 +9,15 @@ const FAST_MAX: Duration = Duration::from_micros(250);
 const MEMORY: u8 = 8;
 
 /// See the module. Slow at first.
-pub(super) struct Pace(u8);
+pub(super) struct Speed(u8);
 
-impl Default for Pace {
+impl Default for Speed {
     fn default() -> Self {
         Self(MEMORY)
     }
 }
 
-impl Pace {
+impl Speed {
     /// Takes one in.
     pub(super) fn note(&mut self, took: Duration) {
         self.0 = match took <= FAST_MAX {
@@ -40,10 +40,10 @@ mod tests {
 
     #[test]
     fn a_few_in_a_row_tell_fast_from_slow_and_single_ones_do_not() {
-        let mut pace = Pace::default();
+        let mut speed = Speed::default();
         let mut after = |times: &[Duration]| {
-            times.iter().for_each(|took| pace.note(*took));
-            pace.is_fast()
+            times.iter().for_each(|took| speed.note(*took));
+            speed.is_fast()
         };
         assert!(!after(&[]));
         assert!(after(&[FAST; 5]));
