@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::key::PublicKey;
 
+mod availability;
 mod catalogue;
 mod changes;
 mod fault;
@@ -40,7 +41,6 @@ mod recycling;
 mod sandbox;
 mod supervisor;
 mod token;
-mod waiting;
 mod worker;
 
 pub use changes::{ChangeError, KeyMaterial};

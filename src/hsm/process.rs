@@ -30,7 +30,7 @@ use super::{
     },
     recycling::RecycleCause,
     sandbox::Cage,
-    supervisor::{Canary, PendingChange, Trial},
+    supervisor::{Canary, PendingChange, Probe},
 };
 
 mod outbox;
@@ -77,7 +77,7 @@ pub(super) enum Task {
     /// A proof of life.
     Canary(Canary),
     /// A signature that tells something of a key in question.
-    Trial(Box<Trial>),
+    Probe(Box<Probe>),
     /// A new listing.
     Catalogue,
     /// A listing that every signer makes after a change.

@@ -11,8 +11,8 @@ use std::{
 
 use backoff::Backoff;
 use changes::{Changes, Relists};
-use doubts::Doubts;
-use pace::Pace;
+use key_breaker::KeyBreakers;
+use latency::Latency;
 use refresh::Refresh;
 use retiring::Leaving;
 use starting::Starting;
@@ -31,23 +31,23 @@ use super::{
 
 mod answers;
 mod backoff;
-mod broken;
+mod broken_keys;
 mod canary;
 mod changes;
-mod doubts;
+mod hedged_start;
+mod key_breaker;
+mod latency;
 mod logins;
-mod pace;
+mod probes;
 mod published;
 mod refresh;
 mod retiring;
-mod slow;
 mod starting;
-mod trials;
 
 pub(super) use canary::Canary;
 pub(super) use changes::{ChangeJob, ChangeOutcome, PendingChange};
+pub(super) use probes::Probe;
 pub(super) use published::{Outlook, Published};
-pub(super) use trials::Trial;
 
 /// Time for a signer to end in order.
 const END_GRACE_MS: u64 = 2_000;
@@ -111,7 +111,7 @@ pub(super) fn start(
         meter,
         trouble: None,
         starting: None,
-        slow: Vec::new(),
+        slow_starts: Vec::new(),
         aside: None,
         up: Vec::new(),
         leaving: Vec::new(),
@@ -119,7 +119,7 @@ pub(super) fn start(
         backoff: Backoff::new(now),
         credential_fault: None,
         queue: Queue::default(),
-        pace: Pace::default(),
+        latency: Latency::default(),
         refresh: Refresh::new(now),
         changes: Changes::default(),
         relists: Relists::default(),
@@ -131,7 +131,7 @@ pub(super) fn start(
         failed_canaries: HashMap::new(),
         usual_start: None,
         hurried_starts: 0,
-        doubts: Doubts::default(),
+        key_breakers: KeyBreakers::default(),
         signers_started: 0,
         stopping: None,
         config,
@@ -155,7 +155,7 @@ struct Supervisor {
     /// The newest that is not up yet. So a wrong PIN is tried once, however many processes are wanted.
     starting: Option<Starting>,
     /// Those before it that take their time.
-    slow: Vec<Starting>,
+    slow_starts: Vec<Starting>,
     /// The one that starts, while one that is slow is heard in its place.
     aside: Option<Starting>,
     up: Vec<Signer>,
@@ -166,7 +166,7 @@ struct Supervisor {
     backoff: Backoff,
     credential_fault: Option<String>,
     queue: Queue,
-    pace: Pace,
+    latency: Latency,
     refresh: Refresh,
     changes: Changes,
     relists: Relists,
@@ -184,7 +184,7 @@ struct Supervisor {
     usual_start: Option<Duration>,
     /// Starts in a row that were to take no longer.
     hurried_starts: u32,
-    doubts: Doubts,
+    key_breakers: KeyBreakers,
     signers_started: u64,
     stopping: Option<oneshot::Sender<()>>,
 }
@@ -207,7 +207,7 @@ impl Supervisor {
             self.refuse_if_hopeless(now);
             self.refresh_if_due(now);
             self.canaries_if_due(now);
-            self.trials_if_due(now);
+            self.probes_if_due(now);
             self.relist_if_wanted();
             self.change_if_due(now);
             self.dispatch(now);
@@ -291,19 +291,19 @@ impl Supervisor {
     fn dispatch(&mut self, now: Instant) {
         self.queue.expire(now);
         let patience = self.patience();
-        while self.pace.has_room(self.pending_signatures(), patience) {
+        while self.latency.has_room(self.pending_signatures(), patience) {
             let free = self
                 .up
                 .iter()
                 .enumerate()
                 .filter(|(_, signer)| self.may_be_given_more(signer))
-                .filter(|(_, signer)| !self.is_doubtful(signer, now))
+                .filter(|(_, signer)| !self.is_suspiciously_slow(signer, now))
                 .map(|(at, signer)| (at, signer.pending_jobs(), self.jobs_at_once(signer)))
                 .filter(|(_, owed, most)| owed < most)
                 .min_by_key(|(at, owed, _)| (self.up[*at].is_changing(), *owed));
             let Some((at, ..)) = free else { return };
             let most = patience + patience / 2;
-            let taking = |job: &Job| self.pace.taking(job.request.algorithm, most);
+            let taking = |job: &Job| self.latency.expected_time(job.request.algorithm, most);
             let Some(job) = self.queue.pop(now, taking) else { return };
             let Some(mut job) = self.admit(job, now) else { continue };
             if job.given_at.replace(now).is_none() {
@@ -344,14 +344,15 @@ impl Supervisor {
     fn patience_until(&self, signer: &Signer) -> Option<Instant> {
         let Deadlines { signature_since, until } = signer.deadlines();
         let frozen_at =
-            |since| self.pace.frozen_at(since, self.patience(), self.pending_signatures());
+            |since| self.latency.frozen_at(since, self.patience(), self.pending_signatures());
         signature_since.map(frozen_at).into_iter().chain(until).min()
     }
 
-    fn is_doubtful(&self, signer: &Signer, now: Instant) -> bool {
+    fn is_suspiciously_slow(&self, signer: &Signer, now: Instant) -> bool {
         let Deadlines { signature_since, until } = signer.deadlines();
         let (patience, owed) = (self.patience(), self.pending_signatures());
-        signature_since.is_some_and(|since| self.pace.is_doubtful(since, patience, owed, now))
+        signature_since
+            .is_some_and(|since| self.latency.is_suspiciously_slow(since, patience, owed, now))
             || until.is_some_and(|until| until <= now + patience / 2)
     }
 
@@ -362,7 +363,7 @@ impl Supervisor {
 
     /// Signatures of callers that a signer is given at once. Where they are fast, the next ones lie ready.
     fn jobs_at_once(&self, signer: &Signer) -> usize {
-        if self.pace.is_slow(signer.sessions) { signer.sessions } else { 2 * signer.sessions }
+        if self.latency.is_slow(signer.sessions) { signer.sessions } else { 2 * signer.sessions }
     }
 
     fn end_the_frozen(&mut self, now: Instant) {
@@ -408,7 +409,7 @@ impl Supervisor {
             match task {
                 Task::Job(job) => self.queue.give_back(job),
                 Task::Change(reply) => reply.lost(&mut ending),
-                Task::Canary(_) | Task::Trial(_) | Task::Catalogue | Task::Relist => {}
+                Task::Canary(_) | Task::Probe(_) | Task::Catalogue | Task::Relist => {}
             }
         }
     }
@@ -446,13 +447,13 @@ impl Supervisor {
         let canary = (!self.up.is_empty()).then_some(self.canary_at);
         let starting = self.starting.as_ref().map(|starting| starting.until);
         let change = self.changes.until();
-        let trial = self.doubts.next_at(now).filter(|_| !self.up.is_empty());
+        let probe = self.key_breakers.next_at(now).filter(|_| !self.up.is_empty());
         self.up
             .iter()
             .filter_map(|signer| self.patience_until(signer))
             .chain(self.leaving.iter().map(|leaving| leaving.until))
-            .chain(self.slow.iter().map(|slow| slow.until))
-            .chain([start, refresh, canary, starting, change, trial].into_iter().flatten())
+            .chain(self.slow_starts.iter().map(|slow| slow.until))
+            .chain([start, refresh, canary, starting, change, probe].into_iter().flatten())
             .min()
             .unwrap_or(now + Duration::from_secs(3_600))
     }
@@ -475,7 +476,7 @@ impl Supervisor {
     async fn stop(mut self) {
         let grace = Duration::from_millis(END_GRACE_MS);
         // One that is starting may be in the middle of its login, which is not to be cut short.
-        let starting = self.starting.take().into_iter().chain(self.slow.drain(..));
+        let starting = self.starting.take().into_iter().chain(self.slow_starts.drain(..));
         let starting = starting.map(|starting| starting.signer);
         let leaving = self.leaving.drain(..).map(|leaving| leaving.signer);
         let all: Vec<_> = self.up.drain(..).chain(starting).chain(leaving).collect();

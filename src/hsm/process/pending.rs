@@ -135,7 +135,7 @@ impl PendingRequests {
 
 fn is_signature(pending: &Pending) -> bool {
     match pending.task {
-        Task::Job(_) | Task::Canary(_) | Task::Trial(_) => true,
+        Task::Job(_) | Task::Canary(_) | Task::Probe(_) => true,
         Task::Catalogue | Task::Relist | Task::Change(_) => false,
     }
 }

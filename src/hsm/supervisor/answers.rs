@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Canary, Supervisor, doubts::Blame, starting::UNASKED};
+use super::{Canary, Supervisor, key_breaker::Blame, starting::UNASKED};
 use crate::hsm::{
     HsmError, KeyRef, TokenKey,
     fault::{Class, Fault, tame},
@@ -38,7 +38,7 @@ impl Supervisor {
         if self.starting.as_ref().is_some_and(|starting| starting.signer.id == id) {
             return self.hear_starting(event);
         }
-        let Some(event) = self.hear_slow(id, event) else { return };
+        let Some(event) = self.hear_slow_start(id, event) else { return };
         let Some(at) = self.up.iter().position(|signer| signer.id == id) else {
             return self.hear_leaving(id, event);
         };
@@ -74,15 +74,15 @@ impl Supervisor {
         };
         match &owed.task {
             Task::Job(job) => {
-                self.pace.answered(job.request.algorithm, owed.since, Instant::now());
+                self.latency.answered(job.request.algorithm, owed.since, Instant::now());
             }
-            Task::Canary(_) | Task::Trial(_) => self.pace.lives(Instant::now()),
+            Task::Canary(_) | Task::Probe(_) => self.latency.alive(Instant::now()),
             Task::Catalogue | Task::Relist | Task::Change(_) => {}
         }
         match (owed.task, answer) {
             (Task::Job(job), Answer::Signed(signature)) => {
                 signer.signatures += 1;
-                self.doubts.signed(job.request.spki_sha256, Instant::now());
+                self.key_breakers.signed(job.request.spki_sha256, Instant::now());
                 if let Some(given_at) = job.given_at {
                     self.meter.signed_within(given_at.elapsed());
                 }
@@ -94,7 +94,7 @@ impl Supervisor {
                 self.refresh.want();
             }
             (Task::Job(job), Answer::Failed(fault)) => self.job_failed(at, job, fault.tamed()),
-            (Task::Trial(trial), answer) => self.hear_of_trial(at, *trial, answer),
+            (Task::Probe(probe), answer) => self.hear_of_probe(at, *probe, answer),
             (Task::Canary(canary), Answer::Signed(signature)) => {
                 if canary.is_proven_by(&signature) {
                     self.failed_canaries.remove(&id);
@@ -104,7 +104,7 @@ impl Supervisor {
                 } else {
                     self.alarm_bad_signature(&canary.key.label);
                     self.suspect(&canary);
-                    self.doubt_token_key(&canary.key, Blame::WrongSignature);
+                    self.suspect_token_key(&canary.key, Blame::WrongSignature);
                     let words = "its canary signature does not verify";
                     self.lose(at, LossCause::BadSignature, words);
                 }
@@ -155,7 +155,7 @@ impl Supervisor {
 
     fn listed(&mut self, keys: Vec<ListedKey>) {
         self.adopt(keys);
-        self.forget_doubts();
+        self.forget_gone_keys();
         let proven = self.published.borrow().proven_at.is_some();
         match self.canary_key() {
             None => self.published.send_modify(|published| published.proven_at = None),
@@ -203,9 +203,9 @@ impl Supervisor {
             | Class::Configuration
             | Class::Identity => {
                 // One signer is enough; the others are asked when it is known whether it is the key.
-                let was_in_question = self.doubts.of(&job.request).is_some();
+                let was_in_question = self.key_breakers.of(&job.request).is_some();
                 if !matches!(fault.class, Class::Credential | Class::Identity) {
-                    self.doubt_key(&job.request, Blame::Fault);
+                    self.suspect_key(&job.request, Blame::Fault);
                 }
                 self.take_back(vec![Task::Job(job)], None);
                 match was_in_question {
@@ -264,9 +264,9 @@ impl Supervisor {
     /// A caller has found that a signature does not verify. That may be the signer, or the key.
     pub(super) fn hear_of_bad_signature(&mut self, key: &TokenKey, maker: u64) {
         let known = self.published.borrow().catalogue.find(&key.label);
-        let was_in_question = self.doubts.get(&KeyRef::to(key)).is_some();
+        let was_in_question = self.key_breakers.get(&KeyRef::to(key)).is_some();
         if known.as_ref() == Ok(key) {
-            self.doubt_token_key(key, Blame::WrongSignature);
+            self.suspect_token_key(key, Blame::WrongSignature);
         }
         if was_in_question {
             return;

@@ -128,8 +128,8 @@ impl Supervisor {
     fn rank(&self, spki: &[u8; 32]) -> u64 {
         match self.suspects.get(spki) {
             Some(turn) => 2 + turn,
-            None if self.doubts.is_in_doubt(spki) => 2,
-            None => u64::from(!self.doubts.has_signed(spki)),
+            None if self.key_breakers.is_in_doubt(spki) => 2,
+            None => u64::from(!self.key_breakers.has_signed(spki)),
         }
     }
 

@@ -70,12 +70,12 @@ impl Supervisor {
         let token = self.config.name.clone();
         let refused = self.credential_fault.is_some();
         // One that takes its time may be in a call that never returns.
-        let slow_one_logs_in = self.slow_one_logs_in();
+        let slow_start_logs_in = self.slow_start_logs_in();
         let mut serving = self.up.iter_mut().chain(self.starting.as_mut().map(|s| &mut s.signer));
         if serving.any(|signer| matches!(signer.login, LoginStage::Running(_))) {
             return;
         }
-        let starting = self.starting.iter_mut().chain(&mut self.slow);
+        let starting = self.starting.iter_mut().chain(&mut self.slow_starts);
         let serving = self.up.iter_mut().chain(starting.map(|starting| &mut starting.signer));
         for signer in serving {
             let LoginStage::Requested(fingerprint, wrong) = &signer.login else { continue };
@@ -89,7 +89,7 @@ impl Supervisor {
                 }
             };
             // What came of that one is not known yet.
-            let is_open = slow_one_logs_in && matches!(decision, LoginDecision::Unsettled);
+            let is_open = slow_start_logs_in && matches!(decision, LoginDecision::Unsettled);
             let decision = if is_open { LoginDecision::NotNow } else { decision };
             let fingerprint = fingerprint.clone();
             signer.answer_login(decision);
@@ -125,7 +125,7 @@ impl Supervisor {
     }
 
     fn all_signers(&mut self) -> impl Iterator<Item = &mut Signer> {
-        let starting = self.starting.iter_mut().chain(&mut self.aside).chain(&mut self.slow);
+        let starting = self.starting.iter_mut().chain(&mut self.aside).chain(&mut self.slow_starts);
         let starting = starting.map(|starting| &mut starting.signer);
         let leaving = self.leaving.iter_mut().map(|leaving| &mut leaving.signer);
         self.up.iter_mut().chain(starting).chain(leaving)

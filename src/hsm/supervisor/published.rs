@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{CREDENTIAL_RETRY_SECONDS, Supervisor, doubts::seconds_until};
+use super::{CREDENTIAL_RETRY_SECONDS, Supervisor, key_breaker::seconds_until};
 use crate::domain::key::SignatureAlgorithm;
 use crate::hsm::{
     HsmError, KeyRef, TokenFacts, TokenState, Usage,

@@ -16,7 +16,7 @@ impl Supervisor {
         let Some(starting) = self.starting.take_if(|starting| starting.until <= now) else {
             return;
         };
-        let may_go_on = !self.one_at_a_time && self.slow.len() < SLOW_STARTS_MAX;
+        let may_go_on = !self.one_at_a_time && self.slow_starts.len() < SLOW_STARTS_MAX;
         if !starting.hurried || !may_go_on {
             let reason = starting.overdue().to_owned();
             self.starting = Some(starting);
@@ -26,7 +26,7 @@ impl Supervisor {
         let (token, pid) = (&self.config.name, starting.signer.pid);
         tracing::warn!(token, pid, reason, action = "start another beside it", "signer is slow");
         let until = since + self.start_deadline();
-        self.slow.push(Starting { until, hurried: false, ..starting });
+        self.slow_starts.push(Starting { until, hurried: false, ..starting });
         match self.published.borrow().known {
             true => self.backoff.failed(now, since, reason.to_owned()),
             false => self.backoff.overdue(now),
@@ -42,7 +42,7 @@ impl Supervisor {
             self.give_up(starting, now);
             self.publish();
         }
-        let over = self.slow.extract_if(.., |slow| !is_wanted || slow.until <= now);
+        let over = self.slow_starts.extract_if(.., |slow| !is_wanted || slow.until <= now);
         for slow in over.collect::<Vec<_>>() {
             self.give_up(slow, now);
         }
@@ -64,14 +64,14 @@ impl Supervisor {
     }
 
     /// What a slow one says is heard as that of the newest. The event comes back when it is another's.
-    pub(super) fn hear_slow(&mut self, id: u64, event: Event) -> Option<Event> {
-        let Some(at) = self.slow.iter().position(|slow| slow.signer.id == id) else {
+    pub(super) fn hear_slow_start(&mut self, id: u64, event: Event) -> Option<Event> {
+        let Some(at) = self.slow_starts.iter().position(|slow| slow.signer.id == id) else {
             return Some(event);
         };
-        let slow = self.slow.swap_remove(at);
+        let slow = self.slow_starts.swap_remove(at);
         self.aside = self.starting.replace(slow);
         self.hear_starting(event);
-        self.slow.extend(self.starting.take());
+        self.slow_starts.extend(self.starting.take());
         self.starting = self.aside.take();
         self.publish();
         None
@@ -79,11 +79,11 @@ impl Supervisor {
 
     /// Whether any signer is on its way.
     pub(super) fn is_starting(&self) -> bool {
-        self.starting.is_some() || self.aside.is_some() || !self.slow.is_empty()
+        self.starting.is_some() || self.aside.is_some() || !self.slow_starts.is_empty()
     }
 
     /// Whether a slow one may be at its login.
-    pub(super) fn slow_one_logs_in(&self) -> bool {
-        self.slow.iter().any(|slow| matches!(slow.signer.login, LoginStage::Running(_)))
+    pub(super) fn slow_start_logs_in(&self) -> bool {
+        self.slow_starts.iter().any(|slow| matches!(slow.signer.login, LoginStage::Running(_)))
     }
 }

@@ -32,9 +32,9 @@ const BROKEN_AFTER: Duration = Duration::from_secs(30);
 /// Keys that signed so shortly ago are probably well; they need not be tried one at a time.
 const WELL_FOR: Duration = Duration::from_secs(60);
 /// Of those, so many are tried at a time.
-const TRIALS_MAX: usize = 8;
+const PROBES_MAX: usize = 8;
 /// Keys that are in question at a time; further ones are not watched.
-const DOUBTS_MAX: usize = 1_000;
+const KEYS_WATCHED_MAX: usize = 1_000;
 
 /// What a key is blamed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,10 +74,10 @@ impl Blame {
 }
 
 /// Who wants to know whether a key signs.
-pub(super) type Waiting = oneshot::Sender<Result<(), HsmError>>;
+pub(super) type Waiter = oneshot::Sender<Result<(), HsmError>>;
 
 /// One key in question.
-pub(super) struct Doubt {
+pub(super) struct KeyBreaker {
     pub(super) key: TokenKey,
     blame: Blame,
     failures: u32,
@@ -85,19 +85,19 @@ pub(super) struct Doubt {
     /// Whether it is to be tried while no other such key is.
     alone: bool,
     stage: Stage,
-    waiting: Vec<Waiting>,
+    waiting: Vec<Waiter>,
     signed_before: bool,
 }
 
 #[derive(Clone, Copy)]
 enum Stage {
     /// It is not tried before that.
-    Waits(Instant),
+    Waiting(Instant),
     /// On a signer, since then; which has signed with another key when `at_work`.
-    Tried { signer: u64, since: Instant, at_work: bool },
+    Probing { signer: u64, since: Instant, at_work: bool },
 }
 
-impl Doubt {
+impl KeyBreaker {
     /// Whether it is refused until it has signed.
     pub(super) fn is_quarantined(&self) -> bool {
         self.failures >= self.blame.failures_max()
@@ -114,10 +114,10 @@ impl Doubt {
         self.blame == Blame::WrongSignature && (lasts || !self.signed_before)
     }
 
-    fn next_try(&self) -> Option<Instant> {
+    fn next_probe(&self) -> Option<Instant> {
         match self.stage {
-            Stage::Waits(until) => Some(until),
-            Stage::Tried { .. } => None,
+            Stage::Waiting(until) => Some(until),
+            Stage::Probing { .. } => None,
         }
     }
 
@@ -132,7 +132,7 @@ impl Doubt {
     /// What callers are told of it now.
     pub(super) fn quarantine(&self, now: Instant) -> Quarantine {
         Quarantine {
-            until: self.next_try().unwrap_or(now),
+            until: self.next_probe().unwrap_or(now),
             broken: self.is_broken(now).then(|| self.blame.words().to_owned()),
         }
     }
@@ -143,20 +143,20 @@ pub(super) enum Verdict {
     /// It is tried again.
     InQuestion,
     /// It is in quarantine, since just now or since before.
-    Quarantined { is_new: bool, waiting: Vec<Waiting> },
+    Quarantined { is_new: bool, waiting: Vec<Waiter> },
 }
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Doubts {
-    keys: HashMap<KeyRef, Doubt>,
+pub(super) struct KeyBreakers {
+    keys: HashMap<KeyRef, KeyBreaker>,
     /// When each key was last seen to sign, by SPKI hash.
     signed_at: HashMap<[u8; 32], Instant>,
     /// No try that may cost a signer is begun before.
     costly_at: Option<Instant>,
 }
 
-impl Doubts {
+impl KeyBreakers {
     /// A key has signed for a caller. Whether that verifies, the caller tells.
     pub(super) fn signed(&mut self, spki_sha256: [u8; 32], now: Instant) {
         self.signed_at.insert(spki_sha256, now);
@@ -166,12 +166,12 @@ impl Doubts {
     pub(super) fn retain(&mut self, is_there: impl Fn(&KeyRef) -> bool) -> Vec<KeyRef> {
         let spkis: Vec<_> = self.keys.keys().map(|key| key.spki_sha256).collect();
         let gone: Vec<_> = self.keys.extract_if(|key, _| !is_there(key)).collect();
-        if self.signed_at.len() > 2 * DOUBTS_MAX {
+        if self.signed_at.len() > 2 * KEYS_WATCHED_MAX {
             self.signed_at.retain(|spki, at| spkis.contains(spki) || at.elapsed() < WELL_FOR);
         }
         gone.into_iter()
-            .map(|(key, doubt)| {
-                for waiting in doubt.waiting {
+            .map(|(key, breaker)| {
+                for waiting in breaker.waiting {
                     let _ = waiting.send(Err(HsmError::Missing));
                 }
                 key
@@ -180,20 +180,20 @@ impl Doubts {
     }
 
     /// The key of an order, when it is in question. One that was only never seen to sign is not.
-    pub(super) fn of(&self, request: &SignRequest) -> Option<&Doubt> {
+    pub(super) fn of(&self, request: &SignRequest) -> Option<&KeyBreaker> {
         if self.keys.is_empty() {
             return None;
         }
-        self.keys.get(&KeyRef::of(request)).filter(|doubt| doubt.failures > 0)
+        self.keys.get(&KeyRef::of(request)).filter(|breaker| breaker.failures > 0)
     }
 
-    pub(super) fn get(&self, key: &KeyRef) -> Option<&Doubt> {
+    pub(super) fn get(&self, key: &KeyRef) -> Option<&KeyBreaker> {
         self.keys.get(key)
     }
 
     /// Those in quarantine.
-    pub(super) fn quarantined(&self) -> impl Iterator<Item = (&KeyRef, &Doubt)> {
-        self.keys.iter().filter(|(_, doubt)| doubt.is_quarantined())
+    pub(super) fn quarantined(&self) -> impl Iterator<Item = (&KeyRef, &KeyBreaker)> {
+        self.keys.iter().filter(|(_, breaker)| breaker.is_quarantined())
     }
 
     /// Whether a key of this SPKI hash was seen to sign.
@@ -204,7 +204,7 @@ impl Doubts {
     /// Whether a key of this SPKI hash has failed.
     pub(super) fn is_in_doubt(&self, spki: &[u8; 32]) -> bool {
         let mut keys = self.keys.iter();
-        keys.any(|(key, doubt)| key.spki_sha256 == *spki && doubt.failures > 0)
+        keys.any(|(key, breaker)| key.spki_sha256 == *spki && breaker.failures > 0)
     }
 
     /// The key that was seen to sign last, but for `others`; its SPKI hash.
@@ -220,28 +220,29 @@ impl Doubts {
 
     /// A signer was lost over a key, or over this one among others; or a caller has a signature that does
     /// not verify. It is tried before anybody is served with it.
-    pub(super) fn begin(&mut self, key: TokenKey, blame: Blame, now: Instant) {
+    pub(super) fn suspect(&mut self, key: TokenKey, blame: Blame, now: Instant) {
         let name = KeyRef::to(&key);
-        if self.keys.len() >= DOUBTS_MAX && !self.keys.contains_key(&name) {
+        if self.keys.len() >= KEYS_WATCHED_MAX && !self.keys.contains_key(&name) {
             return;
         }
         let signed_at = self.signed_at.get(&name.spki_sha256).copied();
-        let is_well = signed_at.is_some_and(|at| now.saturating_duration_since(at) < WELL_FOR);
+        let signed_lately =
+            signed_at.is_some_and(|at| now.saturating_duration_since(at) < WELL_FOR);
         match self.keys.entry(name) {
             // Blamed before: a try is under way, or due.
-            Entry::Occupied(doubt) if doubt.get().failures > 0 => {}
+            Entry::Occupied(breaker) if breaker.get().failures > 0 => {}
             Entry::Occupied(mut unseen) => {
-                let doubt = unseen.get_mut();
-                (doubt.blame, doubt.failures, doubt.since) = (blame, 1, now);
+                let breaker = unseen.get_mut();
+                (breaker.blame, breaker.failures, breaker.since) = (blame, 1, now);
             }
             Entry::Vacant(place) => {
-                place.insert(Doubt {
+                place.insert(KeyBreaker {
                     key,
                     blame,
                     failures: 1,
                     since: now,
-                    alone: !is_well,
-                    stage: Stage::Waits(now),
+                    alone: !signed_lately,
+                    stage: Stage::Waiting(now),
                     waiting: Vec::new(),
                     signed_before: signed_at.is_some(),
                 });
@@ -250,35 +251,29 @@ impl Doubts {
     }
 
     /// Somebody wants a key to be seen to sign.
-    pub(super) fn prove(
-        &mut self,
-        key: TokenKey,
-        waiting: Waiting,
-        queue_max: usize,
-        now: Instant,
-    ) {
+    pub(super) fn prove(&mut self, key: TokenKey, waiting: Waiter, queue_max: usize, now: Instant) {
         let name = KeyRef::to(&key);
-        if self.keys.len() >= DOUBTS_MAX && !self.keys.contains_key(&name) {
+        if self.keys.len() >= KEYS_WATCHED_MAX && !self.keys.contains_key(&name) {
             let _ = waiting.send(Err(HsmError::Busy { retry_after_seconds: 1 }));
             return;
         }
-        let doubt = self.keys.entry(name).or_insert_with(|| Doubt {
+        let breaker = self.keys.entry(name).or_insert_with(|| KeyBreaker {
             key,
             blame: Blame::Unseen,
             failures: 0,
             since: now,
             alone: false,
-            stage: Stage::Waits(now),
+            stage: Stage::Waiting(now),
             waiting: Vec::new(),
             signed_before: false,
         });
-        if doubt.is_quarantined() {
-            let _ = waiting.send(Err(doubt.quarantine(now).refusal(now)));
+        if breaker.is_quarantined() {
+            let _ = waiting.send(Err(breaker.quarantine(now).refusal(now)));
             return;
         }
-        doubt.waiting.retain(|waiting| !waiting.is_closed());
-        match doubt.waiting.len() < queue_max {
-            true => doubt.waiting.push(waiting),
+        breaker.waiting.retain(|waiting| !waiting.is_closed());
+        match breaker.waiting.len() < queue_max {
+            true => breaker.waiting.push(waiting),
             false => drop(waiting.send(Err(HsmError::Busy { retry_after_seconds: 1 }))),
         }
     }
@@ -286,82 +281,86 @@ impl Doubts {
     /// The next key to be tried.
     pub(super) fn due(&self, now: Instant) -> Option<&KeyRef> {
         let tried = |alone: bool| {
-            let tried = |doubt: &&Doubt| matches!(doubt.stage, Stage::Tried { .. });
-            self.keys.values().filter(|doubt| doubt.alone == alone).filter(tried).count()
+            let tried = |breaker: &&KeyBreaker| matches!(breaker.stage, Stage::Probing { .. });
+            self.keys.values().filter(|breaker| breaker.alone == alone).filter(tried).count()
         };
         let (one_alone, others) = (tried(true) > 0, tried(false));
         self.keys
             .iter()
-            .filter(|(_, doubt)| self.next_try_of(doubt).is_some_and(|at| at <= now))
-            .filter(|(_, doubt)| if doubt.alone { !one_alone } else { others < TRIALS_MAX })
-            .min_by_key(|(key, doubt)| {
+            .filter(|(_, breaker)| self.next_probe_of(breaker).is_some_and(|at| at <= now))
+            .filter(|(_, breaker)| if breaker.alone { !one_alone } else { others < PROBES_MAX })
+            .min_by_key(|(key, breaker)| {
                 let signed = self.signed_at.get(&key.spki_sha256).copied();
-                (doubt.is_quarantined(), doubt.blame.is_costly(), std::cmp::Reverse(signed))
+                (breaker.is_quarantined(), breaker.blame.is_costly(), std::cmp::Reverse(signed))
             })
             .map(|(key, _)| key)
     }
 
     /// When a key has to be looked at that does not wait for others.
     pub(super) fn next_at(&self, now: Instant) -> Option<Instant> {
-        self.keys.values().filter_map(|doubt| self.next_try_of(doubt)).filter(|at| *at > now).min()
+        self.keys
+            .values()
+            .filter_map(|breaker| self.next_probe_of(breaker))
+            .filter(|at| *at > now)
+            .min()
     }
 
-    fn next_try_of(&self, doubt: &Doubt) -> Option<Instant> {
-        let at = doubt.next_try()?;
-        let is_costly = doubt.is_quarantined() && doubt.blame.is_costly();
+    fn next_probe_of(&self, breaker: &KeyBreaker) -> Option<Instant> {
+        let at = breaker.next_probe()?;
+        let is_costly = breaker.is_quarantined() && breaker.blame.is_costly();
         Some(self.costly_at.filter(|_| is_costly).map_or(at, |costly_at| costly_at.max(at)))
     }
 
     /// A key is tried on a signer; `at_work`: the signer has signed with another key, and now with this.
-    pub(super) fn tried(&mut self, key: &KeyRef, signer: u64, at_work: bool, now: Instant) {
-        if let Some(doubt) = self.keys.get_mut(key) {
-            doubt.stage = Stage::Tried { signer, since: now, at_work };
+    pub(super) fn probing(&mut self, key: &KeyRef, signer: u64, at_work: bool, now: Instant) {
+        if let Some(breaker) = self.keys.get_mut(key) {
+            breaker.stage = Stage::Probing { signer, since: now, at_work };
         }
     }
 
     /// The try has told nothing of the key.
     pub(super) fn put_off(&mut self, key: &KeyRef, until: Instant) {
-        if let Some(doubt) = self.keys.get_mut(key) {
-            doubt.stage = Stage::Waits(until);
+        if let Some(breaker) = self.keys.get_mut(key) {
+            breaker.stage = Stage::Waiting(until);
         }
     }
 
     /// The key has signed, and it verifies.
-    pub(super) fn cleared(&mut self, key: &KeyRef, now: Instant) -> Option<Doubt> {
-        let doubt = self.keys.remove(key)?;
+    pub(super) fn cleared(&mut self, key: &KeyRef, now: Instant) -> Option<KeyBreaker> {
+        let breaker = self.keys.remove(key)?;
         self.signed_at.insert(key.spki_sha256, now);
-        Some(doubt)
+        Some(breaker)
     }
 
     /// What is left to tell those who wait for a key that was cleared.
-    pub(super) fn settle(doubt: Doubt) {
-        for waiting in doubt.waiting {
+    pub(super) fn settle(breaker: KeyBreaker) {
+        for waiting in breaker.waiting {
             let _ = waiting.send(Ok(()));
         }
     }
 
     /// The key has failed on a signer that had just signed with another.
     pub(super) fn failed(&mut self, key: &KeyRef, blame: Blame, now: Instant) -> Verdict {
-        let Some(doubt) = self.keys.get_mut(key) else { return Verdict::InQuestion };
-        let was_quarantined = doubt.is_quarantined();
-        if let Stage::Tried { since, .. } = doubt.stage
+        let Some(breaker) = self.keys.get_mut(key) else { return Verdict::InQuestion };
+        let was_quarantined = breaker.is_quarantined();
+        if let Stage::Probing { since, .. } = breaker.stage
             && blame.is_costly()
         {
             let took = now.saturating_duration_since(since);
             self.costly_at = Some(now + (took * COSTLY_SHARE).max(COSTLY_PAUSE_MIN));
         }
-        if doubt.failures == 0 {
-            doubt.since = now;
+        if breaker.failures == 0 {
+            breaker.since = now;
         }
-        doubt.blame = blame;
-        doubt.failures = doubt.failures.saturating_add(1);
-        if !doubt.is_quarantined() {
-            doubt.stage = Stage::Waits(now);
+        breaker.blame = blame;
+        breaker.failures = breaker.failures.saturating_add(1);
+        if !breaker.is_quarantined() {
+            breaker.stage = Stage::Waiting(now);
             return Verdict::InQuestion;
         }
-        doubt.alone = true;
-        doubt.stage = Stage::Waits(now + doubt.pause(now));
-        let waiting = std::mem::take(&mut doubt.waiting);
+        breaker.alone = true;
+        breaker.stage = Stage::Waiting(now + breaker.pause(now));
+        let waiting = std::mem::take(&mut breaker.waiting);
         Verdict::Quarantined { is_new: !was_quarantined, waiting }
     }
 
@@ -369,16 +368,16 @@ impl Doubts {
     /// it have told nothing of the others.
     pub(super) fn lost(&mut self, signer: u64, now: Instant) -> Option<KeyRef> {
         let mut at_work = Vec::new();
-        for (key, doubt) in &mut self.keys {
-            let Stage::Tried { signer: on, at_work: is_at_work, .. } = doubt.stage else {
+        for (key, breaker) in &mut self.keys {
+            let Stage::Probing { signer: on, at_work: is_at_work, .. } = breaker.stage else {
                 continue;
             };
             if on != signer {
                 continue;
             }
             match is_at_work {
-                true => at_work.push((key.clone(), doubt.alone)),
-                false => doubt.stage = Stage::Waits(now),
+                true => at_work.push((key.clone(), breaker.alone)),
+                false => breaker.stage = Stage::Waiting(now),
             }
         }
         let guilty = match at_work.iter().position(|(_, alone)| *alone) {
@@ -387,9 +386,9 @@ impl Doubts {
             None => None,
         };
         for (key, _) in at_work {
-            if let Some(doubt) = self.keys.get_mut(&key) {
-                doubt.stage = Stage::Waits(now);
-                doubt.alone |= guilty.is_none();
+            if let Some(breaker) = self.keys.get_mut(&key) {
+                breaker.stage = Stage::Waiting(now);
+                breaker.alone |= guilty.is_none();
             }
         }
         guilty
@@ -422,80 +421,80 @@ mod tests {
     fn a_key_that_signs_is_tried_before_one_that_was_never_seen_to() {
         let now = Instant::now();
         let (well, bad) = (key("well"), key("bad"));
-        let mut doubts = Doubts::default();
-        doubts.signed(KeyRef::to(&well).spki_sha256, now);
+        let mut key_breakers = KeyBreakers::default();
+        key_breakers.signed(KeyRef::to(&well).spki_sha256, now);
         // Both were at work when a signer ended.
         for key in [&bad, &well] {
-            doubts.begin(key.clone(), Blame::Crash, now);
+            key_breakers.suspect(key.clone(), Blame::Crash, now);
         }
-        assert_eq!(doubts.due(now), Some(&KeyRef::to(&well)));
-        doubts.tried(&KeyRef::to(&well), 1, true, now);
-        assert!(doubts.cleared(&KeyRef::to(&well), now).is_some());
+        assert_eq!(key_breakers.due(now), Some(&KeyRef::to(&well)));
+        key_breakers.probing(&KeyRef::to(&well), 1, true, now);
+        assert!(key_breakers.cleared(&KeyRef::to(&well), now).is_some());
         // The other is blamed alone for what comes of it.
-        doubts.tried(&KeyRef::to(&bad), 1, true, now);
-        assert_eq!(doubts.lost(1, now), Some(KeyRef::to(&bad)));
-        assert!(!is_quarantined(&doubts.failed(&KeyRef::to(&bad), Blame::Crash, now)));
-        assert!(is_quarantined(&doubts.failed(&KeyRef::to(&bad), Blame::Crash, now)));
-        assert!(doubts.get(&KeyRef::to(&well)).is_none());
+        key_breakers.probing(&KeyRef::to(&bad), 1, true, now);
+        assert_eq!(key_breakers.lost(1, now), Some(KeyRef::to(&bad)));
+        assert!(!is_quarantined(&key_breakers.failed(&KeyRef::to(&bad), Blame::Crash, now)));
+        assert!(is_quarantined(&key_breakers.failed(&KeyRef::to(&bad), Blame::Crash, now)));
+        assert!(key_breakers.get(&KeyRef::to(&well)).is_none());
     }
 
     #[test]
     fn of_several_that_were_tried_together_none_is_blamed_and_each_is_tried_alone() {
         let now = Instant::now();
         let keys = [key("one"), key("two")];
-        let mut doubts = Doubts::default();
+        let mut key_breakers = KeyBreakers::default();
         for key in &keys {
-            doubts.signed(KeyRef::to(key).spki_sha256, now);
-            doubts.begin(key.clone(), Blame::Crash, now);
+            key_breakers.signed(KeyRef::to(key).spki_sha256, now);
+            key_breakers.suspect(key.clone(), Blame::Crash, now);
         }
         for key in &keys {
-            assert!(doubts.due(now).is_some());
-            doubts.tried(&KeyRef::to(key), 1, true, now);
+            assert!(key_breakers.due(now).is_some());
+            key_breakers.probing(&KeyRef::to(key), 1, true, now);
         }
-        assert_eq!(doubts.lost(1, now), None);
-        let first = doubts.due(now).unwrap().clone();
-        doubts.tried(&first, 2, true, now);
-        assert_eq!(doubts.due(now), None, "one at a time");
-        assert_eq!(doubts.lost(2, now), Some(first));
+        assert_eq!(key_breakers.lost(1, now), None);
+        let first = key_breakers.due(now).unwrap().clone();
+        key_breakers.probing(&first, 2, true, now);
+        assert_eq!(key_breakers.due(now), None, "one at a time");
+        assert_eq!(key_breakers.lost(2, now), Some(first));
     }
 
     #[test]
     fn tries_in_quarantine_grow_seldom_and_those_that_cost_a_signer_have_a_bound_over_all_keys() {
         let begin = Instant::now();
         let after = |ms| begin + Duration::from_millis(ms);
-        let mut doubts = Doubts::default();
+        let mut key_breakers = KeyBreakers::default();
         let names: Vec<_> = ["one", "two"]
             .map(key)
             .into_iter()
             .map(|key| {
                 let name = KeyRef::to(&key);
-                doubts.begin(key, Blame::Hang, begin);
+                key_breakers.suspect(key, Blame::Hang, begin);
                 name
             })
             .collect();
         for name in &names {
-            doubts.tried(name, 1, true, begin);
-            assert!(is_quarantined(&doubts.failed(name, Blame::Hang, after(2_000))));
+            key_breakers.probing(name, 1, true, begin);
+            assert!(is_quarantined(&key_breakers.failed(name, Blame::Hang, after(2_000))));
         }
         // The last took 2 s.
-        assert_eq!(doubts.due(after(9_900)), None);
-        assert!(doubts.due(after(10_100)).is_some());
+        assert_eq!(key_breakers.due(after(9_900)), None);
+        assert!(key_breakers.due(after(10_100)).is_some());
         let mut now = begin;
         let mut tries = 0;
         while now < after(600_000) {
-            now = doubts.next_at(now).unwrap();
-            let Some(name) = doubts.due(now).cloned() else { continue };
-            doubts.tried(&name, 1, true, now);
+            now = key_breakers.next_at(now).unwrap();
+            let Some(name) = key_breakers.due(now).cloned() else { continue };
+            key_breakers.probing(&name, 1, true, now);
             now += Duration::from_secs(2);
-            let _ = doubts.failed(&name, Blame::Hang, now);
+            let _ = key_breakers.failed(&name, Blame::Hang, now);
             tries += 1;
         }
         assert!((4..40).contains(&tries), "{tries} in ten minutes");
         let cheap = key("cheap");
         let name = KeyRef::to(&cheap);
-        doubts.begin(cheap, Blame::Fault, begin);
-        let _ = doubts.failed(&name, Blame::Fault, after(8_000));
-        assert_eq!(doubts.get(&name).unwrap().next_try(), Some(after(10_000)));
+        key_breakers.suspect(cheap, Blame::Fault, begin);
+        let _ = key_breakers.failed(&name, Blame::Fault, after(8_000));
+        assert_eq!(key_breakers.get(&name).unwrap().next_probe(), Some(after(10_000)));
     }
 
     #[test]
@@ -511,13 +510,13 @@ mod tests {
         ] {
             let key = key("key");
             let name = KeyRef::to(&key);
-            let mut doubts = Doubts::default();
+            let mut key_breakers = KeyBreakers::default();
             if signed {
-                doubts.signed(name.spki_sha256, now);
+                key_breakers.signed(name.spki_sha256, now);
             }
-            doubts.begin(key, blame, now);
-            while !is_quarantined(&doubts.failed(&name, blame, now)) {}
-            let refusal = doubts.get(&name).unwrap().quarantine(at).refusal(at);
+            key_breakers.suspect(key, blame, now);
+            while !is_quarantined(&key_breakers.failed(&name, blame, now)) {}
+            let refusal = key_breakers.get(&name).unwrap().quarantine(at).refusal(at);
             assert_eq!(matches!(refusal, HsmError::Unusable { .. }), broken, "{blame:?}");
         }
     }

@@ -16,7 +16,7 @@ use crate::domain::key::SignatureAlgorithm;
 const OVERTAKEN_TIMES: u32 = 3;
 /// Of new and old in what is kept of earlier signatures: one in so many is new.
 const MEMORY: u32 = 8;
-/// An interval of so many times the mean tells of another pace; what was before says little of that.
+/// An interval of so many times the mean tells of another latency; what was before says little of that.
 const OUT_OF_PROPORTION: u32 = 16;
 /// A signature may take longer than is expected of it by one part in so many.
 const MARGIN: u32 = 8;
@@ -26,7 +26,7 @@ const SLOW_FROM: Duration = Duration::from_millis(20);
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct Pace {
+pub(super) struct Latency {
     /// When a signature was answered last, well or not.
     answered_at: Option<Instant>,
     /// Between two answers while signatures are owed; rather more than less.
@@ -34,18 +34,18 @@ pub(super) struct Pace {
     /// The same, on average.
     mean: Duration,
     /// Some algorithms take far longer than others.
-    taking: HashMap<SignatureAlgorithm, Taking>,
+    times: HashMap<SignatureAlgorithm, Times>,
 }
 
 /// From a signer's order to its answer.
-struct Taking {
+struct Times {
     /// Rather less than more.
     least: Duration,
     /// Rather more than less.
     most: Duration,
 }
 
-impl Taking {
+impl Times {
     fn heed(&mut self, took: Duration) {
         self.least = match took.checked_sub(self.least) {
             Some(more) => self.least + more / MEMORY,
@@ -58,7 +58,7 @@ impl Taking {
     }
 }
 
-impl Pace {
+impl Latency {
     /// A signature that a signer was asked for at `given_at` is answered.
     pub(super) fn answered(
         &mut self,
@@ -77,12 +77,12 @@ impl Pace {
             Some(before) if before > interval => before - (before - interval) / MEMORY,
             Some(_) | None => interval,
         });
-        let taking = self.taking.entry(algorithm).or_insert(Taking { least: took, most: took });
-        taking.heed(took);
+        let times = self.times.entry(algorithm).or_insert(Times { least: took, most: took });
+        times.heed(took);
     }
 
     /// A proof of life is answered. Its key may be faster than those of callers, and seldom signs.
-    pub(super) fn lives(&mut self, now: Instant) {
+    pub(super) fn alive(&mut self, now: Instant) {
         self.answered_at = Some(now);
     }
 
@@ -96,14 +96,14 @@ impl Pace {
     /// Whether a signer is so silent that it had better be given nothing more. When an HSM hangs, its
     /// signers freeze one shortly after the other, and the second must not cost what was taken back from
     /// the first.
-    pub(super) fn is_doubtful(
+    pub(super) fn is_suspiciously_slow(
         &self,
         given_at: Instant,
         patience: Duration,
         owed: usize,
         now: Instant,
     ) -> bool {
-        let usual = self.taking.values().map(|taking| taking.least).max().unwrap_or_default();
+        let usual = self.times.values().map(|times| times.least).max().unwrap_or_default();
         let silent = self.silent_since(given_at) + (patience / 2).max(2 * usual);
         silent.min(self.overtaken_at(given_at, patience, owed) - patience / 2) <= now
     }
@@ -111,8 +111,8 @@ impl Pace {
     /// How long a signature may take once a signer is asked for it, and some more: one that is late by a
     /// moment is lost to its caller, and so is the time of the HSM. `most` at most: what is measured under
     /// one load is no law for the next.
-    pub(super) fn taking(&self, algorithm: SignatureAlgorithm, most: Duration) -> Duration {
-        let expected = self.taking.get(&algorithm).map_or(Duration::ZERO, |taking| taking.most);
+    pub(super) fn expected_time(&self, algorithm: SignatureAlgorithm, most: Duration) -> Duration {
+        let expected = self.times.get(&algorithm).map_or(Duration::ZERO, |times| times.most);
         (expected + expected / MARGIN).min(most)
     }
 
@@ -158,8 +158,8 @@ mod tests {
         sessions: u32,
         in_turn: bool,
         begin: Instant,
-    ) -> (Pace, Instant, Instant) {
-        let mut pace = Pace::default();
+    ) -> (Latency, Instant, Instant) {
+        let mut latency = Latency::default();
         let (mut now, mut given) = (begin, vec![begin; sessions as usize]);
         for _ in 0..20 {
             let at_once = if in_turn { 1 } else { given.len() };
@@ -167,14 +167,14 @@ mod tests {
             for _ in 0..at_once {
                 let first = given.remove(0);
                 assert!(
-                    pace.frozen_at(first, PATIENCE, given.len() + 1) > now,
+                    latency.frozen_at(first, PATIENCE, given.len() + 1) > now,
                     "{one:?}, {sessions}, {in_turn}: a signer that is well is taken for frozen"
                 );
-                pace.answered(ALGORITHM, first, now);
+                latency.answered(ALGORITHM, first, now);
                 given.push(now);
             }
         }
-        (pace, given[0], now)
+        (latency, given[0], now)
     }
 
     #[test]
@@ -189,9 +189,9 @@ mod tests {
             (ms(1_000), 16, true),
             (ms(1), 2, true),
         ] {
-            let (pace, ..) = of_device(one, sessions, in_turn, begin);
-            assert_eq!(pace.is_slow(sessions as usize), one > ms(1));
-            let room = (0..).take_while(|owed| pace.has_room(*owed, PATIENCE)).count();
+            let (latency, ..) = of_device(one, sessions, in_turn, begin);
+            assert_eq!(latency.is_slow(sessions as usize), one > ms(1));
+            let room = (0..).take_while(|owed| latency.has_room(*owed, PATIENCE)).count();
             let fits = if in_turn { PATIENCE.as_millis() / one.as_millis() } else { 2_u128 };
             assert!(room as u128 >= fits.min(sessions.into()), "{one:?}, {sessions}: {room}");
             assert!(!in_turn || room as u128 <= 2 * fits, "{one:?}, {sessions}: {room}");
@@ -204,11 +204,11 @@ mod tests {
         for (one, sessions, in_turn) in
             [(ms(1), 2, true), (ms(400), 8, true), (ms(1_500), 2, false)]
         {
-            let (pace, given, now) = of_device(one, sessions, in_turn, begin);
-            let frozen = pace.frozen_at(given, PATIENCE, sessions as usize);
+            let (latency, given, now) = of_device(one, sessions, in_turn, begin);
+            let frozen = latency.frozen_at(given, PATIENCE, sessions as usize);
             assert!(frozen <= now + PATIENCE, "{one:?}");
         }
-        let idle = Pace::default();
+        let idle = Latency::default();
         assert_eq!(idle.frozen_at(begin, PATIENCE, 1), begin + PATIENCE);
     }
 
@@ -216,13 +216,13 @@ mod tests {
     fn a_session_that_hangs_beside_others_that_sign_is_found_out() {
         let begin = Instant::now();
         for (one, within) in [(ms(1), PATIENCE), (ms(300), PATIENCE), (ms(1_500), 4 * PATIENCE)] {
-            let mut pace = Pace::default();
+            let mut latency = Latency::default();
             let mut now = begin;
             let stuck = begin;
-            while pace.frozen_at(stuck, PATIENCE, 2) > now {
+            while latency.frozen_at(stuck, PATIENCE, 2) > now {
                 let given = now;
                 now += one;
-                pace.answered(ALGORITHM, given, now);
+                latency.answered(ALGORITHM, given, now);
                 assert!(now <= begin + within + one, "{one:?}");
             }
         }
@@ -231,15 +231,15 @@ mod tests {
     #[test]
     fn what_cannot_be_had_in_time_is_told_by_the_slowest_of_late() {
         let begin = Instant::now();
-        let mut pace = Pace::default();
-        assert_eq!(pace.taking(ALGORITHM, PATIENCE), Duration::ZERO);
+        let mut latency = Latency::default();
+        assert_eq!(latency.expected_time(ALGORITHM, PATIENCE), Duration::ZERO);
         for (took, expected) in [(800, 900), (1_600, 1_800), (800, 1_687), (800, 1_589)] {
-            pace.answered(ALGORITHM, begin, begin + ms(took));
-            assert_eq!(pace.taking(ALGORITHM, PATIENCE).as_millis(), expected, "{took}");
+            latency.answered(ALGORITHM, begin, begin + ms(took));
+            assert_eq!(latency.expected_time(ALGORITHM, PATIENCE).as_millis(), expected, "{took}");
         }
         let other = SignatureAlgorithm::RsaSha512;
-        assert_eq!(pace.taking(other, PATIENCE), Duration::ZERO);
-        pace.answered(other, begin, begin + ms(9_000));
-        assert_eq!(pace.taking(other, PATIENCE), PATIENCE);
+        assert_eq!(latency.expected_time(other, PATIENCE), Duration::ZERO);
+        latency.answered(other, begin, begin + ms(9_000));
+        assert_eq!(latency.expected_time(other, PATIENCE), PATIENCE);
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     Canary, FULL, Supervisor,
-    doubts::{Blame, Doubt, Doubts, Verdict, Waiting, seconds_until},
+    key_breaker::{Blame, KeyBreaker, KeyBreakers, Verdict, Waiter, seconds_until},
 };
 use crate::hsm::{
     HsmError, KeyRef, TokenKey,
@@ -23,7 +23,7 @@ use crate::hsm::{
 const PUT_OFF_FOR: Duration = Duration::from_millis(500);
 
 /// A signature that is to tell something of a key.
-pub(in crate::hsm) struct Trial {
+pub(in crate::hsm) struct Probe {
     canary: Canary,
     of: KeyRef,
     /// With this very key; else with another, just before.
@@ -32,31 +32,31 @@ pub(in crate::hsm) struct Trial {
 
 impl Supervisor {
     /// A key of an order is to blame, or may be.
-    pub(super) fn doubt_key(&mut self, request: &SignRequest, blame: Blame) {
+    pub(super) fn suspect_key(&mut self, request: &SignRequest, blame: Blame) {
         if let Some(key) = self.key_of(request) {
-            self.doubt_token_key(&key, blame);
+            self.suspect_token_key(&key, blame);
         }
     }
 
     /// Where there is no other, the key cannot be told from its token.
-    pub(super) fn doubt_token_key(&mut self, key: &TokenKey, blame: Blame) {
-        if self.companion_of(&KeyRef::to(key)).is_some() {
-            self.doubts.begin(key.clone(), blame, Instant::now());
+    pub(super) fn suspect_token_key(&mut self, key: &TokenKey, blame: Blame) {
+        if self.reference_key(&KeyRef::to(key)).is_some() {
+            self.key_breakers.suspect(key.clone(), blame, Instant::now());
         }
     }
 
     /// Somebody wants a key to be seen to sign.
-    pub(super) fn prove_key(&mut self, key: TokenKey, waiting: Waiting) {
-        self.doubts.prove(key, waiting, self.config.queue_max.max(1), Instant::now());
+    pub(super) fn prove_key(&mut self, key: TokenKey, waiting: Waiter) {
+        self.key_breakers.prove(key, waiting, self.config.queue_max.max(1), Instant::now());
         self.demand();
     }
 
     /// Whether a job is to be given to a signer; one whose key is in question waits, and one whose key is
     /// in quarantine is refused.
     pub(super) fn admit(&mut self, job: Job, now: Instant) -> Option<Job> {
-        let Some(doubt) = self.doubts.of(&job.request) else { return Some(job) };
-        match doubt.is_quarantined() {
-            true => job.answer(Err(doubt.quarantine(now).refusal(now))),
+        let Some(breaker) = self.key_breakers.of(&job.request) else { return Some(job) };
+        match breaker.is_quarantined() {
+            true => job.answer(Err(breaker.quarantine(now).refusal(now))),
             false => self.queue.hold(job, self.config.queue_max.max(1)),
         }
         None
@@ -67,66 +67,66 @@ impl Supervisor {
         (key.public_key.spki_sha256() == request.spki_sha256).then_some(key)
     }
 
-    /// A key that is beyond doubt, to compare with.
-    fn companion_of(&self, key: &KeyRef) -> Option<TokenKey> {
+    /// A key that is beyond breaker, to compare with.
+    fn reference_key(&self, key: &KeyRef) -> Option<TokenKey> {
         let mut others: HashSet<_> = self.suspects.keys().copied().collect();
-        others.extend(self.doubts.spki_hashes());
+        others.extend(self.key_breakers.spki_hashes());
         others.insert(key.spki_sha256);
         let catalogue = &self.published.borrow().catalogue;
         let is_other = |key: &TokenKey| !others.contains(&key.public_key.spki_sha256());
         let preferred = self.config.canary_label.as_deref();
         let preferred = preferred.and_then(|label| catalogue.find(label).ok()).filter(is_other);
-        let latest = || catalogue.with_spki(self.doubts.latest(&others)?);
+        let latest = || catalogue.with_spki(self.key_breakers.latest(&others)?);
         let any = || catalogue.canary(None, |spki| u64::from(others.contains(spki)));
         preferred.or_else(latest).or_else(|| any().filter(is_other))
     }
 
     /// Begins what tries are due.
-    pub(super) fn trials_if_due(&mut self, now: Instant) {
-        while let Some(of) = self.doubts.due(now).cloned() {
+    pub(super) fn probes_if_due(&mut self, now: Instant) {
+        while let Some(of) = self.key_breakers.due(now).cloned() {
             let free = (0..self.up.len()).filter(|at| {
                 let signer = &self.up[*at];
-                signer.serves() && !signer.is_changing() && !self.is_doubtful(signer, now)
+                signer.serves() && !signer.is_changing() && !self.is_suspiciously_slow(signer, now)
             });
             let Some(at) = free.min_by_key(|at| self.up[*at].pending_signatures()) else { return };
-            let is_unseen = self.doubts.get(&of).is_some_and(Doubt::is_unseen);
-            let companion = self.companion_of(&of).filter(|_| !is_unseen);
-            let is_of_the_key = companion.is_none();
-            let Some(key) = companion.or_else(|| self.doubts.get(&of).map(|d| d.key.clone()))
+            let is_unseen = self.key_breakers.get(&of).is_some_and(KeyBreaker::is_unseen);
+            let reference = self.reference_key(&of).filter(|_| !is_unseen);
+            let is_of_the_key = reference.is_none();
+            let Some(key) = reference.or_else(|| self.key_breakers.get(&of).map(|d| d.key.clone()))
             else {
                 return;
             };
-            self.try_key(at, key, of, is_of_the_key);
+            self.probe_key(at, key, of, is_of_the_key);
         }
     }
 
-    fn try_key(&mut self, at: usize, key: TokenKey, of: KeyRef, is_of_the_key: bool) {
+    fn probe_key(&mut self, at: usize, key: TokenKey, of: KeyRef, is_of_the_key: bool) {
         let (canary, request) = Canary::new(key);
         let (id, patience) = (self.up[at].id, self.patience());
         // No intent of the ledger is behind this signature.
         let digest = HEXLOWER.encode(&request.digest);
         let (token, key, tried) = (&self.config.name, &canary.key.label, &of.label);
         tracing::info!(token, key, tried, digest, "a key is to prove itself");
-        self.doubts.tried(&of, id, is_of_the_key, Instant::now());
-        let task = Task::Trial(Box::new(Trial { canary, of, is_of_the_key }));
+        self.key_breakers.probing(&of, id, is_of_the_key, Instant::now());
+        let task = Task::Probe(Box::new(Probe { canary, of, is_of_the_key }));
         if self.up[at].ask(Request::Sign(&request), task, patience).is_err() {
             self.lose(at, LossCause::Protocol, FULL);
         }
     }
 
-    pub(super) fn hear_of_trial(&mut self, at: usize, trial: Trial, answer: Answer) {
-        let Trial { canary, of, is_of_the_key } = trial;
+    pub(super) fn hear_of_probe(&mut self, at: usize, probe: Probe, answer: Answer) {
+        let Probe { canary, of, is_of_the_key } = probe;
         let later = Instant::now() + PUT_OFF_FOR;
         if !is_of_the_key {
             match answer {
                 Answer::Signed(signature) if canary.is_proven_by(&signature) => {
-                    let key = self.doubts.get(&of).map(|doubt| doubt.key.clone());
+                    let key = self.key_breakers.get(&of).map(|breaker| breaker.key.clone());
                     if let Some(key) = key {
-                        self.try_key(at, key, of, true);
+                        self.probe_key(at, key, of, true);
                     }
                 }
                 Answer::Failed(fault) => {
-                    self.doubts.put_off(&of, later);
+                    self.key_breakers.put_off(&of, later);
                     self.canary_failed(at, &canary, &fault.tamed());
                 }
                 Answer::Signed(_) => {
@@ -136,7 +136,7 @@ impl Supervisor {
                     self.lose(at, LossCause::BadSignature, words);
                 }
                 Answer::Missing | Answer::Listed(_) | Answer::Changed(_) => {
-                    self.doubts.put_off(&of, later);
+                    self.key_breakers.put_off(&of, later);
                     self.refresh.want();
                 }
             }
@@ -148,25 +148,25 @@ impl Supervisor {
                 self.alarm_bad_signature(&canary.key.label);
                 self.key_failed(&of, Blame::WrongSignature, None);
             }
-            Answer::Failed(fault) => self.trial_failed(at, &of, &fault.tamed()),
-            // It was deleted; the listing says so, and ends the doubt.
+            Answer::Failed(fault) => self.probe_failed(at, &of, &fault.tamed()),
+            // It was deleted; the listing says so, and ends the breaker.
             Answer::Missing | Answer::Listed(_) | Answer::Changed(_) => {
-                self.doubts.put_off(&of, later);
+                self.key_breakers.put_off(&of, later);
                 self.refresh.want();
             }
         }
     }
 
     /// The signer has just signed with another key, unless there is none.
-    fn trial_failed(&mut self, at: usize, of: &KeyRef, fault: &Fault) {
+    fn probe_failed(&mut self, at: usize, of: &KeyRef, fault: &Fault) {
         let label = of.label.clone();
         match fault.class {
             Class::Capacity => {
                 self.log_fault(fault, Some(&label), "try the key again later");
-                self.doubts.put_off(of, Instant::now() + PUT_OFF_FOR);
+                self.key_breakers.put_off(of, Instant::now() + PUT_OFF_FOR);
             }
             Class::Credential | Class::Configuration | Class::Identity => {
-                self.doubts.put_off(of, Instant::now() + PUT_OFF_FOR);
+                self.key_breakers.put_off(of, Instant::now() + PUT_OFF_FOR);
                 self.task_failed(at, fault, Some(&label));
             }
             Class::Caller
@@ -184,9 +184,9 @@ impl Supervisor {
 
     /// A key has signed, and it verifies.
     pub(super) fn clear_key(&mut self, of: &KeyRef) {
-        let Some(doubt) = self.doubts.cleared(of, Instant::now()) else { return };
+        let Some(breaker) = self.key_breakers.cleared(of, Instant::now()) else { return };
         self.suspects.remove(&of.spki_sha256);
-        if doubt.is_quarantined() {
+        if breaker.is_quarantined() {
             tracing::warn!(
                 token = self.config.name,
                 key = of.label,
@@ -194,16 +194,18 @@ impl Supervisor {
             );
             self.publish_quarantine();
         }
-        Doubts::settle(doubt);
+        KeyBreakers::settle(breaker);
         self.queue.release(of);
     }
 
     fn key_failed(&mut self, of: &KeyRef, blame: Blame, fault: Option<&Fault>) {
         let now = Instant::now();
-        let Verdict::Quarantined { is_new, waiting } = self.doubts.failed(of, blame, now) else {
+        let Verdict::Quarantined { is_new, waiting } = self.key_breakers.failed(of, blame, now)
+        else {
             return;
         };
-        let Some(quarantine) = self.doubts.get(of).map(|doubt| doubt.quarantine(now)) else {
+        let Some(quarantine) = self.key_breakers.get(of).map(|breaker| breaker.quarantine(now))
+        else {
             return;
         };
         if is_new {
@@ -230,7 +232,7 @@ impl Supervisor {
 
     /// What a signer was at when it was lost. True when a key is to blame that was in question before.
     pub(super) fn blame_keys(&mut self, signer: &Signer, cause: LossCause) -> bool {
-        let guilty = self.doubts.lost(signer.id, Instant::now());
+        let guilty = self.key_breakers.lost(signer.id, Instant::now());
         let blame = match cause {
             LossCause::Ended => Blame::Crash,
             LossCause::Frozen => Blame::Hang,
@@ -240,7 +242,7 @@ impl Supervisor {
             | LossCause::Protocol => {
                 // They tell of the signer.
                 if let Some(key) = guilty {
-                    self.doubts.put_off(&key, Instant::now());
+                    self.key_breakers.put_off(&key, Instant::now());
                 }
                 return false;
             }
@@ -250,7 +252,7 @@ impl Supervisor {
             return true;
         }
         for key in self.keys_pending(signer) {
-            self.doubt_token_key(&key, blame);
+            self.suspect_token_key(&key, blame);
         }
         false
     }
@@ -266,7 +268,7 @@ impl Supervisor {
                     continue;
                 }
                 Task::Canary(canary) => canary,
-                Task::Trial(trial) => &trial.canary,
+                Task::Probe(probe) => &probe.canary,
                 Task::Catalogue | Task::Relist | Task::Change(_) => continue,
             };
             keys.push(canary.key.clone());
@@ -284,13 +286,13 @@ impl Supervisor {
     }
 
     /// Keys that the listing does not have any more are in question no more.
-    pub(super) fn forget_doubts(&mut self) {
+    pub(super) fn forget_gone_keys(&mut self) {
         let catalogue = std::sync::Arc::clone(&self.published.borrow().catalogue);
         let is_there = |key: &KeyRef| {
             let found = catalogue.find(&key.label);
             found.is_ok_and(|found| found.public_key.spki_sha256() == key.spki_sha256)
         };
-        let gone = self.doubts.retain(is_there);
+        let gone = self.key_breakers.retain(is_there);
         for key in &gone {
             self.queue.release(key);
         }
@@ -301,15 +303,15 @@ impl Supervisor {
 
     pub(super) fn publish_quarantine(&self) {
         let now = Instant::now();
-        let all = self.doubts.quarantined();
-        let all = all.map(|(key, doubt)| (key.clone(), doubt.quarantine(now))).collect();
+        let all = self.key_breakers.quarantined();
+        let all = all.map(|(key, breaker)| (key.clone(), breaker.quarantine(now))).collect();
         self.published.send_modify(|published| published.quarantine = std::sync::Arc::new(all));
     }
 
     /// The refusal of a key in quarantine; `None` where it is not.
     pub(super) fn refusal_of(&self, request: &SignRequest) -> Option<HsmError> {
         let now = Instant::now();
-        let doubt = self.doubts.of(request).filter(|doubt| doubt.is_quarantined())?;
-        Some(doubt.quarantine(now).refusal(now))
+        let breaker = self.key_breakers.of(request).filter(|breaker| breaker.is_quarantined())?;
+        Some(breaker.quarantine(now).refusal(now))
     }
 }

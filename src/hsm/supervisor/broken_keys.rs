@@ -83,7 +83,7 @@ impl Supervisor {
         self.clear(canary);
         let key = KeyRef::to(&canary.key);
         // So the configured one stays the first of those that sign.
-        self.doubts.signed(key.spki_sha256, Instant::now());
+        self.key_breakers.signed(key.spki_sha256, Instant::now());
         self.clear_key(&key);
         if std::mem::take(&mut self.keys_broken) {
             self.backoff.succeeded();
