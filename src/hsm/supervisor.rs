@@ -1,5 +1,6 @@
-//! One task per token: it alone knows which signers live, what each owes, and what waits. Nothing is
-//! shared and nothing is locked; callers watch their own deadlines.
+//! The supervisor of a token: an actor, that is one task which owns all mutable state about the signer
+//! processes, the queue of requests and the requests that are pending. It shares no state and takes no locks.
+//! Callers enforce their own deadlines.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -49,43 +50,43 @@ pub(super) use changes::{ChangeJob, ChangeOutcome, PendingChange};
 pub(super) use probes::Probe;
 pub(super) use published::{Outlook, Published};
 
-/// Time for a signer to end in order.
+/// Time that a signer gets to end by itself before it is killed.
 const END_GRACE_MS: u64 = 2_000;
 /// `Retry-After` while the PIN is refused: an operator has to act.
 const CREDENTIAL_RETRY_SECONDS: u64 = 60;
-/// Events of signers that wait for the supervisor; signers wait when there are more.
+/// Capacity of the channel for events of signers. When it is full, the tasks that read from signers wait.
 const EVENTS_QUEUED_MAX: usize = 256;
-/// Orders, or events, that are taken in before the next look at everything else.
+/// Commands, or events, that are handled in one round of the loop.
 const TAKEN_AT_ONCE: usize = 32;
 
-/// Of a signer that does not read what it is told.
+/// Cause of a loss: the signer does not read its socket, and the backlog is full.
 const FULL: &str = "it takes no more messages";
 
-/// What the handle asks for.
+/// What a handle ([`Token`](super::Token)) asks the supervisor for.
 pub(super) enum Command {
-    /// A signature.
+    /// Make a signature.
     Sign(Job),
-    /// A listing of the token that begins after this.
+    /// List the token; the listing must begin after this command.
     Refresh(oneshot::Sender<Result<(), HsmError>>),
-    /// A change of the token.
+    /// Change the keys on the token.
     Change(ChangeJob),
-    /// A listing by every signer that begins after this.
+    /// Have every signer list the token; the listings must begin after this command.
     Relist(oneshot::Sender<Result<(), HsmError>>),
-    /// Nothing but a token that is back soon.
+    /// A request wants the token: cut a long backoff short.
     Wanted,
-    /// A canary signature, now.
+    /// Have the signers make a canary signature now.
     Prove,
-    /// A signature with a key, made by this signer, did not verify.
+    /// A signature made with this key by this signer did not verify.
     BadSignature(TokenKey, u64),
-    /// Whether a key signs, which nobody has seen yet.
+    /// Find out whether a key signs that has not been seen to sign yet.
     ProveKey(TokenKey, oneshot::Sender<Result<(), HsmError>>),
-    /// Nothing but an answer: whether this task still runs.
+    /// Answer at once. Shows that this task still runs.
     Ping(oneshot::Sender<()>),
-    /// The end; answered when all signers are gone.
+    /// Stop; answered when all signers have ended.
     Stop(oneshot::Sender<()>),
 }
 
-/// Starts the task.
+/// Spawns the task.
 pub(super) fn start(
     config: TokenConfig,
     program: PathBuf,
@@ -143,25 +144,26 @@ pub(super) fn start(
 struct Supervisor {
     config: TokenConfig,
     program: PathBuf,
-    /// Public keys on record before the token was open.
+    /// Public keys that were on record when the daemon started.
     stored: Vec<StoredKey>,
-    /// As configured, or as first met: a token of another serial is not ours.
+    /// The configured serial, else that of the first token that was opened. Another token is refused.
     serial: Option<String>,
     events_in: mpsc::Sender<(u64, Event)>,
     published: watch::Sender<Published>,
     meter: Arc<Meter>,
-    /// Why no signer is up, as seen last.
+    /// The last reason why no signer is up.
     trouble: Option<String>,
-    /// The newest that is not up yet. So a wrong PIN is tried once, however many processes are wanted.
+    /// The newest signer that is not up yet. There is one at a time, so that a wrong PIN is tried once
+    /// however many processes are configured.
     starting: Option<Starting>,
-    /// Those before it that take their time.
+    /// Earlier starts that are slow and go on beside it; see [`hedged_start`].
     slow_starts: Vec<Starting>,
-    /// The one that starts, while one that is slow is heard in its place.
+    /// Holds the newest start while an event of a slow one is handled in its place.
     aside: Option<Starting>,
     up: Vec<Signer>,
-    /// Dismissed, and not gone yet.
+    /// Signers that were told to end and have not ended yet.
     leaving: Vec<Leaving>,
-    /// Whether the token lets one process in at a time.
+    /// Whether the token accepts one process at a time.
     one_at_a_time: bool,
     backoff: Backoff,
     credential_fault: Option<String>,
@@ -170,19 +172,20 @@ struct Supervisor {
     refresh: Refresh,
     changes: Changes,
     relists: Relists,
-    /// Keys that are being made, or of which nobody knows what became; nobody signs with them.
+    /// Keys that are being made, or whose making was cut short. They are listed as unusable.
     unproven: HashSet<KeyName>,
-    /// Keys whose canary signatures failed, by SPKI hash, in order; others are tried first.
+    /// Keys whose canary signatures failed, by SPKI hash, with a number that grows with each failure.
+    /// Canaries are made with other keys first.
     suspects: HashMap<[u8; 32], u64>,
     suspicions: u64,
-    /// Whether the signers that are up were let in although no key has signed.
+    /// Whether the signers that are up were admitted although none of the keys signs; see [`broken_keys`].
     keys_broken: bool,
     canary_at: Instant,
-    /// In a row, by signer.
+    /// Failed canary signatures in a row, by signer.
     failed_canaries: HashMap<u64, u32>,
-    /// What a signer takes to come up, on average of the last ones.
+    /// Moving average of the time that a signer takes to come up.
     usual_start: Option<Duration>,
-    /// Starts in a row that were to take no longer.
+    /// Starts in a row that got less time than `start_deadline_ms`.
     hurried_starts: u32,
     key_breakers: KeyBreakers,
     signers_started: u64,
@@ -196,7 +199,8 @@ impl Supervisor {
         mut events: mpsc::Receiver<(u64, Event)>,
     ) {
         let (mut asked, mut heard) = (Vec::new(), Vec::new());
-        // Set again for an earlier time, and when it has gone off: not for each signature.
+        // Reset only for an earlier time or after it has fired, because resetting a timer for each signature
+        // is expensive.
         let mut alarm = pin!(sleep_until(Instant::now()));
         loop {
             let now = Instant::now();
@@ -224,7 +228,7 @@ impl Supervisor {
             }
             tokio::select! {
                 count = commands.recv_many(&mut asked, TAKEN_AT_ONCE) => match count {
-                    // All handles are gone. Dropping the signers kills them.
+                    // All handles were dropped. Dropping the signers kills them.
                     0 => return,
                     _ => asked.drain(..).for_each(|command| self.take(command)),
                 },
@@ -277,7 +281,7 @@ impl Supervisor {
         }
     }
 
-    /// Somebody waits; when nobody is there to serve, that shortens a long pause.
+    /// A request needs a signer. Where none is up or starting, this cuts a long backoff short.
     fn demand(&mut self) {
         if self.up.is_empty() && self.starting.is_none() {
             self.backoff.demand(Instant::now());
@@ -285,9 +289,9 @@ impl Supervisor {
         }
     }
 
-    /// Gives waiting signatures to the signers that owe least, to one that changes the token last. While
-    /// signatures are slow, none is given more than it can work on; what could not be there in time is
-    /// refused now instead of made for nobody.
+    /// Gives queued signatures to the signers with the fewest pending ones, last to one that changes the
+    /// token. While signatures are slow, a signer gets no more than it can work on, and requests that would
+    /// miss their deadlines are refused now.
     fn dispatch(&mut self, now: Instant) {
         self.queue.expire(now);
         let patience = self.patience();
@@ -316,7 +320,8 @@ impl Supervisor {
         }
     }
 
-    /// Sends what signers were asked since; false when one is lost, and others are to be asked.
+    /// Flushes the requests that were added for signers. Returns false when that lost a signer, because what
+    /// it had pending then needs another one.
     fn speak(&mut self) -> bool {
         if self.starting.as_mut().is_some_and(|starting| !starting.signer.flush()) {
             self.start_failed(FULL.to_owned());
@@ -335,7 +340,8 @@ impl Supervisor {
         self.meter.at_work(self.queue.len(), self.up.iter().map(at_work).sum());
     }
 
-    /// A signer that owes a signature for this long is frozen, unless others are answered; see [`pace`].
+    /// How long a signature may be pending before its signer counts as frozen, unless others are answered
+    /// meanwhile; see [`latency`].
     fn patience(&self) -> Duration {
         Duration::from_millis((self.config.sign_deadline_ms / 2).max(1))
     }
@@ -356,12 +362,13 @@ impl Supervisor {
             || until.is_some_and(|until| until <= now + patience / 2)
     }
 
-    /// By all signers.
+    /// Signatures pending at all signers.
     fn pending_signatures(&self) -> usize {
         self.up.iter().map(Signer::pending_signatures).sum()
     }
 
-    /// Signatures of callers that a signer is given at once. Where they are fast, the next ones lie ready.
+    /// Signatures of callers that a signer may have pending. While they are fast, it gets twice as many as it
+    /// has sessions, so that the next ones are at hand.
     fn jobs_at_once(&self, signer: &Signer) -> usize {
         if self.latency.is_slow(signer.sessions) { signer.sessions } else { 2 * signer.sessions }
     }
@@ -377,7 +384,7 @@ impl Supervisor {
         self.end_slow_starts(now);
     }
 
-    /// Kills a signer that was up; what it owed goes to others.
+    /// Kills a signer that was up and gives what it had pending to others.
     fn lose(&mut self, at: usize, cause: LossCause, words: &str) {
         let signer = self.up.swap_remove(at);
         let lived = signer.up_since.elapsed();
@@ -402,9 +409,10 @@ impl Supervisor {
         self.publish();
     }
 
-    /// `ending` is there when the signer that owed them is being killed.
+    /// Puts the tasks of a lost signer back. `ending` is given when that signer is being killed, because the
+    /// outcome of a change may be looked for only after its end.
     fn take_back(&mut self, tasks: Vec<Task>, mut ending: Option<Ending>) {
-        // Each goes to the front of the queue: the youngest first, so that the oldest leads.
+        // In reverse, because each goes to the front of the queue and the oldest has to end up first.
         for task in tasks.into_iter().rev() {
             match task {
                 Task::Job(job) => self.queue.give_back(job),
@@ -414,13 +422,14 @@ impl Supervisor {
         }
     }
 
-    /// Without a signer, and without one that is about to come, waiting is no use.
+    /// Circuit breaker: while no signer is up or about to come up, all that wait are refused at once.
     fn refuse_if_hopeless(&mut self, now: Instant) {
         let hopeless = self.stopping.is_some() || !self.may_come();
         if !self.up.is_empty() || !hopeless {
             return;
         }
-        // Who has waited in vain has an answer that holds: the next try is as soon as for who asks now.
+        // Callers are refused here with the time of the next start as Retry-After. Cut the backoff short
+        // first, as a new request would, so that this time is true.
         if !(self.queue.is_empty() && self.changes.is_empty()) {
             self.demand();
         }
@@ -475,7 +484,7 @@ impl Supervisor {
 
     async fn stop(mut self) {
         let grace = Duration::from_millis(END_GRACE_MS);
-        // One that is starting may be in the middle of its login, which is not to be cut short.
+        // A signer that is starting may be in its login, which must not be interrupted.
         let starting = self.starting.take().into_iter().chain(self.slow_starts.drain(..));
         let starting = starting.map(|starting| starting.signer);
         let leaving = self.leaving.drain(..).map(|leaving| leaving.signer);

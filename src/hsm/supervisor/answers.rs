@@ -1,4 +1,4 @@
-//! What a signer that is up says, and what follows from it.
+//! Handles what a signer that is up sends.
 
 use tokio::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::hsm::{
     protocol::{Answer, FromSigner, ListedKey},
 };
 
-/// The line that every fault has in the log, whatever its level.
+/// One log line for a fault, with the same fields at each level.
 macro_rules! log_fault {
     ($level:ident, $fault:expr, $token:expr, $key:expr, $action:expr) => {
         tracing::$level!(
@@ -28,12 +28,12 @@ macro_rules! log_fault {
     };
 }
 
-/// Of a signer whose listing cannot be believed.
+/// Cause of a loss: the listing is not believed.
 pub(super) const HIDDEN: &str =
     "it lists no private key, and there were several; if they were deleted, restart the service";
 
 impl Supervisor {
-    /// Signers that were ended are not listened to any more.
+    /// Handles an event of any signer. Events of signers that were ended are dropped.
     pub(super) fn hear(&mut self, id: u64, event: Event) {
         if self.starting.as_ref().is_some_and(|starting| starting.signer.id == id) {
             return self.hear_starting(event);
@@ -141,7 +141,8 @@ impl Supervisor {
                 self.refresh.settle(&Err(HsmError::Unavailable { retry_after_seconds: 1 }));
                 self.task_failed(at, &fault.tamed(), None);
             }
-            // What does not fit the question; the signer's death is to be awaited with a change.
+            // The answer does not fit the request. The task is put back first, because a change has to wait
+            // for the end of the signer.
             (
                 task,
                 Answer::Signed(_) | Answer::Missing | Answer::Listed(_) | Answer::Changed(_),
@@ -159,19 +160,19 @@ impl Supervisor {
         let proven = self.published.borrow().proven_at.is_some();
         match self.canary_key() {
             None => self.published.send_modify(|published| published.proven_at = None),
-            // The first key of the token has appeared: prove it now.
+            // The token had no key and has one now: prove it.
             Some(_) if !proven => self.canary_at = Instant::now(),
             Some(_) => {}
         }
     }
 
-    /// Whether a listing has no key of a token that had several. They were not deleted all at once: a
-    /// token without a login shows none, whatever its session says of itself.
+    /// Whether a listing shows no key although the token had several. Keys are not all deleted at once; a
+    /// token without a login hides them, even where its session claims to be logged in.
     pub(super) fn hides_all(&self, keys: &[ListedKey]) -> bool {
         keys.is_empty() && self.published.borrow().catalogue.entries().len() > 1
     }
 
-    /// The canary key was deleted since the last listing; the next one finds another.
+    /// The canary key was deleted after the last listing. The next listing finds another.
     fn canary_is_gone(&mut self, canary: &Canary) {
         tracing::warn!(token = self.config.name, key = canary.key.label, "canary key is gone");
         self.refresh.want();
@@ -193,7 +194,7 @@ impl Supervisor {
                 self.log_fault(&fault, Some(&key), "fail the request");
                 job.answer(Err(HsmError::Unavailable { retry_after_seconds: 1 }));
             }
-            // A lost signature is harmless: another signer may try once more.
+            // Retrying is safe, because a signature that nobody has received does no harm.
             Class::Session
             | Class::Handle
             | Class::Login
@@ -202,7 +203,8 @@ impl Supervisor {
             | Class::Vendor
             | Class::Configuration
             | Class::Identity => {
-                // One signer is enough; the others are asked when it is known whether it is the key.
+                // A key that is in question has cost a signer already. Others are asked with it only after a
+                // probe has told whether the key is at fault.
                 let was_in_question = self.key_breakers.of(&job.request).is_some();
                 if !matches!(fault.class, Class::Credential | Class::Identity) {
                     self.suspect_key(&job.request, Blame::Fault);
@@ -216,7 +218,7 @@ impl Supervisor {
         }
     }
 
-    /// A fault that says something of the signer rather than of one request.
+    /// Acts on a fault that concerns the signer rather than one request.
     pub(super) fn task_failed(&mut self, at: usize, fault: &Fault, key: Option<&str>) {
         match fault.class {
             Class::Caller | Class::Capacity | Class::Unexpected => {
@@ -240,7 +242,7 @@ impl Supervisor {
         }
     }
 
-    /// A fault of which a request may have failed, or a signer ended.
+    /// Logs a fault that failed a request or ended a signer.
     pub(super) fn log_fault(&self, fault: &Fault, key: Option<&str>, action: &str) {
         self.meter.fault(fault.class);
         log_fault!(error, fault, self.config.name, key.unwrap_or("none"), action);
@@ -254,14 +256,15 @@ impl Supervisor {
         }
     }
 
-    /// A fault that a signer gets over by itself.
+    /// Logs a fault from which a signer has recovered by itself.
     pub(super) fn note(&self, fault: Fault, key: &str, next: &str) {
         let fault = fault.tamed();
         self.meter.fault(fault.class);
         log_fault!(warn, fault, self.config.name, tame(key), tame(next));
     }
 
-    /// A caller has found that a signature does not verify. That may be the signer, or the key.
+    /// A caller reports a signature that does not verify. The signer or the key may be at fault, so both are
+    /// suspected.
     pub(super) fn hear_of_bad_signature(&mut self, key: &TokenKey, maker: u64) {
         let known = self.published.borrow().catalogue.find(&key.label);
         let was_in_question = self.key_breakers.get(&KeyRef::to(key)).is_some();

@@ -1,4 +1,4 @@
-//! When the next signer may be started. Pure but for the jitter.
+//! Exponential backoff with jitter between starts of signers. Pure but for the jitter.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio::time::Instant;
 const PAUSE_MS_MIN: u64 = 200;
 /// Longest pause, in milliseconds.
 const PAUSE_MS_MAX: u64 = 30_000;
-/// A request cuts a longer pause to this much since the last attempt, in milliseconds: service is
-/// to return within 5 s of the HSM.
+/// A request cuts a longer pause to this much after the last attempt, in milliseconds, because service has to
+/// be back within 5 s of the HSM.
 const PAUSE_ON_DEMAND_MS_MAX: u64 = 2_000;
-/// A signer that lived this long was sound; the next is started at once.
+/// After a signer that lived this long, the next is started at once.
 const SOUND_MS_MIN: u64 = 10_000;
 
 /// See the module.
@@ -23,7 +23,7 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    /// The first start is due.
+    /// The first start is due at once.
     pub(super) fn new(now: Instant) -> Self {
         Self { failures: 0, next_at: now, attempted_at: now, failure: None }
     }
@@ -43,7 +43,7 @@ impl Backoff {
         self.failure.is_some()
     }
 
-    /// A start that began at `since` has failed, or takes so long that it does not count on.
+    /// A start that began at `since` has failed, or is so slow that another is started beside it.
     pub(super) fn failed(&mut self, now: Instant, since: Instant, reason: String) {
         self.failure = Some(reason);
         self.failures = self.failures.saturating_add(1);
@@ -51,25 +51,26 @@ impl Backoff {
         self.next_at = now + with_jitter(pause_ms(self.failures));
     }
 
-    /// The very first start takes long: the next is due now, beside it.
+    /// The very first start is slow: another is due now, beside it.
     pub(super) fn overdue(&mut self, now: Instant) {
         self.next_at = now;
     }
 
-    /// A signer came up and made a good signature.
+    /// A signer came up and made a canary signature that verifies.
     pub(super) fn succeeded(&mut self) {
         self.failure = None;
-        // Not to zero: one that comes up only to crash again is not restarted in a tight loop.
+        // Kept at 1, because a signer that crashes right after each start must not be restarted in a tight
+        // loop.
         self.failures = self.failures.min(1);
     }
 
-    /// A signer that was up is lost. The first time, the next is started at once.
+    /// A signer that was up is lost. The first loss has no pause.
     pub(super) fn lost(&mut self, now: Instant, lived: Duration) {
         if lived >= Duration::from_millis(SOUND_MS_MIN) {
             self.failures = 0;
         }
         let due = now + with_jitter(pause_ms(self.failures));
-        // While starts fail, a loss changes nothing: the pause that runs is the right one.
+        // While starts fail, their own pause applies.
         if self.failure.is_none() {
             self.next_at = due;
             self.attempted_at = now;
@@ -77,8 +78,8 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
     }
 
-    /// A signer that was up is lost over a key that is to blame: the next is started at once. How often
-    /// such a key is tried has bounds of its own.
+    /// A signer was lost to a key that is known to be at fault: the next is started at once, because the
+    /// breaker of that key limits how often it is tried.
     pub(super) fn lost_over_a_key(&mut self, now: Instant) {
         if self.failure.is_none() {
             self.next_at = now;
@@ -86,7 +87,7 @@ impl Backoff {
         }
     }
 
-    /// Somebody waits for a signer.
+    /// A request waits for a signer: cuts a long pause short.
     pub(super) fn demand(&mut self, now: Instant) {
         let latest = self.attempted_at + Duration::from_millis(PAUSE_ON_DEMAND_MS_MAX);
         self.next_at = self.next_at.min(latest.max(now));
@@ -100,7 +101,7 @@ fn pause_ms(failures: u32) -> u64 {
     }
 }
 
-/// Up to a quarter less, so that the tokens of one HSM do not come back in step.
+/// Shortens a pause by up to a quarter, so that the tokens of one HSM are not restarted in step.
 fn with_jitter(pause_ms: u64) -> Duration {
     let mut octets = [0; 8];
     let _ = aws_lc_rs::rand::fill(&mut octets);

@@ -1,5 +1,5 @@
-//! A token whose keys do not sign although it answers, such as one on which a crash has left half of
-//! its first key. Signers are let in without a proof then: a key that signs must first be made.
+//! Admits signers without a canary signature where the token answers but none of its keys signs, such as
+//! after a crash that left half of its first key. A working key can then be made by way of these signers.
 
 use tokio::time::Instant;
 
@@ -12,12 +12,13 @@ use crate::hsm::{
 };
 
 impl Supervisor {
-    /// Whether each key that could make a canary signature has failed to, and not signed since.
+    /// Whether each key that could make a canary signature has failed since it last signed.
     pub(super) fn is_every_key_suspect(&self) -> bool {
         self.canary_key().is_none_or(|key| self.is_suspect(&key.public_key.spki_sha256()))
     }
 
-    /// Whether a fault may be that of a key alone. While others are up, there is no need to know.
+    /// Whether a fault may be that of a key alone. Asked only while no signer is up, because otherwise others
+    /// show that the token works.
     pub(super) fn may_be_the_key(&self, fault: &Fault) -> bool {
         self.up.is_empty()
             && match fault.class {
@@ -35,7 +36,8 @@ impl Supervisor {
             }
     }
 
-    /// A token that is in trouble is not listed either: its information cannot be had.
+    /// Asks for a listing in place of the canary signature, because a token that is in trouble fails that
+    /// too.
     pub(super) fn ask_for_listing(&mut self, fault: Fault, label: &str) {
         self.log_fault(&fault, Some(label), "see whether the token is well, but for its keys");
         let patience = self.patience();
@@ -57,7 +59,7 @@ impl Supervisor {
                     "the token is well, but none of its keys signs: keys can be made and deleted"
                 );
                 self.adopt(keys);
-                // The pauses go on to grow: should it be the token after all, it is not worn out.
+                // Counts as a failed start, so that the pauses grow: the token may be at fault after all.
                 let now = Instant::now();
                 self.backoff.failed(now, now, reason);
                 self.keys_broken = true;
@@ -78,11 +80,11 @@ impl Supervisor {
         }
     }
 
-    /// A key has signed.
+    /// A canary signature was made with this key.
     pub(super) fn trust(&mut self, canary: &Canary) {
         self.clear(canary);
         let key = KeyRef::to(&canary.key);
-        // So the configured one stays the first of those that sign.
+        // Recorded, so that the configured canary key is preferred again.
         self.key_breakers.signed(key.spki_sha256, Instant::now());
         self.clear_key(&key);
         if std::mem::take(&mut self.keys_broken) {

@@ -1,4 +1,5 @@
-//! Proof of life. Sessions and slots go on looking well when a token is gone; a signature does not.
+//! Canary signatures. Sessions and slots look well after a token has gone, so only a signature shows that it
+//! works.
 
 use std::time::Duration;
 
@@ -16,25 +17,25 @@ use crate::{
     },
 };
 
-/// What every canary message begins with. Nothing that is signed in earnest, all of it DER or CBOR,
-/// begins so: a canary signature can never pass for one.
+/// Prefix of each canary message. What is signed for callers is DER or CBOR and never begins so; therefore no
+/// canary signature is valid for anything else.
 const PREFIX: &[u8; 16] = b"chancery canary ";
 
-/// Canary signatures of one signer that may fail in a row, for whatever reason.
+/// Canary signatures of one signer that may fail in a row.
 const FAILED_CANARIES_MAX: u32 = 3;
 
-/// A signature over something that nobody could have signed before.
+/// A signature over a random message, which cannot have been made before.
 pub(in crate::hsm) struct Canary {
     pub(super) key: TokenKey,
     message: [u8; 48],
 }
 
 impl Canary {
-    /// A new one and what to ask for.
+    /// A new one, and the request for it.
     pub(super) fn new(key: TokenKey) -> (Self, SignRequest) {
         let mut message = [0; 48];
         message[..PREFIX.len()].copy_from_slice(PREFIX);
-        // Without randomness the proof is weaker, not wrong.
+        // Without randomness the canary proves less and is still correct.
         let _ = aws_lc_rs::rand::fill(&mut message[PREFIX.len()..]);
         let algorithm = key.public_key.key_type().signature_algorithm();
         let digest = Digest::of(algorithm.hash(), &message);
@@ -49,14 +50,14 @@ impl Canary {
         (Self { key, message }, request)
     }
 
-    /// Whether the signature is the one that was asked for.
+    /// Whether this signature is the one that was requested.
     pub(super) fn is_proven_by(&self, signature: &Signature) -> bool {
         self.key.public_key.verifies(&self.message, signature)
     }
 }
 
 impl Supervisor {
-    /// Has every signer prove itself, and the catalogue renewed.
+    /// Requests a canary signature of every signer, and a new listing.
     pub(super) fn canaries_if_due(&mut self, now: Instant) {
         if self.up.is_empty() || self.canary_at > now {
             return;
@@ -66,7 +67,8 @@ impl Supervisor {
         let Some(key) = self.canary_key() else { return };
         let patience = self.patience();
         for at in (0..self.up.len()).rev() {
-            // A change may take its time; it is not to be killed for a key that cannot sign.
+            // Not of one that changes the token, because a change may take long and the canary would count as
+            // overdue.
             let signer = &self.up[at];
             if !signer.serves() || signer.has_pending_canary() || signer.is_changing() {
                 continue;
@@ -79,7 +81,7 @@ impl Supervisor {
         }
     }
 
-    /// So that the last proof is never too old while all is well.
+    /// Half the age at which a canary counts as outdated.
     pub(super) fn canary_interval(&self) -> Duration {
         Duration::from_secs(self.config.canary_seconds) / 2
     }
@@ -90,8 +92,8 @@ impl Supervisor {
         self.published.borrow().catalogue.canary(preferred, rank)
     }
 
-    /// A fault that says nothing of the module fails one request, and so one canary. A signer of which
-    /// nothing else comes is not sound, whatever the module calls it.
+    /// A fault of class capacity or unexpected fails a request and not the signer. When all that a signer
+    /// does is fail canaries, it is replaced nevertheless.
     pub(super) fn canary_failed(&mut self, at: usize, canary: &Canary, fault: &Fault) {
         self.suspect(canary);
         let id = self.up[at].id;
@@ -117,14 +119,15 @@ impl Supervisor {
         }
     }
 
-    /// A signature failed: the token is in trouble, or this one key is. Where there are others, the
-    /// next canary is made with one of them, so that a broken key cannot pass for a dead token.
+    /// The token or the key may be at fault. The next canary is made with another key, if there is one, so
+    /// that a broken key is not mistaken for a dead token.
     pub(super) fn suspect(&mut self, canary: &Canary) {
         self.suspicions += 1;
         self.suspects.insert(canary.key.public_key.spki_sha256(), self.suspicions);
     }
 
-    /// Keys that were seen to sign come first, suspects last, each in its turn.
+    /// Order in which keys are used for canaries: those that have signed, those not seen to sign yet, those
+    /// in question, and those that failed a canary, the longest ago first.
     fn rank(&self, spki: &[u8; 32]) -> u64 {
         match self.suspects.get(spki) {
             Some(turn) => 2 + turn,
@@ -133,7 +136,7 @@ impl Supervisor {
         }
     }
 
-    /// The key has signed since.
+    /// The key has made a canary signature since.
     pub(super) fn clear(&mut self, canary: &Canary) {
         self.suspects.remove(&canary.key.public_key.spki_sha256());
     }

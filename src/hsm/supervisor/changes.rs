@@ -1,5 +1,5 @@
-//! Changes of the token: one at a time, each given to one signer, none given twice. And the listings
-//! after one: every signer makes one, so that none is left with an old view.
+//! Changes of the keys on the token: one at a time, each sent to one signer and never retried. After a change
+//! every signer lists the token, so that none works with an outdated listing.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -21,26 +21,24 @@ use crate::hsm::{
 
 /// A change that a caller waits for.
 pub(in crate::hsm) struct ChangeJob {
-    /// What is to be done.
     pub(in crate::hsm) change: KeyChange,
-    /// When it is no longer begun.
+    /// After this, the change is not begun any more.
     pub(in crate::hsm) deadline: Instant,
-    /// The caller.
     pub(in crate::hsm) reply: oneshot::Sender<ChangeOutcome>,
 }
 
-/// What the supervisor knows of a change.
+/// What the supervisor knows about the outcome of a change.
 pub(in crate::hsm) enum ChangeOutcome {
-    /// The signer's word.
+    /// The signer has answered.
     Answered(KeyChangeResult),
     /// No signer was asked.
     NotAsked(HsmError),
-    /// A signer was asked and is gone, or failed in the middle: only the token knows. The signer
-    /// does nothing more; the error is for a change that turns out not to have come about.
+    /// A signer was asked and was lost, or failed halfway, and does nothing more. Only the token shows the
+    /// outcome; the error is for the caller when the change turns out not to have been made.
     Lost(HsmError),
 }
 
-/// Who waits for a change that a signer has begun.
+/// The caller of a change that was sent to a signer.
 pub(in crate::hsm) struct PendingChange {
     pub(in crate::hsm) name: KeyName,
     pub(in crate::hsm) reply: oneshot::Sender<ChangeOutcome>,
@@ -51,7 +49,7 @@ impl PendingChange {
         let _ = self.reply.send(changed);
     }
 
-    /// The signer is being killed: the caller may look for what it did once it can do no more.
+    /// Answers after the end of the signer (`ending`), because until then it may still change the token.
     pub(super) fn lost(self, ending: &mut Option<Ending>) {
         let ending = ending.take();
         tokio::spawn(async move {
@@ -63,12 +61,12 @@ impl PendingChange {
     }
 }
 
-/// Changes that no signer has begun.
+/// Changes that were not sent to a signer yet.
 #[derive(Default)]
 pub(super) struct Changes(VecDeque<ChangeJob>);
 
 impl Changes {
-    /// As long as signatures may wait, changes may.
+    /// Refuses a change when `queue_max` wait already.
     pub(super) fn push(&mut self, change: ChangeJob, queue_max: usize) {
         if self.0.len() >= queue_max {
             let busy = HsmError::Busy { retry_after_seconds: 1 };
@@ -117,7 +115,7 @@ impl Changes {
 
 type Reply = oneshot::Sender<Result<(), HsmError>>;
 
-/// Listings by all signers.
+/// Listings that every signer has to make.
 #[derive(Default)]
 pub(super) struct Relists {
     waiting: Vec<Reply>,
@@ -135,7 +133,8 @@ impl Relists {
         self.waiting.push(reply);
     }
 
-    /// A signer has made its listing, or will not make it. When no signer has, others have to.
+    /// A signer has made its listing, or will not make it. Where no signer has made it, the callers wait for
+    /// the next round.
     pub(super) fn done(&mut self, signer: u64, listed: bool) {
         for relist in &mut self.under_way {
             relist.listed |= relist.owing.remove(&signer) && listed;
@@ -158,7 +157,8 @@ impl Relists {
 }
 
 impl Supervisor {
-    /// Gives the next change to the signer that owes least, when no other is under way.
+    /// Sends the next change to the signer with the fewest pending requests, unless a change is pending
+    /// already.
     pub(super) fn change_if_due(&mut self, now: Instant) {
         self.changes.expire(now);
         if self.up.iter().any(|signer| signer.is_changing()) {
@@ -167,8 +167,8 @@ impl Supervisor {
         let Some(at) = self.least_busy() else { return };
         let Some(ChangeJob { change, reply, .. }) = self.changes.pop(now) else { return };
         let name = change.name().clone();
-        // Until the signer says that it is good, nobody is to sign with what comes to lie there: a
-        // token may show a key that it is still making, and a crash leaves half of one.
+        // The key is unusable until the signer has proven it, because a token may list a key that it is still
+        // making, and a crash may leave half of one.
         self.unproven.extend(change.makes().cloned());
         let patience = Duration::from_millis(self.config.generate_deadline_ms.max(1));
         let task = Task::Change(PendingChange { name, reply });
@@ -182,7 +182,7 @@ impl Supervisor {
         }
     }
 
-    /// Has all signers list the token, for those who wait.
+    /// Has all signers list the token for the callers that wait for that.
     pub(super) fn relist_if_wanted(&mut self) {
         if self.relists.waiting.is_empty() || self.up.is_empty() {
             return;
@@ -207,7 +207,8 @@ impl Supervisor {
         }
     }
 
-    /// The signer has answered a change; whatever it was kept from by it gets its time now.
+    /// A signer has answered a change. The patience with its other pending requests starts now, because the
+    /// change may have blocked them.
     pub(super) fn changed(&mut self, at: usize, reply: PendingChange, answer: KeyChangeResult) {
         self.up[at].restart_patience(Instant::now());
         if !matches!(answer, KeyChangeResult::Rejected { destroyed: false, .. }) {
@@ -227,7 +228,7 @@ impl Supervisor {
         reply.answer(ChangeOutcome::Answered(answer));
     }
 
-    /// Also what failed may have left something behind.
+    /// A failed change may have left something on the token, so the caller has to look.
     pub(super) fn change_failed(&mut self, at: usize, reply: PendingChange, fault: &Fault) {
         self.up[at].restart_patience(Instant::now());
         let label = reply.name.label.clone();

@@ -1,17 +1,18 @@
-//! Starts that take longer than they should. A call may hang for good that began before the HSM came back,
-//! so the next start does not wait for its end; and it may be slow and well, so it goes on beside.
+//! Hedged starts: when a start takes longer than usual, another is started beside it and the first to succeed
+//! wins. A start may hang for good in a call that began while the HSM was away, so waiting for it is no use;
+//! it may also be slow and well, so it is not cut short either.
 
 use tokio::time::Instant;
 
 use super::{Supervisor, logins::LOGIN_GRACE, starting::Starting};
 use crate::hsm::process::{Event, LoginStage};
 
-/// Starts that go on beside the newest one.
+/// Slow starts that may go on beside the newest one.
 const SLOW_STARTS_MAX: usize = 2;
 
 impl Supervisor {
-    /// The newest start has had the time that one usually takes. It goes on, if there is room, until
-    /// `start_deadline_ms` are over; the next one need not wait for that.
+    /// The newest start has used the time that a start usually takes. If there is room, it goes on until
+    /// `start_deadline_ms` have passed, and the next one is started beside it.
     pub(super) fn start_is_overdue(&mut self, now: Instant) {
         let Some(starting) = self.starting.take_if(|starting| starting.until <= now) else {
             return;
@@ -35,7 +36,7 @@ impl Supervisor {
         self.publish();
     }
 
-    /// Gives up those whose time is over, and all that are not wanted any more.
+    /// Gives up slow starts whose time is over, and all of them when no signer is wanted any more.
     pub(super) fn end_slow_starts(&mut self, now: Instant) {
         let is_wanted = self.up.len() < self.config.processes || self.has_worn();
         if !is_wanted && let Some(starting) = self.starting.take() {
@@ -48,22 +49,23 @@ impl Supervisor {
         }
     }
 
-    /// One that is not heard any more.
+    /// Gives up a start. Its events are not handled any more.
     pub(super) fn give_up(&mut self, starting: Starting, now: Instant) {
         let signer = starting.signer;
         self.login_is_cut(&signer);
         self.suspect_first_key(&signer);
         match signer.login {
-            // To be killed in the middle of it may cost the token: it has time to come to its end.
+            // Killing it during its login may destroy the token, so it gets time to finish.
             LoginStage::Running(_) => self.let_go(signer, now + LOGIN_GRACE),
-            // A signer that has explained itself is ending; one that has not is stuck.
+            // A signer that has refused is ending by itself; any other is stuck.
             LoginStage::None | LoginStage::Requested(..) | LoginStage::Refused(_) => {
                 let _ = signer.end(std::time::Duration::ZERO, &self.config.name);
             }
         }
     }
 
-    /// What a slow one says is heard as that of the newest. The event comes back when it is another's.
+    /// Handles an event of a slow start as if it were the newest one. Returns the event if it belongs to
+    /// another signer.
     pub(super) fn hear_slow_start(&mut self, id: u64, event: Event) -> Option<Event> {
         let Some(at) = self.slow_starts.iter().position(|slow| slow.signer.id == id) else {
             return Some(event);
@@ -77,12 +79,12 @@ impl Supervisor {
         None
     }
 
-    /// Whether any signer is on its way.
+    /// Whether any signer is starting.
     pub(super) fn is_starting(&self) -> bool {
         self.starting.is_some() || self.aside.is_some() || !self.slow_starts.is_empty()
     }
 
-    /// Whether a slow one may be at its login.
+    /// Whether a slow start is in its login.
     pub(super) fn slow_start_logs_in(&self) -> bool {
         self.slow_starts.iter().any(|slow| matches!(slow.signer.login, LoginStage::Running(_)))
     }

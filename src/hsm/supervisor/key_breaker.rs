@@ -1,6 +1,6 @@
-//! Keys that are in question: signers were lost over them, or what they signed does not verify, or
-//! nobody has seen them sign. A fault that follows the key ends at the key: a key that fails while
-//! others sign is quarantined, and costs nobody else a signer.
+//! A circuit breaker per key: quarantines a key that fails while other keys sign, so that one broken key does
+//! not cost the others their signers. It is open while the key is in quarantine; probes (see
+//! [`probes`](super::probes)) close it again. Also tracks keys that were never seen to sign.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::Entry},
@@ -12,47 +12,48 @@ use tokio::{sync::oneshot, time::Instant};
 use super::published::Quarantine;
 use crate::hsm::{HsmError, KeyRef, TokenKey, jobs::whole_seconds, protocol::SignRequest};
 
-/// Failures in a row, on signers that have just signed with another key, that put a key in quarantine.
+/// Failures in a row, on signers that have just signed with another key, that quarantine a key.
 const FAILURES_MAX: u32 = 2;
-/// The same where a signer has crashed: that may come from outside.
+/// The same for crashes of signers, because a crash may have another cause.
 const CRASHES_MAX: u32 = 3;
-/// Before a key in quarantine is tried again: this part of the time since its first failure, so that it is
-/// back soon after a short outage and seldom asked for a long one.
+/// A key in quarantine is probed again after this part of the time since its first failure: soon after a
+/// short outage, seldom during a long one.
 const PAUSE_PART: u32 = 4;
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// The same of a key of which each try costs a signer.
+/// The same for a key whose probes each cost a signer.
 const COSTLY_PAUSE_MIN: Duration = Duration::from_secs(1);
 const COSTLY_PAUSE_MAX: Duration = Duration::from_secs(300);
-/// Between two tries that cost a signer each, whatever the key: so many times what the last one took.
+/// Pause between two probes that cost a signer, over all keys: this multiple of the time that the last one
+/// took.
 const COSTLY_SHARE: u32 = 4;
-/// A key whose signatures do not verify for this long is not what its public object says, whatever it did
+/// When the signatures of a key have not verified for this long, its objects are at fault, whatever it signed
 /// before.
 const BROKEN_AFTER: Duration = Duration::from_secs(30);
-/// Keys that signed so shortly ago are probably well; they need not be tried one at a time.
+/// A key that signed within this time is probably sound, so several of these may be probed at a time.
 const WELL_FOR: Duration = Duration::from_secs(60);
-/// Of those, so many are tried at a time.
+/// How many of those.
 const PROBES_MAX: usize = 8;
-/// Keys that are in question at a time; further ones are not watched.
+/// Limit of keys with a breaker; further ones are not watched.
 const KEYS_WATCHED_MAX: usize = 1_000;
 
-/// What a key is blamed for.
+/// Why a key is in question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blame {
-    /// Nothing: it was not seen to sign yet.
+    /// It was not seen to sign yet.
     Unseen,
-    /// The module returns an error.
+    /// Signing with it returned an error.
     Fault,
-    /// Its signature does not verify with its public half.
+    /// A signature made with it did not verify with its public half.
     WrongSignature,
-    /// A signer ended over it.
+    /// A signer ended while it signed with it.
     Crash,
-    /// A signer froze over it.
+    /// A signer froze while it signed with it.
     Hang,
 }
 
 impl Blame {
-    /// Whether a try costs a signer.
+    /// Whether a probe may cost a signer.
     fn is_costly(self) -> bool {
         matches!(self, Self::Crash | Self::Hang)
     }
@@ -61,7 +62,6 @@ impl Blame {
         if self == Self::Crash { CRASHES_MAX } else { FAILURES_MAX }
     }
 
-    /// For the log.
     pub(super) fn words(self) -> &'static str {
         match self {
             Self::Unseen => "it was not seen to sign yet",
@@ -73,16 +73,16 @@ impl Blame {
     }
 }
 
-/// Who wants to know whether a key signs.
+/// A caller that waits to know whether a key signs.
 pub(super) type Waiter = oneshot::Sender<Result<(), HsmError>>;
 
-/// One key in question.
+/// The breaker of one key.
 pub(super) struct KeyBreaker {
     pub(super) key: TokenKey,
     blame: Blame,
     failures: u32,
     since: Instant,
-    /// Whether it is to be tried while no other such key is.
+    /// Whether it must not be probed together with other such keys.
     alone: bool,
     stage: Stage,
     waiting: Vec<Waiter>,
@@ -91,24 +91,25 @@ pub(super) struct KeyBreaker {
 
 #[derive(Clone, Copy)]
 enum Stage {
-    /// It is not tried before that.
+    /// For the time of the next probe.
     Waiting(Instant),
-    /// On a signer, since then; which has signed with another key when `at_work`.
+    /// On a signer, since that time. With `at_work` the signer has signed with the reference key and now
+    /// signs with this one.
     Probing { signer: u64, since: Instant, at_work: bool },
 }
 
 impl KeyBreaker {
-    /// Whether it is refused until it has signed.
+    /// Whether requests for it are refused until it has signed.
     pub(super) fn is_quarantined(&self) -> bool {
         self.failures >= self.blame.failures_max()
     }
 
-    /// Whether nothing speaks against it yet: no other key need sign before.
+    /// Whether it has not failed yet: no reference key has to sign first.
     pub(super) fn is_unseen(&self) -> bool {
         self.failures == 0
     }
 
-    /// Whether its objects are at fault, and not the token.
+    /// Whether the key's objects are at fault, and not the token.
     fn is_broken(&self, now: Instant) -> bool {
         let lasts = now.saturating_duration_since(self.since) >= BROKEN_AFTER;
         self.blame == Blame::WrongSignature && (lasts || !self.signed_before)
@@ -129,7 +130,7 @@ impl KeyBreaker {
         }
     }
 
-    /// What callers are told of it now.
+    /// What callers are told about the key now.
     pub(super) fn quarantine(&self, now: Instant) -> Quarantine {
         Quarantine {
             until: self.next_probe().unwrap_or(now),
@@ -138,11 +139,11 @@ impl KeyBreaker {
     }
 }
 
-/// What becomes of a key that has failed once more.
+/// The consequence of a failure.
 pub(super) enum Verdict {
-    /// It is tried again.
+    /// The key is probed again.
     InQuestion,
-    /// It is in quarantine, since just now or since before.
+    /// The key is in quarantine; `is_new` when it was not before.
     Quarantined { is_new: bool, waiting: Vec<Waiter> },
 }
 
@@ -152,17 +153,18 @@ pub(super) struct KeyBreakers {
     keys: HashMap<KeyRef, KeyBreaker>,
     /// When each key was last seen to sign, by SPKI hash.
     signed_at: HashMap<[u8; 32], Instant>,
-    /// No try that may cost a signer is begun before.
+    /// When the next probe that may cost a signer is allowed.
     costly_at: Option<Instant>,
 }
 
 impl KeyBreakers {
-    /// A key has signed for a caller. Whether that verifies, the caller tells.
+    /// Records that a key has signed. Whether the signature verifies is reported by the caller, if it does
+    /// not.
     pub(super) fn signed(&mut self, spki_sha256: [u8; 32], now: Instant) {
         self.signed_at.insert(spki_sha256, now);
     }
 
-    /// Forgets keys that are not there any more; who waits for one is told so.
+    /// Removes keys that are not on the token any more, and tells their waiters. Returns what was removed.
     pub(super) fn retain(&mut self, is_there: impl Fn(&KeyRef) -> bool) -> Vec<KeyRef> {
         let spkis: Vec<_> = self.keys.keys().map(|key| key.spki_sha256).collect();
         let gone: Vec<_> = self.keys.extract_if(|key, _| !is_there(key)).collect();
@@ -179,7 +181,8 @@ impl KeyBreakers {
             .collect()
     }
 
-    /// The key of an order, when it is in question. One that was only never seen to sign is not.
+    /// The breaker of a request's key, if the key has failed. A key that was only never seen to sign does not
+    /// count.
     pub(super) fn of(&self, request: &SignRequest) -> Option<&KeyBreaker> {
         if self.keys.is_empty() {
             return None;
@@ -191,7 +194,7 @@ impl KeyBreakers {
         self.keys.get(key)
     }
 
-    /// Those in quarantine.
+    /// The keys in quarantine.
     pub(super) fn quarantined(&self) -> impl Iterator<Item = (&KeyRef, &KeyBreaker)> {
         self.keys.iter().filter(|(_, breaker)| breaker.is_quarantined())
     }
@@ -201,25 +204,25 @@ impl KeyBreakers {
         self.signed_at.contains_key(spki)
     }
 
-    /// Whether a key of this SPKI hash has failed.
+    /// Whether a key of this SPKI hash has failed and not signed since.
     pub(super) fn is_in_doubt(&self, spki: &[u8; 32]) -> bool {
         let mut keys = self.keys.iter();
         keys.any(|(key, breaker)| key.spki_sha256 == *spki && breaker.failures > 0)
     }
 
-    /// The key that was seen to sign last, but for `others`; its SPKI hash.
+    /// The SPKI hash of the key that signed last, without `others`.
     pub(super) fn latest(&self, others: &HashSet<[u8; 32]>) -> Option<[u8; 32]> {
         let known = self.signed_at.iter().filter(|(spki, _)| !others.contains(*spki));
         known.max_by_key(|(_, at)| **at).map(|(spki, _)| *spki)
     }
 
-    /// The SPKI hashes of all, which no other is to be compared with.
+    /// The SPKI hashes of all keys in question. None of them can be the reference key of another.
     pub(super) fn spki_hashes(&self) -> impl Iterator<Item = [u8; 32]> {
         self.keys.keys().map(|key| key.spki_sha256)
     }
 
-    /// A signer was lost over a key, or over this one among others; or a caller has a signature that does
-    /// not verify. It is tried before anybody is served with it.
+    /// Puts a key in question, because a signer was lost that was signing with it, perhaps among others, or
+    /// because a signature did not verify. It is probed before any caller is served with it.
     pub(super) fn suspect(&mut self, key: TokenKey, blame: Blame, now: Instant) {
         let name = KeyRef::to(&key);
         if self.keys.len() >= KEYS_WATCHED_MAX && !self.keys.contains_key(&name) {
@@ -229,7 +232,7 @@ impl KeyBreakers {
         let signed_lately =
             signed_at.is_some_and(|at| now.saturating_duration_since(at) < WELL_FOR);
         match self.keys.entry(name) {
-            // Blamed before: a try is under way, or due.
+            // It has failed before: a probe is pending, or due.
             Entry::Occupied(breaker) if breaker.get().failures > 0 => {}
             Entry::Occupied(mut unseen) => {
                 let breaker = unseen.get_mut();
@@ -250,7 +253,7 @@ impl KeyBreakers {
         }
     }
 
-    /// Somebody wants a key to be seen to sign.
+    /// A caller wants to know whether a key signs.
     pub(super) fn prove(&mut self, key: TokenKey, waiting: Waiter, queue_max: usize, now: Instant) {
         let name = KeyRef::to(&key);
         if self.keys.len() >= KEYS_WATCHED_MAX && !self.keys.contains_key(&name) {
@@ -278,7 +281,7 @@ impl KeyBreakers {
         }
     }
 
-    /// The next key to be tried.
+    /// The next key to be probed.
     pub(super) fn due(&self, now: Instant) -> Option<&KeyRef> {
         let tried = |alone: bool| {
             let tried = |breaker: &&KeyBreaker| matches!(breaker.stage, Stage::Probing { .. });
@@ -296,7 +299,7 @@ impl KeyBreakers {
             .map(|(key, _)| key)
     }
 
-    /// When a key has to be looked at that does not wait for others.
+    /// When the next probe is due.
     pub(super) fn next_at(&self, now: Instant) -> Option<Instant> {
         self.keys
             .values()
@@ -311,35 +314,35 @@ impl KeyBreakers {
         Some(self.costly_at.filter(|_| is_costly).map_or(at, |costly_at| costly_at.max(at)))
     }
 
-    /// A key is tried on a signer; `at_work`: the signer has signed with another key, and now with this.
+    /// A probe of the key was sent to a signer; see [`Stage::Probing`].
     pub(super) fn probing(&mut self, key: &KeyRef, signer: u64, at_work: bool, now: Instant) {
         if let Some(breaker) = self.keys.get_mut(key) {
             breaker.stage = Stage::Probing { signer, since: now, at_work };
         }
     }
 
-    /// The try has told nothing of the key.
+    /// The probe was inconclusive: the next one is due at `until`.
     pub(super) fn put_off(&mut self, key: &KeyRef, until: Instant) {
         if let Some(breaker) = self.keys.get_mut(key) {
             breaker.stage = Stage::Waiting(until);
         }
     }
 
-    /// The key has signed, and it verifies.
+    /// Removes a key that has made a signature that verifies.
     pub(super) fn cleared(&mut self, key: &KeyRef, now: Instant) -> Option<KeyBreaker> {
         let breaker = self.keys.remove(key)?;
         self.signed_at.insert(key.spki_sha256, now);
         Some(breaker)
     }
 
-    /// What is left to tell those who wait for a key that was cleared.
+    /// Tells the waiters of a key that was cleared.
     pub(super) fn settle(breaker: KeyBreaker) {
         for waiting in breaker.waiting {
             let _ = waiting.send(Ok(()));
         }
     }
 
-    /// The key has failed on a signer that had just signed with another.
+    /// The key has failed on a signer that had just signed with the reference key.
     pub(super) fn failed(&mut self, key: &KeyRef, blame: Blame, now: Instant) -> Verdict {
         let Some(breaker) = self.keys.get_mut(key) else { return Verdict::InQuestion };
         let was_quarantined = breaker.is_quarantined();
@@ -364,8 +367,8 @@ impl KeyBreakers {
         Verdict::Quarantined { is_new: !was_quarantined, waiting }
     }
 
-    /// A signer is gone. The key that it was at when it can be no other; the tries that were under way on
-    /// it have told nothing of the others.
+    /// A signer was lost. Returns the key to blame, if it can be only one; other probes on that signer were
+    /// inconclusive.
     pub(super) fn lost(&mut self, signer: u64, now: Instant) -> Option<KeyRef> {
         let mut at_work = Vec::new();
         for (key, breaker) in &mut self.keys {
@@ -395,7 +398,7 @@ impl KeyBreakers {
     }
 }
 
-/// For `Retry-After`, at least 1.
+/// For `Retry-After`: whole seconds, at least 1.
 pub(super) fn seconds_until(at: Instant, now: Instant) -> u64 {
     whole_seconds(at.saturating_duration_since(now))
 }

@@ -1,10 +1,11 @@
-//! How fast the token signs for callers, and so when a signer counts as frozen: one that is slow and well
-//! is not to be killed for what waits behind its work.
+//! Watchdog with an adaptive timeout: tracks how fast the token signs, and tells from that when a signer
+//! counts as frozen. A device that is slow and well must not be killed because requests queue up behind its
+//! work.
 //!
-//! Frozen is a signer that owes a signature when
-//! * no signer of the token has answered any signature for the patience, or
-//! * it owes one for longer than the patience while others are answered, and for longer than the pace of
-//!   those explains: one of its sessions hangs, or the whole process does.
+//! A signer with a pending signature is frozen when
+//! * none of the token's signers has answered a signature within the patience, or
+//! * the signature is pending for longer than the patience while others are answered, and for longer than
+//!   their rate explains: one of its sessions hangs, or the whole process does.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -12,36 +13,37 @@ use tokio::time::Instant;
 
 use crate::domain::key::SignatureAlgorithm;
 
-/// A signature may take so many times what the pace of the others lets expect of what is owed.
+/// How many times longer a signature may take than the rate of the others predicts.
 const OVERTAKEN_TIMES: u32 = 3;
-/// Of new and old in what is kept of earlier signatures: one in so many is new.
+/// Smoothing factor of the moving averages: a new value counts for one part in this many.
 const MEMORY: u32 = 8;
-/// An interval of so many times the mean tells of another latency; what was before says little of that.
+/// An interval this many times the mean means that the load or the device has changed, so the mean starts
+/// anew.
 const OUT_OF_PROPORTION: u32 = 16;
-/// A signature may take longer than is expected of it by one part in so many.
+/// A signature may take longer than predicted by one part in this many.
 const MARGIN: u32 = 8;
-/// When all sessions of a signer together take this long for a signature each, signatures are slow, and
-/// nothing is gained by having the next ones lie ready beside them.
+/// From this time for a signature on all sessions of a signer together, signatures are slow: handing out the
+/// next ones in advance gains nothing.
 const SLOW_FROM: Duration = Duration::from_millis(20);
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Latency {
-    /// When a signature was answered last, well or not.
+    /// When a signature was last answered, by success or failure.
     answered_at: Option<Instant>,
-    /// Between two answers while signatures are owed; rather more than less.
+    /// Time between two answers while signatures are pending: rises at once, falls slowly.
     interval: Option<Duration>,
-    /// The same, on average.
+    /// Moving average of the same.
     mean: Duration,
-    /// Some algorithms take far longer than others.
+    /// By algorithm, because some take far longer than others.
     times: HashMap<SignatureAlgorithm, Times>,
 }
 
-/// From a signer's order to its answer.
+/// Time from the request to the answer.
 struct Times {
-    /// Rather less than more.
+    /// Falls at once, rises slowly.
     least: Duration,
-    /// Rather more than less.
+    /// Rises at once, falls slowly.
     most: Duration,
 }
 
@@ -59,7 +61,7 @@ impl Times {
 }
 
 impl Latency {
-    /// A signature that a signer was asked for at `given_at` is answered.
+    /// Records the answer to a signature that was requested at `given_at`.
     pub(super) fn answered(
         &mut self,
         algorithm: SignatureAlgorithm,
@@ -81,21 +83,22 @@ impl Latency {
         times.heed(took);
     }
 
-    /// A proof of life is answered. Its key may be faster than those of callers, and seldom signs.
+    /// Records the answer to a canary or probe. Their times are not counted, because their keys may be faster
+    /// than those of callers.
     pub(super) fn alive(&mut self, now: Instant) {
         self.answered_at = Some(now);
     }
 
-    /// When a signer counts as frozen that owes a signature since `given_at`. `owed` is what all signers
-    /// of the token owe.
+    /// When a signer counts as frozen whose oldest signature is pending since `given_at`. `owed` counts the
+    /// signatures that are pending at all signers.
     pub(super) fn frozen_at(&self, given_at: Instant, patience: Duration, owed: usize) -> Instant {
         let silent = self.silent_since(given_at) + patience;
         silent.min(self.overtaken_at(given_at, patience, owed))
     }
 
-    /// Whether a signer is so silent that it had better be given nothing more. When an HSM hangs, its
-    /// signers freeze one shortly after the other, and the second must not cost what was taken back from
-    /// the first.
+    /// Whether a signer is so late that it should get nothing more. When an HSM hangs, its signers freeze
+    /// shortly after each other, and what was taken back from the first must not be lost again with the
+    /// second.
     pub(super) fn is_suspiciously_slow(
         &self,
         given_at: Instant,
@@ -108,21 +111,20 @@ impl Latency {
         silent.min(self.overtaken_at(given_at, patience, owed) - patience / 2) <= now
     }
 
-    /// How long a signature may take once a signer is asked for it, and some more: one that is late by a
-    /// moment is lost to its caller, and so is the time of the HSM. `most` at most: what is measured under
-    /// one load is no law for the next.
+    /// How long a signature is expected to take from the request on, with a margin, because one that is late
+    /// by a moment is wasted. At most `most`, because times measured under one load do not hold for another.
     pub(super) fn expected_time(&self, algorithm: SignatureAlgorithm, most: Duration) -> Duration {
         let expected = self.times.get(&algorithm).map_or(Duration::ZERO, |times| times.most);
         (expected + expected / MARGIN).min(most)
     }
 
-    /// Whether one more signature than are owed would be there within a time, as far as the pace tells. A
-    /// device that does one thing at a time is no faster for having more to do.
+    /// Whether one more signature than `owed` would be ready within `time`, by the mean interval. A device
+    /// that serialises its work is not faster for having more of it.
     pub(super) fn has_room(&self, owed: usize, time: Duration) -> bool {
         owed == 0 || times(self.mean, owed + 1) <= time
     }
 
-    /// Whether a signer with so many sessions is to be given no more than it has sessions.
+    /// Whether a signer gets no more requests at a time than it has sessions.
     pub(super) fn is_slow(&self, sessions: usize) -> bool {
         self.interval.is_none_or(|interval| times(interval, sessions) >= SLOW_FROM)
     }
@@ -152,7 +154,8 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// The pace of a device with so many sessions, all busy from `begin`; when each had its last order.
+    /// The latency of a device with this many sessions, all busy since `begin`; and when the oldest request
+    /// was given and the last answer came.
     fn of_device(
         one: Duration,
         sessions: u32,

@@ -1,7 +1,7 @@
-//! Logins, one at a time over all signers of the token: each is noted before it is begun and when it has
-//! ended, so that a wrong PIN is tried once whoever dies in between. See [`tries`].
+//! Serialises the logins of all signers of a token. An attempt is recorded before it begins and after it has
+//! ended, so that a wrong PIN is tried only once, whichever process dies in between. See [`pin_attempts`].
 //!
-//! Writing the note waits for the disk, twice for each login.
+//! Each record is synced to the disk, so a login costs two syncs.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use crate::hsm::{
     protocol::LoginNotice,
 };
 
-/// For a signer that is given up in the middle of `C_Login`. SoftHSM has its token's file empty for a
-/// moment then, and a signer that is killed in it leaves it so: it is not heard any more, and killed
-/// later. Nothing waits for it; where the call hangs, it does so beside the next signer.
+/// Time that a signer gets to finish when it is given up during `C_Login`. SoftHSM truncates the token's file
+/// for a moment at each login, and killing the process in that moment destroys the token. The signer is
+/// ignored meanwhile and killed afterwards; the next start does not wait for it.
 pub(super) const LOGIN_GRACE: Duration = Duration::from_secs(5);
 
-/// A signer has said what it may not say.
+/// A signer sent a login notice that it may not send now.
 pub(super) struct OutOfTurn;
 
 impl Supervisor {
-    /// A signer begins a login, or has ended it.
+    /// Records that a signer wants to begin a login, or has ended one.
     pub(super) fn hear_of_login(&mut self, id: u64, word: LoginNotice) -> Result<(), OutOfTurn> {
         let serial = self.serial.clone();
         let signer = self.all_signers().find(|signer| signer.id == id).ok_or(OutOfTurn)?;
@@ -60,16 +60,16 @@ impl Supervisor {
         }
     }
 
-    /// Gives leave to one that waits for it, when no other login is under way.
+    /// Decides on a login that a signer has requested, when no other login is running.
     pub(super) fn grant_a_login(&mut self) {
-        // Asked with each signature, and nearly always nobody does.
+        // Fast path: this runs with each signature, and hardly ever does a signer want to log in.
         if !self.all_signers().any(|signer| matches!(signer.login, LoginStage::Requested(..))) {
             return;
         }
         let tried_pins = self.config.tried_pins.clone();
         let token = self.config.name.clone();
         let refused = self.credential_fault.is_some();
-        // One that takes its time may be in a call that never returns.
+        // A slow start may hang in `C_Login` for good, so others do not wait for it.
         let slow_start_logs_in = self.slow_start_logs_in();
         let mut serving = self.up.iter_mut().chain(self.starting.as_mut().map(|s| &mut s.signer));
         if serving.any(|signer| matches!(signer.login, LoginStage::Running(_))) {
@@ -88,7 +88,7 @@ impl Supervisor {
                     })
                 }
             };
-            // What came of that one is not known yet.
+            // The open attempt is that of the slow start, whose outcome is not known yet.
             let is_open = slow_start_logs_in && matches!(decision, LoginDecision::Unsettled);
             let decision = if is_open { LoginDecision::NotNow } else { decision };
             let fingerprint = fingerprint.clone();
@@ -110,8 +110,8 @@ impl Supervisor {
         }
     }
 
-    /// A signer is given up. When it was at a login, those who waited for its end know less of the token
-    /// than they would need to.
+    /// A signer was given up during its login. The signers that wait are denied theirs, because what they
+    /// read of the token before may be outdated.
     pub(super) fn login_is_cut(&mut self, given_up: &Signer) {
         if !matches!(given_up.login, LoginStage::Running(_)) {
             return;

@@ -1,5 +1,5 @@
-//! Trying keys that are in question, on signers that have just signed with another key: what fails then
-//! is the key, and not the signer or the token.
+//! Probes of keys that are in question, on a signer that has just signed with a reference key: what fails
+//! then is the key, and not the signer or the token.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -19,40 +19,40 @@ use crate::hsm::{
     protocol::{Answer, Request, SignRequest},
 };
 
-/// Before a key is tried again whose try has told nothing of it.
+/// Pause after an inconclusive probe.
 const PUT_OFF_FOR: Duration = Duration::from_millis(500);
 
-/// A signature that is to tell something of a key.
+/// One signature of a probe.
 pub(in crate::hsm) struct Probe {
     canary: Canary,
     of: KeyRef,
-    /// With this very key; else with another, just before.
+    /// Whether it is made with the key itself; else with the reference key, just before.
     is_of_the_key: bool,
 }
 
 impl Supervisor {
-    /// A key of an order is to blame, or may be.
+    /// Puts the key of a request in question.
     pub(super) fn suspect_key(&mut self, request: &SignRequest, blame: Blame) {
         if let Some(key) = self.key_of(request) {
             self.suspect_token_key(&key, blame);
         }
     }
 
-    /// Where there is no other, the key cannot be told from its token.
+    /// Puts a key in question. Without a reference key, a fault of the key cannot be told from one of the
+    /// token, so nothing is done.
     pub(super) fn suspect_token_key(&mut self, key: &TokenKey, blame: Blame) {
         if self.reference_key(&KeyRef::to(key)).is_some() {
             self.key_breakers.suspect(key.clone(), blame, Instant::now());
         }
     }
 
-    /// Somebody wants a key to be seen to sign.
+    /// A caller wants to know whether a key signs.
     pub(super) fn prove_key(&mut self, key: TokenKey, waiting: Waiter) {
         self.key_breakers.prove(key, waiting, self.config.queue_max.max(1), Instant::now());
         self.demand();
     }
 
-    /// Whether a job is to be given to a signer; one whose key is in question waits, and one whose key is
-    /// in quarantine is refused.
+    /// Holds the job back while its key is in question, and refuses it while the key is in quarantine.
     pub(super) fn admit(&mut self, job: Job, now: Instant) -> Option<Job> {
         let Some(breaker) = self.key_breakers.of(&job.request) else { return Some(job) };
         match breaker.is_quarantined() {
@@ -67,7 +67,7 @@ impl Supervisor {
         (key.public_key.spki_sha256() == request.spki_sha256).then_some(key)
     }
 
-    /// A key that is beyond breaker, to compare with.
+    /// The reference key for a probe: a key that is not in question.
     fn reference_key(&self, key: &KeyRef) -> Option<TokenKey> {
         let mut others: HashSet<_> = self.suspects.keys().copied().collect();
         others.extend(self.key_breakers.spki_hashes());
@@ -81,7 +81,7 @@ impl Supervisor {
         preferred.or_else(latest).or_else(|| any().filter(is_other))
     }
 
-    /// Begins what tries are due.
+    /// Sends the probes that are due.
     pub(super) fn probes_if_due(&mut self, now: Instant) {
         while let Some(of) = self.key_breakers.due(now).cloned() {
             let free = (0..self.up.len()).filter(|at| {
@@ -103,7 +103,7 @@ impl Supervisor {
     fn probe_key(&mut self, at: usize, key: TokenKey, of: KeyRef, is_of_the_key: bool) {
         let (canary, request) = Canary::new(key);
         let (id, patience) = (self.up[at].id, self.patience());
-        // No intent of the ledger is behind this signature.
+        // Logged, because no intent in the ledger accounts for this signature.
         let digest = HEXLOWER.encode(&request.digest);
         let (token, key, tried) = (&self.config.name, &canary.key.label, &of.label);
         tracing::info!(token, key, tried, digest, "a key is to prove itself");
@@ -149,7 +149,7 @@ impl Supervisor {
                 self.key_failed(&of, Blame::WrongSignature, None);
             }
             Answer::Failed(fault) => self.probe_failed(at, &of, &fault.tamed()),
-            // It was deleted; the listing says so, and ends the breaker.
+            // The key was deleted. The next listing removes its breaker.
             Answer::Missing | Answer::Listed(_) | Answer::Changed(_) => {
                 self.key_breakers.put_off(&of, later);
                 self.refresh.want();
@@ -157,7 +157,7 @@ impl Supervisor {
         }
     }
 
-    /// The signer has just signed with another key, unless there is none.
+    /// Fails a probe. The signer has just signed with the reference key, unless there is none.
     fn probe_failed(&mut self, at: usize, of: &KeyRef, fault: &Fault) {
         let label = of.label.clone();
         match fault.class {
@@ -182,7 +182,7 @@ impl Supervisor {
         }
     }
 
-    /// A key has signed, and it verifies.
+    /// A key has made a signature that verifies.
     pub(super) fn clear_key(&mut self, of: &KeyRef) {
         let Some(breaker) = self.key_breakers.cleared(of, Instant::now()) else { return };
         self.suspects.remove(&of.spki_sha256);
@@ -221,7 +221,7 @@ impl Supervisor {
                 "this key fails while others sign"
             );
         }
-        // Who is told looks it up at once.
+        // Published first, because callers look it up as soon as they are told.
         self.publish_quarantine();
         let refusal = quarantine.refusal(now);
         for waiting in waiting {
@@ -230,7 +230,8 @@ impl Supervisor {
         self.queue.refuse(of, &refusal);
     }
 
-    /// What a signer was at when it was lost. True when a key is to blame that was in question before.
+    /// Blames the keys that a lost signer was signing with. Returns true when a key is to blame that was in
+    /// question before.
     pub(super) fn blame_keys(&mut self, signer: &Signer, cause: LossCause) -> bool {
         let guilty = self.key_breakers.lost(signer.id, Instant::now());
         let blame = match cause {
@@ -240,7 +241,7 @@ impl Supervisor {
             | LossCause::Credential
             | LossCause::BadSignature
             | LossCause::Protocol => {
-                // They tell of the signer.
+                // These causes say something of the signer, not of the key.
                 if let Some(key) = guilty {
                     self.key_breakers.put_off(&key, Instant::now());
                 }
@@ -257,8 +258,8 @@ impl Supervisor {
         false
     }
 
-    /// The keys that a signer owes signatures with. Those that others prove themselves with are not taken
-    /// for it again before they have signed.
+    /// The keys that a signer has pending signatures with. Keys of canaries and probes among them are avoided
+    /// for canaries until they have signed.
     fn keys_pending(&mut self, signer: &Signer) -> Vec<TokenKey> {
         let mut keys = Vec::new();
         for owed in signer.pending.iter() {
@@ -279,13 +280,13 @@ impl Supervisor {
         keys
     }
 
-    /// A signer has ended or frozen before its first signature: the next one is to make it with another
-    /// key, if there is one.
+    /// The signer ended or froze before its first signature: the next one makes it with another key, if there
+    /// is one.
     pub(super) fn suspect_first_key(&mut self, signer: &Signer) {
         let _ = self.keys_pending(signer);
     }
 
-    /// Keys that the listing does not have any more are in question no more.
+    /// Removes the breakers of keys that are not listed any more.
     pub(super) fn forget_gone_keys(&mut self) {
         let catalogue = std::sync::Arc::clone(&self.published.borrow().catalogue);
         let is_there = |key: &KeyRef| {
@@ -308,7 +309,7 @@ impl Supervisor {
         self.published.send_modify(|published| published.quarantine = std::sync::Arc::new(all));
     }
 
-    /// The refusal of a key in quarantine; `None` where it is not.
+    /// The refusal of a request whose key is in quarantine.
     pub(super) fn refusal_of(&self, request: &SignRequest) -> Option<HsmError> {
         let now = Instant::now();
         let breaker = self.key_breakers.of(request).filter(|breaker| breaker.is_quarantined())?;

@@ -1,4 +1,4 @@
-//! What the supervisor shows to the handles of its token.
+//! The state that the supervisor publishes to the handles of its token, by a watch channel.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -12,20 +12,20 @@ use crate::hsm::{
     figures::{Breaker, BreakerState},
 };
 
-/// What the handle sees.
+/// A snapshot for handles.
 #[derive(Clone)]
 pub(in crate::hsm) struct Published {
-    /// Whether a first start has ended, well or not.
+    /// Whether a first start has ended, by success or failure.
     pub(in crate::hsm) known: bool,
     /// The last listing; empty before the first.
     pub(in crate::hsm) catalogue: Arc<Catalogue>,
-    /// The processes that are up.
+    /// The signer processes that are up.
     pub(in crate::hsm) signer_pids: Arc<[u32]>,
-    /// The most that a signer has of each.
+    /// For each resource, the most that a signer uses.
     pub(in crate::hsm) usage: Option<Usage>,
-    /// What the token says it is; `None` before it was open.
+    /// What the token says about itself; `None` before it was first open.
     pub(in crate::hsm) facts: Option<Arc<TokenFacts>>,
-    /// The algorithms for which the token has to be given messages.
+    /// The algorithms for which the token hashes itself and has to be given messages.
     pub(in crate::hsm) hashing: Arc<[SignatureAlgorithm]>,
     /// Keys that are refused until they have signed.
     pub(in crate::hsm) quarantine: Arc<HashMap<KeyRef, Quarantine>>,
@@ -35,17 +35,17 @@ pub(in crate::hsm) struct Published {
     gate: Gate,
 }
 
-/// What callers are told of a key in quarantine.
+/// What callers are told about a key in quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::hsm) struct Quarantine {
-    /// When it is tried again.
+    /// When it is probed next.
     pub(super) until: Instant,
-    /// Why only an operator can mend it, where that is so.
+    /// The reason, where only an operator can mend it.
     pub(super) broken: Option<String>,
 }
 
 impl Quarantine {
-    /// As an error.
+    /// As the error for a caller.
     pub(in crate::hsm) fn refusal(&self, now: Instant) -> HsmError {
         match &self.broken {
             Some(reason) => HsmError::Unusable { reason: reason.clone() },
@@ -53,7 +53,7 @@ impl Quarantine {
         }
     }
 
-    /// In words for the operator.
+    /// For the operator.
     pub(in crate::hsm) fn words(&self) -> String {
         match &self.broken {
             Some(reason) => format!("in quarantine: {reason}"),
@@ -62,7 +62,7 @@ impl Quarantine {
     }
 }
 
-/// Whether requests reach the token, and since when.
+/// The circuit breaker of the token.
 #[derive(Clone)]
 struct Gate {
     state: BreakerState,
@@ -78,9 +78,9 @@ pub(in crate::hsm) enum Outlook {
     Up,
     /// One is about to come up.
     Coming,
-    /// None is, until the next try.
+    /// None is, before the next start.
     None {
-        /// When that is.
+        /// When that is due.
         retry_after: Duration,
     },
 }
@@ -90,7 +90,7 @@ pub(super) enum Condition {
     #[default]
     Starting,
     Up,
-    /// Up, and no key has signed.
+    /// Signers are up, and no key signs; see [`broken_keys`](super::broken_keys).
     Broken,
     Away(String),
     CredentialFault(String),
@@ -123,7 +123,7 @@ impl Published {
         }
     }
 
-    /// Whether a signer is up, or may be soon.
+    /// Whether a signer is up, or will be soon.
     pub(in crate::hsm) fn outlook(&self, now: Instant) -> Outlook {
         match (&self.condition, self.gate.state) {
             (Condition::Up | Condition::Broken, _) => Outlook::Up,
@@ -139,7 +139,6 @@ impl Published {
         }
     }
 
-    /// When a canary signature verified last.
     pub(in crate::hsm) fn proven_at(&self) -> Option<Instant> {
         self.proven_at
     }
@@ -149,7 +148,7 @@ impl Published {
         self.proven_at.map(|at| now.saturating_duration_since(at))
     }
 
-    /// The state as of `now`; a proof older than `age_max` is none.
+    /// The state as of `now`. A canary signature older than `age_max` does not count.
     pub(in crate::hsm) fn state(&self, now: Instant, age_max: Duration) -> TokenState {
         match (&self.condition, self.proven_at) {
             (Condition::Starting, _) => TokenState::Starting,
@@ -172,7 +171,7 @@ impl Published {
 }
 
 impl Supervisor {
-    /// Makes a change visible.
+    /// Publishes what has changed, and logs a change of the breaker.
     pub(super) fn publish(&self) {
         let condition = match (&self.credential_fault, self.backoff.failure()) {
             _ if !self.up.is_empty() && self.keys_broken => Condition::Broken,
@@ -185,7 +184,7 @@ impl Supervisor {
         let (state, next_try) = match (&self.up[..], self.is_starting()) {
             ([_, ..], _) => (BreakerState::Closed, None),
             ([], true) => (BreakerState::HalfOpen, None),
-            // The next one waits for it to be gone, and is started then.
+            // The next one starts when the last one has ended.
             ([], false) if !self.leaving.is_empty() => (BreakerState::HalfOpen, None),
             ([], false) => (BreakerState::Open, waits.then(|| self.backoff.next_at())),
         };

@@ -1,4 +1,4 @@
-//! New listings of the token: one at a time, not too often, each shared by all who wait.
+//! Rate-limited, shared listings of the token: one at a time, each answers all callers that wait for it.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ const REFRESH_INTERVAL_MS: u64 = 500;
 
 type Reply = oneshot::Sender<Result<(), HsmError>>;
 
-/// See the module. Who waits gets a listing that began after the question, so a key that another
-/// tool has just made is in it.
+/// See the module. A caller gets a listing that began after it asked, so it sees a key that another tool has
+/// just made.
 pub(super) struct Refresh {
     wanted: bool,
     waiting: Vec<Reply>,
-    /// The signer that lists, and who waits for just that.
+    /// The signer that lists, and the callers that wait for that listing.
     under_way: Option<(u64, Vec<Reply>)>,
     not_before: Instant,
 }
@@ -29,31 +29,31 @@ impl Refresh {
         Self { wanted: false, waiting: Vec::new(), under_way: None, not_before: now }
     }
 
-    /// A listing is wanted, though no caller waits for it.
+    /// Requests a listing for no caller in particular.
     pub(super) fn want(&mut self) {
         self.wanted = true;
     }
 
-    /// A caller waits for a listing.
+    /// A caller waits for a new listing.
     pub(super) fn wait(&mut self, reply: Reply) {
         self.wanted = true;
         self.waiting.retain(|reply| !reply.is_closed());
         self.waiting.push(reply);
     }
 
-    /// When the next one is due, if one is.
+    /// When the next listing is due, if one is wanted.
     pub(super) fn due_at(&self) -> Option<Instant> {
         (self.wanted && self.under_way.is_none()).then_some(self.not_before)
     }
 
-    /// The listing that was under way has come or failed.
+    /// The pending listing has come or failed.
     pub(super) fn settle(&mut self, result: &Result<(), HsmError>) {
         for reply in self.under_way.take().into_iter().flat_map(|(_, waiting)| waiting) {
             let _ = reply.send(result.clone());
         }
     }
 
-    /// The signer is lost; if it was listing, another has to.
+    /// A signer was lost. If it was listing, another has to.
     pub(super) fn lost(&mut self, signer: u64) {
         if let Some((_, waiting)) = self.under_way.take_if(|(lister, _)| *lister == signer) {
             self.waiting.extend(waiting);
@@ -78,7 +78,7 @@ impl Refresh {
 }
 
 impl Supervisor {
-    /// Asks the signer that owes least for a new listing, when one is due.
+    /// Requests a listing of the signer with the fewest pending requests, when one is due.
     pub(super) fn refresh_if_due(&mut self, now: Instant) {
         if self.refresh.due_at().is_none_or(|due| due > now) {
             return;

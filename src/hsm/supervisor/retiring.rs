@@ -1,6 +1,6 @@
-//! Replacing signers that are well but for what they have taken: the next one comes up first, then the
-//! old one does what it owes, takes its leave of the token and ends. Where the token lets one process
-//! in at a time it is the other way round, and requests wait for as long as a start takes.
+//! Rolling replacement of signers that have used too much of something: the next one comes up first, then the
+//! old one finishes its pending requests, closes its sessions and ends. Where the token accepts one process
+//! at a time, the old one ends first and requests wait for the start.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::hsm::{
     recycling::{RecycleCause, Wear},
 };
 
-/// A signer that has been told to go.
+/// A signer that was told to end.
 pub(super) struct Leaving {
     pub(super) signer: Signer,
     /// When it is killed.
@@ -23,13 +23,13 @@ pub(super) struct Leaving {
 }
 
 impl Supervisor {
-    /// A signer has said what it has.
+    /// Records what a signer uses, and marks it for replacement when that is too much.
     pub(super) fn heed_usage(&mut self, at: usize, usage: Usage) {
         if self.up[at].used(usage) {
             let most = self.most_used();
             self.published.send_if_modified(|published| {
                 published.usage = most;
-                // Nobody waits for it.
+                // Watchers are not woken, because none waits for this.
                 false
             });
         } else if self.config.recycling.signatures == 0 {
@@ -65,7 +65,7 @@ impl Supervisor {
         self.up[at].service = service;
     }
 
-    /// The most that a signer has of each.
+    /// For each resource, the most that a signer uses.
     pub(super) fn most_used(&self) -> Option<Usage> {
         let all = self.up.iter().filter_map(|signer| signer.usage).map(|(_, now)| now);
         all.reduce(|one, other| Usage {
@@ -75,8 +75,8 @@ impl Supervisor {
         })
     }
 
-    /// Whether a signer gets more to do. One that is close to its limit does not, when another is about
-    /// to come: what waits will be served, and what is given to it may fail.
+    /// Whether a signer gets more requests. One that is close to a limit gets none while another is about to
+    /// come up, because those requests may fail and can be served by the other.
     pub(super) fn may_be_given_more(&self, signer: &Signer) -> bool {
         match signer.service {
             Service::Serves | Service::Worn(_) => true,
@@ -85,18 +85,19 @@ impl Supervisor {
         }
     }
 
-    /// The signer that owes least, and of these the one that was asked for a listing the longest ago.
+    /// The signer with the fewest pending requests; among equals, the one that listed the token the longest
+    /// ago.
     pub(super) fn least_busy(&self) -> Option<usize> {
         let serving = (0..self.up.len()).filter(|at| self.up[*at].serves());
         serving.min_by_key(|at| (self.up[*at].pending.len(), self.up[*at].listed_at))
     }
 
-    /// Whether a signer is to be replaced that is up.
+    /// Whether a signer that is up is to be replaced.
     pub(super) fn has_worn(&self) -> bool {
         self.up.iter().any(|signer| worn(signer).is_some() || !signer.serves())
     }
 
-    /// Whether one more signer than there are to be is to be started.
+    /// Whether to start one signer more than configured, as a replacement.
     pub(super) fn wants_a_replacement(&self) -> bool {
         let at_rest = self.up.len() == self.config.processes && self.leaving.is_empty();
         at_rest
@@ -104,12 +105,12 @@ impl Supervisor {
             && self.up.iter().any(|signer| worn(signer).is_some())
     }
 
-    /// One session for everything is what a token has that has no second one.
+    /// A signer with one session for everything shows that the token has no second session.
     fn replaces_one_at_a_time(&self) -> bool {
         self.one_at_a_time || self.up.iter().any(|signer| signer.alone)
     }
 
-    /// Has a worn signer retire when it can be spared, and lets go those that owe nothing any more.
+    /// Retires a worn signer when it can be spared, and dismisses those with nothing pending.
     pub(super) fn part_with_the_worn(&mut self, now: Instant) {
         let is_replaced = self.up.len() > self.config.processes;
         let first = self.replaces_one_at_a_time()
@@ -143,13 +144,13 @@ impl Supervisor {
         }
     }
 
-    /// Tells a signer to go, and waits for that until then.
+    /// Tells a signer to end, and kills it at `until`.
     pub(super) fn let_go(&mut self, mut signer: Signer, until: Instant) {
         signer.dismiss();
         self.leaving.push(Leaving { signer, until });
     }
 
-    /// Nothing that it says counts any more, but what came of its login, and its end.
+    /// Of a leaving signer, only the outcome of a login and its end matter.
     pub(super) fn hear_leaving(&mut self, id: u64, event: Event) {
         match event {
             Event::Said(FromSigner::Login(
@@ -167,12 +168,12 @@ impl Supervisor {
         }
     }
 
-    /// Whether the replacement of a signer was refused since the token has no room beside that one.
+    /// Whether the token refused a replacement because it has no room for two processes.
     pub(super) fn has_no_room_for_two(&self, fault: &Fault) -> bool {
         fault.class == Class::Capacity && self.up.len() >= self.config.processes
     }
 
-    /// From now on a worn signer goes first.
+    /// From now on, a worn signer ends before its replacement starts.
     pub(super) fn begin_to_replace_one_at_a_time(&mut self, fault: &Fault) {
         self.log_fault(fault, None, "end the worn signer first, and start the next one then");
         self.one_at_a_time = true;

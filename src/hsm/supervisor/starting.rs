@@ -1,4 +1,4 @@
-//! Bringing one signer up: spawn, greet, hear what is on the token, have it prove itself.
+//! Brings up one signer: spawn it, greet it, read its listing, verify its canary signature.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,30 +15,30 @@ use crate::hsm::{
     protocol::{Answer, FromSigner, ListedKey, Ready, Request},
 };
 
-/// How much longer than a good start one may take before another is started beside it.
+/// A start is slow when it takes this many times the usual time.
 const USUAL_STARTS: u32 = 4;
-/// But at least and at most this long, in milliseconds: service is to return within 5 s of the HSM.
+/// Bounds of that time, in milliseconds. Service has to be back within 5 s of the HSM.
 const HURRIED_START_MS_MIN: u64 = 2_000;
 const HURRIED_START_MS_MAX: u64 = 3_000;
-/// Where the token lets in one process at a time, so many in a row are given up early; then one has all
-/// the time that is configured.
+/// Where the token accepts one process at a time, this many starts in a row are given up early; then one gets
+/// all of `start_deadline_ms`.
 const HURRIED_STARTS_MAX: u32 = 3;
 
 /// A signer that is not up yet.
 pub(super) struct Starting {
     pub(super) signer: Signer,
     pub(super) since: Instant,
-    /// When it is given up, or goes on beside the next.
+    /// When it is given up, or another is started beside it.
     pub(super) until: Instant,
-    /// Whether that is before the configured time is over.
+    /// Whether that is before `start_deadline_ms` have passed.
     pub(super) hurried: bool,
     pub(super) greeted: bool,
-    /// Why it may be let in without a proof, once it has listed the token.
+    /// Why it may be admitted without a canary signature, once it has listed the token.
     pub(super) unproven: Option<String>,
 }
 
 impl Starting {
-    /// What it did not do in time.
+    /// The step that it has not done in time.
     pub(super) fn overdue(&self) -> &'static str {
         match (self.greeted, self.hurried) {
             (true, _) => "the signer opened the token and owes its first signature",
@@ -93,12 +93,12 @@ impl Supervisor {
         Duration::from_millis(self.config.start_deadline_ms.max(1))
     }
 
-    /// When a signer that starts now has had the time that one usually takes. A start may hang for good in
-    /// a call that began before the HSM came back: nobody is to wait for the end of that.
+    /// When a signer that starts now has had the usual time. A start may hang for good in a call that began
+    /// while the HSM was away, so the next one must not wait for its end.
     fn start_until(&mut self, now: Instant) -> (Instant, bool) {
         let full = self.start_deadline();
         let [least, most] = [HURRIED_START_MS_MIN, HURRIED_START_MS_MAX].map(Duration::from_millis);
-        // Before the first has come up, nobody knows what is usual.
+        // Before the first signer has come up, the usual time is not known.
         let usual = self
             .usual_start
             .map_or(full, |usual| (USUAL_STARTS * usual).clamp(least, most.max(usual + usual / 2)));
@@ -115,7 +115,7 @@ impl Supervisor {
             let spki = entry.public_key.as_ref().ok()?.spki_der().to_vec();
             Some(StoredKey { label: entry.label.clone(), id: entry.id.clone(), spki })
         });
-        // The signer takes the last of each name.
+        // Of several with one label and id, the signer uses the last.
         self.stored.iter().cloned().chain(shown).collect()
     }
 
@@ -157,7 +157,7 @@ impl Supervisor {
         }
     }
 
-    /// The token is open: take over what it lists, and ask for a proof.
+    /// The token is open: adopts its listing and requests a canary signature.
     fn greet(&mut self, ready: Ready) {
         let token = &self.config.name;
         if !ready.is_plausible() {
@@ -207,13 +207,13 @@ impl Supervisor {
         if self.up.is_empty() {
             self.adopt(ready.keys);
         } else {
-            // Those who are up may have listed later than this one, after a change.
+            // The signers that are up may have listed the token later, after a change.
             self.refresh.want();
         }
         let key = self.canary_key();
         let patience = self.patience();
         let Some(starting) = &mut self.starting else { return };
-        // Logging in may take long; from here on only a signature is owed.
+        // A login may take long; a signature must not.
         starting.until = starting.until.min(Instant::now() + patience);
         starting.signer.sessions = ready.sessions.clamp(1, self.config.sessions);
         starting.signer.alone = ready.sessions == 0;
@@ -266,7 +266,7 @@ impl Supervisor {
         self.let_in(proven);
     }
 
-    /// The signer that is starting is up.
+    /// Adds the signer that is starting to those that are up.
     pub(super) fn let_in(&mut self, proven: bool) {
         let Some(Starting { mut signer, since, .. }) = self.starting.take() else { return };
         let now = Instant::now();
@@ -298,7 +298,7 @@ impl Supervisor {
         self.start_failed(fault.to_string());
     }
 
-    /// The PIN is wrong: nothing starts any more until an operator has acted.
+    /// The PIN is refused: no signer is started until an operator has acted.
     pub(super) fn refuse_credentials(&mut self, fault: &Fault, key: Option<&str>) {
         let action = "no further login until the PIN file is corrected and the service restarted";
         self.log_fault(fault, key, action);
@@ -347,5 +347,5 @@ impl Supervisor {
     }
 }
 
-/// A signer that says what nobody asked for is broken, or not ours.
+/// Cause of a loss: the signer sent what was not requested, so it is broken or not ours.
 pub(super) const UNASKED: &str = "the signer breaks the protocol";

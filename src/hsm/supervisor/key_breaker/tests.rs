@@ -19,14 +19,14 @@ fn a_key_that_signs_is_tried_before_one_that_was_never_seen_to() {
     let (well, bad) = (key("well"), key("bad"));
     let mut key_breakers = KeyBreakers::default();
     key_breakers.signed(KeyRef::to(&well).spki_sha256, now);
-    // Both were at work when a signer ended.
+    // Both keys were in use when a signer ended.
     for key in [&bad, &well] {
         key_breakers.suspect(key.clone(), Blame::Crash, now);
     }
     assert_eq!(key_breakers.due(now), Some(&KeyRef::to(&well)));
     key_breakers.probing(&KeyRef::to(&well), 1, true, now);
     assert!(key_breakers.cleared(&KeyRef::to(&well), now).is_some());
-    // The other is blamed alone for what comes of it.
+    // Only the other one can be to blame now.
     key_breakers.probing(&KeyRef::to(&bad), 1, true, now);
     assert_eq!(key_breakers.lost(1, now), Some(KeyRef::to(&bad)));
     assert!(!is_quarantined(&key_breakers.failed(&KeyRef::to(&bad), Blame::Crash, now)));
@@ -72,7 +72,7 @@ fn tries_in_quarantine_grow_seldom_and_those_that_cost_a_signer_have_a_bound_ove
         key_breakers.probing(name, 1, true, begin);
         assert!(is_quarantined(&key_breakers.failed(name, Blame::Hang, after(2_000))));
     }
-    // The last took 2 s.
+    // The last probe took 2 s.
     assert_eq!(key_breakers.due(after(9_900)), None);
     assert!(key_breakers.due(after(10_100)).is_some());
     let mut now = begin;
