@@ -1,17 +1,16 @@
-//! Signatures from PKCS#11 tokens, with the vendor's library in a cage.
+//! Signatures from PKCS#11 tokens, with the vendor's module in separate, sandboxed processes.
 //!
-//! The process that talks to the network never loads a PKCS#11 module and never sees a PIN. For each
-//! token it starts one or more `chancery signer` processes and asks them over a socket; one that
-//! hangs, leaks or crashes is killed and replaced, and callers see a short delay or
-//! [`HsmError::Unavailable`] at worst.
-//! Before such a process loads its module it locks itself in: see [`Sandbox`].
+//! The process that faces the network never loads a PKCS#11 module and never sees a PIN. For each token it
+//! starts one or more `chancery signer` processes and sends them requests over a socket. A signer that hangs,
+//! leaks or crashes is killed and replaced; callers see a short delay, or [`HsmError::Unavailable`] at worst.
+//! A signer restricts itself before it loads its module, see [`Sandbox`].
 //!
 //! ```text
-//! Token (handle) ──orders──► supervisor (one task) ──frames──► signer process ──► module ──► token
+//! Token (handle) ──commands──► supervisor (one task) ──frames──► signer process ──► module ──► token
 //! ```
 //!
-//! This layer does not judge who may use which key, and it does not verify the signatures it hands
-//! out: the caller does, against the public key that it pinned.
+//! This layer does not decide who may use which key, and it does not verify the signatures that it returns:
+//! the caller does, against the public key that it has pinned.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -60,48 +59,49 @@ pub use worker::run_signer;
 /// One token and how to serve it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenConfig {
-    /// Our name for it, in logs.
+    /// The configured name, for logs.
     pub name: String,
     /// Path of the vendor's PKCS#11 module.
     pub module: PathBuf,
-    /// What the module is initialised with (`pReserved` of `C_Initialize`), where it wants more than
-    /// its environment. No NUL.
+    /// `pReserved` of `C_Initialize`, for modules that are not configured by their environment alone.
+    /// Contains no NUL.
     pub module_arguments: Option<String>,
-    /// The token's label. Slots are not configured: their numbers move.
+    /// The token's label. Slots are not configured, because their numbers change.
     pub label: String,
     /// The token's serial number; needed when two tokens have one label.
     pub serial: Option<String>,
     /// File with the user PIN. Only the signer processes read it.
     pub pin_file: PathBuf,
-    /// As whom signers log in.
+    /// The user that signers log in as.
     pub user: TokenUser,
-    /// Where it is noted which PINs were tried: none that is wrong is tried twice, whatever is
-    /// restarted. Several tokens may share the file.
+    /// File that records which PINs were tried, so that a wrong one is not tried twice, whatever is
+    /// restarted. Several tokens may share it.
     pub tried_pins: PathBuf,
     /// Signer processes, at least 1.
     pub processes: usize,
-    /// Sessions that sign, per process, at least 1; one more holds the login.
+    /// Sessions that sign, per process, at least 1. One more holds the login.
     pub sessions: usize,
-    /// Signatures that may wait for a signer; one more is [`HsmError::Busy`].
+    /// Signatures that may be queued; further ones are [`HsmError::Busy`].
     pub queue_max: usize,
-    /// The caller's total time for a signature. A signer that owes one for half of it is killed.
+    /// The caller's total time for a signature. A signer that has one pending for half of it counts as frozen
+    /// and is killed.
     pub sign_deadline_ms: u64,
-    /// Time for a signer to make, take in or destroy a key; as long must a caller be ready to wait
-    /// for its turn. A signer is not taken for frozen meanwhile.
+    /// Time for a signer to make, import or destroy a key, and for a caller to wait for its turn. Meanwhile
+    /// the signer does not count as frozen.
     pub generate_deadline_ms: u64,
-    /// Time for a signer to load its module, log in, list the token and prove itself.
+    /// Time for a signer to load its module, log in, list the token and make a canary signature.
     pub start_deadline_ms: u64,
-    /// How old the last canary signature may be while the token counts as ready, at least 1. They
-    /// are made twice as often.
+    /// Maximal age of the last canary signature while the token counts as ready, at least 1. Canary
+    /// signatures are made twice as often.
     pub canary_seconds: u64,
-    /// Label of the key that canary signatures are made with; else the first that can sign.
+    /// Label of the key for canary signatures; by default one that can sign.
     pub canary_label: Option<String>,
-    /// Environment of the signer processes, on top of `PATH` and the locale: modules are configured
-    /// by it.
+    /// Environment of the signer processes, in addition to `PATH` and the locale, because modules are
+    /// configured by it.
     pub environment: BTreeMap<String, String>,
-    /// What the signer processes may do beside signing.
+    /// Restrictions of the signer processes.
     pub sandbox: Sandbox,
-    /// When a signer process is replaced that is well otherwise.
+    /// When a signer process that works is replaced.
     pub recycling: Recycling,
 }
 
@@ -132,11 +132,11 @@ pub struct TokenKey {
     pub label: String,
     /// `CKA_ID`.
     pub id: Vec<u8>,
-    /// The public half as the token shows it.
+    /// The public half, as the token shows it.
     pub public_key: PublicKey,
 }
 
-/// Which key a signature is wanted of, whatever else the token shows of it.
+/// Identifies a key by what callers ask for, without attributes that may change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct KeyRef {
     /// `CKA_LABEL`.
@@ -155,35 +155,36 @@ impl KeyRef {
     }
 }
 
-/// What stands in a label table before a `CKA_ID` in hexadecimal, in place of a label: for keys without.
+/// Prefix of a `CKA_ID` in hexadecimal, which a label table may have in place of a label, for keys without
+/// labels.
 const BY_ID: &str = "cka-id:";
 
-/// The `CKA_ID` that a label of a label table stands for, if it stands for one.
+/// The `CKA_ID` in an entry of a label table, if it holds one.
 fn id_in(label: &str) -> Option<Vec<u8>> {
     HEXLOWER_PERMISSIVE.decode(label.strip_prefix(BY_ID)?.as_bytes()).ok()
 }
 
 impl CatalogueEntry {
-    /// Whether it is a key that this label of a label table, or of a template, leads to.
+    /// Whether an entry of a label table or a key-path template means this key.
     pub fn answers_to(&self, label: &str) -> bool {
         id_in(label).map_or_else(|| self.label == label, |id| self.id == id)
     }
 }
 
-/// One private key as it lies on the token. Twins appear as often as they exist.
+/// A private key as the token lists it. Keys with the same label and id are listed separately.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatalogueEntry {
     /// `CKA_LABEL`.
     pub label: String,
     /// `CKA_ID`.
     pub id: Vec<u8>,
-    /// The public half, or why the key cannot be used, in words for the operator.
+    /// The public half, or the reason for the operator why the key cannot be used.
     pub public_key: Result<PublicKey, String>,
-    /// Whether the private half may leave the token (`CKA_EXTRACTABLE`), as far as the token says.
+    /// Whether the private half may leave the token (`CKA_EXTRACTABLE`); true where the token does not say.
     pub extractable: bool,
 }
 
-/// What a token says of itself (`CK_TOKEN_INFO` and `CK_SLOT_INFO`). Nobody vouches for it.
+/// What a token says about itself (`CK_TOKEN_INFO`, `CK_SLOT_INFO`). None of it is verified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenFacts {
     /// `serialNumber`.
@@ -198,21 +199,20 @@ pub struct TokenFacts {
     pub firmware_version: String,
     /// `CKF_HW_SLOT`: the slot is a device, not a program.
     pub is_hardware: bool,
-    /// What it offers to sign with.
+    /// The mechanisms that it offers for signing.
     #[serde(deserialize_with = "bounded::list::<_, _, OFFERS_MAX>")]
     pub offers: Vec<Offer>,
-    /// Whether its `CKA_LOCAL` says nothing of where a key was made, so that other attributes are
-    /// believed instead.
+    /// Whether its `CKA_LOCAL` does not tell where a key was made, so that other attributes are read instead.
     pub local_says_nothing: bool,
 }
 
 impl TokenFacts {
-    /// Whether this is SoftHSM: keys in files, which nothing but their permissions guards.
+    /// Whether this is SoftHSM, which keeps keys in files that only their permissions protect.
     pub fn is_softhsm(&self) -> bool {
         self.manufacturer.starts_with("SoftHSM") || self.model.starts_with("SoftHSM")
     }
 
-    /// Of a signer, which is not trusted with our logs.
+    /// Sanitised for logs, because a signer is not trusted.
     fn tamed(self) -> Self {
         Self {
             serial: tame(&self.serial),
@@ -227,30 +227,30 @@ impl TokenFacts {
     }
 }
 
-/// How a token is doing.
+/// The state of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenState {
-    /// A first or a new signer is being started.
+    /// A signer is being started, and none is up.
     Starting,
-    /// Signatures are made.
+    /// A signer is up and canary signatures verify.
     Ready {
         /// Time since the last canary signature that verified.
         age: Duration,
     },
-    /// A signer is up, but canary signatures have failed or are overdue: the HSM is silent, or slow.
+    /// A signer is up, but canary signatures have failed or are overdue: the HSM hangs or is slow.
     Unproven {
         /// Time since the last canary signature that verified.
         age: Duration,
     },
-    /// The token answers and the PIN is right, but no key on it can sign. It is as ready as a token
-    /// without keys can be: a key that appears is found without a restart.
+    /// The token answers and accepts the PIN, but no key on it can sign. Counts as ready, because a key that
+    /// appears is found without a restart.
     NoKeys,
-    /// No signer is up and the last start failed. Tried again with growing pauses.
+    /// No signer is up and the last start failed. Retried with exponential backoff.
     Away {
         /// Function, code and class for the operator; not for callers.
         reason: String,
     },
-    /// The token refuses the PIN. It is not tried again, nor after a restart, until its file changes.
+    /// The token refuses the PIN. It is not tried again, not even after a restart, until its file changes.
     CredentialFault {
         /// Function, code and class for the operator; not for callers.
         reason: String,
@@ -269,10 +269,10 @@ impl TokenState {
     }
 }
 
-/// What the reason begins with of a private key whose public half is not to be found, or is ambiguous.
+/// Prefix of the reason of a private key whose public half is missing or ambiguous.
 const UNBOUND: &str = "unbound: ";
 
-/// Why there is no key or no signature. Says nothing of PKCS#11: that is in the log.
+/// Why there is no key or no signature. Contains no details of PKCS#11; those are in the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HsmError {
     /// No private key has the label.
@@ -287,7 +287,7 @@ pub enum HsmError {
     /// The key is there and cannot be used.
     #[error("the key cannot be used: {reason}")]
     Unusable {
-        /// Words for the operator.
+        /// The reason, for the operator.
         reason: String,
     },
     /// The HSM does not answer.
@@ -311,8 +311,7 @@ pub enum HsmError {
 }
 
 impl HsmError {
-    /// Whether it is a private key whose public half is not to be found, or is ambiguous: no other try
-    /// comes to anything, only an operator can end it.
+    /// Whether the public half of the private key is missing or ambiguous, which only an operator can mend.
     pub fn is_unbound(&self) -> bool {
         matches!(self, Self::Unusable { reason } if reason.starts_with(UNBOUND))
     }

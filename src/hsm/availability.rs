@@ -1,16 +1,15 @@
-//! What a request can know before it asks for a signature: whether anybody could make it.
+//! Waiting for a signer before a request leaves any trace.
 
 use tokio::time::{Instant, timeout_at};
 
 use super::{HsmError, Token, jobs::whole_seconds, supervisor::Outlook};
 
 impl Token {
-    /// Waits until a signer is up, while one is about to come up; until the deadline at most. Whoever
-    /// writes down what is to be signed asks this first, so that a request that cannot be served leaves
-    /// nothing behind.
+    /// Waits while a signer is about to come up, until the deadline at most. Call it before an intent is
+    /// recorded, so that a request that cannot be served records nothing.
     ///
     /// # Errors
-    /// [`HsmError::Unavailable`] when none is about to, [`HsmError::DeadlineMissed`].
+    /// [`HsmError::Unavailable`] when none is about to come up, [`HsmError::DeadlineMissed`].
     pub async fn until_up(&self, deadline: Instant) -> Result<(), HsmError> {
         let result = self.wait_for_signer(deadline).await;
         if result.is_err() {

@@ -1,11 +1,11 @@
-//! The front's snapshot of what lies on a token.
+//! The front's copy of a listing of the token.
 
 use std::{borrow::Cow, collections::HashMap};
 
 use super::{CatalogueEntry, HsmError, TokenKey, fault::tame, id_in, protocol::ListedKey};
 use crate::domain::key::PublicKey;
 
-/// One listing, immutable.
+/// An immutable listing.
 #[derive(Debug, Default)]
 pub(super) struct Catalogue {
     entries: Vec<CatalogueEntry>,
@@ -13,7 +13,7 @@ pub(super) struct Catalogue {
 }
 
 impl Catalogue {
-    /// From what a signer lists. Public keys that `before` holds already are not parsed again.
+    /// From what a signer lists. Public keys that are in `before` are not parsed again.
     pub(super) fn new(keys: Vec<ListedKey>, before: Option<&Self>) -> Self {
         let known: HashMap<&[u8], &PublicKey> = before
             .into_iter()
@@ -73,13 +73,13 @@ impl Catalogue {
         }
     }
 
-    /// Whether a key has the label or the id.
+    /// Whether a key has this label or id.
     pub(super) fn holds(&self, label: &str, id: &[u8]) -> bool {
         !self.places_of(label).is_empty() || self.entries.iter().any(|entry| entry.id == id)
     }
 
-    /// The key for canary signatures: of those that can sign, one of the lowest rank by its SPKI hash; of
-    /// these the preferred one, else the cheapest.
+    /// The key for canary signatures: of the keys that can sign, one of the lowest rank; among these the
+    /// preferred one, else the one with the shortest public key.
     pub(super) fn canary(
         &self,
         preferred: Option<&str>,
@@ -91,12 +91,12 @@ impl Catalogue {
         })
     }
 
-    /// Of the keys that can be used.
+    /// The public keys of usable keys.
     pub(super) fn public_keys(&self) -> impl Iterator<Item = &PublicKey> {
         self.entries.iter().filter_map(|entry| entry.public_key.as_ref().ok())
     }
 
-    /// Everything, in the token's order.
+    /// All keys, in the token's order.
     pub(super) fn entries(&self) -> &[CatalogueEntry] {
         &self.entries
     }
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(catalogue.find("c"), Err(HsmError::Ambiguous { count: 2 }));
         assert_eq!(catalogue.find("d"), Err(HsmError::Unusable { reason: "unbound".to_owned() }));
         assert_eq!(catalogue.find("e"), Err(HsmError::Missing));
-        // By its CKA_ID, as a label table may have it.
+        // By its CKA_ID, as an entry of a label table.
         assert_eq!(catalogue.find("cka-id:01").unwrap().label, "a");
         assert_eq!(catalogue.find("cka-id:09"), Err(HsmError::Missing));
         assert_eq!(catalogue.find("cka-id:"), Err(HsmError::Ambiguous { count: 2 }));
@@ -152,12 +152,12 @@ mod tests {
         assert_eq!(catalogue.canary(Some("gone"), none).unwrap().label, "a");
         assert_eq!(catalogue.canary(None, none).unwrap().label, "a");
         assert!(Catalogue::new(vec![broken("x")], None).canary(None, none).is_none());
-        // A key that failed comes last, and is better than none.
+        // A key that has failed is used when there is no other.
         let hash = |label| catalogue.find(label).unwrap().public_key.spki_sha256();
         let (a, b) = (hash("a"), hash("b"));
         let first = |key: &[u8; 32]| u64::from(*key == a);
         assert_eq!(catalogue.canary(None, first).unwrap().label, "b");
-        // Also the preferred one may be broken.
+        // Even the preferred one may be broken.
         assert_eq!(catalogue.canary(Some("a"), first).unwrap().label, "b");
         let both = |key: &[u8; 32]| if *key == b { 2 } else { 1 };
         assert_eq!(catalogue.canary(None, both).unwrap().label, "a");

@@ -1,7 +1,7 @@
-//! Making, taking in and destroying keys, for the rest of the program.
+//! Generating, importing and destroying keys.
 //!
-//! No change is tried twice. When the answer to one is lost, the token itself is asked what came of
-//! it, and only what it shows is reported.
+//! A change is never retried. When the answer to one is lost, the token is searched for the outcome, and only
+//! what it shows is reported.
 
 use std::time::Duration;
 
@@ -17,52 +17,50 @@ use super::{
 };
 use crate::domain::key::{KeyType, PublicKey};
 
-/// How long to wait before the token is asked again what became of a key, in milliseconds.
+/// Pause before the token is asked again for the outcome of a change, in milliseconds.
 const LOOK_AGAIN_AFTER_MS: u64 = 2_000;
 
 /// A key pair to be imported. The caller has checked that the halves belong together.
 #[derive(Debug)]
 pub struct KeyMaterial {
-    /// Its public half.
+    /// The public half.
     pub public_key: PublicKey,
-    /// Its private half.
+    /// The private half.
     pub private: PrivateParts,
 }
 
-/// Why a token was not changed, or whether that is known.
+/// Why a token was not changed, or that the outcome is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
-    /// A key has the label or the `CKA_ID`. Nothing was changed.
+    /// A key has this label or `CKA_ID`. Nothing was changed.
     #[error("a key on the token has this label or CKA_ID")]
     Taken,
-    /// There is no such key, or not exactly one. Nothing was changed.
+    /// There is no such key, or more than one. Nothing was changed.
     #[error("the key does not exist in the HSM")]
     Missing,
     /// The token cannot do this. Nothing was changed.
     #[error("the token does not support {0}")]
     Unsupported(String),
-    /// The token does not keep a label of so many octets as it is. Nothing was changed.
+    /// The token does not keep a label of this many octets unchanged. Nothing was changed.
     #[error("the token does not support a label of {0} octets")]
     LabelTooLong(usize),
-    /// The token made something else than it was asked for. The words, for the operator, say what
-    /// and whether it could be destroyed.
+    /// The token made something else than requested. The text is for the operator and says whether it was
+    /// destroyed.
     #[error("the token made another key than it was asked for: {0}")]
     Rejected(String),
-    /// The change did not come about, as far as the token shows.
+    /// As far as the token shows, the change was not made.
     #[error("{0}")]
     Failed(HsmError),
-    /// The change was begun and the token cannot be asked what came of it.
+    /// The change was begun, and the token cannot be asked for its outcome.
     #[error("the answer was lost, and the token cannot be asked what came of it: {0}")]
     Unknown(HsmError),
 }
 
 impl Token {
-    /// Makes a key pair in the token: its private half sensitive, never extractable, good for
-    /// signing and nothing else. It was read back and has signed when it is returned, and every
-    /// signer knows it.
+    /// Generates a key pair in the token, sensitive, never extractable, and for signing only. When this
+    /// returns, the key was read back, has signed, and is known to every signer.
     ///
-    /// Not cancelled by dropping the future; waits its turn, for one change at a time is made on a
-    /// token.
+    /// Not cancelled by dropping the future. Changes of a token wait for their turn.
     ///
     /// # Errors
     /// [`ChangeError`].
@@ -77,7 +75,7 @@ impl Token {
         self.make(name, change, Wanted::Generated(key_type)).await
     }
 
-    /// Takes a key pair in; as [`Self::generate`], but for the key's past.
+    /// Imports a key pair; as [`Self::generate`].
     ///
     /// # Errors
     /// [`ChangeError`].
@@ -94,7 +92,7 @@ impl Token {
         self.make(name, change, Wanted::Imported(spki)).await
     }
 
-    /// Destroys both halves of exactly this key. No signer knows it any more afterwards.
+    /// Destroys both halves of exactly this key. Afterwards no signer knows it.
     ///
     /// # Errors
     /// [`ChangeError`].
@@ -142,8 +140,8 @@ impl Token {
         }
     }
 
-    /// The answer was lost: what came of the change, only the token can tell. A key that is there is
-    /// ours, for its label and id were free; it has yet to be proven.
+    /// The answer was lost, so the token is searched. A key that is found is the one that was made, because
+    /// its label and id were free; it has yet to be proven.
     async fn look_for(
         &self,
         name: KeyName,
@@ -169,7 +167,7 @@ impl Token {
         wanted: &Wanted,
         answer: KeyChangeResult,
     ) -> Result<TokenKey, ChangeError> {
-        // Also an answer that is none of ours may tell of a key that nobody here knew.
+        // Even where nothing was made, the answer may show that the listing is outdated.
         self.relist_after_change().await;
         match answer {
             KeyChangeResult::Made(listed) => read(name, wanted, listed),
@@ -182,7 +180,7 @@ impl Token {
         }
     }
 
-    /// The change itself has come about; a signer that cannot list is replaced by one that can.
+    /// The change was made. A signer that cannot list the token is replaced.
     async fn relist_after_change(&self) {
         if let Err(error) = self.relist().await {
             tracing::warn!(token = self.name(), %error, "not all signers know of a change yet");
@@ -190,8 +188,7 @@ impl Token {
     }
 }
 
-/// Until it is known what became of a key, nobody can use it: the token is asked again when it is
-/// back.
+/// Asks again until the token answers, because the key is unusable while its outcome is unknown.
 async fn look_for_later(token: WeakToken, name: KeyName, wanted: Wanted) {
     loop {
         sleep(Duration::from_millis(LOOK_AGAIN_AFTER_MS)).await;
@@ -205,7 +202,7 @@ async fn look_for_later(token: WeakToken, name: KeyName, wanted: Wanted) {
     }
 }
 
-/// What the signer says of the new key; a signer is not trusted further than need be.
+/// Checks what the signer says about the new key, because signers are not trusted.
 fn read(name: &KeyName, wanted: &Wanted, listed: ListedKey) -> Result<TokenKey, ChangeError> {
     let rejected = |words: &str| ChangeError::Rejected(words.to_owned());
     let ListedKey { label, id, public_key, .. } = listed;

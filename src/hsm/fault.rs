@@ -1,33 +1,33 @@
-//! What went wrong in a token, and whose move is next. For logs and operators; callers never see it.
+//! Faults of a token, classified by what has to happen next. For logs and operators; callers never see them.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Who must act on a fault, and how.
+/// What has to happen after a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Class {
-    /// The key or the mechanism does not fit: the session is kept, no other request is affected.
+    /// The key or the mechanism does not fit the request: refuse it. The session is kept.
     Caller,
-    /// Drop the session, try once more on a fresh one.
+    /// Open another session and retry once.
     Session,
-    /// List the token again, find the key again, try once more.
+    /// List the token, find the key again and retry once.
     Handle,
-    /// One new login by the keeper, find the key again, try once more.
+    /// Log in once more, find the key again and retry once.
     Login,
-    /// The PIN is refused. Never tried again: tokens lock, some for good.
+    /// The PIN is refused: never try it again, because tokens lock.
     Credential,
     /// The token has no room: shed load.
     Capacity,
-    /// The module or the device is in trouble: kill the signer, start another.
+    /// The module or the device is in trouble: kill the signer and start another.
     Device,
     /// A code of the vendor (`CKR_VENDOR_DEFINED` and above): as [`Class::Device`].
     Vendor,
-    /// The settings do not fit what is there: no such token, two of one label, an unreadable file.
+    /// The configuration does not match: no such token, two with one label, an unreadable file.
     Configuration,
-    /// Another token bears the label of ours: never a reconnect. As [`Class::Device`], and an alarm.
+    /// Another token has the configured label: as [`Class::Device`], with an alarm.
     Identity,
-    /// A code that has no business here: fail the request, do not try again.
+    /// A code that the function should not return: fail the request without a retry.
     Unexpected,
 }
 
@@ -47,7 +47,7 @@ impl Class {
         Self::Unexpected,
     ];
 
-    /// The word in logs.
+    /// The name in logs.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Caller => "caller",
@@ -74,33 +74,32 @@ pub(super) struct Code {
     pub(super) number: u64,
 }
 
-/// One fault of a token.
+/// A fault of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Fault {
-    /// Whose move is next.
     pub(super) class: Class,
-    /// `C_Sign` and the like, or what we were doing when no function of the module failed.
+    /// The function of PKCS#11, or the step of ours that failed.
     pub(super) function: String,
-    /// What the function returned, when it was the module that complained.
+    /// What the function returned, if a function failed.
     pub(super) code: Option<Code>,
-    /// More words for the operator; may be empty.
+    /// Details for the operator; may be empty.
     pub(super) detail: String,
 }
 
 impl Fault {
-    /// A fault that is ours to explain, without a code of the module.
+    /// A fault that we have found, without a return value.
     pub(super) fn ours(class: Class, function: &str, detail: impl Into<String>) -> Self {
         Self { class, function: function.to_owned(), code: None, detail: detail.into() }
     }
 
-    /// With more words.
+    /// Replaces the details.
     #[must_use]
     pub(super) fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = detail.into();
         self
     }
 
-    /// The same fault, after the recovery of its class did not help.
+    /// The same fault after the recovery of its class has failed.
     #[must_use]
     pub(super) fn escalated(mut self) -> Self {
         if matches!(self.class, Class::Session | Class::Handle | Class::Login) {
@@ -109,8 +108,7 @@ impl Fault {
         self
     }
 
-    /// Whether the process has no memory left for its module: that is not the token's, and comes back
-    /// with another process.
+    /// Whether the signer is out of memory. Another process can help then.
     pub(super) fn is_out_of_memory(&self) -> bool {
         const CKR_HOST_MEMORY: u64 = 0x02;
         self.code.as_ref().is_some_and(|code| code.number == CKR_HOST_MEMORY)
@@ -124,7 +122,7 @@ impl Fault {
         }
     }
 
-    /// Shortened and without control characters: a signer is not trusted with our logs.
+    /// Sanitised for the log, because a signer is not trusted: shortened, without control characters.
     #[must_use]
     pub(super) fn tamed(mut self) -> Self {
         self.function = tame(&self.function);
@@ -149,10 +147,10 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Longest text of a signer that reaches a log, in characters.
+/// Longest text of a signer in a log, in characters.
 const LOGGED_CHARACTERS_MAX: usize = 512;
 
-/// Text of a signer, fit for a log.
+/// Sanitises a text of a signer for a log.
 pub(super) fn tame(text: &str) -> String {
     text.chars().take(LOGGED_CHARACTERS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

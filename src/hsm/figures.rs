@@ -1,5 +1,4 @@
-//! What operators see of a token, in numbers. Counting costs an atomic addition; nothing here knows
-//! how the numbers are shown.
+//! The metrics of a token. Counting is an atomic addition; how the metrics are shown is decided elsewhere.
 
 use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -14,70 +13,70 @@ use super::{HsmError, RecycleCause, Token, TokenState, Usage, fault::Class};
 pub const BUCKETS_SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// The numbers of one token at one moment. Counts are since the start of the daemon.
+/// The metrics of a token at one moment. Counters start with the daemon.
 #[derive(Clone, Debug)]
 pub struct TokenFigures {
-    /// How it is doing.
+    /// The state of the token.
     pub state: TokenState,
-    /// Whether requests reach it.
+    /// The circuit breaker.
     pub breaker: Breaker,
-    /// Signatures that callers asked for, by what they were told.
+    /// Signatures that callers requested, by outcome.
     pub signatures: Vec<(SignatureOutcome, u64)>,
-    /// Signers that were up and had to be replaced, by cause.
+    /// Signers that were up and were lost, by cause.
     pub signers_lost: Vec<(LossCause, u64)>,
-    /// Signers that were replaced in good order before they met a limit, by cause.
+    /// Signers that were recycled, by cause.
     pub signers_recycled: Vec<(RecycleCause, u64)>,
-    /// The most that a signer has of each, as of its last answer; `None` while none is up.
+    /// For each resource, the most that a signer uses; `None` while none is up.
     pub usage: Option<Usage>,
-    /// Signer processes that were started, the first ones among them.
+    /// Signer processes that were started.
     pub signers_started: u64,
     /// Signers that did not come up.
     pub starts_failed: u64,
-    /// Faults that the log names, by the word for their class.
+    /// Faults that were logged, by class.
     pub faults: Vec<(&'static str, u64)>,
-    /// Signatures that no signer has taken yet.
+    /// Signatures in the queue.
     pub queue_depth: usize,
-    /// How many may wait.
+    /// Limit of the queue.
     pub queue_max: usize,
-    /// From a caller's request to the signer that takes it.
+    /// Time from a caller's request until a signer gets it.
     pub queue_wait: Histogram,
-    /// From the signer that takes it to a signature.
+    /// Time from then until the signature.
     pub signing: Histogram,
-    /// Time since a canary signature verified; `None` before the first, and without keys.
+    /// Time since a canary signature verified; `None` before the first and without keys.
     pub canary_age: Option<Duration>,
-    /// Private keys on it, when it was last listed.
+    /// Private keys in the last listing.
     pub keys: usize,
     /// Sessions that sign when all signers are up.
     pub sessions_configured: usize,
-    /// Sessions that have something to do.
+    /// Sessions that are busy.
     pub sessions_in_use: usize,
-    /// The processes that are up.
+    /// The signer processes that are up.
     pub signer_pids: Vec<u32>,
 }
 
-/// Whether requests reach the token. Faults of its module or device open it; a signer that proves
-/// itself by a signature closes it.
+/// The circuit breaker of a token. Faults of the module or the device open it; a signer that makes a canary
+/// signature closes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breaker {
-    /// See there.
+    /// Closed, half-open or open.
     pub state: BreakerState,
-    /// Function, code and class, or what was seen of a signer, while it is not closed.
+    /// Why it is not closed: function, code and class, or what was seen of a signer.
     pub reason: Option<String>,
     /// How long it has been in this state.
     pub age: Duration,
-    /// When the next signer is started; `None` while none is needed or none will be.
+    /// When the next signer is started; `None` while none is needed or none will be started.
     pub next_try_in: Option<Duration>,
 }
 
-/// The three states of a breaker.
+/// The states of a circuit breaker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BreakerState {
     /// Signers are up: requests are served.
     Closed,
-    /// A signer is being started and has yet to prove itself: requests wait for it.
+    /// A signer is being started and has not made a canary signature yet: requests wait.
     #[default]
     HalfOpen,
-    /// No signer is up, and none will be before the next try: requests are refused at once.
+    /// No signer is up or about to come up: requests are refused at once.
     Open,
 }
 
@@ -95,20 +94,20 @@ impl BreakerState {
     }
 }
 
-/// What came of a request for a signature.
+/// The outcome of a request for a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureOutcome {
-    /// There is one.
+    /// The signature was made.
     Signed,
-    /// The key is not there, or not one key.
+    /// There is no such key, or more than one.
     NoKey,
     /// The token does not sign with this key.
     Refused,
     /// The token does not answer.
     Unavailable,
-    /// Too many wait for it.
+    /// Too many requests wait.
     Busy,
-    /// It was not there in time.
+    /// The deadline passed.
     Late,
 }
 
@@ -141,12 +140,12 @@ impl SignatureOutcome {
     }
 }
 
-/// Why a signer that was up had to be replaced.
+/// Why a signer was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LossCause {
-    /// Its process has ended, or its socket.
+    /// Its process or its socket has ended.
     Ended,
-    /// It owed an answer for too long.
+    /// An answer was overdue.
     Frozen,
     /// A fault of the module or the device.
     Fault,
@@ -154,7 +153,7 @@ pub enum LossCause {
     Credential,
     /// It made a signature that does not verify.
     BadSignature,
-    /// It said what nobody asked for, or listens no more.
+    /// It broke the protocol, or does not read its socket.
     Protocol,
 }
 
@@ -182,18 +181,18 @@ impl LossCause {
     }
 }
 
-/// How long something took, how often.
+/// A histogram of times.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Histogram {
-    /// How many took at most as long as each of [`BUCKETS_SECONDS`].
+    /// Cumulative: how many took at most as long as each of [`BUCKETS_SECONDS`].
     pub at_most: [u64; BUCKETS_SECONDS.len()],
-    /// How many there were.
+    /// The number of times.
     pub count: u64,
-    /// How long they took together.
+    /// Their sum.
     pub sum: Duration,
 }
 
-/// What is counted of one token, by its handles and its supervisor.
+/// The counters of a token, shared by its handles and its supervisor.
 #[derive(Default)]
 pub(super) struct Meter {
     signatures: [AtomicU64; SignatureOutcome::ALL.len()],
@@ -233,7 +232,7 @@ impl Meter {
         self.faults[class as usize].fetch_add(1, Relaxed);
     }
 
-    /// What is waiting and what is being worked on, now.
+    /// Sets the gauges.
     pub(super) fn at_work(&self, queue_depth: usize, sessions_in_use: usize) {
         self.queue_depth.store(queue_depth, Relaxed);
         self.sessions_in_use.store(sessions_in_use, Relaxed);
@@ -249,13 +248,14 @@ impl Meter {
 }
 
 impl Token {
-    /// What operators see of the token, in numbers.
+    /// The metrics of the token.
     pub fn figures(&self) -> TokenFigures {
         fn named<T, const N: usize>(names: [T; N], counts: &[AtomicU64; N]) -> Vec<(T, u64)> {
             names.into_iter().zip(counts).map(|(name, count)| (name, count.load(Relaxed))).collect()
         }
         let (meter, limits) = self.meter();
-        // Before the next line: who looks twice at once may wait for a writer that waits for him.
+        // Read the state before borrowing `published`, because two live read guards of a watch channel can
+        // deadlock with a waiting writer.
         let state = self.state();
         let published = self.published();
         TokenFigures {
@@ -281,11 +281,11 @@ impl Token {
     }
 }
 
-/// What is configured of a token and shown with its numbers.
+/// Configured limits that are shown with the metrics.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
     pub(super) queue_max: usize,
-    /// That sign, in all processes.
+    /// Sessions that sign, in all processes.
     pub(super) sessions: usize,
 }
 

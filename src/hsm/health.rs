@@ -1,5 +1,5 @@
-//! Which of several tokens to ask: how well each does, how much it owes, and whether what it says of
-//! itself is to be believed.
+//! The health of a token, by which a caller chooses among several: its state, the requests in flight, and
+//! recent failures in spite of what it says about itself.
 
 use std::{
     sync::{
@@ -13,17 +13,17 @@ use tokio::time::Instant;
 
 use super::{CatalogueEntry, HsmError, Token, TokenKey, TokenState};
 
-/// Signatures in a row that may fail before a token that calls itself ready is not asked first any more.
+/// Failed signatures in a row after which a token that claims to be ready counts as unhealthy.
 const FAILURES_MAX: u32 = 3;
-/// Shortest time between two requests that hurry a token along which others stand in for.
+/// Shortest time between two requests that cut the backoff of a token short while other tokens serve.
 const HURRY_INTERVAL_MS: u64 = 1_000;
 
-/// How promising it is to ask a token, best first.
+/// How promising a token is, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Prospect {
-    /// It has just proven itself.
+    /// Its latest canary signature verified.
     Good,
-    /// A signer is up, but canary signatures or the latest requests have failed.
+    /// A signer is up, but canary signatures or recent requests have failed.
     Doubtful,
     /// A signer is being started.
     Starting,
@@ -34,29 +34,29 @@ pub enum Prospect {
 /// See the module.
 #[derive(Default)]
 pub(super) struct Health {
-    /// In a row.
+    /// Failures in a row.
     failures: AtomicU32,
-    /// Signatures that callers wait for.
+    /// Signatures in flight.
     in_flight: AtomicUsize,
     times: Mutex<Times>,
 }
 
 #[derive(Default)]
 struct Times {
-    /// A canary signature later than this restores the health.
+    /// Unhealthy until a canary signature is newer than this.
     unhealthy_since: Option<Instant>,
     signed_at: Option<Instant>,
     hurried_at: Option<Instant>,
 }
 
 impl Health {
-    /// Counts a signature as in_flight until the guard is dropped.
+    /// Counts a signature as in flight until the guard is dropped.
     pub(super) fn in_flight(&self) -> InFlight<'_> {
         self.in_flight.fetch_add(1, Relaxed);
         InFlight(&self.in_flight)
     }
 
-    /// What a request came to.
+    /// Records the result of a request.
     pub(super) fn record<T>(&self, result: &Result<T, HsmError>) {
         match result {
             Ok(_) => {
@@ -68,7 +68,7 @@ impl Health {
                     self.mark_unhealthy();
                 }
             }
-            // These say nothing of the token, or nothing but that it is there.
+            // These do not mean that the token is unhealthy.
             Err(
                 HsmError::Missing
                 | HsmError::Ambiguous { .. }
@@ -106,7 +106,7 @@ impl Drop for InFlight<'_> {
 }
 
 impl Token {
-    /// How promising it is to ask it now.
+    /// How promising the token is now.
     pub fn prospect(&self) -> Prospect {
         let (state, proven_at) = (self.state(), self.published().proven_at());
         match state {
@@ -119,10 +119,10 @@ impl Token {
         }
     }
 
-    /// Signatures that callers wait for, for each session that can make them.
+    /// Signatures in flight per session.
     pub fn load(&self) -> f64 {
         let (_, limits) = self.meter();
-        // Far below what a float can count.
+        // Exact, because the count is far below 2^53.
         self.health().in_flight.load(Relaxed) as f64 / limits.sessions.max(1) as f64
     }
 
@@ -131,8 +131,8 @@ impl Token {
         self.health().times().signed_at.is_some_and(|at| at.elapsed() <= time)
     }
 
-    /// To be called by requests that others than this token are to serve: it is to come back soon all
-    /// the same.
+    /// For requests that other tokens serve: cuts the backoff short now and then, so that this token comes
+    /// back too.
     pub fn hurry(&self) {
         let now = Instant::now();
         let hurried_at = &mut self.health().times().hurried_at;
@@ -143,17 +143,17 @@ impl Token {
         }
     }
 
-    /// To be called when it was silent for too long: others are asked first until a canary signature
-    /// has verified.
+    /// For a token that was silent for too long: others are asked first until a canary signature has
+    /// verified.
     pub fn doubt(&self) {
         self.health().mark_unhealthy();
         self.prove();
     }
 
-    /// The one private key with this label in the last listing.
+    /// The one private key with this label in the last listing; the token is not asked.
     ///
     /// # Errors
-    /// As [`Self::find`], but for a token that cannot be asked: nobody is.
+    /// As [`Self::find`].
     pub fn look_up(&self, label: &str) -> Result<TokenKey, HsmError> {
         self.catalogue().find(label).and_then(|key| self.admitted(key))
     }
@@ -182,7 +182,7 @@ mod tests {
         assert!(health.is_good(proven_at));
         for _ in 0..3 {
             health.record(&UNAVAILABLE);
-            // Neither here nor there.
+            // These do not count.
             health.record::<()>(&Err(HsmError::Missing));
             health.record::<()>(&Err(HsmError::Busy { retry_after_seconds: 1 }));
         }

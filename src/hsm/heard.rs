@@ -1,5 +1,4 @@
-//! What the front does with all that a signer may say, but for its signers and files: for `fuzz/`, and
-//! for a test.
+//! The front's handling of messages from signers, without processes and files: for `fuzz/` and a test.
 
 use super::{
     Recycling, Usage,
@@ -11,7 +10,7 @@ use super::{
     sandbox::MEMORY_MAX_MB_DEFAULT,
 };
 
-/// Reads messages to the end or to what is none; how many there were.
+/// Handles messages until the end or the first that is malformed. Returns how many there were.
 pub fn hear_as_the_front_does(mut octets: &[u8]) -> usize {
     let mut front = Front::default();
     let mut heard = 0;

@@ -1,4 +1,4 @@
-//! Signatures on their way: what was asked, until when, by whom, and whose turn is next.
+//! The queue of signatures, with fair turns by client, deadlines and load shedding.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -14,26 +14,24 @@ use crate::domain::key::Signature;
 /// A signature, and the signer that made it.
 pub(super) type MadeBy = (Signature, u64);
 
-/// A signature that a caller waits for.
+/// A request for a signature, with its caller.
 pub(super) struct Job {
     /// What to sign with which key.
     pub(super) request: SignRequest,
-    /// Who asks: callers of one name share a turn.
+    /// The client; its requests share a turn.
     pub(super) client: Arc<str>,
-    /// When it was asked for.
     pub(super) since: Instant,
-    /// When the caller stops waiting.
     pub(super) deadline: Instant,
-    /// When a signer was given it last.
+    /// When a signer was last given it.
     pub(super) given_at: Option<Instant>,
-    /// Whether a signer was lost over it already; there is no third attempt.
+    /// Whether a signer was lost with it before; it is retried once.
     pub(super) retried: bool,
     /// The caller.
     pub(super) reply: oneshot::Sender<Result<MadeBy, HsmError>>,
 }
 
 impl Job {
-    /// Tells the caller, who may have gone.
+    /// The caller may have gone.
     pub(super) fn answer(self, result: Result<MadeBy, HsmError>) {
         let _ = self.reply.send(result);
     }
@@ -46,7 +44,7 @@ impl Job {
         self.answer(Err(HsmError::DeadlineMissed { retry_after_seconds: 1 }));
     }
 
-    /// Refuses it when it cannot be there in time.
+    /// Refuses it when it would be late.
     fn if_in_time(self, now: Instant, taking: Duration) -> Option<Self> {
         if self.is_wanted(now + taking) {
             return Some(self);
@@ -56,25 +54,25 @@ impl Job {
     }
 }
 
-/// The signatures that no signer has taken yet. Clients take turns, each with its oldest; so a client
-/// waits for its own requests and for one of each other client, however many those have sent.
+/// Signatures that no signer has. Clients take turns (round robin), so that each waits for its own requests
+/// and one of each other client, however many those have.
 #[derive(Default)]
 pub(super) struct Queue {
-    /// Taken back from signers that were lost; they have had their turn and go first.
+    /// Jobs of lost signers. They have had their turn and go first.
     returned: VecDeque<Job>,
-    /// Of keys that are in question; they have had their turn, too.
+    /// Jobs whose keys are in question. They have had their turn, too.
     held: Vec<Job>,
-    /// Never empty ones.
+    /// By client; a client without jobs has no entry.
     waiting: HashMap<Arc<str>, VecDeque<Job>>,
-    /// Each client that waits, once.
+    /// The clients that wait, next first.
     turns: VecDeque<Arc<str>>,
-    /// Of all clients.
+    /// Jobs of all clients.
     waiting_count: usize,
 }
 
 impl Queue {
-    /// Takes a new job in. When `queue_max` wait already, the client of whom most wait loses one, be
-    /// it the newest of its own or one that is already here.
+    /// Adds a job. When `queue_max` wait already, the client with the most jobs loses its newest one, which
+    /// may be this one.
     pub(super) fn push(&mut self, job: Job, queue_max: usize, now: Instant) {
         if self.waiting_count >= queue_max {
             self.expire(now);
@@ -101,7 +99,7 @@ impl Queue {
         jobs.push_back(job);
     }
 
-    /// Takes a job back whose signer was lost; a second loss is final.
+    /// Takes back a job whose signer was lost. A second loss is final.
     pub(super) fn give_back(&mut self, mut job: Job) {
         if job.retried {
             job.answer(Err(HsmError::Unavailable { retry_after_seconds: 1 }));
@@ -111,7 +109,7 @@ impl Queue {
         }
     }
 
-    /// The next job that somebody will still wait for when it has taken its time; others are refused.
+    /// The next job that will be ready before its deadline; those that would be late are refused.
     pub(super) fn pop(&mut self, now: Instant, taking: impl Fn(&Job) -> Duration) -> Option<Job> {
         while let Some(job) = self.returned.pop_front() {
             let taking = taking(&job);
@@ -131,7 +129,7 @@ impl Queue {
         None
     }
 
-    /// Keeps a job until it is known whether its key signs.
+    /// Holds a job until it is known whether its key signs.
     pub(super) fn hold(&mut self, job: Job, queue_max: usize) {
         match self.held.len() < queue_max {
             true => self.held.push(job),
@@ -139,20 +137,20 @@ impl Queue {
         }
     }
 
-    /// A key is not in question any more: its jobs are next.
+    /// Moves the held jobs of a key to the front of the queue.
     pub(super) fn release(&mut self, key: &KeyRef) {
         let released = self.held.extract_if(.., |job| KeyRef::of(&job.request) == *key);
         self.returned.extend(released);
     }
 
-    /// Refuses the jobs of a key that are held.
+    /// Refuses the held jobs of a key.
     pub(super) fn refuse(&mut self, key: &KeyRef, refusal: &HsmError) {
         for job in self.held.extract_if(.., |job| KeyRef::of(&job.request) == *key) {
             job.answer(Err(refusal.clone()));
         }
     }
 
-    /// One job of a client, from the end that `which` takes; the client leaves with its last.
+    /// Removes one job of a client, from the end that `which` chooses.
     fn take(
         &mut self,
         client: &Arc<str>,
@@ -168,8 +166,7 @@ impl Queue {
         Some(job)
     }
 
-    /// Drops what nobody waits for any more. Callers watch their deadlines themselves; whose is over just
-    /// now is told so.
+    /// Drops jobs whose callers have gone or whose deadlines have passed.
     pub(super) fn expire(&mut self, now: Instant) {
         if self.returned.iter().any(|job| !job.is_wanted(now)) {
             let (wanted, late): (VecDeque<_>, VecDeque<_>) =

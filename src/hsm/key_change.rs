@@ -1,4 +1,4 @@
-//! Changes of a token, as they travel to a signer.
+//! Changes of the keys on a token, as they are sent to a signer.
 
 use std::fmt;
 
@@ -7,36 +7,28 @@ use zeroize::Zeroizing;
 
 use crate::domain::key::KeyType;
 
-/// One change. A key is named by label and `CKA_ID`, which a key of ours shares with no other.
+/// One change. A key is named by label and `CKA_ID`; no other key has either.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum KeyChange {
-    /// Make a key pair, unless label or id are in use; read it back and have it sign.
-    Generate {
-        /// What it is to be called.
-        name: KeyName,
-        /// Its type.
-        key_type: KeyType,
-    },
-    /// Take a key pair in, unless label or id are in use; read it back and have it sign.
+    /// Generates a key pair unless label or id are taken, reads it back and has it sign.
+    Generate { name: KeyName, key_type: KeyType },
+    /// Imports a key pair unless label or id are taken, reads it back and has it sign.
     Import {
-        /// What it is to be called.
         name: KeyName,
-        /// Its public half, `SubjectPublicKeyInfo` in DER.
+        /// The public half, `SubjectPublicKeyInfo` in DER.
         spki: Vec<u8>,
-        /// Its private half.
+        /// The private half.
         private: PrivateParts,
     },
-    /// Read a key back and have it sign, as the end of a change whose answer was lost. A key that
-    /// is not what was asked for is destroyed.
+    /// Reads a key back and has it sign, because the answer to the change that made it was lost. A key that
+    /// is not what was requested is destroyed.
     Prove {
-        /// What it is called.
         name: KeyName,
-        /// What it must be.
+        /// What it has to be.
         wanted: Wanted,
     },
-    /// Destroy exactly this key, both halves.
+    /// Destroys both halves of exactly this key.
     Destroy {
-        /// What it is called.
         name: KeyName,
         /// SHA-256 of its `SubjectPublicKeyInfo`.
         spki_sha256: [u8; 32],
@@ -44,7 +36,7 @@ pub(super) enum KeyChange {
 }
 
 impl KeyChange {
-    /// A key that will lie on the token before it is proven.
+    /// The name of a key that this change puts on the token before it is proven.
     pub(super) fn makes(&self) -> Option<&KeyName> {
         match self {
             Self::Generate { name, .. } | Self::Import { name, .. } => Some(name),
@@ -52,7 +44,7 @@ impl KeyChange {
         }
     }
 
-    /// The key in question.
+    /// The name of the key.
     pub(super) fn name(&self) -> &KeyName {
         match self {
             Self::Generate { name, .. }
@@ -63,7 +55,7 @@ impl KeyChange {
     }
 }
 
-/// `CKA_LABEL` and `CKA_ID`, of both halves.
+/// `CKA_LABEL` and `CKA_ID` of both halves.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct KeyName {
     /// `CKA_LABEL`.
@@ -72,16 +64,16 @@ pub(super) struct KeyName {
     pub(super) id: Vec<u8>,
 }
 
-/// What a new key must turn out to be.
+/// What a new key has to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Wanted {
-    /// Made inside the token, of this type: local, and never extractable.
+    /// Generated inside the token, of this type, never extractable.
     Generated(KeyType),
-    /// Of this public half, `SubjectPublicKeyInfo` in DER.
+    /// With this public half, `SubjectPublicKeyInfo` in DER.
     Imported(Vec<u8>),
 }
 
-/// The private half of a key to be imported. It is wiped after use and never shown.
+/// The private half of a key to be imported. Wiped after use and never shown.
 #[derive(Clone, Serialize, Deserialize)]
 pub enum PrivateParts {
     /// The private value of an EC key, as long as the order of the curve.

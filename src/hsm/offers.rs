@@ -1,11 +1,11 @@
-//! The mechanisms that a token offers to sign with, as it says itself. Most are used, some are told only.
+//! The signing mechanisms that a token offers. Some are only shown to operators.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// All that are asked about, by number and name (PKCS#11 v3.0, `pkcs11t.h`). RSA-PSS is here for operators
-/// to see: each key type has one algorithm, and that of RSA is PKCS#1 v1.5.
+/// Number and name of each (PKCS#11 v3.0, `pkcs11t.h`). RSA-PSS is only shown, because each key type has one
+/// algorithm, and RSA keys sign with PKCS#1 v1.5.
 const SIGNING: [(u64, &str); 13] = [
     (0x1041, "CKM_ECDSA"),
     (0x1044, "CKM_ECDSA_SHA256"),
@@ -22,10 +22,9 @@ const SIGNING: [(u64, &str); 13] = [
     (0x0045, "CKM_SHA512_RSA_PKCS_PSS"),
 ];
 
-/// How many there can be.
 pub(super) const OFFERS_MAX: usize = SIGNING.len();
 
-/// One of them, with the sizes of keys that it is for (`CK_MECHANISM_INFO`), in bits by the standard.
+/// A mechanism and its range of key sizes (`CK_MECHANISM_INFO`), in bits by the standard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
     /// `CKM_…`.
@@ -37,7 +36,7 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// `None` for a mechanism that nobody asks about.
+    /// `None` for a mechanism that is not in the table.
     pub(super) fn new(number: u64, key_size_min: u64, key_size_max: u64) -> Option<Self> {
         let offer = Self { number, key_size_min, key_size_max };
         offer.known().map(|_| offer)
@@ -59,8 +58,7 @@ impl fmt::Display for Offer {
     }
 }
 
-/// What can be believed of the offers of a signer: mechanisms that there are, each once, in the order of the
-/// table.
+/// What is believed of a signer's list: known mechanisms, each once, in the order of the table.
 pub(super) fn tamed(offers: &[Offer]) -> Vec<Offer> {
     let told = |(number, _)| offers.iter().find(|offer| offer.number == number).copied();
     SIGNING.into_iter().filter_map(told).collect()

@@ -1,29 +1,29 @@
-//! PINs that were tried, kept in a file: a token locks after a few wrong ones, whatever was restarted
+//! A durable record of PIN attempts, because a token locks after a few wrong PINs, whatever was restarted
 //! between them.
 //!
-//! A try is on disk before the token hears of it. What it came to is written when that is known; where
-//! the daemon, the signer or the machine ends in between, the next start finds an open try and has to
-//! decide without knowing:
+//! An attempt is on disk before the token sees the PIN (write-ahead), and its outcome is recorded when it is
+//! known. Where the daemon, the signer or the machine dies in between, the next start finds an open attempt
+//! and has to decide:
 //!
-//! * The token says that a wrong PIN was given since the last login (`CKF_USER_PIN_COUNT_LOW`): that was
-//!   this one. It is not tried again.
-//! * The token says that none was, and is known to say so when there is one (`quirks.toml`; PKCS#11 lets a
-//!   token hide it): the try did not reach it, or was good. It is tried again.
-//! * Else it is tried again if the token has taken this PIN before, since then it was right: a crash in the
-//!   middle of a login costs no operator his night. Should somebody have changed the PIN on the token just
-//!   then, the old one is tried twice, and no third time once the token has refused it.
-//! * A PIN that the token was never seen to take is not tried again: somebody has just set it, and is there
-//!   to see that.
+//! * The token says that a wrong PIN was given since the last login (`CKF_USER_PIN_COUNT_LOW`): it was this
+//!   one. The PIN is not tried again.
+//! * The token says that none was given, and is known to set the flag reliably (`quirks.toml`; PKCS#11 lets a
+//!   token hide it): the attempt did not reach the token, or succeeded. The PIN is tried again.
+//! * Else the PIN is tried again if the token has accepted it before, because then it was right, and a crash
+//!   during a login should not need an operator. If the PIN was changed on the token in between, the old one
+//!   is tried twice, and never again once the token has refused it.
+//! * A PIN that the token was never seen to accept is not tried again, because an operator has just set it
+//!   and can look.
 //!
-//! Some tokens answer a login with a code that says nothing of the PIN (`CKR_FUNCTION_FAILED`,
-//! `CKR_ARGUMENTS_BAD` and the like), be it because a connection is down, be it because the PIN is wrong. A
-//! PIN that the token has taken before is tried again then, [`TRIES_AN_HOUR_MAX`] times an hour and after
-//! pauses, as long as the token does not say that a wrong one was given. Another is not.
+//! Some tokens answer a login with a code that does not mention the PIN (`CKR_FUNCTION_FAILED`,
+//! `CKR_ARGUMENTS_BAD` and the like), because a connection is down or because the PIN is wrong. A PIN that
+//! was accepted before is then tried again after pauses, [`TRIES_AN_HOUR_MAX`] times an hour, as long as the
+//! token does not report a wrong PIN. Any other is not.
 //!
-//! The file has no PIN. Of each it has one octet of a digest with salt of its own, which tells it from
-//! most others at once and is of little use to who wants to guess it; that is all, of one that was taken.
-//! Of one that was not, there is a slow digest besides, which tells it from all others. Only signers,
-//! which read the PIN, can tell whether one is meant; the front only keeps the file.
+//! The file contains no PIN. A fingerprint has a salt of its own and one octet of a digest, which tells the
+//! PIN from most others and is of little use for guessing it; nothing more is kept of a PIN that was
+//! accepted. Of one that was not, a slow digest is kept too, which tells it from all others. Only signers,
+//! which read the PIN, compute fingerprints; the front keeps the file.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -35,31 +35,31 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// PINs that are remembered of one serial; the oldest is forgotten first.
+/// Attempts that are kept for each serial; the oldest is dropped first.
 const ATTEMPTS_MAX: usize = 8;
-/// Tries of a PIN within an hour that a token may answer without a word about it; the first counts.
+/// Attempts within an hour that a token may answer without mentioning the PIN, including the first.
 pub(super) const TRIES_AN_HOUR_MAX: usize = 3;
-/// Between these attempts, in seconds.
+/// Pauses between these attempts, in seconds.
 const PAUSES_SECONDS: [u64; TRIES_AN_HOUR_MAX - 1] = [1, 5];
 const HOUR_SECONDS: u64 = 3_600;
-/// Longest text in a fingerprint, in octets; a signer is not trusted with our files.
+/// Longest text in a fingerprint, in octets. Limited because signers are not trusted.
 const TEXT_BYTES_MAX: usize = 256;
 
-/// One PIN.
+/// The fingerprint of a PIN.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PinFingerprint {
-    /// `CK_TOKEN_INFO.serialNumber` of the token that it was given to.
+    /// `CK_TOKEN_INFO.serialNumber` of the token that the PIN was given to.
     pub(super) serial: String,
-    /// Of both digests, in hexadecimal.
+    /// Salt of both digests, in hexadecimal.
     pub(super) salt: String,
-    /// The octet; see `worker::pin`.
+    /// One octet of a fast digest; see `worker::pin`.
     pub(super) check: u8,
-    /// The slow one, in hexadecimal; see `worker::pin`.
+    /// The slow digest, in hexadecimal; see `worker::pin`.
     pub(super) digest: Option<String>,
 }
 
 impl PinFingerprint {
-    /// Whether `kept` can be of the same PIN.
+    /// Whether `kept` can be the fingerprint of the same PIN.
     pub(super) fn fits(&self, kept: &Self) -> bool {
         (&self.serial, &self.salt, self.check) == (&kept.serial, &kept.salt, kept.check)
             && self
@@ -69,7 +69,7 @@ impl PinFingerprint {
     }
 }
 
-/// A PIN and what is known of it.
+/// A PIN that was tried, and the outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PinAttempt {
     #[serde(rename = "mark")]
@@ -80,77 +80,77 @@ pub(super) struct PinAttempt {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Outcome {
-    /// The token did not take it.
+    /// The token refused it.
     Refused,
-    /// The token took it.
+    /// The token accepted it.
     Taken,
-    /// It was tried, and the outcome is not known.
+    /// The outcome is not known.
     Open,
-    /// The same of one that was taken before.
+    /// The outcome is not known; it was accepted before.
     OpenAfterTaken,
-    /// It was taken before; then the token answered so many tries without a word about it, or one of them
-    /// is open.
+    /// It was accepted before; since then the token has answered these attempts without mentioning the PIN,
+    /// or one of them is open.
     UnexplainedAfterTaken {
-        /// When, in seconds since 1970.
+        /// The times, in seconds since 1970.
         at: Vec<u64>,
     },
-    /// It was never taken, and the token answered without a word about it.
+    /// It was never accepted, and the token answered without mentioning the PIN.
     Unexplained,
 }
 
-/// What a token says of wrong PINs since the last login.
+/// What a token says about wrong PINs since the last login (`CKF_USER_PIN_COUNT_LOW`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum WrongPinFlag {
-    /// There was one.
+    /// A wrong PIN was given.
     Set,
-    /// There was none.
+    /// No wrong PIN was given.
     Clear,
-    /// Nothing that can be relied on.
+    /// The token does not say so reliably.
     Unreliable,
 }
 
-/// Whether a PIN may be tried.
+/// The decision whether a PIN may be tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum LoginDecision {
-    /// It may.
+    /// It may be tried.
     Granted {
-        /// Whether the token has taken it before.
+        /// Whether the token has accepted it before.
         taken_before: bool,
     },
-    /// The token has refused it.
+    /// The token has refused it before.
     RefusedBefore,
-    /// It was tried, nobody knows to what end, and it was never taken.
+    /// It was tried with an unknown outcome, and was never accepted.
     Unsettled,
-    /// It was tried, the token said nothing of it, and it was never taken.
+    /// It was tried, the token did not mention it, and it was never accepted.
     Unexplained,
-    /// The token said nothing of it lately. It was taken before, and may be tried again later.
+    /// The token did not mention it lately. It was accepted before, and may be tried again later.
     Later {
-        /// In how many seconds.
+        /// How long to wait, in seconds.
         seconds: u64,
     },
-    /// The try cannot be noted.
+    /// The attempt cannot be recorded.
     NotNoted,
-    /// Another signer's try has come to no end.
+    /// Another signer's login has not ended.
     NotNow,
 }
 
-/// What a try came to.
+/// The outcome of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum LoginOutcome {
-    /// The token took the PIN.
+    /// The token accepted the PIN.
     Taken,
     /// The token refused it.
     Refused,
-    /// The token did not look at it.
+    /// The token did not examine the PIN.
     Unanswered,
-    /// The token did not take it, and did not say why.
+    /// The token did not accept the PIN and did not mention it.
     Unexplained,
 }
 
-/// The tries in a file; none when there is no file.
+/// Reads the attempts in a file; none when there is no file.
 ///
 /// # Errors
-/// In words for the operator. Then no PIN may be tried: it may be one of those.
+/// For the operator. No PIN may be tried then, because it may be one of those.
 pub(super) fn load(file: &Path) -> Result<Vec<PinAttempt>, String> {
     let words = |error: &dyn std::fmt::Display| format!("{}: {error}", file.display());
     match fs::read(file) {
@@ -160,10 +160,10 @@ pub(super) fn load(file: &Path) -> Result<Vec<PinAttempt>, String> {
     }
 }
 
-/// A PIN is about to be tried; when that is granted, it is on disk.
+/// Decides whether a PIN may be tried. When that is granted, the attempt is on disk.
 ///
 /// # Errors
-/// In words for the operator: the file cannot be read or written, or the fingerprint is no fingerprint.
+/// For the operator: the file cannot be read or written, or the fingerprint is malformed.
 pub(super) fn begin(
     file: &Path,
     fingerprint: &PinFingerprint,
@@ -205,9 +205,9 @@ pub(super) fn begin(
     })
 }
 
-/// The tries of the last hour and one now, or how many seconds it has to wait.
+/// The times of the last hour's attempts and one more now, or how many seconds to wait.
 fn once_more(at: Vec<u64>, now: u64) -> Result<Vec<u64>, u64> {
-    // A clock that was put back makes nothing older.
+    // A clock that was set back must not make attempts look older.
     let mut at: Vec<_> = at.into_iter().map(|at| at.min(now)).collect();
     at.retain(|at| now - at < HOUR_SECONDS);
     let first = at.first().copied().unwrap_or(now);
@@ -230,10 +230,10 @@ fn seconds_since_1970() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-/// A try has come to its end. That is on disk when this returns.
+/// Records the outcome of an attempt. It is on disk when this returns.
 ///
 /// # Errors
-/// In words for the operator.
+/// For the operator.
 pub(super) fn end(
     file: &Path,
     fingerprint: &PinFingerprint,
@@ -244,7 +244,7 @@ pub(super) fn end(
         let outcome = match (end, before.map(|before| before.outcome)) {
             (LoginOutcome::Refused, _) | (_, Some(Outcome::Refused)) => Outcome::Refused,
             (LoginOutcome::Taken, _) => {
-                // All that was wrong before is forgotten by the token, too.
+                // With this login the token resets its count of wrong PINs too.
                 attempts.retain(|kept| kept.fingerprint.serial != fingerprint.serial);
                 Outcome::Taken
             }
@@ -271,7 +271,7 @@ pub(super) fn end(
     })
 }
 
-/// What is kept of a fingerprint.
+/// The part of a fingerprint that is kept.
 fn kept_of(fingerprint: &PinFingerprint, outcome: &Outcome) -> PinFingerprint {
     let mut fingerprint = fingerprint.clone();
     match outcome {
@@ -283,7 +283,7 @@ fn kept_of(fingerprint: &PinFingerprint, outcome: &Outcome) -> PinFingerprint {
     fingerprint
 }
 
-/// Alone among threads and processes: an operator's check may run beside the daemon.
+/// Under a lock among threads and processes, because `chancery check` may run beside the daemon.
 fn change<T>(
     file: &Path,
     fingerprint: &PinFingerprint,
@@ -319,7 +319,7 @@ fn directory_of(file: &Path) -> &Path {
     file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Beside it, then in its place: a crash leaves the old file or the new one.
+/// Writes a draft and renames it, so that a crash leaves the old file or the new one.
 fn write(file: &Path, directory: &File, attempts: &[PinAttempt]) -> io::Result<()> {
     if attempts.is_empty() {
         fs::remove_file(file)?;
@@ -330,7 +330,7 @@ fn write(file: &Path, directory: &File, attempts: &[PinAttempt]) -> io::Result<(
     let draft = PathBuf::from(name);
     let mut options = OpenOptions::new();
     let mut new = options.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    // An operator's check, run as root, must not leave what the service cannot read.
+    // When `chancery check` runs as root, the service must still be able to read the file.
     let owner = directory.metadata()?;
     let _ = chown(&draft, Some(owner.uid()), Some(owner.gid()));
     new.write_all(&serde_json::to_vec_pretty(attempts)?)?;

@@ -1,4 +1,4 @@
-//! One signer process as the front sees it: a child, a socket, and the answers it owes.
+//! One signer process as the front sees it: a child process, a socket, and the requests that are pending.
 
 use std::{
     io,
@@ -37,107 +37,107 @@ mod outbox;
 mod pending;
 mod stderr;
 
-/// What a signer has of our own environment. The rest says where other secrets lie, or speaks to the
-/// front alone (sd_notify(3), sd_listen_fds(3)).
+/// What a signer inherits of the daemon's environment. The rest may name files with secrets, or is for the
+/// daemon alone (sd_notify(3), sd_listen_fds(3)).
 const FOR_SIGNERS: [&str; 5] = ["PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ"];
 
-/// What allocators are told: ours not to map a gigabyte at once, as memory that counts against the limit of
-/// the cage; the C library's, which modules use, to have more than seven pieces of each size at hand. Big
-/// numbers take and give back more than that for each signature: a tenth of its time in SoftHSM.
+/// Settings of the allocators. mimalloc must not map a gigabyte in advance, because that counts against the
+/// memory limit. glibc's malloc, which modules use, gets larger thread caches, because big-number arithmetic
+/// frees more blocks of one size than the default of seven: a tenth of the time of a signature in SoftHSM.
 const ALLOCATORS: [(&str, &str); 2] =
     [("MIMALLOC_ARENA_EAGER_COMMIT", "0"), ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=100")];
 
-/// A signature takes no more steps of recovery than three.
+/// Steps of recovery that a signature takes at most.
 const NOTES_PER_REQUEST: u32 = 3;
-/// Messages to a signer that wait to be written, beside two per session.
+/// Messages to a signer that may be in the backlog, in addition to two per session.
 const SPARE_MESSAGES: usize = 8;
 
-/// What a signer process does, for the supervisor.
+/// An event of a signer process, for the supervisor.
 pub(super) enum Event {
-    /// It said something.
+    /// It sent a message.
     Said(FromSigner),
-    /// Its socket has ended or broken, in words for the log.
+    /// Its socket was closed or broke; the reason is for the log.
     Gone(String),
 }
 
-/// An answer that a signer owes.
+/// A request that the signer has not answered yet.
 pub(super) struct Pending {
-    /// When it was asked for, or when it could be begun after a change of the token.
+    /// When it was sent, or when the signer could begin it after a change of the token.
     pub(super) since: Instant,
-    /// How long it may take. Of a signature, the supervisor knows better; see its `pace`.
+    /// How long it may take. For signatures, the supervisor's `latency` decides.
     pub(super) patience: Duration,
-    /// What for.
     pub(super) task: Task,
 }
 
-/// What a signer was asked for.
+/// What a request was sent for.
 pub(super) enum Task {
     /// A caller's signature.
     Job(Job),
-    /// A proof of life.
+    /// A canary signature.
     Canary(Canary),
-    /// A signature that tells something of a key in question.
+    /// A signature of a probe.
     Probe(Box<Probe>),
     /// A new listing.
     Catalogue,
     /// A listing that every signer makes after a change.
     Relist,
-    /// A change of the token.
+    /// A change of the keys on the token.
     Change(PendingChange),
 }
 
-/// How far a signer is with a login.
+/// The stage of a signer's login.
 pub(super) enum LoginStage {
-    /// None is under way.
+    /// No login is running.
     None,
-    /// It waits for leave.
+    /// The signer waits for the decision.
     Requested(PinFingerprint, WrongPinFlag),
-    /// It has leave, and the token may be looking at the PIN.
+    /// `C_Login` may be running.
     Running(PinFingerprint),
-    /// The token has refused the PIN.
+    /// The token has refused the PIN. The signer may still report the complete fingerprint.
     Refused(PinFingerprint),
 }
 
-/// What is to become of a signer.
+/// Where a signer is in its replacement.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Service {
-    /// It serves.
+    /// It is not to be replaced.
     Serves,
-    /// It serves until it is replaced.
+    /// It works until its replacement is up.
     Worn(RecycleCause),
-    /// The same, and is given nothing more to do while a replacement can be expected.
+    /// The same, but it gets no more requests while a replacement may come up.
     Exhausted(RecycleCause),
-    /// It does what it owes, and then goes.
+    /// It finishes what is pending and then ends.
     Retires(RecycleCause),
 }
 
 /// See the module. Dropping it kills the process.
 pub(super) struct Signer {
-    /// Ours, never used twice.
+    /// Assigned by the supervisor, never reused.
     pub(super) id: u64,
-    /// The system's.
+    /// The process id.
     pub(super) pid: u32,
     /// Sessions that sign.
     pub(super) sessions: usize,
-    /// Whether one session does everything.
+    /// Whether it has one session for everything.
     pub(super) alone: bool,
     /// Since when it is up.
     pub(super) up_since: Instant,
-    /// When it was asked for a listing last.
+    /// When it was last asked for a listing.
     pub(super) listed_at: Instant,
     /// Signatures that it has made.
     pub(super) signatures: u64,
-    /// What it has, and had when it said so first.
+    /// What it used when it first said so, and what it uses now.
     pub(super) usage: Option<(Usage, Usage)>,
-    /// What is to become of it.
+    /// Where it is in its replacement.
     pub(super) service: Service,
-    /// What it owes.
+    /// Requests without an answer.
     pub(super) pending: PendingRequests,
-    /// How far it is with a login.
+    /// The stage of its login.
     pub(super) login: LoginStage,
-    /// Logins that it may still begin: one at its start, and one for each request.
+    /// Logins that it may still begin: one for its start and one for each request, because each costs two
+    /// writes to the disk.
     logins_left: u32,
-    /// Faults of its own that it may still tell of; see [`NOTES_PER_REQUEST`].
+    /// Faults that it may still report, because each takes a line of the log; see [`NOTES_PER_REQUEST`].
     notes_left: u32,
     child: Child,
     listening: AbortHandle,
@@ -147,7 +147,7 @@ pub(super) struct Signer {
 }
 
 impl Signer {
-    /// Starts the process and greets it. Its events carry `id`.
+    /// Starts the process and sends the greeting. Its events are sent with `id`.
     ///
     /// # Errors
     /// When the process cannot be started or greeted.
@@ -173,11 +173,12 @@ impl Signer {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .envs(&config.environment)
-            // Not in our group: a Ctrl-C in the terminal asks us to stop, and we let them finish.
+            // In a process group of its own, because a Ctrl-C in the terminal is for the daemon, which lets
+            // signers finish.
             .process_group(0)
             .kill_on_drop(true);
         let mut child = command.spawn()?;
-        // The command holds the other end of the socket.
+        // The command still holds the other end of the socket.
         drop(command);
         let pid = child.id().unwrap_or_default();
         if let Some(stderr) = child.stderr.take() {
@@ -232,10 +233,10 @@ impl Signer {
         })
     }
 
-    /// Says a request, which [`Self::flush`] sends.
+    /// Adds a request, which [`Self::flush`] sends.
     ///
     /// # Errors
-    /// The task comes back when the signer takes no more messages.
+    /// Returns the task when the signer accepts no more messages.
     pub(super) fn ask(
         &mut self,
         request: Request<&SignRequest>,
@@ -251,10 +252,10 @@ impl Signer {
         }
     }
 
-    /// Says that a caller wants a signature; as [`Self::ask`].
+    /// Adds a request for a caller's signature; as [`Self::ask`].
     ///
     /// # Errors
-    /// The job comes back when the signer takes no more messages.
+    /// Returns the job when the signer accepts no more messages.
     pub(super) fn ask_for(
         &mut self,
         job: Job,
@@ -289,19 +290,19 @@ impl Signer {
         self.pending.insert(message, pending);
     }
 
-    /// Sends what was said since; false when the signer takes no more messages.
+    /// Sends what was added. Returns false when the signer accepts no more messages.
     pub(super) fn flush(&mut self) -> bool {
         self.outbox.as_mut().is_none_or(Outbox::flush)
     }
 
-    /// Whether it may begin a login: each costs two writes to the disk.
+    /// Whether it may begin a login now. Counts.
     pub(super) fn may_log_in(&mut self) -> bool {
         let left = self.logins_left.checked_sub(1);
         self.logins_left = left.unwrap_or(0);
         left.is_some() && matches!(self.login, LoginStage::None | LoginStage::Refused(_))
     }
 
-    /// Answers it that begins one. One that takes no message has other troubles, which show.
+    /// Answers a login request. A failure shows elsewhere.
     pub(super) fn answer_login(&mut self, decision: LoginDecision) {
         if let Some(outbox) = &mut self.outbox {
             let _ =
@@ -309,81 +310,81 @@ impl Signer {
         }
     }
 
-    /// Whether it may tell of a fault that it gets over by itself: each takes one line of our log.
+    /// Whether it may report a fault from which it recovers by itself. Counts.
     pub(super) fn may_note(&mut self) -> bool {
         let left = self.notes_left.checked_sub(1);
         self.notes_left = left.unwrap_or(0);
         left.is_some()
     }
 
-    /// What it has now; whether that is something else than before.
+    /// Records what it uses now. Returns whether that has changed.
     pub(super) fn used(&mut self, usage: Usage) -> bool {
         if self.usage.is_some_and(|(_, before)| before == usage) {
             return false;
         }
         let (mut at_first, _) = self.usage.unwrap_or((usage, usage));
-        // A token may say later what it did not say at first.
+        // Some tokens report the number of sessions only later.
         at_first.sessions = at_first.sessions.or(usage.sessions);
         self.usage = Some((at_first, usage));
         true
     }
 
-    /// Whether it is to be given more to do.
+    /// Whether it gets new requests.
     pub(super) fn serves(&self) -> bool {
         !matches!(self.service, Service::Retires(_))
     }
 
-    /// Closes the socket on this side: the signer takes its leave of the token and ends.
+    /// Closes the socket on this side, so that the signer logs out and ends.
     pub(super) fn dismiss(&mut self) {
         self.flush();
         self.outbox = None;
     }
 
-    /// Signatures of callers that it owes.
+    /// Signatures for callers that are pending.
     pub(super) fn pending_jobs(&self) -> usize {
         self.pending.pending_jobs()
     }
 
-    /// Whether it owes a proof of life.
+    /// Whether a canary signature is pending.
     pub(super) fn has_pending_canary(&self) -> bool {
         self.pending.has_canary()
     }
 
-    /// Whether it owes a change of the token.
+    /// Whether a change of the token is pending.
     pub(super) fn is_changing(&self) -> bool {
         self.pending.has_change()
     }
 
-    /// Signatures that it owes, proofs of life among them.
+    /// Pending signatures, including canaries and probes.
     pub(super) fn pending_signatures(&self) -> usize {
         self.pending.signatures()
     }
 
-    /// When the patience with what it owes ends; signatures count apart from the rest. While it changes
-    /// the token, nothing else that it owes counts: a module may well do one thing at a time.
+    /// When its pending requests are overdue. While it changes the token, only that change counts, because a
+    /// module may do one thing at a time.
     pub(super) fn deadlines(&self) -> Deadlines {
         self.pending.deadlines()
     }
 
-    /// What was kept waiting by a change gets its time now.
+    /// Restarts the patience with all pending requests, because a change may have blocked them.
     pub(super) fn restart_patience(&mut self, now: Instant) {
         self.pending.restart_patience(now);
     }
 
-    /// Ends the process: by SIGKILL at once, or, with some `grace`, by closing the socket first.
-    /// Returns what it pending.
+    /// Ends the process: kills it at once, or with some `grace` closes the socket first and kills it later.
+    /// Returns the tasks of what was pending.
     pub(super) fn end(mut self, grace: Duration, token: &str) -> (Ending, Vec<Task>) {
         if !grace.is_zero() {
             self.flush();
         }
         let pending = std::mem::take(&mut self.pending).into_tasks();
         let Self { mut child, listening, outbox, pid, .. } = self;
-        // Nobody hears it any more, and it may talk on until it is gone.
+        // The signer may go on sending until it is gone.
         listening.abort();
         if grace.is_zero() {
             let _ = child.start_kill();
         }
-        // The signer reads the end of the socket, when nothing is left to be written.
+        // The signer sees the end of the socket once everything was written.
         drop(outbox);
         let token = token.to_owned();
         let ending = tokio::spawn(async move {
@@ -399,7 +400,7 @@ impl Signer {
     }
 }
 
-/// Done when the process is gone.
+/// Completes when the process has ended.
 pub(super) type Ending = tokio::task::JoinHandle<()>;
 
 async fn listen(reader: OwnedReadHalf, id: u64, events: mpsc::Sender<(u64, Event)>) {

@@ -1,5 +1,5 @@
-//! What the front and a signer say to each other: frames of a 32-bit big-endian length and a
-//! postcard value. There is no way to ask for anything but these.
+//! The protocol between the front and a signer: frames of a 32-bit big-endian length and a message in
+//! postcard. These messages are all that a signer can be asked.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -20,7 +20,7 @@ use crate::domain::key::{Signature, SignatureAlgorithm};
 
 pub(super) mod bounded;
 
-/// Raised whenever a message changes: after an upgrade on disk, an old front meets a new signer.
+/// Incremented whenever a message changes, because after an upgrade a running front meets new signers.
 pub(super) const PROTOCOL_VERSION: u32 = 7;
 /// Largest message to a signer, in octets.
 pub(super) const TO_SIGNER_BYTES_MAX: usize = 16 * 1024;
@@ -28,34 +28,33 @@ pub(super) const TO_SIGNER_BYTES_MAX: usize = 16 * 1024;
 pub(super) const HELLO_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Largest message from a signer, in octets: the listing of a full token.
 pub(super) const FROM_SIGNER_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Room for most messages, in octets: one of a signature does not grow.
+/// Initial capacity of a frame, in octets: enough for a signature.
 const USUAL_BYTES: usize = 256;
-/// Longest message that a token is given to hash, in octets: a certificate, not a list of them.
+/// Longest message that a token is given to hash, in octets: enough for a certificate, not for a large VICAL.
 pub(super) const MESSAGE_BYTES_MAX: usize = 8 * 1024;
-/// Most private keys that a token may list.
+/// Limit of private keys on a token.
 pub(super) const KEYS_MAX: usize = 10_000;
-/// Most algorithms that a token may have to be given messages for; there are fewer.
+/// Limit of the algorithms in [`Ready::hashing`].
 const HASHING_MAX: usize = 100;
-/// Longest text in `CK_TOKEN_INFO`, in octets; the standard has 32.
+/// Longest text that is accepted from `CK_TOKEN_INFO`, in octets; the standard has 32.
 const TOKEN_TEXT_BYTES_MAX: usize = 64;
 
-/// Front to signer. Who sends lends the order of a signature; who reads has it.
+/// Front to signer. `S` is borrowed where it is written and owned where it is read.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum ToSigner<S = SignRequest> {
-    /// The first message, once.
+    /// Sent once, first.
     Hello(Box<Hello>),
-    /// Any number of these, answered in any order.
+    /// Answered in any order.
     Request {
         /// Chosen by the front, unique per signer.
         id: u64,
-        /// What is asked.
         request: Request<S>,
     },
     /// Answers [`LoginNotice::Begins`].
     LoginDecision(LoginDecision),
 }
 
-/// Which token to open. The PIN itself never travels, only where it lies.
+/// The greeting: which token to open. The PIN itself is never sent, only its file name.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Hello {
     /// [`PROTOCOL_VERSION`].
@@ -72,30 +71,30 @@ pub(super) struct Hello {
     pub(super) pin_file: PathBuf,
     /// `CKU_…` of a vendor's user type; `None`: `CKU_USER`.
     pub(super) vendor_user: Option<u32>,
-    /// PINs that were tried.
+    /// PINs that were tried before.
     pub(super) tried_pins: Vec<PinAttempt>,
-    /// Where they are kept, for words to the operator.
+    /// Their file, for messages to the operator.
     pub(super) tried_pins_file: PathBuf,
     /// Sessions that sign.
     pub(super) sessions: usize,
-    /// What the module may do.
+    /// Restrictions of the module.
     pub(super) cage: Cage,
     /// Public keys on record.
     pub(super) stored: Vec<StoredKey>,
 }
 
-/// What a signer can be asked.
+/// A request to a signer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request<S = SignRequest> {
     /// List the token again.
     Catalogue,
     /// Sign a digest.
     Sign(S),
-    /// Change what lies on the token. The front sends one of these at a time to a token.
+    /// Change the keys on the token. The front sends one of these at a time for a token.
     Change(Box<KeyChange>),
 }
 
-/// One signature; the key is named threefold, so that no other can slip in.
+/// A signature. The key is named by label, id and public key, so that no other can be used by mistake.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SignRequest {
     /// `CKA_LABEL`.
@@ -104,35 +103,33 @@ pub(super) struct SignRequest {
     pub(super) id: Vec<u8>,
     /// SHA-256 of the `SubjectPublicKeyInfo`.
     pub(super) spki_sha256: [u8; 32],
-    /// The key's algorithm; its hash is the digest's.
+    /// The key's algorithm. The digest is of its hash.
     pub(super) algorithm: SignatureAlgorithm,
     /// The digest's octets.
     pub(super) digest: Vec<u8>,
-    /// What the digest is of, for a token that hashes itself; [`MESSAGE_BYTES_MAX`] octets at most.
+    /// The message of the digest, for a token that hashes itself; at most [`MESSAGE_BYTES_MAX`] octets.
     pub(super) message: Option<Vec<u8>>,
 }
 
 /// Signer to front.
 #[derive(Serialize, Deserialize)]
 pub(super) enum FromSigner {
-    /// The token is open: answers [`Hello`].
+    /// The token is open. Answers [`Hello`].
     Ready(Ready),
-    /// The token cannot be opened: answers [`Hello`]; the signer ends.
+    /// The token cannot be opened, and the signer ends. Answers [`Hello`].
     Refused(Fault),
-    /// Answers the request of that id.
+    /// Answers a request.
     Answer {
         /// Of the request.
         id: u64,
-        /// What came of it.
         answer: Answer,
-        /// What the signer has, as measured a moment ago at most.
+        /// What the signer uses, as measured lately.
         usage: Usage,
     },
-    /// Of a login.
+    /// About a login.
     Login(LoginNotice),
-    /// A fault that the signer gets over by itself, for the log.
+    /// A fault from which the signer recovers by itself, for the log.
     Noted {
-        /// What went wrong.
         fault: Fault,
         /// `CKA_LABEL` of the key in question.
         key: String,
@@ -141,30 +138,29 @@ pub(super) enum FromSigner {
     },
 }
 
-/// What a signer says of a login, before anything else that follows from it.
+/// A notice about a login, sent before anything else that follows from it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum LoginNotice {
-    /// It wants to try the PIN, and waits for [`ToSigner::LoginDecision`].
+    /// The signer wants to try the PIN and waits for [`ToSigner::LoginDecision`].
     Begins {
-        /// The fingerprint of the PIN.
         fingerprint: PinFingerprint,
-        /// What the token says.
+        /// What the token says about wrong PINs.
         wrong: WrongPinFlag,
     },
-    /// The token has answered.
+    /// `C_Login` has returned.
     Ended(LoginOutcome),
-    /// The fingerprint of a PIN that was refused after all, complete.
+    /// The PIN was refused although it had been accepted before: its complete fingerprint.
     Refused(PinFingerprint),
 }
 
-/// An open token.
+/// The state of a token that was opened.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Ready {
-    /// What the token says it is.
+    /// What the token says about itself.
     pub(super) facts: TokenFacts,
-    /// Sessions that could be opened for signing; 0 when one does everything.
+    /// Sessions that were opened for signing; 0 when one session does everything.
     pub(super) sessions: usize,
-    /// The algorithms for which the token has to be given messages, since it hashes itself.
+    /// The algorithms for which the token hashes itself and has to be given messages.
     #[serde(deserialize_with = "bounded::list::<_, _, HASHING_MAX>")]
     pub(super) hashing: Vec<SignatureAlgorithm>,
     /// The private keys.
@@ -173,7 +169,8 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    /// Whether these can be texts of a token: they go into logs, and the serial back to signers.
+    /// Whether the texts are short enough to be those of a token. They go into logs, and the serial back to
+    /// signers.
     pub(super) fn is_plausible(&self) -> bool {
         let TokenFacts { serial, manufacturer, model, hardware_version, firmware_version, .. } =
             &self.facts;
@@ -195,7 +192,7 @@ pub(super) struct ListedKey {
     pub(super) extractable: bool,
 }
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Answer {
     /// To [`Request::Sign`]: the signature in the form of X.509.
@@ -211,31 +208,31 @@ pub(super) enum Answer {
     Failed(Fault),
 }
 
-/// What came of a change.
+/// The result of a change.
 #[derive(Serialize, Deserialize)]
 pub(super) enum KeyChangeResult {
-    /// The key is there, is what was asked for, and has signed.
+    /// The key was made as requested, and has signed.
     Made(ListedKey),
     /// The key is gone.
     Destroyed,
-    /// There was no such key, or not exactly one.
+    /// There is no such key, or more than one.
     Missing,
-    /// Label or `CKA_ID` are in use; nothing was changed.
+    /// Label or `CKA_ID` are taken; nothing was changed.
     Taken,
-    /// The token cannot do it, in words that fit behind "does not support"; nothing was changed.
+    /// The token cannot do this; nothing was changed. The text follows "does not support".
     Unsupported(String),
-    /// The token does not keep a label of so many octets as it is; nothing was changed.
+    /// The token does not keep a label of this many octets unchanged; nothing was changed.
     LabelTooLong(usize),
-    /// The token made something else.
+    /// The token made something else than requested.
     Rejected {
-        /// What, in words for the operator.
+        /// The difference, for the operator.
         reason: String,
-        /// Whether it is gone again.
+        /// Whether it was destroyed.
         destroyed: bool,
     },
 }
 
-/// A message as one frame.
+/// Encodes a message as one frame.
 ///
 /// # Errors
 /// `InvalidData` when the message is longer than `bytes_max`.
@@ -245,10 +242,10 @@ pub(super) fn encode<T: Serialize>(message: &T, bytes_max: usize) -> io::Result<
     Ok(frame)
 }
 
-/// Adds a message, as one frame, to others.
+/// Appends a message as one frame.
 ///
 /// # Errors
-/// `InvalidData` when the message is longer than `bytes_max`; then nothing is added.
+/// `InvalidData` when the message is longer than `bytes_max`; then nothing is appended.
 pub(super) fn encode_onto<T: Serialize>(
     frames: &mut Vec<u8>,
     message: &T,
@@ -272,7 +269,7 @@ pub(super) fn encode_onto<T: Serialize>(
     Ok(())
 }
 
-/// A message that may hold a private key, as one frame that is wiped after use.
+/// Encodes a message that may contain a private key as one frame that is wiped after use.
 ///
 /// # Errors
 /// `InvalidData` when the message is longer than `bytes_max`.
@@ -280,7 +277,7 @@ pub(super) fn encode_secret<T: Serialize>(
     message: &T,
     bytes_max: usize,
 ) -> io::Result<Zeroizing<Vec<u8>>> {
-    // All the room at once: a vector that grows leaves copies behind.
+    // Allocated once, because a vector that grows leaves copies behind.
     let mut frame = Zeroizing::new(Vec::with_capacity(bytes_max + 4));
     encode_onto(&mut frame, message, bytes_max)?;
     Ok(frame)
@@ -297,7 +294,7 @@ pub(super) fn announced_length(prefix: [u8; 4], bytes_max: usize) -> io::Result<
     }
 }
 
-/// The message in a frame's content, all of it.
+/// Decodes the content of a frame.
 ///
 /// # Errors
 /// `InvalidData` for anything but exactly one message.
@@ -309,10 +306,10 @@ pub(super) fn decode<T: DeserializeOwned>(content: &[u8]) -> io::Result<T> {
     }
 }
 
-/// Reads one message; `None` when the other side has closed between two frames.
+/// Reads one message; `None` when the other side has closed the socket between two frames.
 ///
 /// # Errors
-/// What the reader says, and `InvalidData` for what is no message.
+/// Of the reader, and `InvalidData` for what is not a message.
 pub(super) fn read<T: DeserializeOwned>(
     reader: &mut impl Read,
     bytes_max: usize,
@@ -331,7 +328,7 @@ pub(super) fn read<T: DeserializeOwned>(
 /// Writes one message.
 ///
 /// # Errors
-/// What the writer says, and `InvalidData` for a message beyond the limit.
+/// Of the writer, and `InvalidData` for a message that is too long.
 pub(super) fn write<T: Serialize>(
     writer: &mut impl Write,
     message: &T,

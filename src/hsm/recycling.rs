@@ -1,28 +1,28 @@
-//! What a module takes for good: the memory, descriptors and sessions that a signer has, and when they
-//! are so many that another process had better take its place. A module that leaks shows nothing of it
-//! until there is no more to have, and fails requests then.
+//! When a signer that works is recycled, because its module leaks memory, descriptors or sessions. A leak
+//! shows only when a limit is met, and then requests fail; so the signer is replaced before.
 
 use serde::{Deserialize, Serialize};
 
 use super::sandbox::{DESCRIPTORS_MAX, MEMORY_MAX_MB_DEFAULT};
 
-/// Sessions beside twice those of the beginning: changes of the token have their own for a moment.
+/// Sessions that may be open in addition to twice those of the start, because changes of the token use their
+/// own for a moment.
 const SESSIONS_MORE: u64 = 2;
 
-/// When a signer is replaced that is well otherwise: the next one is up before it goes, so that no
-/// request waits. None of these counts before it is twice what the signer had when it came up, lest a
-/// large module be replaced without end.
+/// Thresholds for recycling. The replacement comes up before the signer ends, so that no request waits. A
+/// threshold counts only from twice what the signer used when it came up, because a large module would be
+/// replaced without end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recycling {
-    /// Memory, in MiB: private, which [`Sandbox::memory_max_mb`](super::Sandbox::memory_max_mb) limits, or
-    /// resident, where that is more.
+    /// Memory, in MiB: the larger of private memory, which
+    /// [`Sandbox::memory_max_mb`](super::Sandbox::memory_max_mb) limits, and resident memory.
     pub memory_mb: u64,
     /// Open descriptors.
     pub descriptors: u32,
-    /// Signatures; 0: however many.
+    /// Signatures made; 0 means no threshold.
     pub signatures: u64,
-    /// Whether it must be gone before the next one starts, since the token lets one process in at a
-    /// time. Requests wait meanwhile. A token that says so by `CKR_SESSION_COUNT` is believed.
+    /// Whether the signer must end before its replacement starts, because the token accepts one process at a
+    /// time. Requests wait meanwhile. Also set when a token refuses a second process by `CKR_SESSION_COUNT`.
     pub one_at_a_time: bool,
 }
 
@@ -37,28 +37,29 @@ impl Default for Recycling {
     }
 }
 
-/// What a signer has at a moment, by its own word: it could lie, and would meet its limits.
+/// What a signer uses, by its own report. A lie gains it nothing, because the limits are enforced by the
+/// kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Memory, in octets: private, or resident where that is more; 0 when it cannot be told.
+    /// Memory, in octets: the larger of private and resident memory; 0 when it cannot be measured.
     pub memory: u64,
-    /// At least so many descriptors are open.
+    /// A lower bound of the open descriptors.
     pub descriptors: u32,
     /// Sessions that the token has open for it (`CK_TOKEN_INFO.ulSessionCount`), as of its last listing;
     /// `None` when the token does not say.
     pub sessions: Option<u64>,
 }
 
-/// Why a signer was replaced in good order.
+/// Why a signer was recycled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecycleCause {
-    /// It had too much memory.
+    /// It used too much memory.
     Memory,
     /// It had too many descriptors open.
     Descriptors,
     /// The token had too many sessions open for it.
     Sessions,
-    /// It had made as many signatures as it was to make.
+    /// It had made the configured number of signatures.
     Signatures,
 }
 
@@ -77,20 +78,20 @@ impl RecycleCause {
     }
 }
 
-/// How far gone a signer is.
+/// How worn a signer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wear {
-    /// It is as good as new.
+    /// Below all thresholds.
     None,
-    /// It is to be replaced, and serves until it is.
+    /// Above a threshold: it works until it is replaced.
     Worn(RecycleCause),
-    /// It is half way from there to its limit, and should be given nothing more to do.
+    /// Halfway from the threshold to the limit: it should get no more requests.
     Exhausted(RecycleCause),
 }
 
 impl Recycling {
-    /// Judges a signer by what it had when it came up, what it has, and what it did. `memory_max_mb` is
-    /// its limit.
+    /// Judges a signer by what it used at first, what it uses now and how many signatures it made.
+    /// `memory_max_mb` is its limit.
     pub(super) fn judge(
         &self,
         at_first: Usage,

@@ -1,4 +1,4 @@
-//! What a signer process may do beside signing: as configured, and as it is told to the signer.
+//! Restrictions of a signer process: as configured, and as they are sent to the signer.
 
 use std::{
     fs,
@@ -10,31 +10,30 @@ use serde::{Deserialize, Serialize};
 
 use super::TokenConfig;
 
-/// Private memory of a signer process unless configured, in MiB.
+/// Default limit of a signer process's private memory, in MiB.
 pub const MEMORY_MAX_MB_DEFAULT: u64 = 1_024;
 
-/// Descriptors that a signer process may have open.
+/// Limit of a signer process's open descriptors.
 pub(super) const DESCRIPTORS_MAX: u64 = 1_024;
 
-/// How far the signer processes of a token are fenced in. Whatever is set here, a signer has no way
-/// to more privileges, leaves no core dump, cannot be traced, and dies with the daemon.
+/// The configured restrictions of a token's signer processes. Independent of them, a signer gets no more
+/// privileges, leaves no core dump, cannot be traced, and dies with the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sandbox {
-    /// Which fences.
+    /// Which restrictions apply.
     pub level: SandboxLevel,
-    /// Whether all of them must stand: where the kernel or the service manager denies one, the module is
-    /// not loaded. Else the log says what is missing.
+    /// Whether all of them have to be in force. Where the kernel or the service manager denies one, the
+    /// module is not loaded; else the log says what is missing.
     pub required: bool,
-    /// What the module may connect to; `None`: [`Network::Local`] when its environment names a socket
-    /// of this machine, else [`Network::None`].
+    /// What the module may connect to. `None` means [`Network::Local`] when its environment names a local
+    /// socket, else [`Network::None`].
     pub network: Option<Network>,
-    /// Files and directories that the module may read, beside libraries, a few files of the system
-    /// and the files that its environment names.
+    /// Files and directories that the module may read, in addition to libraries, a few files of the system
+    /// and the files in its environment.
     pub read: Vec<PathBuf>,
-    /// Files and directories that the module may change, beside the directories that its environment
-    /// names.
+    /// Files and directories that the module may change, in addition to the directories in its environment.
     pub write: Vec<PathBuf>,
-    /// Private memory that a process may have, in MiB.
+    /// Limit of a process's private memory, in MiB.
     pub memory_max_mb: u64,
 }
 
@@ -51,7 +50,7 @@ impl Default for Sandbox {
     }
 }
 
-/// Which fences stand around a module.
+/// The levels of restriction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SandboxLevel {
     /// System calls (seccomp) and the file system (Landlock).
@@ -67,14 +66,14 @@ pub enum SandboxLevel {
 pub enum Network {
     /// Nothing.
     None,
-    /// Sockets of this machine (`AF_UNIX`): p11-kit, D-Bus. Every one that the service's user may
-    /// connect to: neither seccomp nor Landlock tells one path from another there.
+    /// Local sockets (`AF_UNIX`) as of p11-kit and D-Bus. Any that the service's user may connect to, because
+    /// neither seccomp nor Landlock can restrict their paths.
     Local,
-    /// These, and IP: network HSMs.
+    /// Local sockets and IP, for network HSMs.
     Any,
 }
 
-/// [`Sandbox`] with nothing left to look up.
+/// [`Sandbox`] with all defaults and paths resolved.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Cage {
     pub(super) level: SandboxLevel,
@@ -86,8 +85,8 @@ pub(super) struct Cage {
 }
 
 impl Sandbox {
-    /// Every path that a module of this environment sees, beside those of the system: to read, and
-    /// to change.
+    /// The paths that a module with this environment may read, and those it may change, without those of the
+    /// system.
     pub fn paths<'a>(
         &self,
         module: &Path,
@@ -99,7 +98,7 @@ impl Sandbox {
             match fs::metadata(path) {
                 Ok(found) if found.is_dir() => write.push(path.to_owned()),
                 Ok(found) if found.is_file() => read.push(path.to_owned()),
-                // Devices and sockets are named by settings or not at all.
+                // Devices and sockets have to be configured.
                 Ok(_) | Err(_) => {}
             }
         }
@@ -108,7 +107,7 @@ impl Sandbox {
 }
 
 impl Cage {
-    /// Around the signers of a token, as its paths are now.
+    /// Resolved for the signers of a token now.
     pub(super) fn around(config: &TokenConfig) -> Self {
         let Sandbox { level, required, network, memory_max_mb, .. } = config.sandbox;
         let environment = || config.environment.values().map(String::as_str);
@@ -122,7 +121,7 @@ impl Cage {
     }
 }
 
-/// `unix:path=/run/…` as p11-kit and D-Bus write it, or the path of a socket.
+/// A socket address as p11-kit and D-Bus write it (`unix:path=/run/…`), or the path of a socket.
 fn names_a_socket(value: &str) -> bool {
     let is_socket = |path| fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
     value.starts_with("unix:") || (value.starts_with('/') && is_socket(value))

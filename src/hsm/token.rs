@@ -1,4 +1,4 @@
-//! The handle that the rest of the program holds.
+//! The handle of a token, for the rest of the program.
 
 use std::{
     collections::HashSet,
@@ -24,11 +24,11 @@ use super::{
 };
 use crate::domain::key::{Digest, Signature};
 
-/// Orders that may wait for the supervisor to read them, at least; it sorts them at once.
+/// Minimal capacity of the channel for commands.
 const COMMANDS_QUEUED_MIN: usize = 1_024;
 
-/// A token and the signer processes that serve it. Cheap to clone; when the last clone is dropped,
-/// the processes are killed.
+/// A token and the signer processes that serve it. Cheap to clone. Dropping the last clone kills the
+/// processes.
 #[derive(Clone)]
 pub struct Token(Arc<Inner>);
 
@@ -36,7 +36,7 @@ pub struct Token(Arc<Inner>);
 pub(super) struct WeakToken(Weak<Inner>);
 
 impl WeakToken {
-    /// The token, unless it was given up.
+    /// The token, unless its last handle was dropped.
     pub(super) fn upgrade(&self) -> Option<Token> {
         self.0.upgrade().map(Token)
     }
@@ -53,27 +53,27 @@ struct Inner {
     meter: Arc<Meter>,
     limits: Limits,
     health: Health,
-    /// Keys that were seen to sign.
+    /// Keys that have passed [`Token::prove_key`].
     proven: Mutex<HashSet<KeyRef>>,
 }
 
-/// A signature, and who made it.
+/// A signature and the signer that made it.
 pub struct Made {
-    /// In the form of X.509; not verified yet.
+    /// In the form of X.509, not verified yet.
     pub signature: Signature,
     /// For [`Token::report_bad_signature`].
     pub maker: u64,
 }
 
 impl Token {
-    /// Starts serving a token and returns at once, whether or not the HSM answers. Must be called
-    /// within a tokio runtime. `signer_program` is run with the one argument `signer`.
+    /// Starts serving a token and returns at once, whether or not the HSM answers. Must be called within a
+    /// tokio runtime. `signer_program` is run with the argument `signer`.
     pub fn start(config: TokenConfig, signer_program: PathBuf) -> Self {
         Self::start_with(config, signer_program, Vec::new())
     }
 
-    /// The same with public keys on record: a private key whose public half the token does not show
-    /// is bound to the one of its label and id, when it has made a signature that verifies.
+    /// The same, with public keys on record: a private key whose public half the token does not show is bound
+    /// to the stored key of its label and id, after it has made a signature that verifies.
     pub fn start_with(
         config: TokenConfig,
         signer_program: PathBuf,
@@ -105,30 +105,29 @@ impl Token {
         }))
     }
 
-    /// Our name for the token.
+    /// The configured name.
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Waits until the first start of a signer has ended, well or not, for `limit` at most.
+    /// Waits until the first start of a signer has succeeded or failed, at most for `limit`.
     pub async fn wait_until_known(&self, limit: Duration) {
         let mut published = self.0.published.clone();
         let _ = timeout(limit, published.wait_for(|published| published.known)).await;
     }
 
-    /// How the token is doing.
+    /// The state of the token.
     pub fn state(&self) -> TokenState {
         self.0.published.borrow().state(Instant::now(), self.0.canary_age_max)
     }
 
-    /// Somebody asks for the token: a long pause before the next start of a signer is cut short, as a
-    /// request for a signature does it.
+    /// Cuts a long backoff short, as a request for a signature does.
     pub fn wanted(&self) {
         let _ = self.command(Command::Wanted);
     }
 
-    /// Returns when the task that looks after the signers has answered, whatever the HSM does; never
-    /// when it does not run any more.
+    /// Returns when the supervisor has answered, whatever the HSM does; never returns when the supervisor has
+    /// ended.
     pub async fn answers(&self) {
         let (reply, answer) = oneshot::channel();
         let asked = self.0.commands.send(Command::Ping(reply)).await.is_ok();
@@ -137,11 +136,11 @@ impl Token {
         }
     }
 
-    /// The one private key with this label. A label that does not lead to one is looked for on the
-    /// token again, at most every 500 ms.
+    /// The one private key with this label. When the last listing does not have exactly one, the token is
+    /// listed again, at most every 500 ms.
     ///
     /// # Errors
-    /// [`HsmError`]: no such key, several, an unusable one; or a token that cannot be asked.
+    /// [`HsmError`]: no such key, several, an unusable one; or a token that does not answer.
     pub async fn find(&self, label: &str) -> Result<TokenKey, HsmError> {
         let refused = match self.catalogue().find(label) {
             Ok(key) => return self.admitted(key),
@@ -149,16 +148,16 @@ impl Token {
         };
         match self.refresh().await {
             Ok(()) => self.catalogue().find(label).and_then(|key| self.admitted(key)),
-            // That a key is not listed says nothing when the token cannot be asked.
+            // The last listing may be outdated, so a key that it lacks is not reported as missing.
             Err(unavailable) if refused == HsmError::Missing => Err(unavailable),
             Err(_) => Err(refused),
         }
     }
 
-    /// All private keys on the token, as it lists them now.
+    /// All private keys of a new listing.
     ///
     /// # Errors
-    /// [`HsmError`] when the token cannot be asked.
+    /// [`HsmError`] when the token does not answer.
     pub async fn list(&self) -> Result<Vec<CatalogueEntry>, HsmError> {
         self.refresh().await?;
         let mut entries = self.catalogue().entries().to_vec();
@@ -187,10 +186,11 @@ impl Token {
         }
     }
 
-    /// Has a key sign once, which nobody has seen to sign yet: its objects may not belong together.
+    /// Has a key make one signature, unless it was seen to sign before, because its private and public
+    /// objects may not belong together.
     ///
     /// # Errors
-    /// [`HsmError`]: it does not, or the token cannot say in time.
+    /// [`HsmError`]: it fails, or the token does not answer in time.
     pub async fn prove_key(&self, key: &TokenKey) -> Result<(), HsmError> {
         let name = KeyRef::to(key);
         let proven = || self.0.proven.lock().unwrap_or_else(PoisonError::into_inner);
@@ -212,13 +212,13 @@ impl Token {
         Ok(())
     }
 
-    /// Whether a key had the label or the `CKA_ID` when the token was last listed.
+    /// Whether the last listing has a key with this label or `CKA_ID`.
     pub fn holds(&self, label: &str, id: &[u8]) -> bool {
         self.catalogue().holds(label, id)
     }
 
-    /// Whether the private half of a key may leave the token, as the last listing has it; true where
-    /// the token does not say.
+    /// Whether the private half of a key may leave the token, by the last listing; true where the token does
+    /// not say.
     pub fn is_extractable(&self, key: &TokenKey) -> bool {
         let catalogue = self.catalogue();
         let mut entries = catalogue.entries().iter();
@@ -227,13 +227,13 @@ impl Token {
             .is_none_or(|entry| entry.extractable)
     }
 
-    /// What the token says it is; `None` before it was open for the first time.
+    /// What the token says about itself; `None` before it was first open.
     pub fn facts(&self) -> Option<Arc<TokenFacts>> {
         self.0.published.borrow().facts.clone()
     }
 
-    /// A signature over `message` in the form of X.509, within `sign_deadline_ms`. It is not verified
-    /// here: verify it against the public key that you pinned, and report one that fails by
+    /// A signature over `message` in the form of X.509, within `sign_deadline_ms`. It is not verified here:
+    /// verify it against the public key that you have pinned, and report one that fails by
     /// [`Self::report_bad_signature`].
     ///
     /// # Errors
@@ -248,8 +248,8 @@ impl Token {
         self.0.sign_deadline
     }
 
-    /// The same on behalf of a client, until a deadline. Clients that wait take turns, however much
-    /// each has asked for.
+    /// The same on behalf of a client, until a deadline. Waiting clients take turns, however many requests
+    /// each has.
     ///
     /// # Errors
     /// [`HsmError`].
@@ -277,7 +277,7 @@ impl Token {
     ) -> Result<MadeBy, HsmError> {
         let algorithm = key.public_key.key_type().signature_algorithm();
         let digest = Digest::of(algorithm.hash(), message);
-        // A token that takes digests is given nothing else.
+        // The message goes only to a token that hashes itself.
         let hashes = self.0.published.borrow().hashing.contains(&algorithm);
         let message = hashes.then(|| message.to_vec());
         if message.as_ref().is_some_and(|message| message.len() > MESSAGE_BYTES_MAX) {
@@ -304,8 +304,8 @@ impl Token {
         }
     }
 
-    /// To be called when a signature did not verify: raises the alarm in the log, kills the signer that
-    /// made it, and has the key tried on another.
+    /// Reports a signature that did not verify: raises the alarm, kills the signer that made it, and puts the
+    /// key in question.
     pub fn report_bad_signature(&self, key: &TokenKey, maker: u64) {
         tracing::error!(
             alarm = "bad_signature",
@@ -317,9 +317,8 @@ impl Token {
         let _ = self.command(Command::BadSignature(key.clone(), maker));
     }
 
-    /// Lets signatures under way finish and ends the signer processes in order; those that do not
-    /// end within 2 seconds are killed. Other clones of the handle get
-    /// [`HsmError::Unavailable`] from now on.
+    /// Finishes pending signatures and ends the signer processes; those that do not end within 2 seconds are
+    /// killed. Other clones of the handle get [`HsmError::Unavailable`] from now on.
     pub async fn stop(self) {
         let (done, stopped) = oneshot::channel();
         if self.0.commands.send(Command::Stop(done)).await.is_ok() {
@@ -331,7 +330,7 @@ impl Token {
         self.0.published.borrow()
     }
 
-    /// Told of each change of what the supervisor shows.
+    /// Receives each change of the published state.
     pub(super) fn changes(&self) -> watch::Receiver<Published> {
         self.0.published.clone()
     }
@@ -340,7 +339,7 @@ impl Token {
         &self.0.health
     }
 
-    /// Has the signers prove themselves now.
+    /// Requests canary signatures now.
     pub(super) fn prove(&self) {
         let _ = self.command(Command::Prove);
     }
@@ -363,7 +362,7 @@ impl Token {
         }
     }
 
-    /// A handle that does not keep the signers running.
+    /// A handle that does not keep the signers alive.
     pub(super) fn downgrade(&self) -> WeakToken {
         WeakToken(Arc::downgrade(&self.0))
     }
@@ -374,14 +373,14 @@ impl Token {
         let (reply, answer) = oneshot::channel();
         match self.command(Command::Change(ChangeJob { change, deadline, reply })) {
             Err(error) => ChangeOutcome::NotAsked(error),
-            // The supervisor keeps the deadlines, before the change is begun and after.
+            // The supervisor enforces the deadlines, before the change begins and after.
             Ok(()) => answer
                 .await
                 .unwrap_or(ChangeOutcome::Lost(HsmError::Unavailable { retry_after_seconds: 1 })),
         }
     }
 
-    /// Has every signer list the token, now. Waits for a signer that is just being started.
+    /// Has every signer list the token. Waits for a signer that is starting.
     pub(super) async fn relist(&self) -> Result<(), HsmError> {
         let (reply, answer) = oneshot::channel();
         self.command(Command::Relist(reply))?;
@@ -392,7 +391,8 @@ impl Token {
         }
     }
 
-    /// Never waits: a supervisor that is behind is a full queue.
+    /// Never blocks: when the supervisor is behind, the channel is full and the caller gets
+    /// [`HsmError::Busy`].
     fn command(&self, command: Command) -> Result<(), HsmError> {
         self.0.commands.try_send(command).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => HsmError::Busy { retry_after_seconds: 1 },

@@ -1,5 +1,5 @@
-//! What is said to a signer: all that there is at once, straight into the socket. What that does not take
-//! is written by a task of its own.
+//! Buffered, non-blocking writing to a signer. Messages are gathered and written to the socket together; what
+//! the socket does not take goes to a backlog that a task writes.
 
 use std::{
     io,
@@ -15,19 +15,19 @@ use zeroize::Zeroizing;
 
 use crate::hsm::protocol;
 
-/// See the module. The socket is closed, for writing, when all is said and this is gone.
+/// See the module. After it is dropped and all is written, the socket is closed for writing.
 pub(super) struct Outbox {
     writer: Arc<OwnedWriteHalf>,
-    /// Frames that are not given to the socket yet.
+    /// Frames that [`Outbox::flush`] will write.
     unsaid: Vec<u8>,
-    /// What the socket did not take.
+    /// To the task that writes what the socket did not take.
     backlog: mpsc::Sender<Zeroizing<Vec<u8>>>,
-    /// Pieces of that which are not written yet; nothing may overtake them.
+    /// Pieces in the backlog. While there are any, new messages go there too, so that the order is kept.
     behind: Arc<AtomicUsize>,
 }
 
 impl Outbox {
-    /// `pieces_max`: how often the socket may take less than it is given before a signer is given up.
+    /// `pieces_max` is the capacity of the backlog; beyond it the signer is given up.
     pub(super) fn new(writer: OwnedWriteHalf, pieces_max: usize) -> Self {
         let writer = Arc::new(writer);
         let behind = Arc::<AtomicUsize>::default();
@@ -36,18 +36,18 @@ impl Outbox {
         Self { writer, unsaid: Vec::new(), backlog, behind }
     }
 
-    /// Adds a message to what [`Self::flush`] writes; false when it is too long.
+    /// Adds a message for [`Self::flush`]. Returns false when it is too long.
     pub(super) fn say<T: Serialize>(&mut self, message: &T, bytes_max: usize) -> bool {
         protocol::encode_onto(&mut self.unsaid, message, bytes_max).is_ok()
     }
 
-    /// Says a message that may hold a private key, at once; false as [`Self::flush`].
+    /// Writes a message that may contain a private key, at once. Returns as [`Self::flush`].
     pub(super) fn say_secret<T: Serialize>(&mut self, message: &T, bytes_max: usize) -> bool {
         let frame = protocol::encode_secret(message, bytes_max);
         self.flush() && frame.is_ok_and(|frame| self.give(&frame))
     }
 
-    /// Writes what there is; false when there is no room for what the socket does not take.
+    /// Writes what was added. Returns false when the backlog is full.
     pub(super) fn flush(&mut self) -> bool {
         if self.unsaid.is_empty() {
             return true;
@@ -67,7 +67,7 @@ impl Outbox {
         let taken = match taken {
             Ok(taken) => taken,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            // A broken socket shows at the reading side too, and is acted on there.
+            // The reading side sees the broken socket too and acts on it.
             Err(_) => return true,
         };
         let rest = &octets[taken..];
@@ -75,7 +75,7 @@ impl Outbox {
             return true;
         }
         self.behind.fetch_add(1, Ordering::AcqRel);
-        // Of the full length at once: what grows leaves copies of itself behind.
+        // Allocated once, because a vector that grows leaves copies of secrets behind.
         self.backlog.try_send(Zeroizing::new(rest.to_vec())).is_ok()
     }
 }
@@ -110,7 +110,7 @@ mod tests {
 
     const MANY: usize = 1 << 20;
 
-    /// Far more than a socket takes, some of it secret, to one who reads late and then not all.
+    /// Far more than a socket takes, some of it secret, to a reader that is late and slow.
     #[tokio::test]
     async fn all_is_said_in_order_and_then_the_socket_ends() {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -131,7 +131,7 @@ mod tests {
         }
         assert!(outbox.flush());
         assert!(outbox.behind.load(Ordering::Acquire) > 0, "it took all at once");
-        // There is room in the socket before the task that writes has seen it.
+        // The socket has room again before the task that writes has noticed.
         let mut heard = Vec::new();
         let full = io::Read::read_to_end(&mut &theirs, &mut heard).unwrap_err();
         assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
@@ -142,7 +142,7 @@ mod tests {
         let mut rest = vec![0; expected.len() - heard.len()];
         theirs.read_exact(&mut rest).await.unwrap();
         assert!([heard, rest].concat() == expected, "in another order, or not all");
-        // The socket takes what follows at once, again.
+        // After the backlog is empty, the socket is written to directly again.
         while outbox.behind.load(Ordering::Acquire) > 0 {
             tokio::task::yield_now().await;
         }

@@ -1,4 +1,5 @@
-//! The answers that a signer owes. What is asked of them with each signature takes no look at all of them.
+//! The requests that a signer has not answered, with counters and deadlines that are kept up to date, because
+//! they are read with each signature.
 
 use std::collections::BTreeMap;
 
@@ -10,24 +11,24 @@ use super::{Pending, Task};
 #[derive(Default)]
 pub(in crate::hsm) struct PendingRequests {
     pending: BTreeMap<u64, Pending>,
-    /// Of callers.
+    /// Signatures for callers.
     jobs: usize,
-    /// Of callers, proofs of life, and tries of keys.
+    /// Signatures for callers, canaries and probes.
     signatures: usize,
-    /// The message of a change of the token; there is one at a time.
+    /// The message of a pending change of the token; there is at most one.
     change: Option<u64>,
-    /// The first of all signatures.
+    /// The message of the oldest signature.
     oldest: Option<u64>,
-    /// When the patience with the first of all others ends.
+    /// When the first of all other requests is overdue.
     earliest: Option<Instant>,
 }
 
-/// When the patience with a signer ends.
+/// When a signer's pending requests are overdue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::hsm) struct Deadlines {
-    /// Since when it owes the oldest of its signatures.
+    /// Since when its oldest signature is pending; the supervisor's `latency` derives the deadline.
     pub(in crate::hsm) signature_since: Option<Instant>,
-    /// When its patience with anything else ends.
+    /// When the first of all other requests is overdue.
     pub(in crate::hsm) until: Option<Instant>,
 }
 
@@ -54,7 +55,7 @@ impl PendingRequests {
         if is_signature(&pending) {
             self.signatures -= 1;
             if self.oldest == Some(message) {
-                // In the order in which they were asked for; hardly anything else is between them.
+                // Answers mostly come in the order of the requests, so the next signature is near.
                 self.oldest = self
                     .pending
                     .iter()
@@ -75,12 +76,10 @@ impl PendingRequests {
         self.pending.is_empty()
     }
 
-    /// All of them, oldest first.
     pub(in crate::hsm) fn iter(&self) -> impl Iterator<Item = &Pending> {
         self.pending.values()
     }
 
-    /// Signatures of callers.
     pub(super) fn pending_jobs(&self) -> usize {
         self.jobs
     }
@@ -98,7 +97,7 @@ impl PendingRequests {
         self.pending.values().any(|pending| matches!(pending.task, Task::Canary(_)))
     }
 
-    /// See [`Signer::dues`](super::Signer::dues).
+    /// See [`Signer::deadlines`](super::Signer::deadlines).
     pub(super) fn deadlines(&self) -> Deadlines {
         match self.change.and_then(|message| self.pending.get(&message)) {
             Some(change) => {
@@ -114,7 +113,7 @@ impl PendingRequests {
         }
     }
 
-    /// All that is pending is begun now.
+    /// See [`Signer::restart_patience`](super::Signer::restart_patience).
     pub(super) fn restart_patience(&mut self, now: Instant) {
         for pending in self.pending.values_mut() {
             pending.since = pending.since.max(now);
@@ -122,7 +121,7 @@ impl PendingRequests {
         self.update_earliest();
     }
 
-    /// In the order in which they were asked for.
+    /// The tasks, oldest first.
     pub(super) fn into_tasks(self) -> Vec<Task> {
         self.pending.into_values().map(|pending| pending.task).collect()
     }

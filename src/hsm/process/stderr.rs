@@ -1,5 +1,4 @@
-//! The standard error of a signer and of its module, in our log: tamed, and no more of it than
-//! somebody would read.
+//! Copies the standard error of a signer and its module to the log, sanitised and rate-limited.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,19 +10,19 @@ use tokio::{
 
 use crate::hsm::fault::tame;
 
-/// Longest line that is logged whole, in octets.
+/// Longest line that is logged, in octets; longer ones are split.
 const LINE_BYTES_MAX: usize = 1024;
-/// Lines that are logged in one window; the rest are counted.
+/// Lines logged per window; the others are counted.
 const LINES_MAX: u64 = 200;
-/// The window, in milliseconds.
+/// Length of a window, in milliseconds.
 const WINDOW_MS: u64 = 10_000;
-/// Once a window is full, the rest is read this often, in milliseconds: a module that writes without
-/// end must not keep the front busy, and one that writes much must not be kept from working.
+/// Pause between two reads once a window is full, in milliseconds. A module that writes without end must not
+/// keep the front busy, nor be blocked for long.
 const SKIM_MS: u64 = 20;
-/// Octets that are read at once; what a pipe holds.
+/// Octets read at once: the capacity of a pipe.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Reads until the process is gone.
+/// Reads until the process has ended.
 pub(super) async fn relog(mut stderr: ChildStderr, token: String, pid: u32) {
     let mut log = Relogger { token: token.into(), pid, logged: 0, left_out: 0 };
     let mut window_ends = Instant::now() + Duration::from_millis(WINDOW_MS);

@@ -1,5 +1,5 @@
-//! Lists of a signer, cut off while they are read: a frame of a few MiB can announce, and hold, a list
-//! that takes twenty times as much memory.
+//! Bounded deserialisation of lists: stops at a limit, because a frame of a few MiB can contain a list that
+//! takes twenty times its size in memory.
 
 use std::{fmt, marker::PhantomData};
 
@@ -8,7 +8,7 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-/// A list of at most `MAX` elements; a longer one is an error as soon as that is known.
+/// A list of at most `MAX` elements.
 pub(in crate::hsm) fn list<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
