@@ -1,8 +1,8 @@
-//! The signer process: one token's PKCS#11 module, synchronous and boring. The main thread waits for
-//! the end, the keeper thread holds the login, signing threads own one session each; whichever of
-//! these is free reads the next frame.
+//! The signer process: serves one token by blocking calls of its PKCS#11 module. The main thread waits for
+//! the end of the socket, the keeper thread holds the login, and signing threads have one session each.
+//! Whichever of them is free reads the next message.
 //!
-//! It does not decide when to die or to be born again: the front does, by closing the socket.
+//! When a signer ends is decided by the front, which closes the socket.
 
 use std::{
     io::{self, BufReader},
@@ -54,17 +54,17 @@ mod stored_keys;
 mod templates;
 mod usage;
 
-/// Time for an orderly shutdown after the socket has closed.
+/// Time for an orderly shutdown after the socket was closed, in milliseconds.
 const SHUTDOWN_MS: u64 = 2_000;
-/// The same in the middle of a login, which is not to be cut short.
+/// The same during a login, which must not be interrupted.
 const SHUTDOWN_IN_LOGIN_MS: u64 = 10_000;
-/// How long the front is told the same of what this process uses.
+/// Interval between two measurements of what this process uses.
 const USAGE_FOR: Duration = Duration::from_millis(20);
 
-/// Serves the socket on standard input until it closes: the life of a signer process.
+/// Runs a signer process: serves the socket on standard input until it is closed.
 ///
-/// A module that hangs cannot keep the process alive: two seconds after the end of the socket it is
-/// gone, whatever its threads are stuck in.
+/// A module that hangs cannot keep the process alive: it ends two seconds after the socket was closed,
+/// whatever its threads are doing.
 pub fn run_signer() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         if !guard::is_guarded() {
@@ -102,7 +102,7 @@ fn serve(socket: UnixStream) -> io::Result<()> {
             return Ok(());
         }
     };
-    // The PIN file lies outside.
+    // Read before the sandbox, which hides the PIN file.
     let inbox = Inbox::new(socket);
     let login = match Login::prepare(&hello, front.clone(), inbox.clone()) {
         Ok(login) => login,
@@ -116,7 +116,8 @@ fn serve(socket: UnixStream) -> io::Result<()> {
         return Ok(());
     }
     let (ending, ended) = mpsc::channel::<()>();
-    // Loading a module may hang; this thread must go on, to see the end of the socket.
+    // In a thread of its own, because loading a module may hang and this thread has to see the end of the
+    // socket.
     thread::Builder::new().name("keeper".to_owned()).spawn(move || {
         keep(&hello, login, &inbox, &front);
         drop(ending);
@@ -131,20 +132,18 @@ fn serve(socket: UnixStream) -> io::Result<()> {
     die()
 }
 
-/// Returns when the other side has closed the socket, or this one has shut it down.
+/// Returns when either side has closed the socket.
 fn wait_for_the_end(socket: &UnixStream) {
     loop {
         let mut ends = [PollFd::new(socket, PollFlags::RDHUP)];
         match poll(&mut ends, None) {
-            // Interrupted by a signal.
             Err(rustix::io::Errno::INTR) => {}
             _ => return,
         }
     }
 }
 
-/// The keeper's life: open the token, serve it by as many threads as there may be, and take all down
-/// in order.
+/// Runs the keeper thread: opens the token, serves it with all threads, and closes everything in order.
 fn keep(hello: &Hello, login: Login, inbox: &Inbox, front: &FrontWriter) {
     let (mut keeper, sessions) = match Keeper::open(hello, login) {
         Ok(opened) => opened,
@@ -188,13 +187,13 @@ fn keep_with_others(
     }
 }
 
-/// The way back to the front, shared by all threads.
+/// Writes messages to the front; shared by all threads.
 #[derive(Clone)]
 struct FrontWriter(Arc<Mutex<FrontSocket>>);
 
 struct FrontSocket {
     socket: UnixStream,
-    /// As measured last, and when.
+    /// The last measurement and its time.
     usage: Option<(Usage, Instant)>,
 }
 
@@ -209,7 +208,7 @@ impl FrontWriter {
         out.send(&FromSigner::Answer { id, answer, usage });
     }
 
-    /// Tells the front of a fault that is being got over here; it writes the log.
+    /// Reports a fault from which this signer recovers by itself. The front logs it.
     fn note(&self, fault: &Fault, key: &str, next: &str) {
         let (fault, key, next) = (fault.clone(), key.to_owned(), next.to_owned());
         self.send(&FromSigner::Noted { fault, key, next });
@@ -225,7 +224,7 @@ impl FrontWriter {
 }
 
 impl FrontSocket {
-    /// Measured now and then: a signature takes not much longer.
+    /// Cached, because measuring takes a noticeable part of the time of a signature.
     fn usage(&mut self) -> Usage {
         match self.usage {
             Some((usage, at)) if at.elapsed() < USAGE_FOR => usage,
@@ -237,7 +236,7 @@ impl FrontSocket {
         }
     }
 
-    /// Without a front there is nobody to work for: the main thread sees the same end.
+    /// When the front is gone, the main thread sees the end of the socket too.
     fn send(&mut self, message: &FromSigner) {
         if let Err(error) = protocol::write(&mut self.socket, message, FROM_SIGNER_BYTES_MAX) {
             tracing::warn!("the front does not listen: {error}");
@@ -246,8 +245,8 @@ impl FrontSocket {
     }
 }
 
-/// Ends the process now. `exit` would run the module's destructors, which may wait for the very
-/// lock that a stuck thread holds.
+/// Kills this process. `exit` would run the module's destructors, which may wait for a lock that a stuck
+/// thread holds.
 fn die() -> ! {
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     std::process::abort()

@@ -33,7 +33,7 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 
-/// Puts jobs into a queue for `max`, each named after its client and a number.
+/// Queues jobs, named after their client and a number, with `max` as the limit.
 fn push(
     queue: &mut Queue,
     client: &str,
@@ -99,13 +99,13 @@ fn a_full_queue_sheds_the_flood_and_takes_the_quiet_in() {
     assert_eq!(busy(&mut flood), 2);
     let mut quiet = push(&mut queue, "quiet", 0..5, 10);
     assert_eq!((busy(&mut flood), busy(&mut quiet)), (5, 0), "each has a half");
-    // A share is a share: beyond it, the once quiet client is the flood.
+    // Beyond its half, this client has the most jobs itself.
     let mut more = push(&mut queue, "quiet", 5..6, 10);
     assert_eq!((busy(&mut flood), busy(&mut more)), (0, 1));
     let mut third = push(&mut queue, "third", 0..3, 10);
     assert_eq!(busy(&mut third), 0);
     assert_eq!(queue.len(), 10);
-    // It lost its newest, not its oldest.
+    // The newest job was shed, not the oldest.
     assert_eq!(queue.pop(Instant::now(), at_once).unwrap().request.label, "flood0");
 }
 

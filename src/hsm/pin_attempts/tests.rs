@@ -48,7 +48,7 @@ fn a_try_without_an_end_is_judged_by_what_is_known() {
             assert_eq!(kept.begin(&fingerprint("one", 1), WrongPinFlag::Unreliable), NEW);
             kept.end(&fingerprint("one", 1), LoginOutcome::Taken);
         }
-        // The first time, whoever gave a wrong PIN, it was another.
+        // Before the first attempt, a wrong PIN was another one.
         let first = if taken_before { KNOWN } else { NEW };
         assert_eq!(kept.begin(&fingerprint("one", 1), WrongPinFlag::Set), first);
         for _ in 0..3 {
@@ -88,7 +88,7 @@ fn a_pin_that_was_taken_and_is_refused_stays_refused() {
     kept.end(&fingerprint("one", 1), LoginOutcome::Taken);
     kept.begin(&fingerprint("one", 1), WrongPinFlag::Unreliable);
     kept.end(&fingerprint("one", 1), LoginOutcome::Refused);
-    // The late word of a signer that was given up.
+    // A late outcome of a signer that was given up.
     kept.end(&fingerprint("one", 1), LoginOutcome::Unanswered);
     assert_eq!(
         kept.begin(&fingerprint("one", 1), WrongPinFlag::Unreliable),
@@ -121,7 +121,7 @@ fn of_a_pin_that_is_right_hardly_anything_is_kept() {
     assert_eq!(only().digest, None);
     let other = PinFingerprint { check: 8, ..right.clone() };
     assert!(!other.fits(&only()));
-    // When it is refused after all, the token has another, and this one is no secret any more.
+    // When it is refused after all, the token has another PIN, and this one is no secret any more.
     kept.end(&PinFingerprint { digest: None, ..right.clone() }, LoginOutcome::Refused);
     assert!(right.fits(&only()));
     kept.end(&right, LoginOutcome::Refused);
@@ -178,7 +178,7 @@ fn marks_that_are_written_at_once_are_all_kept() {
     assert_eq!(load(&kept.file()).unwrap().len(), 64);
 }
 
-/// `seconds` ago, a token that had taken the PIN before began to say nothing of it, once for each.
+/// A PIN that was accepted before, and unexplained attempts this many seconds ago.
 fn unexplained(seconds: &[u64]) -> Kept {
     let kept = Kept::new();
     kept.begin(&fingerprint("one", 1), WrongPinFlag::Unreliable);

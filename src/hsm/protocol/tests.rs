@@ -73,7 +73,7 @@ fn ready() -> Ready {
     }
 }
 
-/// One of each.
+/// One message of each kind.
 fn honest() -> Vec<Vec<u8>> {
     let answers = [
         Answer::Missing,
@@ -106,7 +106,7 @@ fn honest() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// A generator that gives the same numbers at each run (xorshift64).
+/// A deterministic generator (xorshift64).
 struct Numbers(u64);
 
 impl Numbers {
@@ -145,7 +145,7 @@ fn a_hundred_thousand_damaged_messages_are_heard_without_a_panic() {
         read += hear_as_the_front_does(&[&length.to_be_bytes(), &content[..]].concat());
         let _ = decode::<ToSigner>(&content);
     }
-    // Changes in the middle of a text leave a message.
+    // Damage within a text still leaves a valid message.
     assert!((1_000..90_000).contains(&read), "{read}");
 }
 
@@ -159,7 +159,7 @@ fn a_list_of_more_than_a_token_may_hold_is_refused_before_it_takes_memory() {
     };
     assert!(listing(KEYS_MAX).is_ok());
     assert!(listing(KEYS_MAX + 1).is_err());
-    // Answer, of request 0, a list of 2^62 keys.
+    // An answer to request 0 with a list of 2^62 keys.
     let endless = [&[2, 0, 2][..], &[0x80; 8], &[0x40], &[0; 64]].concat();
     assert!(decode::<FromSigner>(&endless).is_err());
 }
@@ -170,6 +170,6 @@ fn what_no_token_says_of_itself_is_not_plausible() {
     let of = |facts| Ready { facts, ..ready() };
     assert!(!of(TokenFacts { serial: "9".repeat(65), ..facts() }).is_plausible());
     assert!(!of(TokenFacts { model: "x".repeat(1 << 20), ..facts() }).is_plausible());
-    // A TPM fills the field with zeros instead of blanks.
+    // A TPM pads the field with zeros instead of blanks.
     assert!(of(TokenFacts { model: "SW   TPM\0\0".to_owned(), ..facts() }).is_plausible());
 }

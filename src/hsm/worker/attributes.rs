@@ -1,15 +1,15 @@
-//! Objects and their attributes. Modules leave out what they do not know, and some answer in another order:
-//! nothing here goes by position.
+//! Objects and their attributes. Attributes are found by type and not by position, because modules leave some
+//! out and some answer in another order.
 
 use cryptoki::object::{Attribute, AttributeType, KeyType as CkKeyType};
 
 use super::convert::{ec_public_key, edwards_public_key};
 use crate::domain::key::PublicKey;
 
-/// The attributes of an object, found by type: modules leave out what they do not know.
+/// The attributes that the module has given of an object.
 pub(super) struct Attributes(pub(super) Vec<Attribute>);
 
-/// The value of the attribute of this name, when the module gave it.
+/// The value of the attribute of this name, if the module has given it.
 macro_rules! value {
     ($variant:ident, $attributes:expr) => {
         $attributes.iter().find_map(|attribute| {
@@ -36,13 +36,13 @@ impl Attributes {
         value!(Modulus, self.0).map(Vec::as_slice)
     }
 
-    /// Whether the attribute is there and has this value.
+    /// Whether the attribute was given and has this value.
     pub(super) fn says(&self, wanted: &Attribute) -> bool {
         self.0.contains(wanted)
     }
 }
 
-/// What makes a public half.
+/// The attributes of a public key object.
 pub(super) const PUBLIC: [AttributeType; 7] = [
     AttributeType::KeyType,
     AttributeType::Label,
@@ -53,7 +53,7 @@ pub(super) const PUBLIC: [AttributeType; 7] = [
     AttributeType::PublicExponent,
 ];
 
-/// What a listing asks of a private key.
+/// The attributes that a listing reads of a private key.
 pub(super) const PRIVATE: [AttributeType; 8] = [
     AttributeType::KeyType,
     AttributeType::Label,
@@ -65,13 +65,13 @@ pub(super) const PRIVATE: [AttributeType; 8] = [
     AttributeType::PublicKeyInfo,
 ];
 
-/// What binds the key of a certificate to a private key.
+/// The attributes that bind the key of a certificate to a private key.
 pub(super) const CERTIFICATE: [AttributeType; 2] = [AttributeType::Id, AttributeType::Value];
 
-/// The key in a public object.
+/// The key in a public key object.
 ///
 /// # Errors
-/// Words for the operator when it is no key that we can use.
+/// Why it cannot be used, for the operator.
 pub(super) fn read_public(public: &Attributes) -> Result<PublicKey, String> {
     match public.key_type() {
         Some(kind @ (CkKeyType::EC | CkKeyType::EC_EDWARDS)) => {

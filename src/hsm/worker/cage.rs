@@ -1,6 +1,8 @@
-//! The signer locks itself in before the module is loaded: the vendor's code never runs outside.
+//! The sandbox of a signer, entered before the module is loaded, so that none of the vendor's code runs
+//! outside of it.
 //!
-//! Threads inherit what their maker has given up, so all of this happens while there is one thread.
+//! All of it happens while the process has one thread, because threads inherit the restrictions of the thread
+//! that creates them.
 
 use std::{fs, path::Path};
 
@@ -18,10 +20,10 @@ use crate::hsm::{
 mod calls;
 mod files;
 
-/// What needs no configuration; for the first moments of the process. Of the descriptors that the daemon
-/// was started with, some may be there still, as those that systemd passes are (sd_listen_fds(3)). Frozen before its login, it still
-/// ends with the front: that wakes it, to read the end of its socket. Its name in process lists would be
-/// that of the link it was started by.
+/// Restrictions without configuration, at the start of the process. Descriptors that systemd passed to the
+/// daemon (sd_listen_fds(3)) may still be open, so they are closed. The death signal before the login is
+/// SIGCONT, which wakes a stopped signer so that it sees the end of its socket. The process is named, because
+/// its name would be that of the link by which it was started.
 pub(super) fn enter() {
     if let Err(error) = raw::close_inherited() {
         tracing::warn!("cage: what the daemon was started with is open here, too: {error}");
@@ -37,18 +39,18 @@ pub(super) fn enter() {
     }
 }
 
-/// Dies with the front from now on, also when it is frozen. Not before the login: SoftHSM writes its
-/// token anew at each, in place, and a process that is killed meanwhile leaves a token that is none.
+/// From now on the signer is killed when the front dies, even while it is stopped. Not before the login,
+/// because SoftHSM rewrites its token in place at each login and a kill in that moment destroys the token.
 pub(super) fn die_with_the_front() {
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
         tracing::warn!("cage: death with the front: {error}");
     }
 }
 
-/// Shuts the door, as far as this kernel can, and says how far that is.
+/// Enters the sandbox as far as the kernel supports it, and logs how far that is.
 ///
 /// # Errors
-/// [`Fault`] of configuration class when a fence is missing that has to be there.
+/// [`Fault`] of configuration class when a restriction is missing that is required.
 pub(super) fn close(cage: &Cage) -> Result<(), Fault> {
     let mut active = Vec::new();
     let mut missing = Vec::new();
@@ -63,7 +65,7 @@ pub(super) fn close(cage: &Cage) -> Result<(), Fault> {
         SandboxLevel::Basic => layer(calls::filter(cage.network)),
         SandboxLevel::Full => {
             layer(files::fence(cage));
-            // Last: what it denies might be needed for the others.
+            // Last, because it might deny what the others need.
             layer(calls::filter(cage.network));
         }
     }
@@ -85,7 +87,7 @@ pub(super) fn close(cage: &Cage) -> Result<(), Fault> {
     Err(Fault::ours(Class::Configuration, "close cage", words))
 }
 
-/// Words for the operator when a caged module cannot find what it needs.
+/// A hint for the operator when a sandboxed module cannot find what it needs.
 pub(super) fn hint(cage: &Cage, module: &Path) -> Option<String> {
     (cage.level == SandboxLevel::Full).then(|| {
         format!(
@@ -95,7 +97,7 @@ pub(super) fn hint(cage: &Cage, module: &Path) -> Option<String> {
     })
 }
 
-/// A service manager may forbid to set limits, after it has set one of its own.
+/// A service manager that forbids setting limits has set one of its own.
 fn limit_memory(mb: u64) -> Result<String, String> {
     let octets = Some(mb.saturating_mul(1 << 20));
     match setrlimit(Resource::Data, Rlimit { current: octets, maximum: octets }) {
@@ -106,7 +108,7 @@ fn limit_memory(mb: u64) -> Result<String, String> {
     }
 }
 
-/// More than this one has would be refused; it has less then.
+/// Raising the limit beyond the inherited one is refused; then the inherited one holds.
 fn limit_descriptors() -> Result<String, String> {
     let number = Some(DESCRIPTORS_MAX);
     match setrlimit(Resource::Nofile, Rlimit { current: number, maximum: number }) {
@@ -117,7 +119,7 @@ fn limit_descriptors() -> Result<String, String> {
     }
 }
 
-/// getrlimit(2) is the same system call as setrlimit(2), and as forbidden.
+/// Read from /proc, because getrlimit(2) is the same system call as setrlimit(2) and denied with it.
 fn given_limit(name: &str) -> Option<u64> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
     let soft = |line: &str| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok();

@@ -1,4 +1,4 @@
-//! The table of PKCS#11 return values (v2.40, section 5.1): what each means for the next move.
+//! Classification of PKCS#11 return values (v2.40, section 5.1) by what has to happen next.
 
 use cryptoki::{
     context::Function,
@@ -7,7 +7,7 @@ use cryptoki::{
 
 use crate::hsm::fault::{Class, Code, Fault};
 
-/// The fault behind an error of the module.
+/// The fault for an error of cryptoki.
 pub(super) fn fault(error: &Error) -> Fault {
     match error {
         Error::Pkcs11(value, function) => {
@@ -34,17 +34,17 @@ pub(super) fn fault(error: &Error) -> Fault {
     }
 }
 
-/// Whether a login has failed without a word about the PIN.
+/// Whether a login failed with a code that does not mention the PIN.
 pub(super) fn is_unexplained_login(error: &Error) -> bool {
     let Error::Pkcs11(value, Function::Login) = error else { return false };
     row(*value).2 == Class::Unexpected
 }
 
-/// Name, number and class. The function decides where one code has two meanings.
+/// Name, number and class. The function decides where a code has two meanings.
 pub(super) fn classify(function: Function, value: RvError) -> (String, u64, Class) {
     let (name, number, class) = row(value);
-    // Some tokens count a try without saying CKR_PIN_INCORRECT: what a login cannot explain is not
-    // tried again either.
+    // Some tokens count a wrong PIN without returning CKR_PIN_INCORRECT, so an unexplained failure of a login
+    // is not retried.
     let unexplained_login = matches!(function, Function::Login) && class == Class::Unexpected;
     (name.to_owned(), number, if unexplained_login { Class::Credential } else { class })
 }

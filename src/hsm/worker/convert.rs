@@ -1,4 +1,4 @@
-//! Between the encodings of PKCS#11 and those of X.509. Pure.
+//! Conversion between the encodings of PKCS#11 and those of X.509. Pure.
 
 use der::{
     Decode, Encode,
@@ -11,7 +11,7 @@ use crate::domain::key::{Digest, HashAlgorithm, KeyType, PublicKey, Signature};
 pub(super) const ED25519_PARAMS: [u8; 5] = [0x06, 0x03, 0x2b, 0x65, 0x70];
 /// The same by name (PKCS#11 v3.0, 2.3.5), a PrintableString.
 const ED25519_NAME: &[u8] = b"\x13\x0cedwards25519";
-/// Octets of a key of Ed25519; a signature has twice as many (RFC 8032, 5.1).
+/// Octets of an Ed25519 public key; a signature has twice as many (RFC 8032, 5.1).
 const ED25519_OCTETS: usize = 32;
 
 /// `Ecdsa-Sig-Value` (RFC 3279, 2.2.3).
@@ -21,11 +21,11 @@ struct EcdsaSigValue<'a> {
     s: UintRef<'a>,
 }
 
-/// The signature of `CKM_ECDSA` in the form of X.509. The mechanism's output is `r ‖ s`, each as
-/// long as the order of the curve (PKCS#11 v2.40, 2.3.1); some modules return DER instead.
+/// The signature of `CKM_ECDSA` in the form of X.509. The output of the mechanism is `r ‖ s`, each as long as
+/// the order of the curve (PKCS#11 v2.40, 2.3.1); some modules return DER instead.
 ///
 /// # Errors
-/// Words for the log when it is neither.
+/// For the log, when it is neither.
 pub(super) fn ecdsa_signature(key_type: KeyType, output: &[u8]) -> Result<Signature, String> {
     let octets = key_type.coordinate_octets().ok_or("not an elliptic-curve key")?;
     let value = if output.len() == 2 * octets {
@@ -45,10 +45,10 @@ pub(super) fn ecdsa_signature(key_type: KeyType, output: &[u8]) -> Result<Signat
     value.to_der().map(Signature::from_x509_octets).map_err(|error| error.to_string())
 }
 
-/// The signature of an RSA mechanism: exactly as long as the modulus (RFC 8017, 8.2.1).
+/// The signature of an RSA mechanism, which has exactly the length of the modulus (RFC 8017, 8.2.1).
 ///
 /// # Errors
-/// Words for the log when the length is another.
+/// For the log, when the length differs.
 pub(super) fn rsa_signature(key_type: KeyType, output: Vec<u8>) -> Result<Signature, String> {
     match modulus_octets(key_type) {
         Some(octets) if octets == output.len() => Ok(Signature::from_x509_octets(output)),
@@ -56,10 +56,10 @@ pub(super) fn rsa_signature(key_type: KeyType, output: Vec<u8>) -> Result<Signat
     }
 }
 
-/// The signature of `CKM_EDDSA` (RFC 8032, 5.1.6), which is that of X.509.
+/// The signature of `CKM_EDDSA` (RFC 8032, 5.1.6), which X.509 uses unchanged.
 ///
 /// # Errors
-/// Words for the log when the length is another.
+/// For the log, when the length differs.
 pub(super) fn eddsa_signature(output: Vec<u8>) -> Result<Signature, String> {
     match output.len() == 2 * ED25519_OCTETS {
         true => Ok(Signature::from_x509_octets(output)),
@@ -67,11 +67,12 @@ pub(super) fn eddsa_signature(output: Vec<u8>) -> Result<Signature, String> {
     }
 }
 
-/// The public key in `CKA_EC_PARAMS` and `CKA_EC_POINT` of an Edwards key (v3.0, 2.3.5). The point is bare,
-/// or in an OCTET STRING, or in a BIT STRING: editions of the standard and modules differ, lengths decide.
+/// The public key in `CKA_EC_PARAMS` and `CKA_EC_POINT` of an Edwards key (v3.0, 2.3.5). Editions of the
+/// standard and modules differ on whether the point is bare or in an OCTET STRING or BIT STRING, so its
+/// length decides.
 ///
 /// # Errors
-/// Words for the operator when it is no key that we can use.
+/// Why it cannot be used, for the operator.
 pub(super) fn edwards_public_key(params: &[u8], point: &[u8]) -> Result<PublicKey, String> {
     if params != ED25519_PARAMS && params != ED25519_NAME {
         return Err("CKA_EC_PARAMS is not Ed25519".to_owned());
@@ -86,11 +87,11 @@ pub(super) fn edwards_public_key(params: &[u8], point: &[u8]) -> Result<PublicKe
     PublicKey::from_ed25519(bare).map_err(|error| error.to_string())
 }
 
-/// The public key in `CKA_EC_PARAMS` and `CKA_EC_POINT`. The point is an OCTET STRING in DER by the
-/// standard (v2.40, 2.3.3) and bare in some modules; `04` begins both, so the lengths decide.
+/// The public key in `CKA_EC_PARAMS` and `CKA_EC_POINT`. The point is an OCTET STRING in DER by the standard
+/// (v2.40, 2.3.3) and bare in some modules. Both begin with `04`, so the length decides.
 ///
 /// # Errors
-/// Words for the operator when it is no key that we can use.
+/// Why it cannot be used, for the operator.
 pub(super) fn ec_public_key(params: &[u8], point: &[u8]) -> Result<PublicKey, String> {
     let curve = der::asn1::ObjectIdentifier::from_der(params)
         .map_err(|_| "CKA_EC_PARAMS is no named curve".to_owned())?;
@@ -105,7 +106,7 @@ pub(super) fn ec_public_key(params: &[u8], point: &[u8]) -> Result<PublicKey, St
     PublicKey::from_ec_point(key_type, bare).map_err(|error| error.to_string())
 }
 
-/// `DigestInfo` (RFC 8017, 9.2) with the digest inside: what `CKM_RSA_PKCS` pads and signs.
+/// `DigestInfo` (RFC 8017, 9.2), the input of `CKM_RSA_PKCS`.
 pub(super) fn digest_info(digest: &Digest) -> Vec<u8> {
     let prefix: &[u8; 19] = match digest.algorithm() {
         HashAlgorithm::Sha256 => {

@@ -1,11 +1,11 @@
-//! What the front says, read by whichever thread waits for some of it: one that did nothing but read
-//! would cost each signature two switches between threads.
+//! Reads messages of the front by the leader/follower pattern. There is no thread that only reads, because
+//! handing a request to another thread costs two context switches per signature.
 //!
-//! Nor does a thread that has read a request hand the reading on while signatures are fast: it leads, and
-//! reads on after it has signed. To wake another for each would cost a switch, and modules have locks that
-//! make two sessions of one process dearer than one. One of those that wait watches it: when it is at the
-//! same request for long, another reads on. While signatures are slow, reading is handed on at once, so
-//! that all sessions sign.
+//! While signatures are fast, the thread that has read a request keeps the socket (it leads): it signs and
+//! then reads the next one. Waking another thread for each request would cost a context switch, and locks in
+//! modules make two busy sessions slower than one. One of the waiting threads watches the leader and takes
+//! the socket over when the leader is busy with one request for 4 to 8 ms. While signatures are slow, the
+//! socket is handed on at once, so that all sessions sign.
 
 use std::{
     collections::VecDeque,
@@ -25,11 +25,11 @@ use crate::hsm::{
 
 mod speed;
 
-/// How often the thread that leads is looked after; at the second look it is at the same request for too
-/// long.
+/// Interval at which the leader is checked. A leader that is found with the same request twice loses the
+/// lead.
 const LOOK_EVERY: Duration = Duration::from_millis(4);
 
-/// A request, with the id of its message.
+/// A request with the id of its message.
 type NumberedRequest = (u64, Request);
 
 /// See the module. Shared by all threads.
@@ -42,35 +42,35 @@ struct Shared {
 }
 
 struct State {
-    /// With the thread that reads, while one does.
+    /// `None` while a thread reads from it.
     socket: Option<BufReader<UnixStream>>,
-    /// The turn of the thread that leads, while it is at its request.
+    /// The turn of the leader, while it works on its request.
     leading: Option<u64>,
-    /// Whether a thread that waits watches the one that leads.
+    /// Whether a waiting thread watches the leader.
     watched: bool,
-    /// Requests that were given to threads: the number of the last turn.
+    /// Number of requests that were given to threads, which is that of the last turn.
     turns: u64,
     speed: Speed,
     has_ended: bool,
-    /// Read by one who waited for something else.
+    /// Read by a thread that waited for a login decision.
     requests: VecDeque<NumberedRequest>,
     decisions: VecDeque<LoginDecision>,
-    /// Threads that wait for the one that reads, or leads.
+    /// Threads that wait for the one that reads or leads.
     waiting: usize,
 }
 
-/// The way of one thread to requests.
+/// Gives requests to one thread.
 pub(super) struct RequestReader {
     inbox: Inbox,
-    /// The turn that it is at, and since when.
+    /// The turn of the thread's current request, and when it began.
     turn: Option<(u64, Instant)>,
 }
 
-/// What the thread that watches saw at its last look.
+/// What the watching thread saw at its last check.
 struct Watch {
     leading: Option<u64>,
     turns: u64,
-    /// When it looks again.
+    /// The time of its next check.
     until: Instant,
 }
 
@@ -90,12 +90,12 @@ impl Inbox {
         Self(Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }))
     }
 
-    /// For a thread that serves requests.
+    /// For a thread that handles requests.
     pub(super) fn reader(&self) -> RequestReader {
         RequestReader { inbox: self.clone(), turn: None }
     }
 
-    /// The next answer to a login that wants to begin; `None` when there will be none.
+    /// The next answer to a login request; `None` when the socket has ended.
     pub(super) fn login_decision(&self) -> Option<LoginDecision> {
         let state = self.0.lock();
         let (state, decision) = self.0.wait_for(state, |state| state.decisions.pop_front())?;
@@ -105,7 +105,7 @@ impl Inbox {
 }
 
 impl RequestReader {
-    /// The next request; `None` when there will be no more.
+    /// The next request; `None` when the socket has ended.
     pub(super) fn request(&mut self) -> Option<NumberedRequest> {
         let shared = &*self.inbox.0;
         let mut state = shared.lock();
@@ -137,7 +137,7 @@ impl Shared {
                 state.end(&mut watch);
                 return Some((state, taken));
             }
-            // What was read is for one of these, or the end.
+            // The message is for another thread, or the socket has ended.
             if has_read && state.waiting > 0 {
                 self.changed.notify_all();
             }
@@ -177,7 +177,7 @@ impl Shared {
         state
     }
 
-    /// Wakes one of those that wait, to read on or to watch the one that will.
+    /// Wakes a waiting thread when none reads, or when none watches the leader.
     fn see_that_one_reads(&self, state: &State) {
         let is_seen_to = state.socket.is_none() || state.leading.is_some() && state.watched;
         if state.waiting > 0 && !is_seen_to {
@@ -191,13 +191,13 @@ impl Shared {
 }
 
 impl State {
-    /// Whether nobody reads, and nobody leads.
+    /// Whether no thread reads and none leads.
     fn may_be_read(&self) -> bool {
         self.socket.is_some() && self.leading.is_none()
     }
 
-    /// Watches the thread that leads, unless another does, and ends its lead where that is called for.
-    /// How long to wait until the next look; `None` without a watch.
+    /// Watches the leader, unless another thread does, and ends its lead when it has been at one request for
+    /// too long. Returns the time until the next check; `None` if this thread does not watch.
     fn look(&mut self, watch: &mut Option<Watch>) -> Option<Duration> {
         if watch.is_none() && (self.leading.is_none() || self.watched) {
             return None;
@@ -213,7 +213,7 @@ impl State {
                     self.speed = Speed::default();
                     return None;
                 }
-                // Nothing is asked: whoever leads next wakes one to watch.
+                // Idle: stop watching. The next leader wakes a thread to watch it.
                 None if seen.turns == self.turns => {
                     self.end(watch);
                     return None;
@@ -226,19 +226,19 @@ impl State {
         Some(LOOK_EVERY)
     }
 
-    /// The thread of this watch has other things to do.
+    /// This thread stops watching.
     fn end(&mut self, watch: &mut Option<Watch>) {
         if watch.take().is_some() {
             self.watched = false;
         }
     }
 
-    /// Takes the socket back, and what was read from it.
+    /// Puts the socket back, and stores what was read from it.
     fn put_back(&mut self, socket: BufReader<UnixStream>, message: io::Result<Option<ToSigner>>) {
         match message {
             Ok(Some(ToSigner::Request { id, request })) => self.requests.push_back((id, request)),
             Ok(Some(ToSigner::LoginDecision(decision))) => self.decisions.push_back(decision),
-            // The end, or what is out of place: nothing after it would be understood.
+            // The end, or a message that is not allowed here. Nothing that follows could be understood.
             Ok(Some(ToSigner::Hello(_)) | None) | Err(_) => {
                 self.has_ended = true;
                 let _ = socket.get_ref().shutdown(Shutdown::Both);

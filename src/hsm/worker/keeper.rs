@@ -1,5 +1,5 @@
-//! The keeper: one session that holds the login, lists the token, and does not sign while there are
-//! others. Login belongs to the process and ends with its last session, so this one stays.
+//! The keeper: the thread and session that hold the login and list the token. A login belongs to the process
+//! and ends with its last session, so this session stays open. It signs only when it is the only one.
 
 use std::{
     sync::{Arc, Mutex, PoisonError, mpsc},
@@ -26,10 +26,10 @@ use crate::hsm::{
     protocol::{Answer, Hello, Ready},
 };
 
-/// How long a token may be without information about itself, in milliseconds.
+/// Pause before the token is asked again for its information, in milliseconds.
 const SECOND_LOOK_AFTER_MS: u64 = 100;
 
-/// With what may be behind it: a module seldom says what it could not open.
+/// Adds a hint about the sandbox, because modules seldom say what they could not open.
 fn hinted(fault: Fault, hello: &Hello) -> Fault {
     match cage::hint(&hello.cage, &hello.module) {
         None => fault,
@@ -41,45 +41,43 @@ fn hinted(fault: Fault, hello: &Hello) -> Fault {
     }
 }
 
-/// What the keeper is asked to do.
+/// A request to the keeper.
 pub(super) enum KeeperRequest {
-    /// By the front: list the token again and answer with the keys.
+    /// From the front: list the token and answer with the keys.
     Catalogue {
-        /// Of the message.
+        /// Id of the message.
         id: u64,
     },
-    /// By a signing thread whose handle was refused.
+    /// From a signing thread whose handle was refused: list the token.
     FindAgain {
-        /// [`Epoch::number`] of the listing it used.
+        /// [`Epoch::number`] of the listing that it used.
         stale: u64,
-        /// Told when there is a newer one.
+        /// Answered when there is a newer one.
         done: mpsc::Sender<Result<(), Fault>>,
     },
-    /// By a signing thread that was told that nobody is logged in.
+    /// From a signing thread that was told that no user is logged in.
     LogInAgain {
-        /// [`Epoch::login`] of the listing it used.
+        /// [`Epoch::login`] of the listing that it used.
         stale: u64,
-        /// Told when there is a newer login, and a listing made under it.
+        /// Answered when there is a newer login with a listing.
         done: mpsc::Sender<Result<(), Fault>>,
     },
 }
 
-/// A listing and when it was made. Handles of one epoch mean nothing in another.
+/// A listing with its generation. Handles are valid within one epoch only.
 pub(super) struct Epoch {
     /// Counts listings.
     pub(super) number: u64,
     /// Counts logins.
     pub(super) login: u64,
-    /// What was there.
     pub(super) listing: Listing,
 }
 
-/// The current epoch, for all threads.
+/// The current epoch, shared by all threads.
 #[derive(Clone)]
 pub(super) struct Current(Arc<Mutex<Arc<Epoch>>>);
 
 impl Current {
-    /// A snapshot.
     pub(super) fn epoch(&self) -> Arc<Epoch> {
         Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -92,9 +90,9 @@ impl Current {
 /// See the module.
 pub(super) struct Keeper {
     token: Arc<OpenToken>,
-    /// Missing only when it is the only one and had to be dropped.
+    /// `None` only when it was the only session and had to be dropped.
     session: Option<Session>,
-    /// Whether it is the only one. It signs then, and changes the token.
+    /// Whether it is the only session, which also signs and changes the token.
     alone: bool,
     login: Login,
     stored_keys: StoredKeys,
@@ -102,8 +100,8 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Opens the token, logs in, lists it, and opens up to `hello.sessions` sessions for signing;
-    /// none when the keeper has to do everything, see [`super::solo`].
+    /// Opens the token, logs in, lists it, and opens up to `hello.sessions` sessions for signing; none when
+    /// the keeper has to do everything, see [`super::single_thread`].
     ///
     /// # Errors
     /// [`Fault`], of credential class when the PIN is refused.
@@ -125,7 +123,7 @@ impl Keeper {
         }
     }
 
-    /// All sessions come before the login, which so is tried once, whatever they come to.
+    /// All sessions are opened before the login, so that the PIN is tried once even when some are refused.
     fn begin(
         token: &OpenToken,
         login: &mut Login,
@@ -162,7 +160,7 @@ impl Keeper {
         }
     }
 
-    /// What a signing thread needs.
+    /// A signing thread.
     pub(super) fn signing_thread(
         &self,
         session: Session,
@@ -180,7 +178,7 @@ impl Keeper {
         )
     }
 
-    /// What changes the token.
+    /// The key changer.
     pub(super) fn key_changer(
         &self,
         keeper: mpsc::Sender<KeeperRequest>,
@@ -189,12 +187,12 @@ impl Keeper {
         KeyChanger::new(Arc::clone(&self.token), keeper, front)
     }
 
-    /// Runs requests, one at a time, until all who could send one are gone.
+    /// Handles requests one at a time, until all senders are gone.
     pub(super) fn serve(&mut self, requests: &mpsc::Receiver<KeeperRequest>, front: &FrontWriter) {
         for request in requests {
             match request {
                 KeeperRequest::Catalogue { id } => front.answer(id, self.catalogue()),
-                // One listing serves all threads that met the same stale epoch.
+                // One listing serves all threads that used the same outdated epoch.
                 KeeperRequest::FindAgain { stale, done } => {
                     let newer = self.current.epoch().number > stale;
                     let _ = done.send(if newer { Ok(()) } else { self.list() });
@@ -207,7 +205,7 @@ impl Keeper {
         }
     }
 
-    /// Drops what is left and finalises the module. The signing threads must have ended.
+    /// Closes the session and finalises the module. The signing threads must have ended.
     pub(super) fn close(self) {
         let Self { token, session, .. } = self;
         drop(session);
@@ -258,8 +256,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// The new session comes before the old one goes, since the login ends with the last; unless
-    /// there is room for one only.
+    /// Opens the new session before it closes the old one, because the login ends with the last session; in
+    /// the other order where the token has room for one only.
     fn renew_session(&mut self) -> Result<(), Fault> {
         self.session = match self.alone {
             false => Some(self.token.session()?),
@@ -271,8 +269,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// One failure proves nothing: SoftHSM has a moment without token information whenever another
-    /// process logs in, as signers of one token do.
+    /// Retries once, because SoftHSM has no token information for a moment whenever another process logs in.
     fn still_there(&self) -> Result<(), Fault> {
         match self.token.still_there() {
             Ok(_) => Ok(()),
@@ -285,7 +282,8 @@ impl Keeper {
         }
     }
 
-    /// Without a login a token hides its private keys instead of complaining.
+    /// Checks the login first, because without one a token hides its private keys instead of returning an
+    /// error.
     fn read(&mut self) -> Result<Listing, Fault> {
         if self.session.is_none() {
             self.renew_session()?;
@@ -315,7 +313,7 @@ impl Keeper {
         let session = self.session.as_ref().ok_or_else(no_session)?;
         self.login.log_in(&self.token, session)?;
         let before = self.current.epoch();
-        // No key is found in this epoch; the listing that follows makes the next.
+        // This epoch is empty; the listing that follows makes the next one.
         self.current.replace(Epoch {
             number: before.number + 1,
             login: before.login + 1,
@@ -329,13 +327,13 @@ fn no_session() -> Fault {
     Fault::ours(Class::Session, "C_OpenSession", "the only session was dropped")
 }
 
-/// A keeper that is alone signs by itself.
+/// A keeper with the only session signs too.
 impl SigningSession for Keeper {
     fn token(&self) -> Arc<OpenToken> {
         Arc::clone(&self.token)
     }
 
-    /// With a session that was dropped, the login and all handles have gone.
+    /// When the session was dropped, the login and all handles are gone as well.
     fn epoch(&mut self) -> Result<Arc<Epoch>, Fault> {
         if self.session.is_none() {
             self.list()?;

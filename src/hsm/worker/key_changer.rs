@@ -1,8 +1,8 @@
-//! The key changer: the one thread of a signer that changes what lies on the token, one change at a time,
-//! in a read-write session of its own. Signing goes on meanwhile.
+//! The key changer: the one thread of a signer that changes the keys on the token, one change at a time, in a
+//! read-write session of its own. Signing goes on meanwhile.
 //!
-//! Nothing is tried twice here: whether a call that failed has left something behind is for the
-//! front to find out.
+//! Nothing is retried here. When a call fails, the front finds out whether it has left something on the
+//! token.
 
 use std::sync::{Arc, mpsc};
 
@@ -44,7 +44,7 @@ impl KeyChanger {
         Self { token, keeper, front }
     }
 
-    /// Works until there is nobody left to send an change.
+    /// Works until all senders are gone.
     pub(super) fn work(self, orders: &mpsc::Receiver<(u64, KeyChange)>) {
         for (id, change) in orders {
             let answer = match self.change(change) {
@@ -56,12 +56,12 @@ impl KeyChanger {
     }
 
     fn change(&self, change: KeyChange) -> Result<KeyChangeResult, Fault> {
-        // A token that was logged out would hide its private keys from the searches below; the
-        // keeper's listing finds out, and logs in again.
+        // List first: a token without a login hides private keys from the searches below, and a listing logs
+        // in again.
         self.list()?;
         let session = self.token.rw_session()?;
         let answer = carry_out(&self.token, &session, change);
-        // Whatever came of it: the signing threads are to see the token as it is now.
+        // List again, even after a failure, so that the signing threads see the token as it is now.
         drop(session);
         let listed = self.list();
         if let Err(fault) = listed {
@@ -73,17 +73,17 @@ impl KeyChanger {
     fn list(&self) -> Result<(), Fault> {
         let (done, result) = mpsc::channel();
         let gone = || Fault::ours(Class::Device, "ask keeper", "the signer is shutting down");
-        // No listing is new enough that was begun before now.
+        // Only a listing that begins from now on is new enough.
         let request = KeeperRequest::FindAgain { stale: u64::MAX, done };
         self.keeper.send(request).map_err(|_| gone())?;
         result.recv().map_err(|_| gone())?
     }
 }
 
-/// Changes the token in a session that may.
+/// Changes the token in a read-write session.
 ///
 /// # Errors
-/// [`Fault`] of the call that failed; an operation may be left open in the session.
+/// [`Fault`] of the call that failed; it may leave an operation open in the session.
 pub(super) fn carry_out(
     token: &OpenToken,
     session: &Session,
@@ -108,7 +108,7 @@ pub(super) fn carry_out(
     }
 }
 
-/// Where keys are made.
+/// A read-write session in which keys are made.
 struct ChangeSession<'a> {
     token: &'a OpenToken,
     session: &'a Session,
@@ -154,7 +154,8 @@ impl ChangeSession<'_> {
             return Ok(KeyChangeResult::Taken);
         }
         let create = |template: &[Attribute]| self.session.create_object(template);
-        // The public half first, as most tokens generate: what a crash leaves cannot sign.
+        // The public half first, as most tokens generate, because a public half that a crash leaves cannot
+        // sign.
         let public = match create(&templates::public_to_import(name, &key)?) {
             Ok(handle) => handle,
             Err(error) if templates::is_unsupported(&error) => {
@@ -183,8 +184,8 @@ impl ChangeSession<'_> {
         self.prove(name, Pair { public, private }, &Wanted::Imported(spki.to_vec()))
     }
 
-    /// Whether a key has the label or the id. A public half alone that has both is what a crash
-    /// left of a key of ours; it is cleared away.
+    /// Whether a key has the label or the id. A lone public half with both is what a crash has left of a key
+    /// of ours; it is destroyed.
     fn is_taken(&self, name: &KeyName) -> Result<bool, Fault> {
         let bearing = |class, attribute| find(self.token, self.session, class, &[attribute]);
         let label = || Attribute::Label(name.label.clone().into());
@@ -207,7 +208,7 @@ impl ChangeSession<'_> {
         Ok(false)
     }
 
-    /// The end of every change that makes a key.
+    /// The last step of every change that makes a key.
     fn prove(&self, name: &KeyName, pair: Pair, wanted: &Wanted) -> Result<KeyChangeResult, Fault> {
         let halves = Halves { private: vec![pair.private], public: vec![pair.public] };
         match proof::of(self.token, self.session, name, &pair, wanted) {
@@ -220,13 +221,13 @@ impl ChangeSession<'_> {
                 let reason = "the label was changed".to_owned();
                 Ok(KeyChangeResult::Rejected { reason, destroyed: false })
             }
-            // Nobody knows of the key yet; one that was left half made cannot sign.
+            // No caller knows the key yet, so it can be destroyed.
             Err(fault) => Ok(discard(self.session, &halves, fault.to_string())),
         }
     }
 }
 
-/// What bears both label and id of a key.
+/// The objects that have both label and id of a key.
 struct Halves {
     private: Vec<ObjectHandle>,
     public: Vec<ObjectHandle>,
@@ -262,19 +263,19 @@ fn destroy(
     if !is_meant {
         return Ok(KeyChangeResult::Missing);
     }
-    // The private half first: what a crash leaves cannot sign.
+    // The private half first, because a public half that a crash leaves cannot sign.
     for handle in [pair.private, pair.public] {
         session.destroy_object(handle).map_err(|error| fault(&error))?;
     }
     Ok(KeyChangeResult::Destroyed)
 }
 
-/// Destroys what is not what was asked for.
+/// Destroys a key that is not what was requested.
 fn discard(session: &Session, halves: &Halves, reason: String) -> KeyChangeResult {
     KeyChangeResult::Rejected { reason, destroyed: are_gone(session, halves) }
 }
 
-/// Destroys both halves; false when one stays.
+/// Destroys both halves. Returns false when one remains.
 fn are_gone(session: &Session, halves: &Halves) -> bool {
     let mut gone = true;
     for handle in halves.private.iter().chain(&halves.public) {

@@ -1,4 +1,4 @@
-//! What lies on the token: private keys, each joined to its public half.
+//! Listing of the private keys on the token, each with its public half.
 
 use std::collections::HashMap;
 
@@ -24,11 +24,11 @@ use crate::{
     },
 };
 
-/// One listing of the token. Handles are good within it only.
+/// A listing. Its handles are valid within it only.
 pub(super) struct Listing {
     keys: Vec<Held>,
     by_label: HashMap<String, Vec<usize>>,
-    /// Why the first key cannot be used for which the token has no mechanism.
+    /// The first reason why a key cannot be used for want of a mechanism.
     lacking: Option<String>,
 }
 
@@ -41,15 +41,15 @@ struct Held {
 }
 
 impl Listing {
-    /// Without a key.
+    /// A listing without keys.
     pub(super) fn empty() -> Self {
         Self { keys: Vec::new(), by_label: HashMap::new(), lacking: None }
     }
 
-    /// Lists private and public keys, two searches in all; and certificates where they are needed.
+    /// Lists private and public keys by one search each, and certificates where they are needed.
     ///
     /// # Errors
-    /// [`Fault`] of the search, or when the token holds too many keys.
+    /// [`Fault`] of the search, or when the token has too many keys.
     pub(super) fn read(
         session: &Session,
         token: &OpenToken,
@@ -90,14 +90,14 @@ impl Listing {
                     }
                 });
             listing.by_label.entry(label.clone()).or_default().push(listing.keys.len());
-            // A token that does not say so has not promised it.
+            // When the token does not say, the key may be extractable.
             let extractable = !private.says(&Attribute::Extractable(false));
             listing.keys.push(Held { handle: *handle, label, id, public_key, extractable });
         }
         Ok(listing)
     }
 
-    /// Refuses a token whose keys cannot sign for want of a mechanism, all of them.
+    /// Refuses a token none of whose keys can sign for want of mechanisms.
     ///
     /// # Errors
     /// [`Fault`] of configuration class that names the mechanisms.
@@ -110,7 +110,7 @@ impl Listing {
         }
     }
 
-    /// The handle of exactly the key that was ordered; `None` when there is none or more than one.
+    /// The handle of exactly the requested key; `None` when there is none or more than one.
     pub(super) fn handle(&self, request: &SignRequest) -> Option<(ObjectHandle, &PublicKey)> {
         let mut fitting = self
             .by_label
@@ -124,7 +124,7 @@ impl Listing {
         fitting.next().is_none().then_some(first)
     }
 
-    /// For the front.
+    /// The keys, for the front.
     pub(super) fn to_wire(&self) -> Vec<ListedKey> {
         self.keys
             .iter()
@@ -157,7 +157,7 @@ fn read_class(
     for handle in handles {
         match token.attributes(session, handle, wanted) {
             Ok(attributes) => read.push((handle, attributes)),
-            // Deleted by another tool since the search.
+            // Another tool has deleted the object since the search.
             Err(fault) if fault.class == Class::Handle => {}
             Err(fault) => return Err(fault),
         }
@@ -179,7 +179,7 @@ fn usable(private: &Attributes) -> Result<(), String> {
     }
 }
 
-/// The public key that the front has on record, when the private key proves to belong to it.
+/// The public key on record, after the private key has proven to belong to it.
 fn on_record(
     stored_keys: &mut StoredKeys,
     (token, session): (&OpenToken, &Session),
@@ -201,7 +201,7 @@ fn missing_mechanism(key: &PublicKey, mechanisms: &[MechanismType]) -> Option<St
     scheme.is_none().then(|| format!("the token does not offer {}", scheme::wanted(algorithm)))
 }
 
-/// The keys of the certificates on a token, by `CKA_ID`, read when they are asked for first.
+/// The keys of the certificates on the token by `CKA_ID`, read on first use.
 struct Certificates<'a> {
     token: &'a OpenToken,
     session: &'a Session,
@@ -216,7 +216,7 @@ impl Certificates<'_> {
     }
 }
 
-/// What cannot be read binds nothing.
+/// Certificates that cannot be read are ignored.
 fn read_certificates(token: &OpenToken, session: &Session) -> HashMap<Vec<u8>, Vec<PublicKey>> {
     let mut by_id: HashMap<_, Vec<_>> = HashMap::new();
     match read_class(token, session, ObjectClass::CERTIFICATE, &CERTIFICATE) {

@@ -1,4 +1,4 @@
-//! Logging in, with a PIN that is tried once: tokens lock after a few wrong ones, some for good.
+//! The login. A wrong PIN is tried only once, because tokens lock after a few.
 
 use std::{
     path::PathBuf,
@@ -29,11 +29,11 @@ use crate::hsm::{
 /// `CKU_USER`.
 const NORMAL_USER: u64 = 1;
 
-/// Whether `C_Login` is under way.
+/// Whether `C_Login` is running.
 static AT_IT: AtomicBool = AtomicBool::new(false);
 
-/// Whether `C_Login` is under way: a process that ends in it may leave a token that is none. SoftHSM
-/// writes its token anew at each login, in place.
+/// Whether `C_Login` is running. SoftHSM rewrites its token in place at each login, and a process that ends
+/// meanwhile may destroy the token.
 pub(super) fn is_under_way() -> bool {
     AT_IT.load(Relaxed)
 }
@@ -43,12 +43,12 @@ pub(super) struct Login {
     pin: RawAuthPin,
     pin_file: PathBuf,
     vendor_user: Option<u32>,
-    /// What was tried before this process was.
+    /// Attempts that are on record from before this process.
     attempts: Vec<PinAttempt>,
     attempts_file: PathBuf,
-    /// Of the PIN, once it was needed.
+    /// The fingerprint of the PIN, once it was computed.
     fingerprint: Option<PinFingerprint>,
-    /// Set once the PIN was refused here.
+    /// The fault of a login that was refused in this process.
     refused: Option<Fault>,
     front: FrontWriter,
     inbox: Inbox,
@@ -73,10 +73,10 @@ impl Login {
         })
     }
 
-    /// Logs in, when the front has noted that it is tried and grants it.
+    /// Logs in, after the front has recorded and permitted the attempt.
     ///
     /// # Errors
-    /// [`Fault`], of credential class when the PIN is, or was, refused.
+    /// [`Fault`], of credential class when the PIN is refused now or was before.
     pub(super) fn log_in(&mut self, token: &OpenToken, session: &Session) -> Result<(), Fault> {
         if let Some(refused) = &self.refused {
             return Err(refused.clone());
@@ -116,7 +116,8 @@ impl Login {
         AT_IT.store(false, Relaxed);
         let (end, result) = match answer {
             Ok(()) => (LoginOutcome::Taken, Ok(())),
-            // Login belongs to process and token, not to the session. No PIN was looked at.
+            // The process is logged in already, because a login belongs to process and token. The PIN was not
+            // examined.
             Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {
                 (LoginOutcome::Unanswered, Ok(()))
             }
@@ -184,7 +185,7 @@ impl Login {
     }
 }
 
-/// What to think of a login that the token has answered without a word about the PIN.
+/// The outcome of a login that failed with a code that does not mention the PIN.
 fn unexplained(fault: Fault, token: &OpenToken, taken_before: bool) -> (LoginOutcome, Fault) {
     let counts = token.still_there().is_ok_and(|info| {
         info.user_pin_count_low() || info.user_pin_final_try() || info.user_pin_locked()
@@ -206,7 +207,7 @@ fn unexplained(fault: Fault, token: &OpenToken, taken_before: bool) -> (LoginOut
     (LoginOutcome::Unexplained, fault)
 }
 
-/// The token's own warnings: its last try is never ours.
+/// Heeds the token's warnings about wrong PINs: its last attempt is never used.
 fn heed(info: &TokenInfo, tells: bool) -> Result<WrongPinFlag, Fault> {
     let refuse = |words: &str| Err(Fault::ours(Class::Credential, "C_GetTokenInfo", words));
     if info.user_pin_locked() {

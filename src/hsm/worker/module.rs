@@ -1,4 +1,4 @@
-//! The module and the token: loading, finding, opening. Everything here may block without end.
+//! Loading the module, and finding and opening the token. Any call here may block forever.
 
 use std::{num::NonZeroUsize, path::Path};
 
@@ -25,30 +25,30 @@ use crate::hsm::{
     protocol::Hello,
 };
 
-/// An initialised module and the one token in it that the configuration means.
+/// An initialised module and the configured token in it.
 pub(super) struct OpenToken {
     pkcs11: Pkcs11,
-    /// `None` where only cryptoki can be used, which signs by one call more.
+    /// `None` where only cryptoki's functions can be used, which take one call more for a signature.
     raw: Option<Raw>,
     slot: Slot,
     pub(super) facts: TokenFacts,
     pub(super) quirks: Quirks,
     pub(super) mechanisms: Vec<MechanismType>,
-    /// Sessions that the token allows one application; `None` when it does not say or care.
+    /// Sessions that the token allows one application; `None` when it sets no limit.
     sessions_max: Option<u64>,
-    /// Whether the module refuses to be used by several threads.
+    /// Whether the module does not support several threads.
     one_thread: bool,
-    /// Whether it was initialised before us, as by a library that it brings along; it is not ours to
-    /// finalise then.
+    /// Whether the module was initialised before, such as by a library that it loads. Then it is not
+    /// finalised here.
     adopted: bool,
 }
 
 impl OpenToken {
-    /// Loads and initialises the module and finds the token. Slots are never configured: their
-    /// numbers move at every initialisation.
+    /// Loads and initialises the module and finds the token. Slots are not configured, because their numbers
+    /// change at each initialisation.
     ///
     /// # Errors
-    /// [`Fault`]; twin labels without a serial are refused, naming both.
+    /// [`Fault`]; also when several tokens have the label and no serial is configured.
     pub(super) fn open(hello: &Hello) -> Result<Self, Fault> {
         let pkcs11 = Pkcs11::new(&hello.module)
             .map_err(|error| fault(&error).with_detail(describe(&error, &hello.module)))?;
@@ -62,7 +62,7 @@ impl OpenToken {
         let (slot, info) = match resolve(&pkcs11, raw.as_ref(), hello) {
             Ok(found) => found,
             Err(fault) => {
-                // Nothing is open yet; a failure to finalise says no more than the fault does.
+                // A failure to finalise adds nothing to the fault.
                 if !adopted {
                     let _ = pkcs11.finalize();
                 }
@@ -90,8 +90,8 @@ impl OpenToken {
         Ok(Self { slot, facts, quirks, mechanisms, sessions_max, one_thread, adopted, raw, pkcs11 })
     }
 
-    /// How many sessions may sign, beside the keeper's and one for changes of the token. None when the
-    /// token has no room for these, or the module must not be used by several threads.
+    /// How many sessions may sign, in addition to the keeper's and one for changes of the token; 0 when the
+    /// token has no room for these or the module does not support several threads.
     pub(super) fn signing_sessions_max(&self) -> usize {
         if self.one_thread {
             return 0;
@@ -102,11 +102,11 @@ impl OpenToken {
         }
     }
 
-    /// As many read-only sessions as are wanted, or as the token grants. It may grant fewer than it
-    /// says, and one more is tried than is returned: there must be room for changes.
+    /// Opens read-only sessions, as many as wanted or as the token grants. It may grant fewer than it says,
+    /// so one more is opened and closed again, which leaves room for changes.
     ///
     /// # Errors
-    /// [`Fault`] of `C_OpenSession`, unless it is that the token has no room.
+    /// [`Fault`] of `C_OpenSession`, except when the token has no room.
     pub(super) fn signing_sessions(&self, wanted: usize) -> Result<Vec<Session>, Fault> {
         let mut sessions = Vec::new();
         while sessions.len() <= wanted {
@@ -123,7 +123,7 @@ impl OpenToken {
         Ok(sessions)
     }
 
-    /// The one session for everything; read-only on a token that cannot be written.
+    /// The session for everything; read-only on a token that cannot be written.
     ///
     /// # Errors
     /// [`Fault`] of `C_OpenSession`.
@@ -143,7 +143,7 @@ impl OpenToken {
         opened.map_err(|error| self.quirks.meant(fault(&error)))
     }
 
-    /// A session that may change the token.
+    /// A read-write session.
     ///
     /// # Errors
     /// [`Fault`] of `C_OpenSession`.
@@ -155,7 +155,7 @@ impl OpenToken {
     /// A signature over `data` by exactly two calls of the module.
     ///
     /// # Errors
-    /// [`Error`] of `C_SignInit`, which leaves the session clean, or of `C_Sign`, which may not.
+    /// [`Error`] of `C_SignInit`, which leaves no operation open, or of `C_Sign`, which may.
     pub(super) fn sign(
         &self,
         session: &Session,
@@ -204,10 +204,11 @@ impl OpenToken {
         read.map(Attributes)
     }
 
-    /// Asks the token itself. Sessions go on looking alive when it is gone; this call does not.
+    /// Asks for the token's information, because sessions look alive after the token has gone and this call
+    /// does not.
     ///
     /// # Errors
-    /// [`Fault`] of identity class when another token is in its place, of device class when none is.
+    /// [`Fault`] of identity class when another token is in its place, of device class when there is none.
     pub(super) fn still_there(&self) -> Result<TokenInfo, Fault> {
         let info = token_info(&self.pkcs11, self.raw.as_ref(), self.slot);
         let info = info.map_err(|error| fault(&error))?;
@@ -219,11 +220,11 @@ impl OpenToken {
         Ok(info)
     }
 
-    /// Asks what the token offers, which decides which keys can be used. One that is not all there yet
-    /// offers less.
+    /// Checks that the token offers the same mechanisms as before, because they decide which keys can be used
+    /// and a token that is coming up offers fewer.
     ///
     /// # Errors
-    /// [`Fault`] of device class when that has changed: the next signer judges the keys anew.
+    /// [`Fault`] of device class when they differ: the next signer judges the keys anew.
     pub(super) fn offers_the_same(&self) -> Result<(), Fault> {
         let offered = mechanisms(&self.pkcs11, self.raw.as_ref(), self.slot)?;
         let sorted = |mechanisms: &[MechanismType]| {
@@ -238,7 +239,7 @@ impl OpenToken {
         Err(Fault::ours(Class::Device, "C_GetMechanismList", words))
     }
 
-    /// `C_Finalize`, if the module is ours. All sessions must be gone.
+    /// Calls `C_Finalize`, unless the module was initialised before. All sessions must be closed.
     pub(super) fn finalize(self) {
         if self.adopted {
             return;
@@ -249,7 +250,7 @@ impl OpenToken {
     }
 }
 
-/// What can sign, and with keys of which sizes. It is for people; a refusal is no reason not to start.
+/// The signing mechanisms and their key sizes. They are only shown, so a failure does not prevent the start.
 fn offers(pkcs11: &Pkcs11, slot: Slot, mechanisms: &[MechanismType]) -> Vec<Offer> {
     let mut offers = Vec::new();
     for mechanism in mechanisms.iter().filter(|mechanism| Offer::new(***mechanism, 0, 0).is_some())
@@ -266,7 +267,7 @@ fn offers(pkcs11: &Pkcs11, slot: Slot, mechanisms: &[MechanismType]) -> Vec<Offe
     offers
 }
 
-/// How a module was initialised; see [`OpenToken`].
+/// How the module was initialised; see [`OpenToken`].
 struct Begun {
     one_thread: bool,
     adopted: bool,
@@ -314,7 +315,7 @@ fn resolve(pkcs11: &Pkcs11, raw: Option<&Raw>, hello: &Hello) -> Result<(Slot, T
         match token_info(pkcs11, raw, slot) {
             Ok(info) if info.label() == hello.label => labelled.push((slot, info)),
             Ok(_) => {}
-            // Another reader's trouble is not ours; if it is ours, the token is not found.
+            // The slot may be another reader's. If it is ours, the token is not found.
             Err(error) => tracing::warn!("{}: its slot is passed over", fault(&error)),
         }
     }

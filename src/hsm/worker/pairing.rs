@@ -1,8 +1,8 @@
-//! Which public key belongs to a private key, where the two lie on the token as objects of their own.
+//! Pairing of private keys with public key objects.
 //!
-//! By the label, where one private key has it; else by `CKA_ID`, where one private key has that; else as
-//! the private key describes itself; else by the certificate of the same `CKA_ID`, as keys have it that
-//! Java made. Objects with the same public key are one. What is ambiguous is bound to nothing.
+//! A private key is bound by its label, if no other private key has it; else by its `CKA_ID`, if no other has
+//! that; else by its own `CKA_PUBLIC_KEY_INFO`; else by the certificate with the same `CKA_ID`, as Java
+//! creates them. Several objects with the same public key count as one. An ambiguous key is not bound.
 
 use std::collections::HashMap;
 
@@ -11,14 +11,14 @@ use cryptoki::object::{Attribute, KeyType as CkKeyType};
 use super::attributes::{Attributes, read_public, value};
 use crate::{domain::key::PublicKey, hsm::UNBOUND};
 
-/// The objects of one listing, by what binds them.
+/// The objects of a listing, indexed by label and id.
 pub(super) struct Pairing<'a> {
     publics: &'a [Attributes],
     public_labels: HashMap<&'a [u8], Vec<usize>>,
     public_ids: HashMap<&'a [u8], Vec<usize>>,
-    /// How many private keys have the label.
+    /// Number of private keys with the label.
     private_labels: HashMap<&'a [u8], usize>,
-    /// How many private keys have the `CKA_ID` and are not bound by their label.
+    /// Number of private keys with the `CKA_ID` that are not bound by their label.
     private_ids: HashMap<&'a [u8], usize>,
 }
 
@@ -53,11 +53,10 @@ impl<'a> Pairing<'a> {
         pairing
     }
 
-    /// The public key of a private key; `certificates` gives the keys of the certificates of a `CKA_ID`.
+    /// The public half of a private key. `certificates` returns the keys of the certificates with a `CKA_ID`.
     ///
     /// # Errors
-    /// In words for the operator, which begin with [`UNBOUND`] where no public key is to be found or
-    /// several are.
+    /// For the operator. Begins with [`UNBOUND`] when there is no public half, or more than one.
     pub(super) fn public_half(
         &self,
         private: &Attributes,
@@ -101,7 +100,7 @@ impl<'a> Pairing<'a> {
         }
     }
 
-    /// Whether the label alone says which public key it is.
+    /// Whether the label alone determines the public key.
     fn is_bound_by_label(&self, private: &Attributes) -> bool {
         let label = private.label();
         !label.is_empty()
@@ -113,7 +112,7 @@ impl<'a> Pairing<'a> {
         self.of_type(private, self.public_labels.get(private.label()))
     }
 
-    /// Without those that are bound to another private key by their label.
+    /// Without objects that are bound to another private key by their label.
     fn of_id(&self, private: &Attributes) -> Vec<&'a Attributes> {
         let mut found = self.of_type(private, self.public_ids.get(private.id()));
         found.retain(|public| {
@@ -130,8 +129,8 @@ impl<'a> Pairing<'a> {
     }
 }
 
-/// The one public key of these objects, at least one: all the same, or one among them of the private
-/// key's own `CKA_ID` or modulus.
+/// The public key of these objects (at least one). When they differ, those with the private key's own
+/// `CKA_ID` or modulus count.
 fn one_of(private: &Attributes, publics: &[&Attributes], by: &str) -> Result<PublicKey, String> {
     let read = |publics: &[&Attributes]| -> Result<Vec<PublicKey>, String> {
         let mut keys: Vec<PublicKey> = Vec::new();
@@ -163,7 +162,7 @@ fn one_of(private: &Attributes, publics: &[&Attributes], by: &str) -> Result<Pub
     }
 }
 
-/// An RSA private key shows its modulus; a public object of another key is found out here.
+/// Checks a public object against the modulus of an RSA private key.
 fn fitting(private: &Attributes, key: PublicKey, by: &str) -> Result<PublicKey, String> {
     match fits(private, &key) {
         true => Ok(key),
@@ -200,7 +199,7 @@ mod tests {
     use super::*;
     use crate::domain::key::KeyType;
 
-    /// A public key, and its object under a label and an id.
+    /// A public key and its object with a label and an id.
     fn public(label: &str, id: &[u8]) -> (PublicKey, Attributes) {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
         let mut object = private(label, id);
@@ -221,7 +220,7 @@ mod tests {
         Attributes(object.0.clone())
     }
 
-    /// What each of the private keys is bound to.
+    /// The public halves of the private keys.
     fn bound(
         privates: &[Attributes],
         publics: &[&Attributes],
@@ -268,7 +267,7 @@ mod tests {
         let mut described = private("a", &[1]);
         described.0.push(Attribute::PublicKeyInfo(other.spki_der().to_vec()));
         assert_eq!(bound(&[described], &[], slice::from_ref(&key)), [Ok(other)]);
-        // As Java makes them: no label, no public object.
+        // As Java creates them: no label, no public object.
         assert_eq!(bound(&[private("", &[1])], &[], slice::from_ref(&key)), [Ok(key.clone())]);
         assert_eq!(bound(&[private("", &[1])], &[], &[key.clone(), key.clone()]), [Ok(key)]);
     }
@@ -280,7 +279,7 @@ mod tests {
         let (_, nameless_one) = public("", &[1]);
         let (_, nameless_other) = public("", &[1]);
         let both = [one.clone(), other];
-        // Two public keys under the label: the one of the same id; without, none.
+        // Of two public keys with the label, the one with the same id counts.
         let found = bound(&[private("a", &[1])], &[&object_one, &object_other], &[]);
         assert_eq!(found, [Ok(one.clone())]);
         type Row<'a> = (&'a [Attributes], &'a [&'a Attributes], &'a [PublicKey], &'a str);
@@ -298,7 +297,7 @@ mod tests {
                 assert!(reason.starts_with(UNBOUND) && reason.contains(words), "{reason}");
             }
         }
-        // The public object of another private key is nobody else's.
+        // A public object that is bound to one private key is not bound to another.
         let privates = [private("a", &[1]), private("b", &[1])];
         let found = bound(&privates, &[&object_one], &[]);
         assert!(found[0].is_ok() && found[1].is_err(), "{found:?}");

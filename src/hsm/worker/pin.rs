@@ -1,4 +1,4 @@
-//! The user PIN: opaque octets in a file, and the fingerprints of those that were tried.
+//! The user PIN, which is opaque octets in a file, and its fingerprints.
 
 use std::{fs::File, io::Read, num::NonZeroU32, path::Path};
 
@@ -12,22 +12,22 @@ use crate::hsm::{
     pin_attempts::{PinAttempt, PinFingerprint},
 };
 
-/// Longest PIN, in octets; `user:password` forms included.
+/// Longest PIN, in octets. CloudHSM has `user:password`.
 const PIN_BYTES_MAX: u64 = 1024;
-/// PBKDF2 with HMAC-SHA-512: as many as OWASP's Password Storage Cheat Sheet asks for.
+/// Iterations of PBKDF2 with HMAC-SHA-512, by OWASP's Password Storage Cheat Sheet.
 const ITERATIONS: NonZeroU32 = NonZeroU32::new(210_000).unwrap();
 const SALT_BYTES: usize = 16;
 const DIGEST_BYTES: usize = 32;
 
-/// Reads the PIN. Line ends (CR, LF) at the end of the file are not part of it. What an editor may have
-/// added besides is refused by name: each PIN that is wrong by it costs the token one of its few attempts.
+/// Reads the PIN. Line ends (CR, LF) at the end of the file are not part of it. Other characters that an
+/// editor may have added are refused here, because each wrong PIN costs the token one of its few attempts.
 ///
 /// # Errors
 /// [`Fault`] of configuration class that names the file.
 pub(super) fn read(path: &Path) -> Result<RawAuthPin, Fault> {
     let refuse = |words: String| Fault::ours(Class::Configuration, "read PIN file", words);
     let mut octets = Vec::new();
-    // All the room at once: a vector that grows leaves copies behind.
+    // Allocated once, because a vector that grows leaves copies behind.
     octets.reserve_exact(2 * 1024);
     File::open(path)
         .and_then(|file| file.take(PIN_BYTES_MAX + 1).read_to_end(&mut octets))
@@ -41,7 +41,7 @@ pub(super) fn read(path: &Path) -> Result<RawAuthPin, Fault> {
     } else {
         not_a_pin(&octets).map(str::to_owned)
     };
-    // Wiped when it is dropped, whatever is wrong with it.
+    // Wiped when it is dropped, even if it is refused.
     let pin = RawAuthPin::new(Box::new(octets));
     match fault {
         Some(words) => Err(refuse(format!("{}: {words}; C_Login was not called", path.display()))),
@@ -49,10 +49,10 @@ pub(super) fn read(path: &Path) -> Result<RawAuthPin, Fault> {
     }
 }
 
-/// Why these octets, without the line ends behind them, cannot be meant as a PIN.
+/// Why these octets, without line ends at their end, cannot be meant as a PIN.
 fn not_a_pin(octets: &[u8]) -> Option<&'static str> {
     let is_blank = |octet: Option<&u8>| matches!(octet, Some(b' ' | b'\t'));
-    // Of UTF-16, whose ASCII has NULs; a PIN of other octets may begin so.
+    // A byte order mark of UTF-16 whose text has NULs. A binary PIN may begin with the same octets.
     let is_utf_16 = octets.starts_with(b"\xfe\xff") || octets.starts_with(b"\xff\xfe");
     let has_nul = octets.contains(&0);
     if octets.is_empty() {
@@ -70,9 +70,9 @@ fn not_a_pin(octets: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The fingerprint of a PIN for the token of this serial and a user of this type (`CKU_…`): the one that it
-/// was tried under before, else a new one. Of one that was taken, only the octet is looked at; all else
-/// takes a tenth of a second or so, on purpose: short PINs are soon guessed.
+/// The fingerprint of a PIN for the token of this serial and a user of this type (`CKU_…`): that of an
+/// earlier attempt, else a new one. For a PIN that was accepted, the octet decides; otherwise the slow digest
+/// is computed, which takes about a tenth of a second on purpose, because short PINs are soon guessed.
 ///
 /// # Errors
 /// When the system has no randomness.
@@ -102,7 +102,7 @@ pub(super) fn fingerprint(
     Ok(fingerprint)
 }
 
-/// An octet of HMAC-SHA-256, under the salt.
+/// One octet of HMAC-SHA-256 under the salt.
 fn quick_fingerprint(
     pin: &RawAuthPin,
     serial: &str,
@@ -116,7 +116,8 @@ fn quick_fingerprint(
     PinFingerprint { serial: serial.to_owned(), salt: HEX.encode(salt), check, digest: None }
 }
 
-/// Adds the slow digest, where it is missing. Another user's PIN may be the same.
+/// Adds the slow digest where it is missing. It includes the user type, because another user may have the
+/// same PIN.
 pub(super) fn complete(fingerprint: &mut PinFingerprint, pin: &RawAuthPin, user_type: u64) {
     let Ok(salt) = HEX.decode(fingerprint.salt.as_bytes()) else { return };
     fingerprint.digest.get_or_insert_with(|| {
@@ -192,7 +193,7 @@ mod tests {
         assert!(fault.to_string().contains("/nonexistent/pin"), "{fault}");
     }
 
-    /// As they are found in the file after one try each.
+    /// As they are read from the file after one attempt each.
     fn tried(fingerprints: &[&PinFingerprint]) -> Vec<PinAttempt> {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("tried-pins");
@@ -229,7 +230,7 @@ mod tests {
         assert_eq!(again, taken[0].fingerprint);
         complete(&mut again, &pin(b"1234"), 1);
         assert_eq!(again, first);
-        // One octet is that of every 256th PIN.
+        // One in 256 PINs has the same octet.
         let others = (0..1_000).map(|number| format!("{number:04}"));
         let same = others.filter(|other| {
             let salt = HEX.decode(first.salt.as_bytes()).unwrap();

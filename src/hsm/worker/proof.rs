@@ -1,5 +1,5 @@
-//! Whether a new key is what was asked for: its attributes are read back, and it makes a signature
-//! that is verified in software. A token's word that it did as told is not enough.
+//! Proof that a new key is what was requested: its attributes are read back, and it makes a signature that is
+//! verified in software. That the token has reported success is not enough.
 
 use cryptoki::{
     object::{Attribute, AttributeType, ObjectHandle},
@@ -24,13 +24,13 @@ use crate::{
     },
 };
 
-/// What the examination came to.
+/// The result of the examination.
 pub(super) enum Proof {
-    /// It is what was asked for.
+    /// The key is what was requested.
     Good(ListedKey),
-    /// It is not, in words for the operator.
+    /// It is not; the reason is for the operator.
     Bad(String),
-    /// The token has made another label of the one that was given.
+    /// The token has changed the label.
     Label,
 }
 
@@ -43,8 +43,8 @@ const READ_BACK: [AttributeType; 6] = [
     AttributeType::Sign,
 ];
 
-/// What tells a key that was made inside from one that was brought: false for the latter (PKCS#11 v2.40,
-/// `C_CreateObject`), like `CKA_NEVER_EXTRACTABLE`.
+/// The attribute that tells a generated key from an imported one, for which it is false (PKCS#11 v2.40,
+/// `C_CreateObject`), in addition to `CKA_NEVER_EXTRACTABLE`.
 fn made_inside(quirks: &Quirks) -> (Attribute, &'static str) {
     match quirks.local_says_nothing {
         false => (Attribute::Local(true), "CKA_LOCAL is not true"),
@@ -55,7 +55,7 @@ fn made_inside(quirks: &Quirks) -> (Attribute, &'static str) {
 /// Examines a key.
 ///
 /// # Errors
-/// [`Fault`] when the token cannot be asked.
+/// [`Fault`] when the token does not answer.
 pub(super) fn of(
     token: &OpenToken,
     session: &Session,
@@ -102,10 +102,10 @@ pub(super) fn of(
     }))
 }
 
-/// The key in a public object, or why it is none.
+/// The key in a public object, or why it cannot be used.
 ///
 /// # Errors
-/// [`Fault`] when the token cannot be asked.
+/// [`Fault`] when the token does not answer.
 pub(super) fn public_half(
     token: &OpenToken,
     session: &Session,
@@ -115,7 +115,7 @@ pub(super) fn public_half(
     Ok(read_public(&attributes))
 }
 
-/// What is wrong with the attributes; one that the token does not show is wrong.
+/// What is wrong with the attributes. A required attribute that the token does not show is wrong.
 fn unfit(
     private: &Attributes,
     wanted: &Wanted,
@@ -126,7 +126,7 @@ fn unfit(
         (Attribute::Extractable(false), "CKA_EXTRACTABLE is not false"),
         (Attribute::Sign(true), "CKA_SIGN is not true"),
     ];
-    // An imported key was outside once (PKCS#11 v2.40, 4.9): these two cannot hold for it.
+    // Not for an imported key, because it was outside the token (PKCS#11 v2.40, 4.9).
     let generated =
         [(Attribute::NeverExtractable(true), "CKA_NEVER_EXTRACTABLE is not true"), made_inside];
     let also = match wanted {
@@ -143,7 +143,7 @@ fn unfit(
 /// Whether a private key makes signatures that this public key verifies.
 ///
 /// # Errors
-/// [`Fault`] when the token cannot be asked, or returns what is no signature.
+/// [`Fault`] when the token does not answer, or returns something else than a signature.
 pub(super) fn signs(
     token: &OpenToken,
     session: &Session,
@@ -151,7 +151,7 @@ pub(super) fn signs(
     key: &PublicKey,
 ) -> Result<bool, Fault> {
     let mut message = [0; 32];
-    // Without randomness the proof is weaker, not wrong.
+    // Without randomness the proof is weaker and still correct.
     let _ = aws_lc_rs::rand::fill(&mut message);
     let key_type = key.key_type();
     let algorithm = key_type.signature_algorithm();

@@ -1,4 +1,4 @@
-//! Differences of vendors, as data: `quirks.toml`. Nothing else in this program knows a vendor by name.
+//! Deviations of vendors' tokens, as data: `quirks.toml`. No other code knows a vendor by name.
 
 use cryptoki::object::AttributeType;
 use serde::Deserialize;
@@ -7,7 +7,7 @@ use crate::hsm::fault::{Class, Fault};
 
 const TABLE: &str = include_str!("quirks.toml");
 
-/// What is different with one token; by default nothing.
+/// The deviations of a token; by default none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Quirks {
@@ -16,15 +16,15 @@ pub(super) struct Quirks {
     model: String,
     #[serde(default)]
     leave_out: Vec<Omitted>,
-    /// Sessions that there are.
+    /// Limit of sessions, where the token does not report it.
     #[serde(default)]
     pub(super) sessions_max: Option<u64>,
-    /// Whether `CKF_USER_PIN_COUNT_LOW` is set whenever it should be.
+    /// Whether `CKF_USER_PIN_COUNT_LOW` is reliable.
     #[serde(default)]
     pub(super) tells_wrong_pins: bool,
     #[serde(default)]
     busy: Vec<Busy>,
-    /// Whether `CKA_LOCAL` says nothing of where a key was made.
+    /// Whether `CKA_LOCAL` does not tell where a key was made.
     #[serde(default)]
     pub(super) local_says_nothing: bool,
 }
@@ -52,10 +52,10 @@ struct Table {
 }
 
 impl Quirks {
-    /// Those of a token, by manufacturer and model.
+    /// The deviations of a token, by manufacturer and model.
     ///
     /// # Errors
-    /// [`Fault`] when the table cannot be read, which a test sees to.
+    /// [`Fault`] when the table cannot be parsed; a test checks that it can.
     pub(super) fn of(manufacturer: &str, model: &str) -> Result<Self, Fault> {
         let Table { quirks } = toml::from_str(TABLE)
             .map_err(|error| Fault::ours(Class::Device, "read quirks", error.to_string()))?;
@@ -76,7 +76,7 @@ impl Quirks {
         wanted.iter().filter(|attribute| !omitted(attribute)).copied().collect()
     }
 
-    /// The fault as this token means it.
+    /// Reclassifies a fault that this token returns when it is busy.
     pub(super) fn meant(&self, mut fault: Fault) -> Fault {
         let named = |busy: &Busy| {
             fault.function == busy.function
@@ -129,7 +129,7 @@ mod tests {
                 ..Quirks::default()
             };
             assert_ne!(quirk, nothing);
-            // Else it is never met.
+            // An entry with other names would never match.
             for busy in &quirk.busy {
                 assert!(busy.function.starts_with("C_") && busy.code.starts_with("CKR_"));
             }

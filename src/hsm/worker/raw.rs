@@ -1,5 +1,5 @@
-//! The calls of a module that cryptoki 0.12 has no safe or no cheap way to make, and one of the system.
-//! All code of ours that the compiler does not check is in this file.
+//! The calls of a module that cryptoki 0.12 does not make safely or cheaply, and one system call. All unsafe
+//! code of this crate is in this file.
 #![expect(
     unsafe_code,
     reason = "cryptoki asks for the length of a signature before each: twice the calls; it allocates and \
@@ -34,10 +34,9 @@ use crate::hsm::fault::{Class, Fault};
 
 /// Room for a signature, in octets: one of RSA with 8192 bits. ECDSA needs 132.
 const SIGNATURE_BYTES_MAX: usize = 1024;
-/// Most slots, or mechanisms of one slot, that a module is believed to have.
+/// Limit of the slots, or of the mechanisms of a slot, that a module may report.
 const LIST_MAX: usize = 4_096;
-/// Longest attribute that a module is believed to have, in octets. The longest that are read are
-/// certificates.
+/// Limit of an attribute's length, in octets. The longest that are read are certificates.
 const ATTRIBUTE_BYTES_MAX: usize = 64 * 1024;
 
 type CGetSlotList = unsafe extern "C" fn(CK_BBOOL, *mut CK_SLOT_ID, *mut CK_ULONG) -> CK_RV;
@@ -54,20 +53,20 @@ type CSign = unsafe extern "C" fn(
     *mut CK_ULONG,
 ) -> CK_RV;
 
-/// Closes every descriptor but standard input, output and error; for the first moments of the process.
+/// Closes every descriptor but standard input, output and error. Call it at the start of the process.
 ///
 /// # Errors
-/// Of close_range(2), which is there since Linux 5.9.
+/// Of close_range(2), which exists since Linux 5.9.
 pub(super) fn close_inherited() -> io::Result<()> {
-    // SAFETY: nothing of this process has opened a descriptor yet, so nobody's is closed here.
+    // SAFETY: at the start of the process no code of ours owns a descriptor, so none in use is closed.
     match unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// `C_Initialize` with arguments as the vendor has them, in `pReserved`. They are never freed: a module
-/// may go on reading them.
+/// `C_Initialize` with the vendor's arguments in `pReserved`. They are never freed, because a module may go
+/// on reading them.
 ///
 /// # Errors
 /// [`Error`] of the module.
@@ -80,43 +79,43 @@ pub(super) fn initialize(
     let reserved = text.and_then(|text| NonNull::new(text.into_raw().cast::<c_void>()));
     pkcs11.initialize(match reserved {
         None => CInitializeArgs::new(flags),
-        // SAFETY: memory that is ours alone, ends with a NUL, and is there until the process ends. What
-        // the module takes it for is between its vendor and the operator who has set it.
+        // SAFETY: the memory belongs to this call alone, ends with a NUL, and is never freed. How the module
+        // interprets it is between its vendor and the operator who has configured it.
         Some(reserved) => unsafe { CInitializeArgs::new_with_reserved(flags, reserved) },
     })
 }
 
-/// A module's own functions.
+/// Functions of a module, called without cryptoki.
 pub(super) struct Raw {
     sign: CSign,
     get_token_info: CGetTokenInfo,
     get_slot_list: CGetSlotList,
     get_mechanism_list: CGetMechanismList,
     get_attribute_value: CGetAttributeValue,
-    /// Keeps the module loaded, and so the functions where they are.
+    /// Keeps the module loaded, and so the function pointers valid.
     _library: cryptoki_sys::Pkcs11,
 }
 
 impl Raw {
-    /// Of a module that is loaded already, from the same path, and initialised: a second dlopen(3) of
-    /// it is another reference to the first. `None` when the module is a new one for each that asks
-    /// for its list, as that of p11-kit is: sessions of the first mean nothing to the second.
+    /// The functions of a module that cryptoki has loaded from the same path and initialised: a second
+    /// dlopen(3) returns the same module. `None` when the module creates a new instance for each
+    /// C_GetFunctionList, as that of p11-kit does, because sessions of one instance are invalid in another.
     ///
     /// # Errors
-    /// [`Error`] of a module without a list of functions, or without `C_Sign`.
+    /// [`Error`] of a module without a list of functions, or without one of these functions.
     pub(super) fn of(module: &Path) -> Result<Option<Self>, Error> {
-        // SAFETY: the module is loaded, so none of its code runs here.
+        // SAFETY: the module is loaded already, so this runs none of its code.
         let library =
             unsafe { cryptoki_sys::Pkcs11::new(module) }.map_err(Error::LibraryLoading)?;
         if library.C_GetFunctionList.is_err() {
             return Err(Error::MissingSymbol("C_GetFunctionList"));
         }
         let mut list: *mut CK_FUNCTION_LIST = ptr::null_mut();
-        // SAFETY: PKCS#11 v2.40, 5.4: writes one pointer to where it is told.
+        // SAFETY: PKCS#11 v2.40, 5.4: writes one pointer to the given place.
         Rv::from(unsafe { library.C_GetFunctionList(&raw mut list) })
             .into_result(Function::GetFunctionList)?;
-        // SAFETY: the same section: on CKR_OK it points to a list that lives as long as the module,
-        // which `library` keeps; the case of null is seen to.
+        // SAFETY: the same section: on CKR_OK it points to a list that lives as long as the module, which
+        // `library` keeps loaded; null is handled.
         let list = unsafe { list.as_ref() }.ok_or(Error::NullFunctionPointer)?;
         let sign = list.C_Sign.ok_or(Error::NullFunctionPointer)?;
         let get_token_info = list.C_GetTokenInfo.ok_or(Error::NullFunctionPointer)?;
@@ -125,7 +124,7 @@ impl Raw {
         let get_attribute_value = list.C_GetAttributeValue.ok_or(Error::NullFunctionPointer)?;
         let get_info = list.C_GetInfo.ok_or(Error::NullFunctionPointer)?;
         let mut info = CK_INFO::default();
-        // SAFETY: PKCS#11 v2.40, 5.4: writes one CK_INFO to where it is told, or refuses.
+        // SAFETY: PKCS#11 v2.40, 5.4: writes one CK_INFO to the given place, or fails.
         match unsafe { get_info(&raw mut info) } {
             CKR_CRYPTOKI_NOT_INITIALIZED => Ok(None),
             _ => Ok(Some(Self {
@@ -139,14 +138,14 @@ impl Raw {
         }
     }
 
-    /// `C_GetTokenInfo`, without the time on the token, which nobody here asks for: opencryptoki 3.8
-    /// writes `11:17:58` where the standard (v2.40, 3.2) has sixteen digits.
+    /// `C_GetTokenInfo` without the token's time, which is not used here and which opencryptoki 3.8 writes as
+    /// `11:17:58` where the standard (v2.40, 3.2) has sixteen digits.
     ///
     /// # Errors
     /// [`Error`] of the module.
     pub(super) fn token_info(&self, slot: Slot) -> Result<TokenInfo, Error> {
         let mut info = CK_TOKEN_INFO::default();
-        // SAFETY: PKCS#11 v2.40, 5.5: writes one CK_TOKEN_INFO to where it is told, or refuses.
+        // SAFETY: PKCS#11 v2.40, 5.5: writes one CK_TOKEN_INFO to the given place, or fails.
         let value = unsafe { (self.get_token_info)(slot.id(), &raw mut info) };
         Rv::from(value).into_result(Function::GetTokenInfo)?;
         info.flags &= !CKF_CLOCK_ON_TOKEN;
@@ -269,8 +268,8 @@ impl Raw {
         template.iter().map(length).collect()
     }
 
-    /// A signature by two calls: `C_SignInit` and `C_Sign`. After an error, and unless it is one of
-    /// `C_SignInit`, an operation may be left open in the session.
+    /// A signature by two calls: `C_SignInit` and `C_Sign`. An error of `C_Sign` may leave an operation open
+    /// in the session.
     ///
     /// # Errors
     /// [`Error`] of the module.
@@ -284,9 +283,9 @@ impl Raw {
         session.sign_init(mechanism, key)?;
         let mut signature = vec![0; SIGNATURE_BYTES_MAX];
         let mut length = signature.len() as CK_ULONG;
-        // SAFETY: the session is open: it closes when dropped, and is borrowed. Both lengths are those
-        // of the memory that the pointers lead to. `data` is not changed; the type of its pointer is
-        // that of all of PKCS#11.
+        // SAFETY: the session is borrowed and closes only when dropped. Both lengths are those of the memory
+        // behind the pointers. `data` is not written to; its pointer is mutable because all pointers of
+        // PKCS#11 are.
         let value = unsafe {
             (self.sign)(
                 session.handle(),
@@ -306,7 +305,7 @@ impl Raw {
     }
 }
 
-/// An attribute with this value as its buffer; none where it is empty.
+/// An attribute whose buffer is this value; no buffer where it is empty.
 fn as_attribute(kind: AttributeType, value: &mut [u8]) -> CK_ATTRIBUTE {
     CK_ATTRIBUTE {
         type_: kind.into(),
@@ -318,8 +317,8 @@ fn as_attribute(kind: AttributeType, value: &mut [u8]) -> CK_ATTRIBUTE {
     }
 }
 
-/// A list of the module by the convention of PKCS#11 (v2.40, 5.2): the first call returns how many there
-/// are, the second writes them. It is made again when there have come to be more in between.
+/// A list by the convention of PKCS#11 (v2.40, 5.2): the first call returns the count, the second the
+/// elements. The second is repeated when the list has grown in between.
 fn read_list<T: Clone + Default>(
     function: Function,
     call: impl Fn(*mut T, *mut CK_ULONG) -> CK_RV,

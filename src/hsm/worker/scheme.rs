@@ -1,4 +1,4 @@
-//! Which mechanism makes a signature. It is chosen by what the token offers, for each token anew.
+//! The choice of the mechanism for a signature, by what the token offers.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use cryptoki::mechanism::{
 use super::convert::digest_info;
 use crate::domain::key::{Digest, KeyType, SignatureAlgorithm};
 
-/// A mechanism, and the form of what it signs.
+/// A mechanism and the form of its input.
 pub(super) struct Scheme {
     pub(super) mechanism: Mechanism<'static>,
     form: Form,
@@ -18,17 +18,17 @@ pub(super) struct Scheme {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// The digest as it is (PKCS#11 v2.40, 2.3.6).
+    /// The digest itself (PKCS#11 v2.40, 2.3.6).
     Digest,
     /// The digest in a `DigestInfo` (v2.40, 2.1.5).
     DigestInfo,
-    /// The message; the token hashes it (v2.40, 2.1.11 and 2.3.7; v3.0, 2.3.14).
+    /// The message, which the token hashes (v2.40, 2.1.11 and 2.3.7; v3.0, 2.3.14).
     Message,
 }
 
 impl Scheme {
-    /// The one that takes a digest, where the token offers it: then no message leaves the front. Some
-    /// tokens, above all in FIPS mode, have but the one that hashes. Both make the same signatures.
+    /// Prefers the mechanism that takes a digest, because then no message leaves the front. Some tokens,
+    /// mostly in FIPS mode, have only the one that hashes. Both make the same signatures.
     pub(super) fn of(algorithm: SignatureAlgorithm, offered: &[MechanismType]) -> Option<Self> {
         let offers = |(mechanism, _): &(Mechanism<'static>, Form)| {
             offered.contains(&mechanism.mechanism_type())
@@ -37,14 +37,14 @@ impl Scheme {
         Some(Self { mechanism, form })
     }
 
-    /// Whether the token has to be given the message, not the digest.
+    /// Whether the token hashes itself and has to be given the message.
     pub(super) fn hashes(&self) -> bool {
         self.form == Form::Message
     }
 
-    /// What the mechanism is given; `None` when that is the message, and it is not there or not the
-    /// one that the digest is of. Nothing but this reaches a mechanism: `CKM_ECDSA` would cut
-    /// anything longer than the curve without a word, `CKM_RSA_PKCS` would sign what it is given.
+    /// The input of the mechanism; `None` when that is the message and it is missing or has another digest.
+    /// Nothing else may be given to a mechanism, because `CKM_ECDSA` truncates longer input silently and
+    /// `CKM_RSA_PKCS` signs anything.
     pub(super) fn input<'a>(
         &self,
         digest: &'a Digest,
@@ -60,7 +60,7 @@ impl Scheme {
     }
 }
 
-/// The algorithms for which the token has to be given messages.
+/// The algorithms for which the token hashes itself and has to be given messages.
 pub(super) fn hashing(offered: &[MechanismType]) -> Vec<SignatureAlgorithm> {
     let mut algorithms = Vec::new();
     for algorithm in KeyType::ALL.map(KeyType::signature_algorithm) {
@@ -72,7 +72,7 @@ pub(super) fn hashing(offered: &[MechanismType]) -> Vec<SignatureAlgorithm> {
     algorithms
 }
 
-/// What the token would have to offer, in words that fit behind "does not offer".
+/// The mechanisms that the token lacks. The text follows "does not offer".
 pub(super) fn wanted(algorithm: SignatureAlgorithm) -> &'static str {
     match algorithm {
         SignatureAlgorithm::EcdsaSha256 => "CKM_ECDSA or CKM_ECDSA_SHA256",
@@ -85,7 +85,7 @@ pub(super) fn wanted(algorithm: SignatureAlgorithm) -> &'static str {
     }
 }
 
-/// The best first.
+/// The mechanisms for an algorithm, preferred first.
 fn candidates(algorithm: SignatureAlgorithm) -> Vec<(Mechanism<'static>, Form)> {
     let ecdsa = |hashing| vec![(Mechanism::Ecdsa, Form::Digest), (hashing, Form::Message)];
     let rsa = |hashing| vec![(Mechanism::RsaPkcs, Form::DigestInfo), (hashing, Form::Message)];

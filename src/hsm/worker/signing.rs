@@ -1,6 +1,5 @@
-//! A signing thread: one session, one signature at a time, and the way back from each class of error.
-//! It reads what the front asks for itself: another thread that did would cost each signature two
-//! switches between threads.
+//! A signing thread: one session, one signature at a time, and the recovery for each class of fault. It reads
+//! requests itself, because a thread that only reads would cost two context switches per signature.
 
 use std::sync::{Arc, mpsc};
 
@@ -33,15 +32,15 @@ pub(super) struct SigningThread {
     front: FrontWriter,
 }
 
-/// The steps of recovery within a process, weakest first. Each is taken once per signature; when the
-/// next attempt fails too, the next step is a stronger one.
+/// Steps of recovery within the process, weakest first. Each is taken once per signature; when the next
+/// attempt fails too, a stronger one follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
-    /// Another session.
+    /// Open another session.
     FreshSession,
-    /// Another listing.
+    /// List the token.
     FindAgain,
-    /// Another login.
+    /// Log in once more.
     LogInAgain,
 }
 
@@ -73,7 +72,7 @@ impl SigningThread {
         Self { token, session: Some(session), current, keeper, key_changer, front }
     }
 
-    /// Signs until there is nobody left to ask, and hands on what is for others.
+    /// Works until the socket ends. Passes requests for the keeper and the key changer on.
     pub(super) fn work(mut self, inbox: &Inbox) {
         let front = self.front.clone();
         let mut reader = inbox.reader();
@@ -83,7 +82,7 @@ impl SigningThread {
                     let answer = sign(&mut self, &front, &request);
                     front.answer(id, answer);
                 }
-                // Where one of these has ended, its answer is overdue, and the front acts on that.
+                // If that thread has ended, the answer becomes overdue, and the front acts on that.
                 Request::Catalogue => {
                     let _ = self.keeper.send(KeeperRequest::Catalogue { id });
                 }
@@ -95,30 +94,31 @@ impl SigningThread {
     }
 }
 
-/// Where signatures are made: what one needs, and the way back from what goes wrong.
+/// What a signature needs, and its recovery. Implemented by a signing thread and by a keeper with the only
+/// session.
 pub(super) trait SigningSession {
-    /// What the session is one of.
+    /// The token of the session.
     fn token(&self) -> Arc<OpenToken>;
 
-    /// The listing to find keys by.
+    /// The listing to find keys in.
     ///
     /// # Errors
-    /// [`Fault`] when there is none that fits the session.
+    /// [`Fault`] when there is none for this session.
     fn epoch(&mut self) -> Result<Arc<Epoch>, Fault>;
 
-    /// The session. One that is not given back is closed.
+    /// Takes the session. If it is not given back, it is closed.
     ///
     /// # Errors
     /// [`Fault`] when there is none.
     fn lend(&mut self) -> Result<Session, Fault>;
 
-    /// Takes back a session in which no operation is open.
+    /// Gives a session back in which no operation is open.
     fn give_back(&mut self, session: Session);
 
-    /// Takes a step, for those who used `epoch`.
+    /// Takes a step of recovery after `epoch` has failed.
     ///
     /// # Errors
-    /// [`Fault`] when it is of no use.
+    /// [`Fault`] when the step fails.
     fn recover(&mut self, step: Step, epoch: &Epoch) -> Result<(), Fault>;
 }
 
@@ -145,7 +145,7 @@ impl SigningSession for SigningThread {
     fn recover(&mut self, step: Step, epoch: &Epoch) -> Result<(), Fault> {
         let (done, result) = mpsc::channel();
         let request = match step {
-            // The session is gone already; the next attempt opens another.
+            // The session was dropped; the next attempt opens another.
             Step::FreshSession => return Ok(()),
             Step::FindAgain => KeeperRequest::FindAgain { stale: epoch.number, done },
             Step::LogInAgain => KeeperRequest::LogInAgain { stale: epoch.login, done },
@@ -156,7 +156,7 @@ impl SigningSession for SigningThread {
     }
 }
 
-/// A signature, with the recovery that each fault calls for.
+/// Makes a signature, with the recovery for each class of fault.
 pub(super) fn sign(
     signing: &mut impl SigningSession,
     front: &FrontWriter,
@@ -180,8 +180,8 @@ pub(super) fn sign(
         let Some(step) = next_step(&trouble, taken) else {
             return match (trouble, refused) {
                 (Trouble::Missing, None) => Answer::Missing,
-                // It was there a moment ago, and a module may show an empty token when its device is
-                // gone: a new signer is to tell.
+                // The key was listed a moment ago, and a module may show an empty token when its device is
+                // gone. A new signer has to find out.
                 (Trouble::Missing, Some(fault)) => Answer::Failed(
                     Fault::escalated(fault).with_detail("and the key is not listed any more"),
                 ),
@@ -222,8 +222,7 @@ fn attempt(
         Ok(output) => output,
         Err(error) => {
             let fault = fault(&error);
-            // After C_SignInit an operation may be left open; only a refusal by C_SignInit
-            // itself leaves the session clean.
+            // Only a refusal by C_SignInit itself leaves no operation open.
             if fault.class == Class::Caller && matches!(error, Error::Pkcs11(_, Function::SignInit))
             {
                 signing.give_back(session);
@@ -238,7 +237,7 @@ fn attempt(
 
 fn next_step(trouble: &Trouble, taken: Option<Step>) -> Option<Step> {
     let wanted = match trouble {
-        // A token without login shows no private keys, but the listing sees to that.
+        // A token without a login shows no private keys; the listing logs in again.
         Trouble::Missing => return (taken < Some(Step::FindAgain)).then_some(Step::FindAgain),
         Trouble::Fault(fault) => match fault.class {
             Class::Session => Step::FreshSession,
@@ -266,7 +265,7 @@ fn next_step(trouble: &Trouble, taken: Option<Step>) -> Option<Step> {
 /// The output of a signing mechanism in the form of X.509.
 ///
 /// # Errors
-/// Words for the log when it is no signature.
+/// For the log, when it is not a signature.
 pub(super) fn x509_form(key_type: KeyType, output: Vec<u8>) -> Result<Signature, String> {
     match key_type {
         KeyType::P256 | KeyType::P384 | KeyType::P521 => ecdsa_signature(key_type, &output),

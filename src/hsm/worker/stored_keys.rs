@@ -1,5 +1,5 @@
-//! Public keys that the front has on record, for private keys of which the token shows none. What is on
-//! record is no more than a guess until the private key has made a signature that verifies.
+//! Public keys on record, for private keys whose public half the token does not show. Such a key is not
+//! trusted until the private key has made a signature that verifies.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,12 +11,12 @@ use crate::{domain::key::PublicKey, hsm::StoredKey};
 /// See the module.
 pub(super) struct StoredKeys {
     stored: HashMap<(String, Vec<u8>), PublicKey>,
-    /// The SPKI hashes of those that were proven in this process; each signature is verified besides.
+    /// SPKI hashes of the keys that were proven in this process. Each signature is verified in addition.
     proven: HashSet<[u8; 32]>,
 }
 
 impl StoredKeys {
-    /// What cannot be read is not known.
+    /// Keys that cannot be parsed are skipped.
     pub(super) fn new(stored: &[StoredKey]) -> Self {
         let read = |key: &StoredKey| {
             let public_key = PublicKey::from_spki_der(&key.spki).ok()?;
@@ -30,7 +30,7 @@ impl StoredKeys {
         self.stored.get(&(label.to_owned(), id.to_vec())).cloned()
     }
 
-    /// Keeps a public key in mind that the token shows, in case that it will not.
+    /// Keeps a public key that the token shows, in case it stops showing it.
     pub(super) fn learn(&mut self, label: &str, id: &[u8], key: &PublicKey) {
         let name = (label.to_owned(), id.to_vec());
         self.stored.entry(name).or_insert_with(|| key.clone());
@@ -39,7 +39,7 @@ impl StoredKeys {
     /// Has the private key prove, once, that it belongs to this public key.
     ///
     /// # Errors
-    /// Words for the operator when it does not, or cannot be asked.
+    /// For the operator, when it does not, or when the token does not answer.
     pub(super) fn prove(
         &mut self,
         token: &OpenToken,
@@ -50,7 +50,8 @@ impl StoredKeys {
         if self.proven.contains(&key.spki_sha256()) {
             return Ok(());
         }
-        // Better not in the session that holds the login: a signature that fails may leave it unusable.
+        // In another session than that of the login, because a signature that fails may make a session
+        // unusable.
         let other = token.session();
         let session = other.as_ref().unwrap_or(session);
         let signs =

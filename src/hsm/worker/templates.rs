@@ -1,5 +1,5 @@
-//! What new objects are to be. Templates are as small as they can be: tokens refuse rights that they
-//! do not know or do not like (PKCS#11 v2.40, 4.1.1).
+//! Templates of new objects. They are minimal, because tokens refuse attributes that they do not know or do
+//! not allow (PKCS#11 v2.40, 4.1.1).
 
 use cryptoki::{
     error::{Error, RvError},
@@ -21,14 +21,14 @@ use crate::{
 /// 65537.
 const PUBLIC_EXPONENT: [u8; 3] = [0x01, 0x00, 0x01];
 
-/// The two objects of a key.
+/// The two objects of a key pair.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pair {
     pub(super) private: ObjectHandle,
     pub(super) public: ObjectHandle,
 }
 
-/// What the token lacks to make a key of this type and sign with it.
+/// What the token lacks to generate a key of this type and sign with it.
 pub(super) fn missing_to_generate(
     key_type: KeyType,
     mechanisms: &[MechanismType],
@@ -45,7 +45,7 @@ pub(super) fn missing_to_sign(key_type: KeyType, mechanisms: &[MechanismType]) -
     scheme.is_none().then(|| format!("signatures with {}", key_type.name()))
 }
 
-/// Whether the token says that it cannot do it, rather than that it failed.
+/// Whether the error means that the token does not support this, rather than that it has failed.
 pub(super) fn is_unsupported(error: &Error) -> bool {
     matches!(
         error,
@@ -62,10 +62,10 @@ pub(super) fn is_unsupported(error: &Error) -> bool {
     )
 }
 
-/// Mechanism, public and private template of a new key pair.
+/// Mechanism, public and private template for a new key pair.
 ///
 /// # Errors
-/// [`Fault`] when the curve cannot be written, which does not happen.
+/// [`Fault`] when the curve cannot be encoded.
 pub(super) fn to_generate(
     name: &KeyName,
     key_type: KeyType,
@@ -89,10 +89,10 @@ fn generation(key_type: KeyType) -> Mechanism<'static> {
     }
 }
 
-/// The public half of a key that was made elsewhere.
+/// The public half of a key to be imported.
 ///
 /// # Errors
-/// [`Fault`] when the key cannot be written, which does not happen.
+/// [`Fault`] when the key cannot be encoded.
 pub(super) fn public_to_import(name: &KeyName, key: &PublicKey) -> Result<Vec<Attribute>, Fault> {
     let mut template = public(name);
     template.push(Attribute::Class(ObjectClass::PUBLIC_KEY));
@@ -115,7 +115,7 @@ pub(super) fn public_to_import(name: &KeyName, key: &PublicKey) -> Result<Vec<At
     Ok(template)
 }
 
-/// The private half of a key that was made elsewhere; wiped after use.
+/// The private half of a key to be imported; wiped when dropped.
 pub(super) struct PrivateTemplate(Vec<Attribute>);
 
 impl PrivateTemplate {

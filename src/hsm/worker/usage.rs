@@ -1,4 +1,4 @@
-//! What this process has, of what a module may take for good.
+//! Measures what this process uses of memory, descriptors and sessions.
 
 use std::{
     fs, io,
@@ -11,11 +11,11 @@ use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
 use crate::hsm::Usage;
 
-/// Sessions that the one token of this process has open for it, as it said last.
+/// Sessions that the token has open for this process, as it last reported.
 static SESSIONS: AtomicU64 = AtomicU64::new(UNTOLD);
 const UNTOLD: u64 = u64::MAX;
 
-/// Notes what a token says of itself.
+/// Records what the token reports.
 pub(super) fn note(info: &TokenInfo) {
     SESSIONS.store(info.session_count().unwrap_or(UNTOLD), Relaxed);
 }
@@ -30,8 +30,8 @@ pub(super) fn measure() -> Usage {
     }
 }
 
-/// Data and stack, in octets, of which `RLIMIT_DATA` counts the first; or what is resident, where that is
-/// more: what is mapped as shared counts for no limit (proc_pid_statm(5)).
+/// Data and stack, of which `RLIMIT_DATA` limits the first, or resident memory if that is larger, because
+/// shared mappings count for no limit (proc_pid_statm(5)). In octets.
 fn memory() -> Option<u64> {
     let sizes = fs::read_to_string("/proc/self/statm").ok()?;
     let sizes: Vec<u64> =
@@ -40,7 +40,8 @@ fn memory() -> Option<u64> {
     pages.checked_mul(u64::try_from(rustix::param::page_size()).ok()?)
 }
 
-/// The lowest number that is free: so many are open, and what leaks fills all gaps below.
+/// The lowest free descriptor number: a lower bound of the open ones, exact when there are no gaps, and a
+/// leak fills all gaps.
 fn descriptors() -> u32 {
     match fcntl_dupfd_cloexec(io::stdin(), 0) {
         Ok(free) => u32::try_from(free.as_raw_fd()).unwrap_or(0),

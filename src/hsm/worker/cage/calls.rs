@@ -1,11 +1,11 @@
-//! The system calls that a module is denied (seccomp). A list of what is denied and not of what is
-//! allowed: vendors differ, and the unit file has the other kind (`SystemCallFilter=`).
+//! A seccomp filter with the system calls that a module is denied. It is a deny list, because the needs of
+//! vendors' modules differ; the unit file has an allow list (`SystemCallFilter=`).
 //!
-//! The list ends at [`LAST_LOOKED_AT`]: calls that came to the kernel after it are denied unseen.
+//! Calls after [`LAST_LOOKED_AT`] are denied too, because this file was written before they existed.
 //!
-//! Denied calls fail with EPERM, as they would in a unit file. Two kinds fail with ENOSYS, as on a kernel
-//! that lacks them, so that libraries fall back to an older call: `clone3`, whose arguments a filter
-//! cannot see, and the calls after the last one that was looked at.
+//! Denied calls fail with EPERM, as they do in a unit file. Two kinds fail with ENOSYS, as on a kernel
+//! without them, so that libraries fall back to older calls: `clone3`, whose arguments a filter cannot see,
+//! and the calls after the last one that was reviewed.
 
 use std::collections::BTreeMap;
 
@@ -17,12 +17,12 @@ use seccompiler::{
 
 use crate::hsm::sandbox::Network;
 
-/// Denied whatever the arguments.
+/// Denied with any arguments.
 const DENIED: &[c_long] = &[
-    // Other programs. Threads are made by clone.
+    // Running other programs. Threads are created by clone.
     libc::SYS_execve,
     libc::SYS_execveat,
-    // Other processes: their memory, their descriptors, their life.
+    // Access to other processes: their memory, descriptors and signals.
     libc::SYS_ptrace,
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
@@ -35,7 +35,7 @@ const DENIED: &[c_long] = &[
     libc::SYS_tkill,
     libc::SYS_migrate_pages,
     libc::SYS_move_pages,
-    // Calls that go around this filter, or work on kernel objects at large.
+    // Calls that bypass this filter, or act on kernel objects in general.
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,
     libc::SYS_io_uring_register,
@@ -46,9 +46,9 @@ const DENIED: &[c_long] = &[
     libc::SYS_add_key,
     libc::SYS_request_key,
     libc::SYS_personality,
-    // Landlock does not know these: modes, owners and attributes by path, also of files that a module
-    // may not open. By descriptor, mode and group stay allowed (fchmod, fchown), because modules set them on
-    // their own files; config/chancery.toml says what follows for files that a module may only read.
+    // Not covered by Landlock: modes, owners and attributes by path, even of files that a module may not
+    // open. By descriptor, mode and group may be changed (fchmod, fchown), because modules do so with their
+    // own files; config/chancery.toml says what follows for files that a module may only read.
     libc::SYS_fchmodat,
     libc::SYS_fchmodat2,
     libc::SYS_fchownat,
@@ -61,7 +61,7 @@ const DENIED: &[c_long] = &[
     libc::SYS_name_to_handle_at,
     libc::SYS_open_by_handle_at,
     libc::SYS_fanotify_init,
-    // What the system is made of.
+    // Administration of the system.
     libc::SYS_mount,
     libc::SYS_umount2,
     libc::SYS_mount_setattr,
@@ -94,11 +94,11 @@ const DENIED: &[c_long] = &[
     libc::SYS_adjtimex,
     libc::SYS_sethostname,
     libc::SYS_setdomainname,
-    // Nobody is served from here.
+    // A signer serves no connections.
     libc::SYS_listen,
 ];
 
-/// The same in the older spelling of this architecture.
+/// The same in the older calls of this architecture.
 #[cfg(target_arch = "x86_64")]
 const DENIED_OF_OLD: &[c_long] = &[
     libc::SYS_fork,
@@ -114,27 +114,27 @@ const DENIED_OF_OLD: &[c_long] = &[
     libc::SYS_modify_ldt,
     libc::SYS_uselib,
 ];
-/// The same in the older spelling of this architecture.
+/// The same in the older calls of this architecture.
 #[cfg(not(target_arch = "x86_64"))]
 const DENIED_OF_OLD: &[c_long] = &[];
 
-/// The last call that was looked at: `mseal`, of Linux 6.10. All architectures count alike from
-/// [`FIRST_IN_COMMON`] on. The next ones are `setxattrat`, `getxattrat`, `listxattrat` and `removexattrat`
+/// The last call that was reviewed: `mseal`, of Linux 6.10. From [`FIRST_IN_COMMON`] on all architectures
+/// have the same numbers. The next ones are `setxattrat`, `getxattrat`, `listxattrat` and `removexattrat`
 /// (463 to 466, Linux 6.13), `open_tree_attr` (467, 6.15), `file_getattr` and `file_setattr` (468 and 469,
-/// 6.17): attributes by path, and mounts, which no module needs. Whoever raises this number looks at each
-/// call up to the new one first.
+/// 6.17): attributes by path, and mounts, which no module needs. Review each call up to the new one before
+/// you raise this number.
 const LAST_LOOKED_AT: u32 = 462;
 /// `pidfd_send_signal`: from here on a call has the same number on every architecture.
 const FIRST_IN_COMMON: u32 = 424;
-/// The last of this architecture's own numbers: `uretprobe`, which is called for the kernel's tracers.
-/// Above it the kernel's table has a gap, that further calls of this architecture alone go into.
+/// The last of this architecture's own numbers: `uretprobe`, which is called for the kernel's tracers. The
+/// gap above it in the kernel's table is for further calls of this architecture.
 #[cfg(target_arch = "x86_64")]
 const LAST_OF_ITS_OWN: u32 = 335;
-/// The last of the numbers that 64-bit architectures had in common before: `kexec_file_load`.
+/// The last of the numbers that 64-bit architectures shared before: `kexec_file_load`.
 #[cfg(not(target_arch = "x86_64"))]
 const LAST_OF_ITS_OWN: u32 = 294;
 
-/// Ways to another socket than the one to the front.
+/// Calls that open another socket than the one to the front.
 const SOCKETS: &[c_long] = &[libc::SYS_socket, libc::SYS_socketpair, libc::SYS_connect];
 
 /// `PR_SET_PTRACER`: who may trace.
@@ -147,9 +147,10 @@ const F_SETSIG: u64 = 10;
 const F_SETLEASE: u64 = 1_024;
 /// `PR_SCHED_CORE`: which processes share a core.
 const PR_SCHED_CORE: u64 = 62;
-/// Flags of a file that may only be read, such as append-only, when the service owns it (ioctl_iflags(2)).
+/// Sets flags of a file such as append-only, even of one that may only be read when the service owns it
+/// (ioctl_iflags(2)).
 const FS_IOC_SETFLAGS: u64 = 0x4008_6602;
-/// The same with a project (ioctl_fssetxattr(2)).
+/// The same, including the project id (ioctl_fssetxattr(2)).
 const FS_IOC_FSSETXATTR: u64 = 0x401c_5820;
 /// `IOPRIO_WHO_PROCESS`.
 const IOPRIO_WHO_PROCESS: u64 = 1;
@@ -158,10 +159,10 @@ const FIOSETOWN: u64 = 0x8901;
 /// See [`FIOSETOWN`].
 const SIOCSPGRP: u64 = 0x8902;
 
-/// Rules by system call; an empty list denies it whatever its arguments.
+/// Rules by system call. An empty list denies the call with any arguments.
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// Applies to this thread and all that it will start.
+/// Applies to this thread and all threads that it will create.
 pub(super) fn filter(network: Network) -> Result<String, String> {
     let words = |error: &dyn std::fmt::Display| {
         format!("system calls: {error}: the module can make what the service can make")
@@ -182,8 +183,8 @@ fn programs(network: Network) -> [Result<BpfProgram, BackendError>; 3] {
     [Ok(only_known_calls()), compile(hidden, libc::ENOSYS), denied(network).and_then(deny)]
 }
 
-/// Denies every number that is none of a call that was looked at. The numbers of the x32 ABI are among
-/// them: they have bit 30 set. Whether the call is of this architecture is asked by the other filters.
+/// Denies every number that is not that of a reviewed call, including the numbers of the x32 ABI, which have
+/// bit 30 set. The architecture is checked by the other filters.
 fn only_known_calls() -> BpfProgram {
     // linux/bpf_common.h: load a word, jump if above, jump if not below, return.
     const LOAD: u16 = 0x20;
@@ -221,7 +222,7 @@ fn denied(network: Network) -> Result<Rules, BackendError> {
         rules.entry(call).or_default().push(rule);
         Ok::<_, BackendError>(())
     };
-    // A new process shares no thread group with this one.
+    // Without CLONE_THREAD, clone creates a process.
     let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
     when(libc::SYS_clone, 0, SeccompCmpOp::MaskedEq(thread), 0)?;
     for call in
@@ -240,8 +241,8 @@ fn denied(network: Network) -> Result<Rules, BackendError> {
     ] {
         when(call, argument, SeccompCmpOp::Ne, 0)?;
     }
-    // With 0 they are about this thread, about its process group, or about all processes of its user: the
-    // first argument says which.
+    // With 0 they refer to this thread, its process group, or all processes of its user, depending on the
+    // first argument.
     for (call, process) in [
         (libc::SYS_setpriority, libc::PRIO_PROCESS.into()),
         (libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS),
@@ -261,12 +262,12 @@ fn denied(network: Network) -> Result<Rules, BackendError> {
     {
         when(libc::SYS_ioctl, 1, SeccompCmpOp::Eq, request)?;
     }
-    // The keeper sets this after the login, and nobody unsets it.
+    // The keeper sets it to SIGKILL after the login; nothing else may be set.
     rules.entry(libc::SYS_prctl).or_default().push(SeccompRule::new(vec![
         is(0, SeccompCmpOp::Eq, libc::PR_SET_PDEATHSIG as u64)?,
         is(1, SeccompCmpOp::Ne, libc::SIGKILL.unsigned_abs().into())?,
     ])?);
-    // Times by path; by descriptor, the path is null. This one is a pointer.
+    // By path; by descriptor the path is null. The argument is a pointer.
     let path = SeccompCondition::new(1, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0)?;
     rules.insert(libc::SYS_utimensat, vec![SeccompRule::new(vec![path])?]);
     match network {
@@ -281,7 +282,7 @@ fn denied(network: Network) -> Result<Rules, BackendError> {
     Ok(rules)
 }
 
-/// Denies sockets of all other families.
+/// Denies sockets of all other address families.
 fn families(rules: &mut Rules, allowed: &[i32]) -> Result<(), BackendError> {
     let other = allowed
         .iter()
@@ -294,7 +295,7 @@ fn families(rules: &mut Rules, allowed: &[i32]) -> Result<(), BackendError> {
     Ok(())
 }
 
-/// The arguments that are looked at are 32 bits wide for the kernel, which ignores the rest of the register.
+/// Compares 32 bits, because the kernel ignores the upper half of these arguments.
 fn is(argument: u8, op: SeccompCmpOp, value: u64) -> Result<SeccompCondition, BackendError> {
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value)
 }

@@ -1,4 +1,4 @@
-//! The part of the file system that a module sees (Landlock), with TCP, signals and abstract sockets
+//! Landlock rules: the part of the file system that a module sees, and TCP, signals and abstract sockets
 //! where the kernel covers them.
 
 use landlock::{
@@ -8,12 +8,12 @@ use landlock::{
 
 use crate::hsm::sandbox::{Cage, Network};
 
-/// What this file was written for: files, TCP, signals, abstract sockets. Later kernels have more;
-/// each of their rights wants a look first.
+/// The version that this file was written for: files, TCP, signals, abstract sockets. Review the additional
+/// rights of a later version before you raise it.
 const LANDLOCK: ABI = ABI::V6;
 
-/// What libraries read wherever they run: themselves, and what the C library, OpenSSL and p11-kit are
-/// configured by. Not all of /etc, where PINs and TLS keys lie.
+/// Files that libraries read: themselves, and the configuration of the C library, OpenSSL and p11-kit. Not
+/// all of /etc, because PINs and TLS keys lie there.
 const SYSTEM: &[&str] = &[
     "/usr",
     "/lib",
@@ -47,10 +47,10 @@ const SYSTEM: &[&str] = &[
     "/dev/zero",
 ];
 
-/// What is written by anyone and kept by nobody.
+/// May be written, because it stores nothing.
 const SINK: &str = "/dev/null";
 
-/// Restricts this thread and all that it will start. Paths that do not exist are left out.
+/// Restricts this thread and all threads that it will create. Paths that do not exist are skipped.
 pub(super) fn fence(cage: &Cage) -> Result<String, String> {
     let enforced = build(cage).and_then(RulesetCreated::restrict_self);
     match enforced.map(|status| status.landlock) {
@@ -78,7 +78,7 @@ fn build(cage: &Cage) -> Result<RulesetCreated, RulesetError> {
     if cage.network != Network::Any {
         ruleset = ruleset.handle_access(AccessNet::from_all(LANDLOCK))?;
     }
-    // Landlock knows no right to map a file for execution; this is about execve, which nobody needs.
+    // Execute is the right for execve, which no module needs; mapping a library needs no right.
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let never = AccessFs::Execute | AccessFs::MakeChar | AccessFs::MakeBlock;
     let write = AccessFs::from_all(LANDLOCK) & !never;
@@ -95,7 +95,7 @@ fn build(cage: &Cage) -> Result<RulesetCreated, RulesetError> {
     Ok(created)
 }
 
-/// Rights that make sense for directories only are dropped for files by best effort.
+/// Rights that apply to directories only are dropped for files (best effort).
 fn allow(
     ruleset: RulesetCreated,
     path: PathFd,

@@ -1,14 +1,14 @@
-//! Whether signatures are fast of late.
+//! Whether recent signatures were fast.
 
 use std::time::Duration;
 
-/// What takes longer is slow.
+/// A signature that takes longer is slow.
 const FAST_MAX: Duration = Duration::from_micros(250);
-/// So many in a row, one way or the other, leave no doubt. Single ones decide nothing: a thread may have
-/// been kept from its processor.
+/// Range of the counter. Several slow or fast signatures in a row change the verdict, single ones do not,
+/// because a thread may just have been preempted.
 const MEMORY: u8 = 8;
 
-/// See the module. Slow at first.
+/// A saturating counter of slow signatures. Starts as slow.
 pub(super) struct Speed(u8);
 
 impl Default for Speed {
@@ -18,7 +18,7 @@ impl Default for Speed {
 }
 
 impl Speed {
-    /// Takes one in.
+    /// Counts one signature.
     pub(super) fn note(&mut self, took: Duration) {
         self.0 = match took <= FAST_MAX {
             true => self.0.saturating_sub(1),

@@ -17,10 +17,10 @@ fn ask(front: &mut UnixStream, id: u64) {
     say(front, &ToSigner::Request { id, request: Request::Catalogue });
 }
 
-/// Which thread was given which request, or met the end.
+/// The number of a thread and the id of a request that it got; `None` at the end of the socket.
 type Served = (usize, Option<u64>);
 
-/// Threads that do `work` for each request, and say so before.
+/// Starts threads that report each request and then do `work`.
 fn serving(
     inbox: &Inbox,
     threads: usize,
@@ -51,7 +51,7 @@ fn pair() -> (UnixStream, Inbox) {
     (front, Inbox::new(BufReader::new(ours)))
 }
 
-/// Has requests served until one thread leads.
+/// Sends requests until a thread leads.
 fn until_fast(front: &mut UnixStream, inbox: &Inbox, served: &mpsc::Receiver<Served>) {
     let until = Instant::now() + PATIENCE;
     while !inbox.0.lock().speed.is_fast() {
@@ -105,7 +105,7 @@ fn one_thread_does_what_is_done_fast_and_no_other_is_woken_for_it() {
         .collect();
     let changes = threads.windows(2).filter(|pair| pair[0] != pair[1]).count();
     assert!(changes < 100, "{changes} times another thread");
-    // Nobody looks any more when nothing is asked.
+    // No thread watches while there are no requests.
     let until = Instant::now() + PATIENCE;
     while inbox.0.lock().watched {
         assert!(Instant::now() < until, "a thread goes on watching");
@@ -131,7 +131,7 @@ fn who_hangs_at_a_request_keeps_nothing_but_that_one() {
         ask(&mut front, id);
         assert_ne!(next(&served, id), first, "{id}");
     }
-    // A second one, and the last thread is left.
+    // The second leader hangs too, and one thread is left.
     until_fast(&mut front, &inbox, &served);
     ask(&mut front, hung);
     let second = next(&served, hung);
@@ -202,7 +202,7 @@ fn what_is_slow_is_given_to_all_threads_at_once() {
         all.wait();
         thread::sleep(LOOK_EVERY);
     });
-    // Were each to wait until another is found to be at work for long, it would take seven looks.
+    // If each thread waited until the one before it lost the lead, it would take seven checks.
     let fastest = (0..10).map(|_| {
         let began = Instant::now();
         (0..THREADS as u64).for_each(|id| ask(&mut front, id));

@@ -1,4 +1,4 @@
-//! What the filters say to a call, asked of the programs that the kernel gets.
+//! The verdicts of the filters on a call, by running the programs that the kernel gets.
 
 use super::*;
 
@@ -10,7 +10,7 @@ const AUDIT_ARCH: u32 = 62 | 0x8000_0000 | 0x4000_0000;
 #[cfg(target_arch = "aarch64")]
 const AUDIT_ARCH: u32 = 183 | 0x8000_0000 | 0x4000_0000;
 
-/// Runs one program (bpf(4)) over a call, as the kernel would.
+/// Runs one BPF program (bpf(4)) on a call, as the kernel would.
 fn run(program: &[sock_filter], call: u32, arguments: [u64; 6]) -> u32 {
     let word = |offset: u32| match offset {
         0 => call,
@@ -41,7 +41,7 @@ fn run(program: &[sock_filter], call: u32, arguments: [u64; 6]) -> u32 {
     }
 }
 
-/// What all programs together say: whatever one of them denies is denied.
+/// The verdict of all programs together: a call is denied if one of them denies it.
 fn verdict(network: Network, call: u32, arguments: [u64; 6]) -> u32 {
     let programs = programs(network).map(Result::unwrap);
     let said = programs.iter().map(|program| run(program, call, arguments));
@@ -62,7 +62,7 @@ fn the_filters_compile_for_every_kind_of_network() {
     for network in [Network::None, Network::Local, Network::Any] {
         for program in programs(network) {
             let program = program.unwrap();
-            // The kernel takes 4096 (BPF_MAXINSNS).
+            // The kernel's limit is 4096 (BPF_MAXINSNS).
             assert!(program.len() < 2_000, "{}", program.len());
         }
     }
@@ -72,7 +72,7 @@ fn the_filters_compile_for_every_kind_of_network() {
 fn a_call_that_nobody_has_looked_at_is_denied_whatever_its_number() {
     let mut unknown: Vec<u32> = (LAST_LOOKED_AT + 1..1_024).collect();
     unknown.extend(LAST_OF_ITS_OWN + 1..FIRST_IN_COMMON);
-    // All numbers of the x32 ABI, and what has every further bit.
+    // All numbers of the x32 ABI, and numbers with each higher bit set.
     unknown.extend((0..1_024).map(|number| 0x4000_0000 | number));
     unknown.extend((10..32).flat_map(|bit| [1 << bit, 1 << bit | 39, u32::MAX << bit]));
     // setxattrat, getxattrat, listxattrat, removexattrat, open_tree_attr, file_getattr, file_setattr.
@@ -91,7 +91,7 @@ fn what_reaches_other_processes_is_allowed_for_oneself_alone() {
     let me = u64::from(std::process::id());
     let (process, group, user) = (0, 1, 2);
     let other = me + 1;
-    // A register's upper half does not count, and a negative number is a group, or everybody.
+    // The upper half of a register is ignored. A negative number is a process group, or all processes.
     let junk = 7 << 32;
     for (call, arguments, wanted) in [
         (libc::SYS_setpriority, with([process, 0, 19]), ALLOWED),
