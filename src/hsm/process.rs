@@ -55,7 +55,7 @@ const SPARE_MESSAGES: usize = 8;
 /// An event of a signer process, for the supervisor.
 pub(super) enum Event {
     /// It sent a message.
-    Said(FromSigner),
+    Message(FromSigner),
     /// Its socket was closed or broke; the reason is for the log.
     Gone(String),
 }
@@ -204,7 +204,7 @@ impl Signer {
             cage: Cage::around(config),
             stored,
         }));
-        if !outbox.say(&hello, HELLO_BYTES_MAX) {
+        if !outbox.add(&hello, HELLO_BYTES_MAX) {
             let words = format!("its greeting is longer than {HELLO_BYTES_MAX} octets");
             return Err(io::Error::new(io::ErrorKind::InvalidData, words));
         }
@@ -243,7 +243,7 @@ impl Signer {
         task: Task,
         patience: Duration,
     ) -> Result<(), Box<Task>> {
-        match self.say(request) {
+        match self.add_request(request) {
             Some(message) => {
                 self.expect_answer(message, Pending { since: Instant::now(), patience, task });
                 Ok(())
@@ -262,7 +262,7 @@ impl Signer {
         since: Instant,
         patience: Duration,
     ) -> Result<(), Box<Job>> {
-        match self.say(Request::Sign(&job.request)) {
+        match self.add_request(Request::Sign(&job.request)) {
             Some(message) => {
                 self.expect_answer(message, Pending { since, patience, task: Task::Job(job) });
                 Ok(())
@@ -271,14 +271,14 @@ impl Signer {
         }
     }
 
-    fn say(&mut self, request: Request<&SignRequest>) -> Option<u64> {
+    fn add_request(&mut self, request: Request<&SignRequest>) -> Option<u64> {
         let id = self.next_message;
         let outbox = self.outbox.as_mut()?;
         let is_secret = matches!(request, Request::Change(_));
         let message = ToSigner::Request { id, request };
         let said = match is_secret {
-            true => outbox.say_secret(&message, TO_SIGNER_BYTES_MAX),
-            false => outbox.say(&message, TO_SIGNER_BYTES_MAX),
+            true => outbox.send_secret(&message, TO_SIGNER_BYTES_MAX),
+            false => outbox.add(&message, TO_SIGNER_BYTES_MAX),
         };
         said.then_some(id)
     }
@@ -306,7 +306,7 @@ impl Signer {
     pub(super) fn answer_login(&mut self, decision: LoginDecision) {
         if let Some(outbox) = &mut self.outbox {
             let _ =
-                outbox.say(&ToSigner::<&SignRequest>::LoginDecision(decision), TO_SIGNER_BYTES_MAX);
+                outbox.add(&ToSigner::<&SignRequest>::LoginDecision(decision), TO_SIGNER_BYTES_MAX);
         }
     }
 
@@ -407,7 +407,7 @@ async fn listen(reader: OwnedReadHalf, id: u64, events: mpsc::Sender<(u64, Event
     let mut reader = BufReader::new(reader);
     loop {
         let event = match read(&mut reader).await {
-            Ok(message) => Event::Said(message),
+            Ok(message) => Event::Message(message),
             Err(error) => Event::Gone(error.to_string()),
         };
         let last = matches!(event, Event::Gone(_));

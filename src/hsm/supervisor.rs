@@ -60,7 +60,7 @@ const EVENTS_QUEUED_MAX: usize = 256;
 const TAKEN_AT_ONCE: usize = 32;
 
 /// Cause of a loss: the signer does not read its socket, and the backlog is full.
-const FULL: &str = "it takes no more messages";
+const BACKLOG_FULL: &str = "it takes no more messages";
 
 /// What a handle ([`Token`](super::Token)) asks the supervisor for.
 pub(super) enum Command {
@@ -204,21 +204,21 @@ impl Supervisor {
         let mut alarm = pin!(sleep_until(Instant::now()));
         loop {
             let now = Instant::now();
-            self.end_the_frozen(now);
-            self.grant_a_login();
-            self.part_with_the_worn(now);
+            self.kill_frozen_signers(now);
+            self.decide_on_login();
+            self.retire_worn_signers(now);
             self.start_if_due(now);
-            self.refuse_if_hopeless(now);
+            self.refuse_if_open(now);
             self.refresh_if_due(now);
             self.canaries_if_due(now);
             self.probes_if_due(now);
             self.relist_if_wanted();
             self.change_if_due(now);
             self.dispatch(now);
-            while !self.speak() {
+            while !self.flush_signers() {
                 self.dispatch(now);
             }
-            self.count();
+            self.update_gauges();
             if self.stopping.is_some() && self.is_idle() {
                 return self.stop().await;
             }
@@ -230,17 +230,17 @@ impl Supervisor {
                 count = commands.recv_many(&mut asked, TAKEN_AT_ONCE) => match count {
                     // All handles were dropped. Dropping the signers kills them.
                     0 => return,
-                    _ => asked.drain(..).for_each(|command| self.take(command)),
+                    _ => asked.drain(..).for_each(|command| self.handle_command(command)),
                 },
                 _ = events.recv_many(&mut heard, TAKEN_AT_ONCE) => {
-                    heard.drain(..).for_each(|(id, event)| self.hear(id, event));
+                    heard.drain(..).for_each(|(id, event)| self.handle_event(id, event));
                 }
                 () = &mut alarm => {}
             }
         }
     }
 
-    fn take(&mut self, command: Command) {
+    fn handle_command(&mut self, command: Command) {
         match command {
             Command::Sign(job) if self.stopping.is_some() => {
                 job.answer(Err(HsmError::Unavailable { retry_after_seconds: 1 }));
@@ -250,11 +250,11 @@ impl Supervisor {
                     return job.answer(Err(refusal));
                 }
                 self.queue.push(job, self.config.queue_max.max(1), Instant::now());
-                self.demand();
+                self.demand_signer();
             }
             Command::Refresh(reply) => {
                 self.refresh.wait(reply);
-                self.demand();
+                self.demand_signer();
             }
             Command::Change(change) if self.stopping.is_some() => {
                 let unavailable = HsmError::Unavailable { retry_after_seconds: 1 };
@@ -262,15 +262,15 @@ impl Supervisor {
             }
             Command::Change(change) => {
                 self.changes.push(change, self.config.queue_max.max(1));
-                self.demand();
+                self.demand_signer();
             }
             Command::Relist(reply) => {
                 self.relists.wait(reply);
-                self.demand();
+                self.demand_signer();
             }
-            Command::Wanted => self.demand(),
+            Command::Wanted => self.demand_signer(),
             Command::Prove => self.canary_at = Instant::now(),
-            Command::BadSignature(key, maker) => self.hear_of_bad_signature(&key, maker),
+            Command::BadSignature(key, maker) => self.handle_bad_signature(&key, maker),
             Command::ProveKey(key, waiting) => self.prove_key(key, waiting),
             Command::Ping(reply) => {
                 let _ = reply.send(());
@@ -282,7 +282,7 @@ impl Supervisor {
     }
 
     /// A request needs a signer. Where none is up or starting, this cuts a long backoff short.
-    fn demand(&mut self) {
+    fn demand_signer(&mut self) {
         if self.up.is_empty() && self.starting.is_none() {
             self.backoff.demand(Instant::now());
             self.publish();
@@ -315,27 +315,27 @@ impl Supervisor {
             }
             if let Err(job) = self.up[at].ask_for(job, now, patience) {
                 self.take_back(vec![Task::Job(*job)], None);
-                self.lose(at, LossCause::Protocol, FULL);
+                self.lose(at, LossCause::Protocol, BACKLOG_FULL);
             }
         }
     }
 
     /// Flushes the requests that were added for signers. Returns false when that lost a signer, because what
     /// it had pending then needs another one.
-    fn speak(&mut self) -> bool {
+    fn flush_signers(&mut self) -> bool {
         if self.starting.as_mut().is_some_and(|starting| !starting.signer.flush()) {
-            self.start_failed(FULL.to_owned());
+            self.start_failed(BACKLOG_FULL.to_owned());
         }
         match self.up.iter_mut().position(|signer| !signer.flush()) {
             None => true,
             Some(at) => {
-                self.lose(at, LossCause::Protocol, FULL);
+                self.lose(at, LossCause::Protocol, BACKLOG_FULL);
                 false
             }
         }
     }
 
-    fn count(&self) {
+    fn update_gauges(&self) {
         let at_work = |signer: &Signer| signer.pending.len().min(signer.sessions);
         self.meter.at_work(self.queue.len(), self.up.iter().map(at_work).sum());
     }
@@ -373,7 +373,7 @@ impl Supervisor {
         if self.latency.is_slow(signer.sessions) { signer.sessions } else { 2 * signer.sessions }
     }
 
-    fn end_the_frozen(&mut self, now: Instant) {
+    fn kill_frozen_signers(&mut self, now: Instant) {
         let is_frozen = |this: &Self, signer: &Signer| {
             this.patience_until(signer).is_some_and(|until| until <= now)
         };
@@ -396,7 +396,7 @@ impl Supervisor {
         self.trouble = Some(words.to_owned());
         let id = signer.id;
         self.failed_canaries.remove(&id);
-        self.login_is_cut(&signer);
+        self.login_was_cut(&signer);
         let is_over_a_key = self.blame_keys(&signer, cause);
         let (ending, tasks) = signer.end(Duration::ZERO, &self.config.name);
         self.take_back(tasks, Some(ending));
@@ -423,15 +423,15 @@ impl Supervisor {
     }
 
     /// Circuit breaker: while no signer is up or about to come up, all that wait are refused at once.
-    fn refuse_if_hopeless(&mut self, now: Instant) {
-        let hopeless = self.stopping.is_some() || !self.may_come();
+    fn refuse_if_open(&mut self, now: Instant) {
+        let hopeless = self.stopping.is_some() || !self.is_signer_coming();
         if !self.up.is_empty() || !hopeless {
             return;
         }
         // Callers are refused here with the time of the next start as Retry-After. Cut the backoff short
         // first, as a new request would, so that this time is true.
         if !(self.queue.is_empty() && self.changes.is_empty()) {
-            self.demand();
+            self.demand_signer();
         }
         let retry_after = match self.credential_fault {
             Some(_) => Duration::from_secs(CREDENTIAL_RETRY_SECONDS),
@@ -444,7 +444,7 @@ impl Supervisor {
     }
 
     /// Whether a signer is about to come up.
-    fn may_come(&self) -> bool {
+    fn is_signer_coming(&self) -> bool {
         let due = self.starting.is_some() || !self.backoff.last_failed();
         due && self.credential_fault.is_none()
     }

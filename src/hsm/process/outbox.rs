@@ -19,48 +19,48 @@ use crate::hsm::protocol;
 pub(super) struct Outbox {
     writer: Arc<OwnedWriteHalf>,
     /// Frames that [`Outbox::flush`] will write.
-    unsaid: Vec<u8>,
+    buffer: Vec<u8>,
     /// To the task that writes what the socket did not take.
     backlog: mpsc::Sender<Zeroizing<Vec<u8>>>,
     /// Pieces in the backlog. While there are any, new messages go there too, so that the order is kept.
-    behind: Arc<AtomicUsize>,
+    queued: Arc<AtomicUsize>,
 }
 
 impl Outbox {
     /// `pieces_max` is the capacity of the backlog; beyond it the signer is given up.
     pub(super) fn new(writer: OwnedWriteHalf, pieces_max: usize) -> Self {
         let writer = Arc::new(writer);
-        let behind = Arc::<AtomicUsize>::default();
+        let queued = Arc::<AtomicUsize>::default();
         let (backlog, pieces) = mpsc::channel(pieces_max);
-        tokio::spawn(write(Arc::clone(&writer), pieces, Arc::clone(&behind)));
-        Self { writer, unsaid: Vec::new(), backlog, behind }
+        tokio::spawn(write(Arc::clone(&writer), pieces, Arc::clone(&queued)));
+        Self { writer, buffer: Vec::new(), backlog, queued }
     }
 
     /// Adds a message for [`Self::flush`]. Returns false when it is too long.
-    pub(super) fn say<T: Serialize>(&mut self, message: &T, bytes_max: usize) -> bool {
-        protocol::encode_onto(&mut self.unsaid, message, bytes_max).is_ok()
+    pub(super) fn add<T: Serialize>(&mut self, message: &T, bytes_max: usize) -> bool {
+        protocol::encode_onto(&mut self.buffer, message, bytes_max).is_ok()
     }
 
     /// Writes a message that may contain a private key, at once. Returns as [`Self::flush`].
-    pub(super) fn say_secret<T: Serialize>(&mut self, message: &T, bytes_max: usize) -> bool {
+    pub(super) fn send_secret<T: Serialize>(&mut self, message: &T, bytes_max: usize) -> bool {
         let frame = protocol::encode_secret(message, bytes_max);
-        self.flush() && frame.is_ok_and(|frame| self.give(&frame))
+        self.flush() && frame.is_ok_and(|frame| self.write_or_queue(&frame))
     }
 
     /// Writes what was added. Returns false when the backlog is full.
     pub(super) fn flush(&mut self) -> bool {
-        if self.unsaid.is_empty() {
+        if self.buffer.is_empty() {
             return true;
         }
-        let unsaid = std::mem::take(&mut self.unsaid);
-        let given = self.give(&unsaid);
-        self.unsaid = unsaid;
-        self.unsaid.clear();
+        let buffer = std::mem::take(&mut self.buffer);
+        let given = self.write_or_queue(&buffer);
+        self.buffer = buffer;
+        self.buffer.clear();
         given
     }
 
-    fn give(&self, octets: &[u8]) -> bool {
-        let taken = match self.behind.load(Ordering::Acquire) {
+    fn write_or_queue(&self, octets: &[u8]) -> bool {
+        let taken = match self.queued.load(Ordering::Acquire) {
             0 => self.writer.try_write(octets),
             _ => Ok(0),
         };
@@ -74,7 +74,7 @@ impl Outbox {
         if rest.is_empty() {
             return true;
         }
-        self.behind.fetch_add(1, Ordering::AcqRel);
+        self.queued.fetch_add(1, Ordering::AcqRel);
         // Allocated once, because a vector that grows leaves copies of secrets behind.
         self.backlog.try_send(Zeroizing::new(rest.to_vec())).is_ok()
     }
@@ -83,7 +83,7 @@ impl Outbox {
 async fn write(
     writer: Arc<OwnedWriteHalf>,
     mut pieces: mpsc::Receiver<Zeroizing<Vec<u8>>>,
-    behind: Arc<AtomicUsize>,
+    queued: Arc<AtomicUsize>,
 ) {
     while let Some(piece) = pieces.recv().await {
         let mut left = &piece[..];
@@ -98,7 +98,7 @@ async fn write(
                 Err(_) => return,
             }
         }
-        behind.fetch_sub(1, Ordering::AcqRel);
+        queued.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -123,31 +123,31 @@ mod tests {
             let message = vec![number; 40_000];
             expected.extend(protocol::encode(&message, MANY).unwrap());
             match number % 3 {
-                0 => assert!(outbox.say_secret(&message, MANY)),
-                1 => assert!(outbox.say(&message, MANY) && outbox.flush()),
-                _ => assert!(outbox.say(&message, MANY)),
+                0 => assert!(outbox.send_secret(&message, MANY)),
+                1 => assert!(outbox.add(&message, MANY) && outbox.flush()),
+                _ => assert!(outbox.add(&message, MANY)),
             }
             tokio::task::yield_now().await;
         }
         assert!(outbox.flush());
-        assert!(outbox.behind.load(Ordering::Acquire) > 0, "it took all at once");
+        assert!(outbox.queued.load(Ordering::Acquire) > 0, "it took all at once");
         // The socket has room again before the task that writes has noticed.
         let mut heard = Vec::new();
         let full = io::Read::read_to_end(&mut &theirs, &mut heard).unwrap_err();
         assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
         outbox.writer.writable().await.unwrap();
         expected.extend(protocol::encode(&"next", MANY).unwrap());
-        assert!(outbox.say(&"next", MANY) && outbox.flush());
+        assert!(outbox.add(&"next", MANY) && outbox.flush());
         let mut theirs = UnixStream::from_std(theirs).unwrap();
         let mut rest = vec![0; expected.len() - heard.len()];
         theirs.read_exact(&mut rest).await.unwrap();
         assert!([heard, rest].concat() == expected, "in another order, or not all");
         // After the backlog is empty, the socket is written to directly again.
-        while outbox.behind.load(Ordering::Acquire) > 0 {
+        while outbox.queued.load(Ordering::Acquire) > 0 {
             tokio::task::yield_now().await;
         }
-        assert!(outbox.say(&"last", MANY) && outbox.flush());
-        assert_eq!(outbox.behind.load(Ordering::Acquire), 0);
+        assert!(outbox.add(&"last", MANY) && outbox.flush());
+        assert_eq!(outbox.queued.load(Ordering::Acquire), 0);
         drop(outbox);
         let mut last = Vec::new();
         theirs.read_to_end(&mut last).await.unwrap();
@@ -159,16 +159,16 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let (_reader, writer) = ours.into_split();
         let mut outbox = Outbox::new(writer, 2);
-        assert!(outbox.say(&"one", 64));
-        assert!(!outbox.say(&"x".repeat(100), 64));
-        assert!(outbox.say(&"two", 64) && outbox.flush());
+        assert!(outbox.add(&"one", 64));
+        assert!(!outbox.add(&"x".repeat(100), 64));
+        assert!(outbox.add(&"two", 64) && outbox.flush());
         let mut expected = protocol::encode(&"one", 64).unwrap();
         expected.extend(protocol::encode(&"two", 64).unwrap());
         let mut heard = vec![0; expected.len()];
         theirs.read_exact(&mut heard).await.unwrap();
         assert_eq!(heard, expected);
         let message = vec![7_u8; MANY - 10];
-        let taken = (0..10).take_while(|_| outbox.say(&message, MANY) && outbox.flush()).count();
+        let taken = (0..10).take_while(|_| outbox.add(&message, MANY) && outbox.flush()).count();
         assert!(taken < 10, "{taken}");
     }
 }

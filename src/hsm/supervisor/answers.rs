@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Canary, Supervisor, key_breaker::Blame, starting::UNASKED};
+use super::{Canary, Supervisor, key_breaker::Blame, starting::PROTOCOL_BROKEN};
 use crate::hsm::{
     HsmError, KeyRef, TokenKey,
     fault::{Class, Fault, tame},
@@ -29,48 +29,48 @@ macro_rules! log_fault {
 }
 
 /// Cause of a loss: the listing is not believed.
-pub(super) const HIDDEN: &str =
+pub(super) const KEYS_HIDDEN: &str =
     "it lists no private key, and there were several; if they were deleted, restart the service";
 
 impl Supervisor {
     /// Handles an event of any signer. Events of signers that were ended are dropped.
-    pub(super) fn hear(&mut self, id: u64, event: Event) {
+    pub(super) fn handle_event(&mut self, id: u64, event: Event) {
         if self.starting.as_ref().is_some_and(|starting| starting.signer.id == id) {
-            return self.hear_starting(event);
+            return self.handle_start_event(event);
         }
-        let Some(event) = self.hear_slow_start(id, event) else { return };
+        let Some(event) = self.handle_slow_start_event(id, event) else { return };
         let Some(at) = self.up.iter().position(|signer| signer.id == id) else {
-            return self.hear_leaving(id, event);
+            return self.handle_leaving_event(id, event);
         };
         match event {
             Event::Gone(reason) => {
                 self.lose(at, LossCause::Ended, &format!("its socket has ended: {reason}"));
             }
-            Event::Said(FromSigner::Answer { id, answer, usage }) => {
-                self.heed_usage(at, usage);
-                self.hear_answer(at, id, answer);
+            Event::Message(FromSigner::Answer { id, answer, usage }) => {
+                self.record_usage(at, usage);
+                self.handle_answer(at, id, answer);
             }
-            Event::Said(FromSigner::Login(word)) => {
-                if self.hear_of_login(id, word).is_err() {
-                    self.lose(at, LossCause::Protocol, UNASKED);
+            Event::Message(FromSigner::Login(word)) => {
+                if self.handle_login_notice(id, word).is_err() {
+                    self.lose(at, LossCause::Protocol, PROTOCOL_BROKEN);
                 }
             }
-            Event::Said(FromSigner::Noted { fault, key, next }) if self.up[at].may_note() => {
+            Event::Message(FromSigner::Noted { fault, key, next }) if self.up[at].may_note() => {
                 self.note(fault, &key, &next);
             }
-            Event::Said(
+            Event::Message(
                 FromSigner::Ready(_) | FromSigner::Refused(_) | FromSigner::Noted { .. },
             ) => {
-                self.lose(at, LossCause::Protocol, UNASKED);
+                self.lose(at, LossCause::Protocol, PROTOCOL_BROKEN);
             }
         }
     }
 
-    fn hear_answer(&mut self, at: usize, message: u64, answer: Answer) {
+    fn handle_answer(&mut self, at: usize, message: u64, answer: Answer) {
         let signer = &mut self.up[at];
         let id = signer.id;
         let Some(owed) = signer.pending.remove(message) else {
-            return self.lose(at, LossCause::Protocol, UNASKED);
+            return self.lose(at, LossCause::Protocol, PROTOCOL_BROKEN);
         };
         match &owed.task {
             Task::Job(job) => {
@@ -94,13 +94,13 @@ impl Supervisor {
                 self.refresh.want();
             }
             (Task::Job(job), Answer::Failed(fault)) => self.job_failed(at, job, fault.tamed()),
-            (Task::Probe(probe), answer) => self.hear_of_probe(at, *probe, answer),
+            (Task::Probe(probe), answer) => self.handle_probe_answer(at, *probe, answer),
             (Task::Canary(canary), Answer::Signed(signature)) => {
                 if canary.is_proven_by(&signature) {
                     self.failed_canaries.remove(&id);
                     let now = Instant::now();
                     self.published.send_modify(|published| published.proven_at = Some(now));
-                    self.trust(&canary);
+                    self.canary_verified(&canary);
                 } else {
                     self.alarm_bad_signature(&canary.key.label);
                     self.suspect(&canary);
@@ -113,20 +113,20 @@ impl Supervisor {
             (Task::Canary(canary), Answer::Failed(fault)) => {
                 self.canary_failed(at, &canary, &fault.tamed());
             }
-            (Task::Catalogue, Answer::Listed(keys)) if self.hides_all(&keys) => {
+            (Task::Catalogue, Answer::Listed(keys)) if self.hides_all_keys(&keys) => {
                 self.refresh.settle(&Err(HsmError::Unavailable { retry_after_seconds: 1 }));
-                self.lose(at, LossCause::Fault, HIDDEN);
+                self.lose(at, LossCause::Fault, KEYS_HIDDEN);
             }
-            (Task::Relist, Answer::Listed(keys)) if self.hides_all(&keys) => {
+            (Task::Relist, Answer::Listed(keys)) if self.hides_all_keys(&keys) => {
                 self.relists.done(id, false);
-                self.lose(at, LossCause::Fault, HIDDEN);
+                self.lose(at, LossCause::Fault, KEYS_HIDDEN);
             }
             (Task::Catalogue, Answer::Listed(keys)) => {
-                self.listed(keys);
+                self.adopt_listing(keys);
                 self.refresh.settle(&Ok(()));
             }
             (Task::Relist, Answer::Listed(keys)) => {
-                self.listed(keys);
+                self.adopt_listing(keys);
                 self.relists.done(id, true);
             }
             (Task::Relist, Answer::Failed(fault)) => {
@@ -149,12 +149,12 @@ impl Supervisor {
             ) => {
                 let (since, patience) = (owed.since, owed.patience);
                 self.up[at].pending.insert(message, Pending { since, patience, task });
-                self.lose(at, LossCause::Protocol, UNASKED);
+                self.lose(at, LossCause::Protocol, PROTOCOL_BROKEN);
             }
         }
     }
 
-    fn listed(&mut self, keys: Vec<ListedKey>) {
+    fn adopt_listing(&mut self, keys: Vec<ListedKey>) {
         self.adopt(keys);
         self.forget_gone_keys();
         let proven = self.published.borrow().proven_at.is_some();
@@ -168,7 +168,7 @@ impl Supervisor {
 
     /// Whether a listing shows no key although the token had several. Keys are not all deleted at once; a
     /// token without a login hides them, even where its session claims to be logged in.
-    pub(super) fn hides_all(&self, keys: &[ListedKey]) -> bool {
+    pub(super) fn hides_all_keys(&self, keys: &[ListedKey]) -> bool {
         keys.is_empty() && self.published.borrow().catalogue.entries().len() > 1
     }
 
@@ -265,7 +265,7 @@ impl Supervisor {
 
     /// A caller reports a signature that does not verify. The signer or the key may be at fault, so both are
     /// suspected.
-    pub(super) fn hear_of_bad_signature(&mut self, key: &TokenKey, maker: u64) {
+    pub(super) fn handle_bad_signature(&mut self, key: &TokenKey, maker: u64) {
         let known = self.published.borrow().catalogue.find(&key.label);
         let was_in_question = self.key_breakers.get(&KeyRef::to(key)).is_some();
         if known.as_ref() == Ok(key) {

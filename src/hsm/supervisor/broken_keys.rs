@@ -3,7 +3,7 @@
 
 use tokio::time::Instant;
 
-use super::{Canary, FULL, Supervisor, starting::UNASKED};
+use super::{BACKLOG_FULL, Canary, Supervisor, starting::PROTOCOL_BROKEN};
 use crate::hsm::{
     KeyRef,
     fault::{Class, Fault},
@@ -45,11 +45,11 @@ impl Supervisor {
         starting.until = Instant::now() + patience;
         starting.unproven = Some(fault.to_string());
         if starting.signer.ask(Request::Catalogue, Task::Catalogue, patience).is_err() {
-            self.start_failed(FULL.to_owned());
+            self.start_failed(BACKLOG_FULL.to_owned());
         }
     }
 
-    pub(super) fn judge_without_proof(&mut self, answer: Answer) {
+    pub(super) fn judge_listing(&mut self, answer: Answer) {
         let unproven = self.starting.as_mut().and_then(|starting| starting.unproven.take());
         match (answer, unproven) {
             (Answer::Listed(keys), Some(reason)) => {
@@ -63,7 +63,7 @@ impl Supervisor {
                 let now = Instant::now();
                 self.backoff.failed(now, now, reason);
                 self.keys_broken = true;
-                self.let_in(false);
+                self.admit_signer(false);
             }
             (Answer::Failed(fault), Some(reason)) => {
                 self.log_fault(&fault.tamed(), None, "start another signer after a pause");
@@ -76,12 +76,12 @@ impl Supervisor {
                 | Answer::Missing
                 | Answer::Changed(_),
                 _,
-            ) => self.start_failed(UNASKED.to_owned()),
+            ) => self.start_failed(PROTOCOL_BROKEN.to_owned()),
         }
     }
 
     /// A canary signature was made with this key.
-    pub(super) fn trust(&mut self, canary: &Canary) {
+    pub(super) fn canary_verified(&mut self, canary: &Canary) {
         self.clear(canary);
         let key = KeyRef::to(&canary.key);
         // Recorded, so that the configured canary key is preferred again.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{FULL, Supervisor};
+use super::{BACKLOG_FULL, Supervisor};
 use crate::{
     domain::key::{Digest, Signature},
     hsm::{
@@ -76,7 +76,7 @@ impl Supervisor {
             let (canary, request) = Canary::new(key.clone());
             let task = Task::Canary(canary);
             if self.up[at].ask(Request::Sign(&request), task, patience).is_err() {
-                self.lose(at, LossCause::Protocol, FULL);
+                self.lose(at, LossCause::Protocol, BACKLOG_FULL);
             }
         }
     }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{FULL, Supervisor};
+use super::{BACKLOG_FULL, Supervisor};
 use crate::hsm::{
     HsmError,
     fault::{Class, Fault, tame},
@@ -178,7 +178,7 @@ impl Supervisor {
                 self.unproven.remove(&reply.name);
                 reply.answer(ChangeOutcome::NotAsked(unavailable));
             }
-            self.lose(at, LossCause::Protocol, FULL);
+            self.lose(at, LossCause::Protocol, BACKLOG_FULL);
         }
     }
 
@@ -195,7 +195,7 @@ impl Supervisor {
             }
             match self.up[at].ask(Request::Catalogue, Task::Relist, patience) {
                 Ok(()) => drop(owing.insert(self.up[at].id)),
-                Err(_) => self.lose(at, LossCause::Protocol, FULL),
+                Err(_) => self.lose(at, LossCause::Protocol, BACKLOG_FULL),
             }
         }
         if owing.is_empty() {

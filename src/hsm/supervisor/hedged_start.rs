@@ -38,25 +38,25 @@ impl Supervisor {
 
     /// Gives up slow starts whose time is over, and all of them when no signer is wanted any more.
     pub(super) fn end_slow_starts(&mut self, now: Instant) {
-        let is_wanted = self.up.len() < self.config.processes || self.has_worn();
+        let is_wanted = self.up.len() < self.config.processes || self.has_worn_signer();
         if !is_wanted && let Some(starting) = self.starting.take() {
-            self.give_up(starting, now);
+            self.give_up_start(starting, now);
             self.publish();
         }
         let over = self.slow_starts.extract_if(.., |slow| !is_wanted || slow.until <= now);
         for slow in over.collect::<Vec<_>>() {
-            self.give_up(slow, now);
+            self.give_up_start(slow, now);
         }
     }
 
     /// Gives up a start. Its events are not handled any more.
-    pub(super) fn give_up(&mut self, starting: Starting, now: Instant) {
+    pub(super) fn give_up_start(&mut self, starting: Starting, now: Instant) {
         let signer = starting.signer;
-        self.login_is_cut(&signer);
+        self.login_was_cut(&signer);
         self.suspect_first_key(&signer);
         match signer.login {
             // Killing it during its login may destroy the token, so it gets time to finish.
-            LoginStage::Running(_) => self.let_go(signer, now + LOGIN_GRACE),
+            LoginStage::Running(_) => self.dismiss_until(signer, now + LOGIN_GRACE),
             // A signer that has refused is ending by itself; any other is stuck.
             LoginStage::None | LoginStage::Requested(..) | LoginStage::Refused(_) => {
                 let _ = signer.end(std::time::Duration::ZERO, &self.config.name);
@@ -66,13 +66,13 @@ impl Supervisor {
 
     /// Handles an event of a slow start as if it were the newest one. Returns the event if it belongs to
     /// another signer.
-    pub(super) fn hear_slow_start(&mut self, id: u64, event: Event) -> Option<Event> {
+    pub(super) fn handle_slow_start_event(&mut self, id: u64, event: Event) -> Option<Event> {
         let Some(at) = self.slow_starts.iter().position(|slow| slow.signer.id == id) else {
             return Some(event);
         };
         let slow = self.slow_starts.swap_remove(at);
         self.aside = self.starting.replace(slow);
-        self.hear_starting(event);
+        self.handle_start_event(event);
         self.slow_starts.extend(self.starting.take());
         self.starting = self.aside.take();
         self.publish();

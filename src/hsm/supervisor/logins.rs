@@ -22,7 +22,11 @@ pub(super) struct OutOfTurn;
 
 impl Supervisor {
     /// Records that a signer wants to begin a login, or has ended one.
-    pub(super) fn hear_of_login(&mut self, id: u64, word: LoginNotice) -> Result<(), OutOfTurn> {
+    pub(super) fn handle_login_notice(
+        &mut self,
+        id: u64,
+        word: LoginNotice,
+    ) -> Result<(), OutOfTurn> {
         let serial = self.serial.clone();
         let signer = self.all_signers().find(|signer| signer.id == id).ok_or(OutOfTurn)?;
         match word {
@@ -61,7 +65,7 @@ impl Supervisor {
     }
 
     /// Decides on a login that a signer has requested, when no other login is running.
-    pub(super) fn grant_a_login(&mut self) {
+    pub(super) fn decide_on_login(&mut self) {
         // Fast path: this runs with each signature, and hardly ever does a signer want to log in.
         if !self.all_signers().any(|signer| matches!(signer.login, LoginStage::Requested(..))) {
             return;
@@ -112,7 +116,7 @@ impl Supervisor {
 
     /// A signer was given up during its login. The signers that wait are denied theirs, because what they
     /// read of the token before may be outdated.
-    pub(super) fn login_is_cut(&mut self, given_up: &Signer) {
+    pub(super) fn login_was_cut(&mut self, given_up: &Signer) {
         if !matches!(given_up.login, LoginStage::Running(_)) {
             return;
         }

@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 use tokio::time::Instant;
 
 use super::{
-    Canary, FULL, Supervisor,
+    BACKLOG_FULL, Canary, Supervisor,
     key_breaker::{Blame, KeyBreaker, KeyBreakers, Verdict, Waiter, seconds_until},
 };
 use crate::hsm::{
@@ -49,7 +49,7 @@ impl Supervisor {
     /// A caller wants to know whether a key signs.
     pub(super) fn prove_key(&mut self, key: TokenKey, waiting: Waiter) {
         self.key_breakers.prove(key, waiting, self.config.queue_max.max(1), Instant::now());
-        self.demand();
+        self.demand_signer();
     }
 
     /// Holds the job back while its key is in question, and refuses it while the key is in quarantine.
@@ -110,11 +110,11 @@ impl Supervisor {
         self.key_breakers.probing(&of, id, is_of_the_key, Instant::now());
         let task = Task::Probe(Box::new(Probe { canary, of, is_of_the_key }));
         if self.up[at].ask(Request::Sign(&request), task, patience).is_err() {
-            self.lose(at, LossCause::Protocol, FULL);
+            self.lose(at, LossCause::Protocol, BACKLOG_FULL);
         }
     }
 
-    pub(super) fn hear_of_probe(&mut self, at: usize, probe: Probe, answer: Answer) {
+    pub(super) fn handle_probe_answer(&mut self, at: usize, probe: Probe, answer: Answer) {
         let Probe { canary, of, is_of_the_key } = probe;
         let later = Instant::now() + PUT_OFF_FOR;
         if !is_of_the_key {

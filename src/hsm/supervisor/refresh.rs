@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{FULL, Supervisor};
+use super::{BACKLOG_FULL, Supervisor};
 use crate::hsm::{
     HsmError, figures::LossCause, jobs::whole_seconds, process::Task, protocol::Request,
 };
@@ -90,7 +90,7 @@ impl Supervisor {
         let id = signer.id;
         match signer.ask(Request::Catalogue, Task::Catalogue, patience) {
             Ok(()) => self.refresh.begin(id, now),
-            Err(_) => self.lose(at, LossCause::Protocol, FULL),
+            Err(_) => self.lose(at, LossCause::Protocol, BACKLOG_FULL),
         }
     }
 }

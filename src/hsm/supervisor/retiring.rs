@@ -24,7 +24,7 @@ pub(super) struct Leaving {
 
 impl Supervisor {
     /// Records what a signer uses, and marks it for replacement when that is too much.
-    pub(super) fn heed_usage(&mut self, at: usize, usage: Usage) {
+    pub(super) fn record_usage(&mut self, at: usize, usage: Usage) {
         if self.up[at].used(usage) {
             let most = self.most_used();
             self.published.send_if_modified(|published| {
@@ -80,7 +80,7 @@ impl Supervisor {
     pub(super) fn may_be_given_more(&self, signer: &Signer) -> bool {
         match signer.service {
             Service::Serves | Service::Worn(_) => true,
-            Service::Exhausted(_) => !self.may_come(),
+            Service::Exhausted(_) => !self.is_signer_coming(),
             Service::Retires(_) => false,
         }
     }
@@ -93,7 +93,7 @@ impl Supervisor {
     }
 
     /// Whether a signer that is up is to be replaced.
-    pub(super) fn has_worn(&self) -> bool {
+    pub(super) fn has_worn_signer(&self) -> bool {
         self.up.iter().any(|signer| worn(signer).is_some() || !signer.serves())
     }
 
@@ -111,12 +111,12 @@ impl Supervisor {
     }
 
     /// Retires a worn signer when it can be spared, and dismisses those with nothing pending.
-    pub(super) fn part_with_the_worn(&mut self, now: Instant) {
+    pub(super) fn retire_worn_signers(&mut self, now: Instant) {
         let is_replaced = self.up.len() > self.config.processes;
         let first = self.replaces_one_at_a_time()
             && self.starting.is_none()
             && self.leaving.is_empty()
-            && self.may_come();
+            && self.is_signer_coming();
         let retires = |signer: &Signer| !signer.serves();
         if (is_replaced || first)
             && !self.up.iter().any(retires)
@@ -135,7 +135,7 @@ impl Supervisor {
                 self.meter.recycled(cause);
             }
             self.failed_canaries.remove(&signer.id);
-            self.let_go(signer, now + Duration::from_millis(END_GRACE_MS));
+            self.dismiss_until(signer, now + Duration::from_millis(END_GRACE_MS));
             self.publish();
         }
         let overdue = self.leaving.extract_if(.., |leaving| leaving.until <= now);
@@ -145,21 +145,21 @@ impl Supervisor {
     }
 
     /// Tells a signer to end, and kills it at `until`.
-    pub(super) fn let_go(&mut self, mut signer: Signer, until: Instant) {
+    pub(super) fn dismiss_until(&mut self, mut signer: Signer, until: Instant) {
         signer.dismiss();
         self.leaving.push(Leaving { signer, until });
     }
 
     /// Of a leaving signer, only the outcome of a login and its end matter.
-    pub(super) fn hear_leaving(&mut self, id: u64, event: Event) {
+    pub(super) fn handle_leaving_event(&mut self, id: u64, event: Event) {
         match event {
-            Event::Said(FromSigner::Login(
+            Event::Message(FromSigner::Login(
                 word @ (LoginNotice::Ended(_) | LoginNotice::Refused(_)),
             )) => {
-                let _ = self.hear_of_login(id, word);
+                let _ = self.handle_login_notice(id, word);
                 return;
             }
-            Event::Said(_) => return,
+            Event::Message(_) => return,
             Event::Gone(_) => {}
         }
         let gone = self.leaving.extract_if(.., |leaving| leaving.signer.id == id);
@@ -174,7 +174,7 @@ impl Supervisor {
     }
 
     /// From now on, a worn signer ends before its replacement starts.
-    pub(super) fn begin_to_replace_one_at_a_time(&mut self, fault: &Fault) {
+    pub(super) fn replace_one_at_a_time_from_now_on(&mut self, fault: &Fault) {
         self.log_fault(fault, None, "end the worn signer first, and start the next one then");
         self.one_at_a_time = true;
         if let Some(starting) = self.starting.take() {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Canary, FULL, Supervisor, answers::HIDDEN};
+use super::{BACKLOG_FULL, Canary, Supervisor, answers::KEYS_HIDDEN};
 use crate::hsm::{
     Offer, StoredKey,
     catalogue::Catalogue,
@@ -119,40 +119,42 @@ impl Supervisor {
         self.stored.iter().cloned().chain(shown).collect()
     }
 
-    pub(super) fn hear_starting(&mut self, event: Event) {
+    pub(super) fn handle_start_event(&mut self, event: Event) {
         let Some(starting) = &mut self.starting else { return };
         match event {
             Event::Gone(reason) => {
                 self.start_failed(format!("the signer ended while it was starting: {reason}"));
             }
-            Event::Said(FromSigner::Login(word)) => {
+            Event::Message(FromSigner::Login(word)) => {
                 let id = starting.signer.id;
-                if self.hear_of_login(id, word).is_err() {
-                    self.start_failed(UNASKED.to_owned());
+                if self.handle_login_notice(id, word).is_err() {
+                    self.start_failed(PROTOCOL_BROKEN.to_owned());
                 }
             }
-            Event::Said(FromSigner::Refused(fault)) => self.start_refused(&fault.tamed(), None),
-            Event::Said(FromSigner::Ready(ready)) if !starting.greeted => {
+            Event::Message(FromSigner::Refused(fault)) => self.start_refused(&fault.tamed(), None),
+            Event::Message(FromSigner::Ready(ready)) if !starting.greeted => {
                 starting.greeted = true;
                 self.greet(ready);
             }
-            Event::Said(FromSigner::Answer { id, answer, usage }) => {
+            Event::Message(FromSigner::Answer { id, answer, usage }) => {
                 starting.signer.used(usage);
                 match (starting.signer.pending.remove(id), answer) {
                     (Some(Pending { task: Task::Canary(canary), .. }), answer) => {
-                        self.judge(&canary, answer);
+                        self.judge_canary(&canary, answer);
                     }
                     (Some(Pending { task: Task::Catalogue, .. }), answer) => {
-                        self.judge_without_proof(answer);
+                        self.judge_listing(answer);
                     }
-                    (Some(_) | None, _) => self.start_failed(UNASKED.to_owned()),
+                    (Some(_) | None, _) => self.start_failed(PROTOCOL_BROKEN.to_owned()),
                 }
             }
-            Event::Said(FromSigner::Noted { fault, key, next }) if starting.signer.may_note() => {
+            Event::Message(FromSigner::Noted { fault, key, next })
+                if starting.signer.may_note() =>
+            {
                 self.note(fault, &key, &next);
             }
-            Event::Said(FromSigner::Ready(_) | FromSigner::Noted { .. }) => {
-                self.start_failed(UNASKED.to_owned())
+            Event::Message(FromSigner::Ready(_) | FromSigner::Noted { .. }) => {
+                self.start_failed(PROTOCOL_BROKEN.to_owned())
             }
         }
     }
@@ -161,14 +163,14 @@ impl Supervisor {
     fn greet(&mut self, ready: Ready) {
         let token = &self.config.name;
         if !ready.is_plausible() {
-            return self.start_failed(UNASKED.to_owned());
+            return self.start_failed(PROTOCOL_BROKEN.to_owned());
         }
         let facts = ready.facts.tamed();
         if self.serial.as_ref().is_some_and(|serial| *serial != facts.serial) {
             return self.start_failed(format!("the token has another serial: {:?}", facts.serial));
         }
-        if self.hides_all(&ready.keys) {
-            return self.start_failed(HIDDEN.to_owned());
+        if self.hides_all_keys(&ready.keys) {
+            return self.start_failed(KEYS_HIDDEN.to_owned());
         }
         tracing::info!(
             token,
@@ -223,13 +225,13 @@ impl Supervisor {
                 let (canary, request) = Canary::new(key);
                 let task = Task::Canary(canary);
                 if starting.signer.ask(Request::Sign(&request), task, patience).is_err() {
-                    self.start_failed(FULL.to_owned());
+                    self.start_failed(BACKLOG_FULL.to_owned());
                 }
             }
         }
     }
 
-    fn judge(&mut self, canary: &Canary, answer: Answer) {
+    fn judge_canary(&mut self, canary: &Canary, answer: Answer) {
         let hopeless = self.is_every_key_suspect();
         let is_proven = matches!(&answer, Answer::Signed(made) if canary.is_proven_by(made));
         if !is_proven {
@@ -238,7 +240,7 @@ impl Supervisor {
         match answer {
             Answer::Signed(_) if is_proven => {
                 self.promote(true);
-                self.trust(canary);
+                self.canary_verified(canary);
             }
             Answer::Signed(_) => {
                 self.alarm_bad_signature(&canary.key.label);
@@ -256,18 +258,18 @@ impl Supervisor {
                     if ours { fault.with_detail("configure another canary key") } else { fault };
                 self.start_refused(&fault.tamed(), Some(&canary.key.label));
             }
-            Answer::Listed(_) | Answer::Changed(_) => self.start_failed(UNASKED.to_owned()),
+            Answer::Listed(_) | Answer::Changed(_) => self.start_failed(PROTOCOL_BROKEN.to_owned()),
         }
     }
 
     fn promote(&mut self, proven: bool) {
         self.backoff.succeeded();
         self.trouble = None;
-        self.let_in(proven);
+        self.admit_signer(proven);
     }
 
     /// Adds the signer that is starting to those that are up.
-    pub(super) fn let_in(&mut self, proven: bool) {
+    pub(super) fn admit_signer(&mut self, proven: bool) {
         let Some(Starting { mut signer, since, .. }) = self.starting.take() else { return };
         let now = Instant::now();
         let took = now.saturating_duration_since(since);
@@ -288,7 +290,7 @@ impl Supervisor {
 
     fn start_refused(&mut self, fault: &Fault, key: Option<&str>) {
         if self.has_no_room_for_two(fault) {
-            return self.begin_to_replace_one_at_a_time(fault);
+            return self.replace_one_at_a_time_from_now_on(fault);
         }
         if fault.class == Class::Credential {
             self.refuse_credentials(fault, key);
@@ -326,7 +328,7 @@ impl Supervisor {
             Some(_) => tracing::error!(token, reason, "no signer"),
         }
         if let Some(starting) = self.starting.take() {
-            self.give_up(starting, now);
+            self.give_up_start(starting, now);
         }
         self.publish();
         self.published.send_modify(|published| published.known = true);
@@ -348,4 +350,4 @@ impl Supervisor {
 }
 
 /// Cause of a loss: the signer sent what was not requested, so it is broken or not ours.
-pub(super) const UNASKED: &str = "the signer breaks the protocol";
+pub(super) const PROTOCOL_BROKEN: &str = "the signer breaks the protocol";

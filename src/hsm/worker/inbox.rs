@@ -27,7 +27,7 @@ mod speed;
 
 /// Interval at which the leader is checked. A leader that is found with the same request twice loses the
 /// lead.
-const LOOK_EVERY: Duration = Duration::from_millis(4);
+const CHECK_INTERVAL: Duration = Duration::from_millis(4);
 
 /// A request with the id of its message.
 type NumberedRequest = (u64, Request);
@@ -99,7 +99,7 @@ impl Inbox {
     pub(super) fn login_decision(&self) -> Option<LoginDecision> {
         let state = self.0.lock();
         let (state, decision) = self.0.wait_for(state, |state| state.decisions.pop_front())?;
-        self.0.see_that_one_reads(&state);
+        self.0.wake_reader_or_watcher(&state);
         Some(decision)
     }
 }
@@ -116,10 +116,10 @@ impl RequestReader {
         let (mut state, asked) = shared.wait_for(state, |state| state.requests.pop_front())?;
         state.turns += 1;
         self.turn = Some((state.turns, Instant::now()));
-        if state.may_be_read() && state.speed.is_fast() {
+        if state.is_unread() && state.speed.is_fast() {
             state.leading = Some(state.turns);
         }
-        shared.see_that_one_reads(&state);
+        shared.wake_reader_or_watcher(&state);
         Some(asked)
     }
 }
@@ -144,8 +144,8 @@ impl Shared {
             if state.has_ended {
                 return None;
             }
-            let left = state.look(&mut watch);
-            has_read = state.may_be_read();
+            let left = state.check_leader(&mut watch);
+            has_read = state.is_unread();
             state = match state.socket.take_if(|_| has_read) {
                 Some(mut socket) => {
                     state.end(&mut watch);
@@ -178,7 +178,7 @@ impl Shared {
     }
 
     /// Wakes a waiting thread when none reads, or when none watches the leader.
-    fn see_that_one_reads(&self, state: &State) {
+    fn wake_reader_or_watcher(&self, state: &State) {
         let is_seen_to = state.socket.is_none() || state.leading.is_some() && state.watched;
         if state.waiting > 0 && !is_seen_to {
             self.changed.notify_one();
@@ -192,13 +192,13 @@ impl Shared {
 
 impl State {
     /// Whether no thread reads and none leads.
-    fn may_be_read(&self) -> bool {
+    fn is_unread(&self) -> bool {
         self.socket.is_some() && self.leading.is_none()
     }
 
     /// Watches the leader, unless another thread does, and ends its lead when it has been at one request for
     /// too long. Returns the time until the next check; `None` if this thread does not watch.
-    fn look(&mut self, watch: &mut Option<Watch>) -> Option<Duration> {
+    fn check_leader(&mut self, watch: &mut Option<Watch>) -> Option<Duration> {
         if watch.is_none() && (self.leading.is_none() || self.watched) {
             return None;
         }
@@ -222,8 +222,9 @@ impl State {
             }
         }
         self.watched = true;
-        *watch = Some(Watch { leading: self.leading, turns: self.turns, until: now + LOOK_EVERY });
-        Some(LOOK_EVERY)
+        *watch =
+            Some(Watch { leading: self.leading, turns: self.turns, until: now + CHECK_INTERVAL });
+        Some(CHECK_INTERVAL)
     }
 
     /// This thread stops watching.

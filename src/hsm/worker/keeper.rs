@@ -225,10 +225,10 @@ impl Keeper {
     /// Changes the token in the only session.
     pub(super) fn change(&mut self, change: KeyChange) -> Answer {
         let token = Arc::clone(&self.token);
-        let answer = match self.list().and_then(|()| self.lend()) {
+        let answer = match self.list().and_then(|()| self.take_session()) {
             Ok(session) => match key_changer::carry_out(&token, &session, change) {
                 Ok(answer) => {
-                    self.give_back(session);
+                    self.give_session_back(session);
                     Answer::Changed(answer)
                 }
                 Err(fault) => Answer::Failed(fault),
@@ -341,11 +341,11 @@ impl SigningSession for Keeper {
         Ok(self.current.epoch())
     }
 
-    fn lend(&mut self) -> Result<Session, Fault> {
+    fn take_session(&mut self) -> Result<Session, Fault> {
         self.session.take().ok_or_else(no_session)
     }
 
-    fn give_back(&mut self, session: Session) {
+    fn give_session_back(&mut self, session: Session) {
         self.session = Some(session);
     }
 

@@ -45,8 +45,8 @@ impl KeyChanger {
     }
 
     /// Works until all senders are gone.
-    pub(super) fn work(self, orders: &mpsc::Receiver<(u64, KeyChange)>) {
-        for (id, change) in orders {
+    pub(super) fn work(self, changes: &mpsc::Receiver<(u64, KeyChange)>) {
+        for (id, change) in changes {
             let answer = match self.change(change) {
                 Ok(answer) => Answer::Changed(answer),
                 Err(fault) => Answer::Failed(fault),
@@ -187,17 +187,17 @@ impl ChangeSession<'_> {
     /// Whether a key has the label or the id. A lone public half with both is what a crash has left of a key
     /// of ours; it is destroyed.
     fn is_taken(&self, name: &KeyName) -> Result<bool, Fault> {
-        let bearing = |class, attribute| find(self.token, self.session, class, &[attribute]);
+        let with_attribute = |class, attribute| find(self.token, self.session, class, &[attribute]);
         let label = || Attribute::Label(name.label.clone().into());
         let id = || Attribute::Id(name.id.clone());
-        if !bearing(ObjectClass::PRIVATE_KEY, label())?.is_empty()
-            || !bearing(ObjectClass::PRIVATE_KEY, id())?.is_empty()
+        if !with_attribute(ObjectClass::PRIVATE_KEY, label())?.is_empty()
+            || !with_attribute(ObjectClass::PRIVATE_KEY, id())?.is_empty()
         {
             return Ok(true);
         }
         let remains = Halves::of(self.token, self.session, name)?.public;
-        if bearing(ObjectClass::PUBLIC_KEY, label())?.len() > remains.len()
-            || bearing(ObjectClass::PUBLIC_KEY, id())?.len() > remains.len()
+        if with_attribute(ObjectClass::PUBLIC_KEY, label())?.len() > remains.len()
+            || with_attribute(ObjectClass::PUBLIC_KEY, id())?.len() > remains.len()
         {
             return Ok(true);
         }
@@ -214,7 +214,7 @@ impl ChangeSession<'_> {
         match proof::of(self.token, self.session, name, &pair, wanted) {
             Ok(Proof::Good(listed)) => Ok(KeyChangeResult::Made(listed)),
             Ok(Proof::Bad(reason)) => Ok(discard(self.session, &halves, reason)),
-            Ok(Proof::Label) if are_gone(self.session, &halves) => {
+            Ok(Proof::Label) if destroy_both(self.session, &halves) => {
                 Ok(KeyChangeResult::LabelTooLong(name.label.len()))
             }
             Ok(Proof::Label) => {
@@ -272,11 +272,11 @@ fn destroy(
 
 /// Destroys a key that is not what was requested.
 fn discard(session: &Session, halves: &Halves, reason: String) -> KeyChangeResult {
-    KeyChangeResult::Rejected { reason, destroyed: are_gone(session, halves) }
+    KeyChangeResult::Rejected { reason, destroyed: destroy_both(session, halves) }
 }
 
 /// Destroys both halves. Returns false when one remains.
-fn are_gone(session: &Session, halves: &Halves) -> bool {
+fn destroy_both(session: &Session, halves: &Halves) -> bool {
     let mut gone = true;
     for handle in halves.private.iter().chain(&halves.public) {
         if let Err(error) = session.destroy_object(*handle) {

@@ -30,12 +30,12 @@ use crate::hsm::{
 const NORMAL_USER: u64 = 1;
 
 /// Whether `C_Login` is running.
-static AT_IT: AtomicBool = AtomicBool::new(false);
+static LOGIN_RUNNING: AtomicBool = AtomicBool::new(false);
 
 /// Whether `C_Login` is running. SoftHSM rewrites its token in place at each login, and a process that ends
 /// meanwhile may destroy the token.
 pub(super) fn is_under_way() -> bool {
-    AT_IT.load(Relaxed)
+    LOGIN_RUNNING.load(Relaxed)
 }
 
 /// See the module.
@@ -92,7 +92,7 @@ impl Login {
 
     fn attempt(&mut self, token: &OpenToken, session: &Session) -> Result<(), Fault> {
         let serial = &token.facts.serial;
-        let wrong = heed(&token.still_there()?, token.quirks.tells_wrong_pins)?;
+        let wrong = heed_warnings(&token.still_there()?, token.quirks.tells_wrong_pins)?;
         let (user, number) = match self.vendor_user {
             None => (UserType::User, NORMAL_USER),
             Some(number) => (UserType::VendorExtension(number), u64::from(number)),
@@ -111,9 +111,9 @@ impl Login {
             Some(decision) => return Err(self.denied(decision, serial)),
             None => return Err(Fault::ours(Class::Device, "C_Login", "the front is gone")),
         };
-        AT_IT.store(true, Relaxed);
+        LOGIN_RUNNING.store(true, Relaxed);
         let answer = session.login_with_raw(user, &self.pin);
-        AT_IT.store(false, Relaxed);
+        LOGIN_RUNNING.store(false, Relaxed);
         let (end, result) = match answer {
             Ok(()) => (LoginOutcome::Taken, Ok(())),
             // The process is logged in already, because a login belongs to process and token. The PIN was not
@@ -208,7 +208,7 @@ fn unexplained(fault: Fault, token: &OpenToken, taken_before: bool) -> (LoginOut
 }
 
 /// Heeds the token's warnings about wrong PINs: its last attempt is never used.
-fn heed(info: &TokenInfo, tells: bool) -> Result<WrongPinFlag, Fault> {
+fn heed_warnings(info: &TokenInfo, tells: bool) -> Result<WrongPinFlag, Fault> {
     let refuse = |words: &str| Err(Fault::ours(Class::Credential, "C_GetTokenInfo", words));
     if info.user_pin_locked() {
         return refuse("the token reports its user PIN as locked: unlock it with its own tools");

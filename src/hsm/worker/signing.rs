@@ -110,10 +110,10 @@ pub(super) trait SigningSession {
     ///
     /// # Errors
     /// [`Fault`] when there is none.
-    fn lend(&mut self) -> Result<Session, Fault>;
+    fn take_session(&mut self) -> Result<Session, Fault>;
 
     /// Gives a session back in which no operation is open.
-    fn give_back(&mut self, session: Session);
+    fn give_session_back(&mut self, session: Session);
 
     /// Takes a step of recovery after `epoch` has failed.
     ///
@@ -131,14 +131,14 @@ impl SigningSession for SigningThread {
         Ok(self.current.epoch())
     }
 
-    fn lend(&mut self) -> Result<Session, Fault> {
+    fn take_session(&mut self) -> Result<Session, Fault> {
         match self.session.take() {
             Some(session) => Ok(session),
             None => self.token.session(),
         }
     }
 
-    fn give_back(&mut self, session: Session) {
+    fn give_session_back(&mut self, session: Session) {
         self.session = Some(session);
     }
 
@@ -217,7 +217,7 @@ fn attempt(
         let words = "the token hashes itself, and was not given the message of the digest";
         return Err(Trouble::Fault(Fault::ours(Class::Caller, "sign", words)));
     };
-    let session = signing.lend().map_err(Trouble::Fault)?;
+    let session = signing.take_session().map_err(Trouble::Fault)?;
     let output = match token.sign(&session, &scheme.mechanism, handle, &input) {
         Ok(output) => output,
         Err(error) => {
@@ -225,12 +225,12 @@ fn attempt(
             // Only a refusal by C_SignInit itself leaves no operation open.
             if fault.class == Class::Caller && matches!(error, Error::Pkcs11(_, Function::SignInit))
             {
-                signing.give_back(session);
+                signing.give_session_back(session);
             }
             return Err(Trouble::Fault(fault));
         }
     };
-    signing.give_back(session);
+    signing.give_session_back(session);
     x509_form(key_type, output)
         .map_err(|words| Trouble::Fault(Fault::ours(Class::Device, "C_Sign", words)))
 }

@@ -109,7 +109,7 @@ fn one_thread_does_what_is_done_fast_and_no_other_is_woken_for_it() {
     let until = Instant::now() + PATIENCE;
     while inbox.0.lock().watched {
         assert!(Instant::now() < until, "a thread goes on watching");
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(CHECK_INTERVAL);
     }
 }
 
@@ -200,7 +200,7 @@ fn what_is_slow_is_given_to_all_threads_at_once() {
     let all = Arc::new(Barrier::new(THREADS));
     let served = serving(&inbox, THREADS, move |_| {
         all.wait();
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(CHECK_INTERVAL);
     });
     // If each thread waited until the one before it lost the lead, it would take seven checks.
     let fastest = (0..10).map(|_| {
@@ -211,5 +211,5 @@ fn what_is_slow_is_given_to_all_threads_at_once() {
         }
         began.elapsed()
     });
-    assert!(fastest.min().unwrap() < 5 * LOOK_EVERY);
+    assert!(fastest.min().unwrap() < 5 * CHECK_INTERVAL);
 }
