@@ -11,6 +11,8 @@
 //!
 //! This layer does not decide who may use which key, and it does not verify the signatures that it returns:
 //! the caller does, against the public key that it has pinned.
+//!
+#![doc = include_str!("hsm/modules.md")]
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
