@@ -1,4 +1,4 @@
-//! Keys that are bad while all others are well: they cost others as little as can be.
+//! Broken keys beside working ones: a fault of one key must cost the others as little as possible.
 
 use std::sync::{
     Arc,
@@ -10,18 +10,19 @@ use tokio::task::JoinSet;
 
 use super::{faults::Disturbed, *};
 
-/// Of the throughput on a good key before, at least, while bad keys are in quarantine.
+/// Minimal throughput on a working key while broken keys are in quarantine, compared with the throughput
+/// before.
 const SHARE_PERCENT: usize = 50;
-/// What is measured each time.
+/// Length of each measurement.
 const DURATION: Duration = Duration::from_secs(4);
 
 struct Row {
     name: &'static str,
     order: &'static str,
     bad: usize,
-    /// Signers that may be lost over them while that is measured: tries of keys that cost one each.
+    /// Signers that may be lost during the measurement, because some probes cost one each.
     lost_max: u64,
-    /// Signers that may be lost until all are in quarantine.
+    /// Signers that may be lost until all broken keys are in quarantine.
     lost_before: u64,
 }
 
@@ -49,7 +50,7 @@ fn lost(token: &Token) -> u64 {
     token.figures().signers_lost.iter().map(|(_, count)| count).sum()
 }
 
-/// Asks for signatures until told to stop, and reports those that do not verify.
+/// Requests signatures until it is told to stop, and reports those that do not verify.
 async fn ask(
     token: Token,
     label: String,
@@ -110,7 +111,7 @@ async fn a_row(row: Row) {
     let undisturbed = count_during(&good, DURATION).await;
     assert_eq!(lost(&token), 0, "{}", row.name);
 
-    // The fault follows the keys, and ends at them.
+    // The keys are quarantined one after the other, and then the fault costs nothing more.
     disturbed.tell(row.order);
     eventually("all bad keys are refused", PATIENCE, async || {
         let found = join_all(labels.iter().map(|label| token.find(label))).await;
@@ -127,7 +128,7 @@ async fn a_row(row: Row) {
         assert_eq!(entry.public_key.is_ok(), entry.label == "key", "{}: {entry:?}", row.name);
     }
 
-    // Each is back when it signs again.
+    // Each key is released once it signs again.
     disturbed.tell("");
     eventually("the keys are released", PATIENCE, async || {
         let found = join_all(labels.iter().map(|label| token.find(label))).await;
@@ -137,7 +138,7 @@ async fn a_row(row: Row) {
     let signed_before = bad.load(Relaxed);
     eventually("they sign", PATIENCE, async || bad.load(Relaxed) > signed_before + 2 * row.bad)
         .await;
-    // Other tests take their share of the machine, now more and now less.
+    // Measured twice, because other tests use the machine more at some times than at others.
     let undisturbed = undisturbed.min(count_during(&good, DURATION).await);
     println!(
         "{}: {disturbed_count} of {undisturbed}, {before} and {lost_meanwhile} signers lost",
@@ -157,20 +158,20 @@ async fn a_row(row: Row) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_that_follows_some_keys_costs_the_others_next_to_nothing() {
-    // Most of it is waiting.
+    // In parallel, because these tests mostly wait.
     let [one, two, three, four, rest @ ..] = ROWS;
     join_all([one, two, three, four].map(a_row)).await;
     join_all(rest.map(a_row)).await;
 }
 
-/// A private key beside the public object of another pair, as of a half-done import.
+/// A private key with the public object of another pair, as after an import that failed halfway.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_never_signed_proves_itself_before_it_is_believed() {
     let disturbed = Disturbed::new("unseen");
     disturbed.hsm.keygen("good", "EC:prime256v1", "02");
     disturbed.hsm.keygen("wrong", "EC:prime256v1", "03");
     disturbed.tell("C_Sign key=wrong flip");
-    // Not the first to be taken for canaries.
+    // Named so that it is not the first choice for canary signatures.
     let config =
         TokenConfig { canary_label: Some("key".to_owned()), processes: 2, ..disturbed.config() };
     let token = started(config).await;
@@ -193,7 +194,7 @@ async fn a_key_that_never_signed_proves_itself_before_it_is_believed() {
     .await;
 }
 
-/// With two signers at work, the one that made the last signature is as often as not the other.
+/// With two signers, the one that made the last signature is often not the one that made the wrong signature.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_signature_costs_the_signer_that_made_it() {
     let disturbed = Disturbed::new("maker");
@@ -219,7 +220,7 @@ async fn a_wrong_signature_costs_the_signer_that_made_it() {
     let (one, two) = (one.unwrap().maker, two.unwrap().maker);
     assert_ne!(one, two);
     disturbed.tell("");
-    // The second has made the last signature.
+    // The second one has made the last signature.
     token.report_bad_signature(&key, one);
     let mut makers = Vec::new();
     for round in 0..20u8 {

@@ -1,4 +1,4 @@
-//! Which public key belongs to a private one: what a token hides, cuts short, or does not have.
+//! Pairing of public and private keys whose attributes the token hides, truncates or lacks.
 
 use std::fs;
 
@@ -50,7 +50,7 @@ async fn a_key_without_public_object_is_bound_by_the_one_on_record_once_it_has_s
         sign(&token, &key, b"bound").await.unwrap();
         token.stop().await;
 
-        // The record of another key is refused: this one does not sign for it.
+        // The stored key of another pair is refused, because this private key does not sign for it.
         let mut wrong = record(&key);
         wrong[0].spki = other.public_key.spki_der().to_vec();
         let token = started_with(hsm.config(), wrong).await;
@@ -78,9 +78,9 @@ async fn a_public_object_that_is_lost_in_service_costs_nothing() {
 async fn an_attribute_that_a_token_hides_is_named_or_done_without() {
     let disturbed = Disturbed::new("hidden");
     disturbed.hsm.keygen("rsa", "rsa:2048", "02");
-    // Attribute, what becomes of the EC key, and of the RSA key.
+    // Attribute; reason why the EC key is unusable; reason why the RSA key is.
     for (attribute, ec, rsa) in [
-        // The label binds them.
+        // They are bound by their labels.
         ("CKA_ID", None, None),
         ("CKA_KEY_TYPE", Some("CKA_KEY_TYPE"), Some("CKA_KEY_TYPE")),
         ("CKA_EC_PARAMS", Some("CKA_EC_PARAMS"), None),
@@ -112,7 +112,7 @@ async fn an_attribute_that_a_token_hides_is_named_or_done_without() {
         }
         token.stop().await;
     }
-    // Without labels no path leads to a key.
+    // Without labels no key can be found.
     disturbed.tell("C_GetAttributeValue hide CKA_LABEL");
     let token = started(disturbed.config()).await;
     assert_eq!(token.find("key").await, Err(HsmError::Missing));

@@ -1,4 +1,4 @@
-//! Keys made and destroyed: visible at once, one at a time, and never twice.
+//! Generating and destroying keys: visible at once, one at a time, never retried.
 
 use chancery::hsm::ChangeError;
 
@@ -42,7 +42,7 @@ async fn every_type_is_made_signs_at_once_and_is_destroyed_for_all_signers() {
         println!("{key_type} made in {:?}", begin.elapsed());
         assert_eq!(key.public_key.key_type(), key_type);
         assert!(!token.is_extractable(&key));
-        // At once in the catalogue, and with both signers.
+        // At once in the catalogue, and usable by both signers.
         assert_eq!(token.find(&label).await, Ok(key.clone()));
         let signing = (0..16u8).map(|round| {
             let (token, key) = (token.clone(), key.clone());
@@ -88,23 +88,23 @@ async fn fifty_at_once_make_one_key() {
 async fn a_lost_answer_is_looked_up_on_the_token() {
     let disturbed = Disturbed::new("lost");
     let (token, _) = disturbed.start().await;
-    // The module makes the key and then says that the device has failed.
+    // The module makes the key and then returns an error.
     disturbed.tell("C_GenerateKeyPair 1 late CKR_DEVICE_ERROR");
     let key = token.generate("late", &ID, KeyType::P256).await.unwrap();
     sign(&token, &key, b"made once").await.unwrap();
     assert_eq!(on_token(&disturbed.hsm, "late"), 1);
     assert_eq!(disturbed.calls("C_GenerateKeyPair"), 1);
-    // It fails and has made none.
+    // The module makes no key and returns an error.
     disturbed.tell("C_GenerateKeyPair 1 fail CKR_DEVICE_ERROR");
     let none = token.generate("none", &[1; 20], KeyType::P256).await;
     assert!(matches!(none, Err(ChangeError::Failed(HsmError::Unavailable { .. }))), "{none:?}");
     assert_eq!(on_token(&disturbed.hsm, "none"), 0);
     assert_eq!(disturbed.calls("C_GenerateKeyPair"), 2);
-    // It destroys the private half, and fails.
+    // The module destroys the private half and then returns an error.
     disturbed.tell("C_DestroyObject 1 late CKR_FUNCTION_FAILED");
     token.destroy(&key).await.unwrap();
     assert_eq!((on_token(&disturbed.hsm, "late"), public_keys(&disturbed.hsm, "late")), (0, 1));
-    // What that left is in nobody's way.
+    // The public half that is left does not prevent another key of the same name.
     token.generate("late", &ID, KeyType::P256).await.unwrap();
     assert_eq!((on_token(&disturbed.hsm, "late"), public_keys(&disturbed.hsm, "late")), (1, 1));
 }
@@ -138,7 +138,7 @@ async fn a_signer_that_is_busy_making_a_key_is_not_taken_for_frozen() {
     });
     sleep(Duration::from_secs(3)).await;
     assert!(!making.is_finished());
-    // Signing goes on meanwhile.
+    // Signing goes on during the change.
     sign(&token, &key, b"meanwhile").await.unwrap();
     disturbed.tell("");
     making.await.unwrap().unwrap();
@@ -148,7 +148,7 @@ async fn a_signer_that_is_busy_making_a_key_is_not_taken_for_frozen() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_not_what_was_asked_for_is_destroyed_and_refused() {
     let disturbed = Disturbed::new("lies");
-    // No canary meets what is told to the module.
+    // No canary signature, which would consume an order to the module.
     let token = started(TokenConfig { canary_seconds: 3_600, ..disturbed.config() }).await;
     for name in
         ["CKA_SENSITIVE", "CKA_EXTRACTABLE", "CKA_NEVER_EXTRACTABLE", "CKA_LOCAL", "CKA_SIGN"]
@@ -160,7 +160,7 @@ async fn a_key_that_is_not_what_was_asked_for_is_destroyed_and_refused() {
         assert!(reason.contains(name) && reason.ends_with("destroyed"), "{reason}");
         assert_eq!((on_token(&disturbed.hsm, "liar"), public_keys(&disturbed.hsm, "liar")), (0, 0));
     }
-    // A key that is there and cannot sign, as a crash leaves one.
+    // A key that is listed and cannot sign, as a crash leaves one.
     eventually("the canary has signed", PATIENCE, async || {
         token.list().await.is_ok() && matches!(token.state(), TokenState::Ready { .. })
     })
@@ -171,12 +171,12 @@ async fn a_key_that_is_not_what_was_asked_for_is_destroyed_and_refused() {
     assert!(matches!(refused, Err(ChangeError::Rejected(_))), "{refused:?}");
     assert_eq!((on_token(&disturbed.hsm, "liar"), public_keys(&disturbed.hsm, "liar")), (0, 0));
     assert_eq!(disturbed.hsm.signers(), signers);
-    // A label that comes back as another one, as tokens do that cut it.
+    // The token changes the label, as tokens do that truncate it.
     disturbed.tell("C_GetAttributeValue lie CKA_LABEL");
     let refused = token.generate("liar", &ID, KeyType::P256).await;
     disturbed.tell("");
     assert_eq!(refused, Err(ChangeError::LabelTooLong(4)));
-    // A key that signs wrongly; the listings made under the lies must be over.
+    // A key that makes wrong signatures. Wait until the listings made under the last order are over.
     eventually("the canary has signed", PATIENCE, async || {
         token.list().await.is_ok() && matches!(token.state(), TokenState::Ready { .. })
     })

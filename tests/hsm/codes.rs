@@ -1,23 +1,23 @@
-//! Every return code of PKCS#11, out of each function that makes a signature: its class, what happens
-//! next, what the caller is told, and what becomes of the breaker.
+//! Every return code of PKCS#11 from each function that signs: its class, the recovery, the caller's error,
+//! and the state of the breaker.
 
 use chancery::hsm::BreakerState;
 use serde_json::Value;
 
 use super::{logbook, *};
 
-/// What a code does to a request, its signer and its token.
+/// The consequences of a code for the request, its signer and the token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Next {
-    /// The signer gets over it, with so many logins and listings; the request succeeds.
+    /// The signer recovers with this many logins and searches, and the request succeeds.
     Healed { logins: usize, searches: usize },
-    /// The request is refused as one that this key cannot serve.
+    /// The request is refused, because this key cannot serve it.
     Unusable,
     /// The request is refused for now.
     Busy,
-    /// The request fails; nothing is tried again.
+    /// The request fails and is not retried.
     Unavailable,
-    /// The signer is killed; the request succeeds with the next.
+    /// The signer is killed, and the request succeeds with the next one.
     Replaced,
     /// The token is out of service until an operator has acted.
     Stopped,
@@ -27,7 +27,7 @@ const SESSION: Next = Next::Healed { logins: 0, searches: 0 };
 const HANDLE: Next = Next::Healed { logins: 0, searches: 2 };
 const LOGIN: Next = Next::Healed { logins: 1, searches: 2 };
 
-/// Class, what happens next, codes.
+/// Class, consequences, codes.
 #[rustfmt::skip]
 const TABLE: [(&str, Next, &[&str]); 9] = [
     ("caller", Next::Unusable, &[
@@ -76,7 +76,7 @@ const TABLE: [(&str, Next, &[&str]); 9] = [
     ]),
 ];
 
-/// What the log says is done about a fault of each class.
+/// The action in the log for each consequence.
 const ACTIONS: [(Next, &str); 8] = [
     (SESSION, "try once more in a fresh session"),
     (HANDLE, "find the key again and try once more"),
@@ -97,7 +97,7 @@ fn rows() -> impl Iterator<Item = (&'static str, Next, &'static str, &'static st
     })
 }
 
-/// Everything that the table says of one code out of one function.
+/// Checks all that the table says about one code from one function.
 async fn assert_row(
     disturbed: &Disturbed,
     token: &Token,
@@ -150,7 +150,7 @@ async fn assert_row(
 }
 
 fn config(disturbed: &Disturbed, name: &str) -> TokenConfig {
-    // No canary in between.
+    // Without canary signatures in between.
     TokenConfig { name: name.to_owned(), canary_seconds: 3_600, ..disturbed.config() }
 }
 
@@ -193,7 +193,7 @@ async fn a_fault_that_stays_goes_up_one_step_at_a_time() {
         [("CKR_SESSION_CLOSED", 0), ("CKR_OBJECT_HANDLE_INVALID", 1), ("CKR_USER_NOT_LOGGED_IN", 2)]
     {
         logbook::of("steps");
-        // As often as one signer meets it, and not once more.
+        // Exactly as often as one signer meets it.
         let signers = disturbed.hsm.signers();
         disturbed.tell(&format!("C_SignInit 1-{} fail {code}", steps.len() - first));
         sign(&token, &key, b"made by the next signer").await.unwrap();

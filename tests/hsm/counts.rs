@@ -1,13 +1,14 @@
-//! Modules that lie about how many there are, or how long something is.
+//! Modules that lie about counts and lengths.
 
 use futures_util::future::join_all;
 
 use super::{faults::Disturbed, *};
 
-/// The function that lies and has to be named, and its orders.
+/// The function that lies, which the log has to name, and its orders.
 const LIES: [(&str, &[&str]); 4] = [
     ("C_FindObjects", &["lie-count 2", "lie-count 500", "lie-count 18446744073709551615"]),
-    // With `/2` the first call tells the truth, so there is not the room that the second one claims to fill.
+    // With `/2` the first call tells the truth and the second claims to have filled more room than it was
+    // given.
     (
         "C_GetMechanismList",
         &[

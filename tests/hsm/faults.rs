@@ -1,9 +1,9 @@
-//! Each class of PKCS#11 error, injected into a real module: what is retried, what is killed, what
-//! is refused, and what is never tried again.
+//! Each class of PKCS#11 fault in a real module: what is retried, which signer is killed, what is refused,
+//! and what is never retried.
 
 use super::{chaos::Chaos, *};
 
-/// A SoftHSM with one key behind the module that fails when told to. Every call is traced.
+/// A SoftHSM with one key, behind the module that fails on order. Every call is traced.
 pub(super) struct Disturbed {
     pub(super) hsm: SoftHsm,
     chaos: Chaos,
@@ -38,7 +38,7 @@ impl Disturbed {
         (token, key)
     }
 
-    /// Gives orders instead of those that there were.
+    /// Replaces the orders.
     pub(super) fn tell(&self, orders: &str) {
         self.chaos.order(&format!("* trace\n{orders}"));
     }
@@ -57,7 +57,7 @@ impl Disturbed {
         self.chaos.returned()
     }
 
-    /// What callers gave, of what is to be recorded: process, function, words.
+    /// What callers passed to functions with a `record` order: process, function, text.
     pub(super) fn record(&self) -> Vec<(u32, String, String)> {
         let path = self.hsm.directory.join("chaos/record");
         let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -69,7 +69,7 @@ impl Disturbed {
         text.lines().filter_map(words).collect()
     }
 
-    /// The process that has called first.
+    /// The process that called first.
     pub(super) fn first_caller(&self) -> u32 {
         self.returned()[0].0
     }
@@ -104,7 +104,7 @@ async fn session_handle_and_login_faults_heal_within_the_signer() {
 async fn a_signature_is_two_calls_of_the_module() {
     let disturbed = Disturbed::new("calls");
     disturbed.hsm.keygen("rsa", "rsa:4096", "02");
-    // No canary signs meanwhile.
+    // Without canary signatures in between.
     let token = started(TokenConfig { canary_seconds: 3_600, ..disturbed.config() }).await;
     for label in ["key", "rsa"] {
         let key = &token.find(label).await.unwrap();
@@ -200,7 +200,7 @@ async fn a_signature_with_a_wrong_bit_is_found_by_canary_and_caller() {
     disturbed.tell("C_Sign 1 flip");
     let Ok(made) = made(&token, &key, b"x").await else { panic!("expected a signature") };
     assert!(!key.public_key.verifies(b"x", &made.signature));
-    // The next signer makes its first signature wrong, and is not let in.
+    // The first signature of the next signer is wrong, so it is not admitted.
     disturbed.tell("C_Sign 1 flip");
     token.report_bad_signature(&key, made.maker);
     sign(&token, &key, b"y").await.unwrap_or_else(|error| {
@@ -228,11 +228,12 @@ async fn an_hsm_that_hangs_misses_the_deadline_and_serves_again_after() {
     println!("HSM thawed: signed after {took:?}");
 }
 
-/// A crash in the middle of C_GenerateKeyPair leaves a private key that is listed like any other.
+/// A crash during C_GenerateKeyPair leaves a private key that is listed like any other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_whose_only_key_is_half_made_can_be_given_another() {
     let disturbed = Disturbed::new("half-made");
-    // The first and the second start fail to sign; one of a handle is tried three times each.
+    // The first and the second start fail to sign. A fault of a handle is retried, so there are three calls
+    // each.
     for (code, calls) in
         [("CKR_GENERAL_ERROR", 2), ("CKR_KEY_HANDLE_INVALID", 6), ("CKR_FUNCTION_FAILED", 2)]
     {
@@ -252,7 +253,7 @@ async fn a_token_whose_only_key_is_half_made_can_be_given_another() {
     }
 }
 
-/// One that is gone shows in its information, too: nobody is let in then.
+/// A token that is gone fails the listing too, so no signer is admitted without a canary signature.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_signs_nothing_and_shows_nothing_is_away() {
     let disturbed = Disturbed::new("away");

@@ -1,4 +1,4 @@
-//! What operators see in numbers, while things go wrong.
+//! The metrics of a token during faults.
 
 use chancery::hsm::{Breaker, BreakerState, LossCause, SignatureOutcome};
 
@@ -61,7 +61,7 @@ async fn work_that_waits_and_work_that_is_done_shows() {
             tokio::spawn(async move { sign(&token, &key, &[round]).await })
         })
         .collect();
-    // One session; nobody knows yet that it is fast, so nothing more is on its way to it.
+    // There is one session and no measured latency yet, so only one request is given to the signer.
     eventually("seven wait", PATIENCE, async || token.figures().queue_depth == 7).await;
     assert_eq!(token.figures().sessions_in_use, 1);
     disturbed.tell("");
@@ -93,7 +93,7 @@ async fn a_token_that_is_away_opens_the_breaker_and_its_return_closes_it() {
         let (token, key) = (token.clone(), key.clone());
         async move {
             loop {
-                // Honest: the next try is never far while somebody asks.
+                // Retry-After is true: while requests come, the next start is never far.
                 match sign(&token, &key, b"x").await {
                     Ok(()) => return,
                     Err(HsmError::Unavailable { retry_after_seconds: 1..=2 }) => {}
@@ -114,7 +114,7 @@ async fn a_token_that_is_away_opens_the_breaker_and_its_return_closes_it() {
         states.len() >= 6
     })
     .await;
-    // Each try is one signer that has to prove itself.
+    // Each start has to be proven by a canary signature.
     assert!(!states.contains(&BreakerState::Closed), "{states:?}");
     assert!(token.figures().starts_failed >= 2);
     std::fs::remove_dir(hsm.tokens()).unwrap();
@@ -154,7 +154,7 @@ async fn a_thousand_errors_of_callers_leave_the_breaker_closed() {
     disturbed.tell("");
     sign(&token, &key, b"x").await.unwrap();
 
-    // One of the device is enough.
+    // One fault of class device opens the breaker.
     disturbed.tell("C_Sign 1 fail CKR_DEVICE_ERROR");
     sign(&token, &key, b"made by the next signer").await.unwrap();
     let figures = token.figures();

@@ -1,11 +1,11 @@
-//! A handle means nothing after another login or in another process: whatever happens in whatever order,
-//! no signature is asked for with one that is not of now.
+//! A handle is invalid after another login and in another process: in any order of events, no signature is
+//! requested with an outdated one.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{faults::Disturbed, *};
 
-/// A generator that gives the same numbers at each run (xorshift64).
+/// A deterministic generator (xorshift64).
 struct Numbers(u64);
 
 impl Numbers {
@@ -19,8 +19,8 @@ impl Numbers {
 
 const ROUNDS: u64 = 400;
 
-/// Checks each use of a handle against what was found in the same process since its last login; how
-/// many uses and how many logins there were.
+/// Checks each use of a handle against those found in the same process since its last login. Returns the
+/// numbers of uses and of logins.
 fn judge(record: &[(u32, String, String)]) -> (usize, usize) {
     let mut found: HashMap<u32, HashSet<&str>> = HashMap::new();
     let (mut uses, mut logins) = (0, 0);
@@ -33,7 +33,7 @@ fn judge(record: &[(u32, String, String)]) -> (usize, usize) {
             ("C_FindObjects" | "C_GenerateKeyPair", Some(("handle", handle))) => {
                 found.entry(*pid).or_default().insert(handle);
             }
-            // It comes with the call, which uses a handle of before, and is refused.
+            // Recorded by the `logout` order, whose call uses an outdated handle and is refused.
             ("C_SignInit", None) => {}
             ("C_SignInit", Some(("handle", handle))) => {
                 uses += 1;

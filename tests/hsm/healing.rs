@@ -1,4 +1,4 @@
-//! Faults that nobody names and starts that never end: service comes back by itself.
+//! Recovery without an operator from unexplained faults and from starts that hang.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
@@ -15,7 +15,7 @@ async fn a_signer_whose_canaries_fail_for_no_stated_reason_is_replaced() {
         let lost = token.figures().signers_lost;
         lost.iter().find(|(cause, _)| *cause == LossCause::Fault).unwrap().1
     };
-    // A dropped connector answers so, for as long as the session is the old one.
+    // As a token with a dropped connector answers, for as long as the session is the old one.
     disturbed.tell("C_Sign fail CKR_FUNCTION_FAILED");
     eventually("the signer is replaced", PATIENCE, async || lost() == 1).await;
     disturbed.tell("");

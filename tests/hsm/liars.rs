@@ -1,11 +1,11 @@
-//! A signer that does not keep to the protocol: the front loses nothing but that signer.
+//! Signers that break the protocol: the front loses nothing but that signer.
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use super::*;
 
-/// What a liar does (tests/hsm/liar.py), and whether the front is to see through it at once: then it
-/// serves nobody with that signer.
+/// Modes of tests/hsm/liar.py, and whether the front must detect the lie at once, so that it serves no caller
+/// with that signer.
 const LIES: [(&str, bool); 19] = [
     ("noise", true),
     ("huge", true),
@@ -27,9 +27,9 @@ const LIES: [(&str, bool); 19] = [
     ("drop by drop", false),
     ("chatter", false),
 ];
-/// Resident memory of a front, at most (KiB). The largest frame has 8 MiB.
+/// Limit of a front's resident memory (KiB). The largest frame has 8 MiB.
 const MEMORY_KB_MAX: u64 = 64 * 1024;
-/// What a front may log while it is lied to, at most (octets).
+/// Limit of what a front logs during a lie (octets).
 const LOG_BYTES_MAX: u64 = 1 << 20;
 
 fn liar(hsm: &SoftHsm, mode: &str) -> (TokenConfig, PathBuf) {
@@ -67,7 +67,7 @@ async fn front_that_is_lied_to() {
         if let Ok(key) = token.find("key").await {
             match made(&token, &key, b"x").await {
                 Ok(made) if key.public_key.verifies(b"x", &made.signature) => signed += 1,
-                // To be seen through by the caller, who reports it.
+                // Detected by the caller, which reports it.
                 Ok(made) => token.report_bad_signature(&key, made.maker),
                 Err(_) => sleep(Duration::from_millis(20)).await,
             }
@@ -89,7 +89,7 @@ async fn front_that_is_lied_to() {
 
 #[test]
 fn whatever_a_signer_says_the_front_serves_on_and_does_not_grow() {
-    // Fronts spend their time waiting.
+    // In parallel, because fronts mostly wait.
     std::thread::scope(|scope| {
         for lies in LIES.chunks(LIES.len().div_ceil(4)) {
             scope.spawn(|| lies.iter().for_each(|(mode, seen)| lie_to_a_front(mode, *seen)));
@@ -121,7 +121,7 @@ fn lie_to_a_front(mode: &str, seen_through: bool) {
     let (memory, signed) = (number("VmHWM:"), number("signed while lied to: "));
     println!("{mode}: {signed} signed, {memory} KiB, {length} octets of log");
     assert!(memory < MEMORY_KB_MAX, "{mode}: {memory} KiB");
-    // One canary, or one answer before the lie, is all it gets.
+    // One canary, or one answer before the lie, is all that is accepted.
     assert!(!seen_through || signed < 5, "{mode}: {signed} signed");
     assert!(mode != "drop by drop" && mode != "chatter" || signed > 0, "{mode}\n{shown}");
     let starts = text.matches("signer started").count();

@@ -1,4 +1,4 @@
-//! The life of a module and its sessions: what is begun is ended, in order, and nothing is left open.
+//! Every module is finalised and every session closed, in order.
 
 use super::{faults::Disturbed, *};
 
@@ -90,7 +90,7 @@ async fn a_logout_behind_our_back_costs_one_login_and_one_listing() {
     assert_eq!(disturbed.hsm.signers(), signers);
 }
 
-/// Every call of a signer that is up fails, in turn and again and again.
+/// Every call of a signer that is up fails, one function after the other, repeatedly.
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_failed_calls_leave_no_session_open() {
     let disturbed = Disturbed::new("ten-thousand");
@@ -99,7 +99,7 @@ async fn ten_thousand_failed_calls_leave_no_session_open() {
     let signers = disturbed.hsm.signers();
     disturbed.forget();
     let mut failed = 0;
-    // What fails with these is one request, or is got over; nobody is killed.
+    // These fail one request, or are recovered from; no signer is killed.
     for (function, when, code, rounds) in [
         ("C_SignInit", "", "CKR_FUNCTION_FAILED", 2_500),
         ("C_SignInit", "", "CKR_MECHANISM_INVALID", 2_500),
@@ -115,7 +115,7 @@ async fn ten_thousand_failed_calls_leave_no_session_open() {
         ("C_GetAttributeValue", "/2", "CKR_FUNCTION_FAILED", 200),
         ("C_GetSessionInfo", "/2", "CKR_FUNCTION_FAILED", 200),
     ] {
-        // A listing is made where there is a reason for it, and a session opened.
+        // Causes a listing, or opens a session.
         let reason = match function {
             "C_SignInit" | "C_Sign" => "",
             "C_OpenSession" => "C_Sign /2 fail CKR_FUNCTION_FAILED",

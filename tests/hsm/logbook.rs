@@ -1,4 +1,4 @@
-//! What the front writes into its log.
+//! Captures the log of the front.
 
 use std::{
     io,
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 static EVENTS: Mutex<Vec<Value>> = Mutex::new(Vec::new());
 
-/// Shows the log of a failed test, and keeps it for [`of`].
+/// Prints the log of a failed test, and keeps it for [`of`].
 pub fn open() {
     let _ = tracing_subscriber::fmt().json().with_writer(|| Logbook).try_init();
 }
@@ -20,7 +20,7 @@ pub fn of(token: &str) -> Vec<Value> {
     events.extract_if(.., |event| event["fields"]["token"] == token).collect()
 }
 
-/// Those among them that tell of faults of PKCS#11.
+/// The faults of PKCS#11 among them.
 pub fn faults_of(token: &str) -> Vec<Value> {
     let events = of(token).into_iter().map(|mut event| event["fields"].take());
     events.filter(|fields| fields["message"] == "PKCS#11 fault").collect()
@@ -29,7 +29,7 @@ pub fn faults_of(token: &str) -> Vec<Value> {
 struct Logbook;
 
 impl io::Write for Logbook {
-    /// One event at a time.
+    /// Called with one event at a time.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         print!("{}", String::from_utf8_lossy(line));
         let event = serde_json::from_slice(line).unwrap();

@@ -1,9 +1,9 @@
-//! Logins that are cut short: a wrong PIN is tried once whoever dies in the middle, and a right one
-//! needs nobody's help.
+//! Interrupted logins: a wrong PIN is tried once, whichever process dies during the login, and a right one
+//! needs no operator.
 
 use super::{faults::Disturbed, *};
 
-/// A token of which nobody knows whether it tells of wrong PINs, and which does not.
+/// A token that does not report wrong PINs, and is not known to.
 const SILENT: &str =
     "C_GetTokenInfo manufacturer Acme\nC_GetTokenInfo clear CKF_USER_PIN_COUNT_LOW\n";
 
@@ -11,7 +11,7 @@ fn tries(disturbed: &Disturbed) -> usize {
     disturbed.calls("C_Login")
 }
 
-/// Kills a front whose signer is in `C_Login`, which then goes on to its end.
+/// Kills a front whose signer is in `C_Login`, which then returns.
 async fn cut_a_login(disturbed: &Disturbed, orders: &str) {
     let before = tries(disturbed);
     disturbed.tell(&format!("{orders}C_Login delay 500"));
@@ -89,7 +89,8 @@ async fn an_old_pin_is_tried_by_one_signer_of_many() {
     let key = token.find("key").await.unwrap();
     eventually("all signers are up", PATIENCE, async || token.figures().signer_pids.len() == 3)
         .await;
-    // As when it was changed with another tool; a process of SoftHSM goes on taking the old one.
+    // As when the PIN was changed with another tool. A process of SoftHSM keeps accepting the old one, so
+    // this is ordered.
     disturbed.forget();
     disturbed.tell("C_SignInit logout\nC_Login fail CKR_PIN_INCORRECT");
     let calls: Vec<_> = (0..16u8)
@@ -144,7 +145,7 @@ async fn a_login_that_cannot_be_noted_is_not_begun() {
     eventually("it heals", PATIENCE, async || token.state().is_ready()).await;
 }
 
-/// Codes that say nothing of the PIN: a connection that was down, a burst of logins.
+/// Codes that do not mention the PIN, as of a dropped connection or a burst of logins.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pin_that_was_taken_before_is_tried_again_after_a_code_that_says_nothing_of_it() {
     for (name, code) in [

@@ -1,4 +1,4 @@
-//! The HSM layer against a real SoftHSM2, through the real program, with faults of every kind.
+//! The HSM layer with a real SoftHSM2, through the real program, with faults of every kind.
 #![expect(clippy::unwrap_used, reason = "clippy.toml allows it in tests, not in their helpers")]
 #![expect(unreachable_pub, reason = "the modules of a test program have no outside")]
 
@@ -45,7 +45,7 @@ mod slow;
 mod starts;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_chancery");
-/// Debug builds on a shared machine are slow; nothing waits for this long when all is well.
+/// Debug builds on a shared machine are slow. A test that passes does not wait this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How the daemon would be told of it.
@@ -109,14 +109,14 @@ async fn started(config: TokenConfig) -> Token {
     token
 }
 
-/// Signs a fresh message and verifies.
+/// Signs a message and verifies the signature.
 async fn sign(token: &Token, key: &TokenKey, message: &[u8]) -> Result<(), HsmError> {
     let signature = token.sign(key, message).await?;
     assert!(key.public_key.verifies(message, &signature), "a signature that does not verify");
     Ok(())
 }
 
-/// A signature that nobody has verified, and who made it.
+/// A signature that is not verified, and the signer that made it.
 async fn made(token: &Token, key: &TokenKey, message: &[u8]) -> Result<Made, HsmError> {
     let deadline = tokio::time::Instant::now() + token.sign_deadline();
     token.sign_for("", key, message, deadline).await
@@ -212,8 +212,8 @@ async fn a_deleted_key_is_missing_and_one_made_anew_is_another_key() {
     sign(&token, &stays, b"still there").await.unwrap();
 }
 
-/// Runs `callers` at once until told to stop; every result must be a good signature or a clean error,
-/// in time. Returns how many were signed and how many were refused.
+/// Runs `callers` at once while `fault` runs. Every result has to be a good signature or a clean error, in
+/// time. Returns how many were signed and how many were refused.
 async fn under_load(
     token: &Token,
     key: &TokenKey,
@@ -242,7 +242,7 @@ async fn under_load(
                     }
                     Err(error) => panic!("not a clean error: {error:?}"),
                 }
-                // Some leeway for a busy machine.
+                // Some allowance for a busy machine.
                 assert!(begin.elapsed() < deadline + Duration::from_millis(500));
             }
             (signed, refused)
@@ -332,7 +332,7 @@ async fn a_token_that_goes_away_is_unavailable_and_served_again_when_it_is_back(
     println!("token away: refused after {took:?}");
     let TokenState::Away { reason } = token.state() else { panic!("{:?}", token.state()) };
     assert!(reason.contains("no token is labelled 'test'"), "{reason}");
-    // Pauses have grown meanwhile.
+    // The pauses of the backoff have grown meanwhile.
     sleep(Duration::from_secs(4)).await;
     std::fs::remove_dir(hsm.tokens()).unwrap();
     std::fs::rename(&aside, hsm.tokens()).unwrap();
@@ -344,7 +344,7 @@ async fn a_token_that_goes_away_is_unavailable_and_served_again_when_it_is_back(
     assert!(matches!(token.state(), TokenState::Ready { .. }));
 }
 
-/// A program that notes each of its starts and becomes the signer.
+/// A program that records each of its starts and becomes the signer.
 fn counting_program(hsm: &SoftHsm) -> (PathBuf, PathBuf) {
     use std::os::unix::fs::PermissionsExt;
     let (program, starts) = (hsm.directory.join("program"), hsm.directory.join("starts"));
@@ -369,7 +369,7 @@ async fn a_wrong_pin_is_tried_exactly_once() {
     };
     assert!(reason.contains("C_Login: CKR_PIN_INCORRECT (0xa0)"), "{reason}");
     assert!(!reason.contains("0000"));
-    // Neither time nor demand brings another try.
+    // Neither time nor requests cause another attempt.
     let until = Instant::now() + Duration::from_secs(3);
     while Instant::now() < until {
         assert!(matches!(token.find("key").await, Err(HsmError::Unavailable { .. })));
@@ -408,7 +408,7 @@ async fn a_program_that_talks_nonsense_is_no_signer() {
     logbook::open();
     let hsm = SoftHsm::new("nonsense");
     let program = hsm.directory.join("program");
-    // Frames of absurd length, noise, silence after the end: on the socket that is its stdin.
+    // Frames of absurd length, noise, and silence, on the socket that is its stdin.
     for script in [
         "printf '\\377\\377\\377\\377' >&0; sleep 60",
         "head -c 100000 /dev/urandom >&0",
@@ -498,7 +498,7 @@ fn front(disturbed: &Disturbed) -> std::process::Child {
         .unwrap()
 }
 
-/// Starts a front of its own, kills it, and returns how long its signers outlived it.
+/// Starts a front, kills it, and returns how long its signers outlived it.
 async fn kill_a_front(disturbed: &Disturbed, signers: usize) -> Duration {
     let hsm = &disturbed.hsm;
     let mut front = front(disturbed);
@@ -542,7 +542,7 @@ async fn frozen_signers_under_load_cost_no_signature() {
     let key = token.find("key").await.unwrap();
     eventually("both signers are open", PATIENCE, async || open_signers(&hsm).len() == 2).await;
     for round in 0..50u8 {
-        // Meanwhile the second one's canary is judged.
+        // Meanwhile the second one makes its canary signature.
         sign(&token, &key, &[round]).await.unwrap();
     }
     let (signed, refused) = under_load(&token, &key, Duration::from_secs(4), 16, async || {
@@ -598,7 +598,7 @@ async fn stopping_lets_signatures_finish() {
             tokio::spawn(async move { sign(&token, &key, &[round]).await })
         })
         .collect();
-    // All are in the supervisor's hands once the first is answered.
+    // The supervisor has received all of them once the first is answered.
     sleep(Duration::from_millis(20)).await;
     token.clone().stop().await;
     for call in calls {

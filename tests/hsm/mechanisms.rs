@@ -1,4 +1,4 @@
-//! Tokens that lack the one or the other mechanism.
+//! Tokens that lack a mechanism.
 
 use super::*;
 
@@ -77,7 +77,7 @@ async fn a_token_without_any_form_is_refused_and_its_mechanisms_are_named() {
     assert!(reason.contains("does not offer CKM_ECDSA or CKM_ECDSA_SHA256"), "{reason}");
     token.stop().await;
 
-    // With a key that can sign, the others are listed with the reason.
+    // When one key can sign, the others are listed with the reason.
     disturbed.hsm.keygen("rsa", "rsa:2048", "02");
     let token = started(disturbed.config()).await;
     sign_all(&token, &["rsa"]).await;
@@ -150,7 +150,7 @@ async fn a_vendor_with_few_sessions_is_not_asked_for_more() {
     let config = TokenConfig { sessions: 20, ..disturbed.config() };
     let token = started(config).await;
     assert!(token.state().is_ready(), "{:?}", token.state());
-    // The keeper's, those that sign, and one that is tried for changes.
+    // The keeper's session, those that sign, and one that is opened to leave room for changes.
     assert_eq!(disturbed.calls("C_OpenSession"), 16);
 }
 
@@ -164,7 +164,7 @@ async fn a_vendor_that_calls_a_burst_a_bad_argument_is_only_busy() {
     let key = token.find("key").await.unwrap();
     sign(&token, &key, b"with the sessions that there are").await.unwrap();
     token.stop().await;
-    // Of anybody else it is a fault.
+    // With a token of another vendor it is a fault.
     disturbed.tell(burst);
     let token = started(config).await;
     assert!(matches!(token.state(), TokenState::Away { .. }), "{:?}", token.state());

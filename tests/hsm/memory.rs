@@ -1,4 +1,4 @@
-//! A module that takes memory for good: the limit of its process, and what follows from reaching it.
+//! A module that leaks memory: the limit of its process, and what happens when it is reached.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What the log says of a fault: function, code, class, token, key, and what happens next; no secret.
+//! The log line of a fault: function, code, class, token, key and action, and no secret.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ fn config(disturbed: &Disturbed, name: &str) -> TokenConfig {
     TokenConfig { name: name.to_owned(), canary_seconds: 3_600, ..disturbed.config() }
 }
 
-/// The one line of a fault, which has everything that an operator needs.
+/// Checks the one line of a fault for all that an operator needs.
 fn assert_told(events: &[Value], function: &str, key: &str, next: &str) {
     let told = |event: &&Value| {
         let fields = &event["fields"];
@@ -43,7 +43,7 @@ async fn each_function_that_fails_at_a_start_is_named() {
         ("C_GetAttributeValue", "none", "start another signer"),
         ("C_SignInit", "key", "start another signer"),
         ("C_Sign", "key", "start another signer"),
-        // The token has taken this PIN before.
+        // The token has accepted this PIN before.
         ("C_Login", "none", "start another signer"),
     ] {
         disturbed.tell(&format!("{function} 1 fail CKR_FUNCTION_REJECTED"));
@@ -54,7 +54,7 @@ async fn each_function_that_fails_at_a_start_is_named() {
         assert_no_secret(&events);
         token.stop().await;
     }
-    // A PIN that was never taken is not tried again.
+    // A PIN that was never accepted is not tried again.
     disturbed.tell("C_Login 1 fail CKR_FUNCTION_REJECTED");
     let config = config(&disturbed, "told-first-login");
     let tried_pins = config.tried_pins.with_extension("none");

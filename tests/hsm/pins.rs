@@ -1,4 +1,4 @@
-//! PINs: what a wrong one costs, and that the token hears of it once.
+//! PINs: a wrong one is tried once.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
@@ -25,7 +25,7 @@ async fn a_refused_pin_is_not_tried_by_any_later_start() {
     let kept = std::fs::read_to_string(disturbed.config().tried_pins).unwrap();
     assert!(kept.contains("digest") && !kept.contains("0000\""), "{kept}");
 
-    // Another wrong one is tried, and the first is still known after it.
+    // Another wrong one is tried, and the first one is still on record.
     disturbed.hsm.write_pin("1111");
     started(disturbed.config()).await.stop().await;
     disturbed.hsm.write_pin("0000");
@@ -34,7 +34,7 @@ async fn a_refused_pin_is_not_tried_by_any_later_start() {
     assert!(reason.contains("has refused the PIN in ") && reason.contains("tried-pins"));
     assert_eq!(disturbed.calls("C_Login"), 2);
 
-    // The right one works, and is the end of the matter.
+    // The right one works, and clears the record.
     disturbed.hsm.write_pin(PIN);
     let token = started(disturbed.config()).await;
     assert!(token.state().is_ready(), "{:?}", token.state());
@@ -71,14 +71,14 @@ async fn the_last_try_is_left_to_the_operator() {
         assert!(reason.contains(words), "{reason}");
     }
     assert_eq!(disturbed.calls("C_Login"), 0);
-    // It says nothing of the PIN: when the flag is gone, that is tried.
+    // The flag alone does not mean that this PIN is wrong: it is tried once the flag is gone.
     disturbed.tell("C_GetTokenInfo set CKF_USER_PIN_COUNT_LOW");
     let token = started(disturbed.config()).await;
     assert!(token.state().is_ready(), "{:?}", token.state());
     assert_eq!(disturbed.calls("C_Login"), 1);
 }
 
-/// Some vendors' PINs are `user:password`, or anything.
+/// Some vendors have `user:password` as PIN, or any octets.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pin_is_octets_of_any_kind() {
     let disturbed = Disturbed::new("octets");
@@ -103,7 +103,7 @@ async fn user_type_and_module_arguments_arrive_unchanged() {
     let record = || {
         std::fs::read_to_string(disturbed.hsm.directory.join("chaos/record")).unwrap_or_default()
     };
-    // SoftHSM knows neither; what it was told is what counts.
+    // SoftHSM ignores both, so the test checks what was passed to it.
     let arguments = "connector=http://127.0.0.1:12345 \\ zwölf".to_owned();
     let config = TokenConfig { module_arguments: Some(arguments.clone()), ..disturbed.config() };
     let TokenState::Away { reason: words } = started(config).await.state() else { panic!() };
@@ -114,7 +114,7 @@ async fn user_type_and_module_arguments_arrive_unchanged() {
     let token = started(config).await;
     assert!(reason(&token).contains("C_Login: CKR_USER_TYPE_INVALID"), "{:?}", token.state());
     assert!(record().contains("C_Login user 0x80000083 pin 4 octets"), "{}", record());
-    // The same PIN of another user is another matter.
+    // The same PIN of another user is another PIN.
     let token = started(disturbed.config()).await;
     assert!(token.state().is_ready(), "{:?}", token.state());
 }

@@ -1,5 +1,5 @@
-//! Modules that take memory, descriptors or sessions for good: another signer takes over before there
-//! is no more to have, and no request fails.
+//! Modules that leak memory, descriptors or sessions: another signer takes over before a limit is reached,
+//! and no request fails.
 
 use std::{
     collections::BTreeSet,
@@ -20,8 +20,8 @@ fn lost(token: &Token) -> u64 {
     token.figures().signers_lost.iter().map(|(_, count)| count).sum()
 }
 
-/// Signs under load until as many signers were replaced for `cause`: no signature may fail, and no
-/// signer be lost. The most memory that one had, in KiB.
+/// Signs under load until several signers were replaced for `cause`. No signature may fail and no signer may
+/// be lost. Returns the most memory that one used, in KiB.
 async fn wear_out(
     disturbed: &Disturbed,
     config: TokenConfig,
@@ -56,7 +56,7 @@ async fn a_signer_that_leaks_memory_is_replaced_before_its_limit_and_no_request_
     config.sandbox.memory_max_mb = 768;
     config.recycling.memory_mb = 256;
     let most = wear_out(&disturbed, config, "C_Sign leak 2000000", RecycleCause::Memory).await;
-    // Half way from there to its limit it gets nothing more to do.
+    // Halfway to its limit it gets no more requests.
     assert!((100_000..600_000).contains(&most), "{most} KiB");
 }
 
@@ -97,7 +97,7 @@ async fn a_signer_that_has_signed_enough_takes_its_leave_when_the_next_one_has_s
         let others = calls[..at]
             .iter()
             .filter(|(other, function, _)| function == "C_Sign" && !gone.contains(other));
-        // The last is the end of all.
+        // The last one ends with the token.
         assert!(others.count() > 0 || at + 1 == calls.len(), "{pid} went before the next one");
     }
     assert!(gone.len() >= 4, "{gone:?}");

@@ -1,9 +1,9 @@
-//! Tokens with room for few sessions, and modules that one thread alone may use.
+//! Tokens with few sessions, and modules for one thread.
 
 use super::*;
 
-/// Signs under load while keys come and go, and finds what another tool has made; the signers that
-/// there were first do it all.
+/// Signs under load while keys are made and destroyed, and finds a key of another tool, all without replacing
+/// a signer.
 async fn serves(disturbed: &Disturbed, token: &Token, other: &str) {
     assert!(matches!(token.state(), TokenState::Ready { .. }), "{:?}", token.state());
     let signers = disturbed.hsm.signers();
@@ -61,13 +61,13 @@ async fn the_only_session_is_replaced_when_it_fails() {
     ] {
         disturbed.forget();
         disturbed.tell(&format!("C_OpenSession limit 1\n{function} 1 fail {code}"));
-        // A label that is not there is looked for.
+        // A label that is missing causes a listing.
         assert_eq!(token.find("none").await, Err(HsmError::Missing), "{function} {code}");
         sign(&token, &key, b"healed").await.unwrap();
         assert_eq!(disturbed.calls("C_Login"), logins, "{function} {code}");
         assert_eq!(disturbed.calls("C_OpenSession"), disturbed.calls("C_CloseSession"));
     }
-    // One that only fails the request costs the session, and the next request gets another.
+    // A fault that fails only the request closes the session, and the next request opens another.
     disturbed.tell("C_OpenSession limit 1\nC_Sign 1 fail CKR_FUNCTION_FAILED");
     assert!(sign(&token, &key, b"x").await.is_err());
     sign(&token, &key, b"y").await.unwrap();

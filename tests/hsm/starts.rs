@@ -1,13 +1,13 @@
-//! Starts of signers that hang in a call that began before the HSM came back, and do so for good: nobody
-//! waits for the end of one.
+//! Starts that hang for good in a call that began while the HSM was away: service does not wait for their
+//! end.
 
 use futures_util::future::join_all;
 
 use super::{faults::Disturbed, *};
 
-/// Service after the HSM's return.
+/// Limit for the return of service after that of the HSM.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
-/// Signer processes of a token with one, while its HSM hangs.
+/// Limit of the signer processes of a token with one process, while its HSM hangs.
 const PROCESSES_MAX: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Return codes of PKCS#11: now and then, and for as long as the outage lasts.
+//! Return codes of PKCS#11, occasional and lasting.
 
 use std::time::Instant;
 
@@ -79,7 +79,7 @@ pub fn outages() -> Vec<Outage> {
             while_it_stands(scene, &format!("* removed {code}"), code)
         })
     });
-    // Of signers that are started anew.
+    // In signers that are starting.
     let functions = [
         ("C_Initialize fails", "C_Initialize"),
         ("C_GetSlotList fails", "C_GetSlotList"),
@@ -101,7 +101,7 @@ pub fn outages() -> Vec<Outage> {
             scene.mend()
         })
     });
-    // The module has done what it was asked for, and says that it has failed.
+    // The module succeeds and then returns an error.
     let lost_replies = [
         ("replies of C_Initialize lost", "C_Initialize"),
         ("replies of C_OpenSession lost", "C_OpenSession"),

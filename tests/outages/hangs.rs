@@ -1,4 +1,4 @@
-//! Calls of PKCS#11 that do not return, or take their time.
+//! Calls of PKCS#11 that hang or are slow.
 
 use std::time::Instant;
 
@@ -51,7 +51,7 @@ pub fn outages() -> Vec<Outage> {
     ]
 }
 
-/// Signers that are started anew hang.
+/// Starting signers hang.
 fn no_start(scene: &Scene, order: &str) -> End {
     scene.chaos.order(order);
     scene.kill_signers();
@@ -59,7 +59,7 @@ fn no_start(scene: &Scene, order: &str) -> End {
     scene.mend()
 }
 
-/// Service goes on meanwhile.
+/// Service continues.
 fn slowly(scene: &Scene, order: &str) -> End {
     scene.chaos.order(order);
     scene.load().wait_for(200, 30, SOON);

@@ -1,4 +1,4 @@
-//! Keys that are made while the module loses the reply, and keys that fail while others sign.
+//! Keys whose generation fails halfway, and keys that fail while others sign.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// A key that no client of the load asks for.
+/// A key that the load does not use.
 const OTHER: &str = "secp256r1";
 
 pub fn outages() -> Vec<Outage> {
@@ -41,7 +41,7 @@ pub fn outages() -> Vec<Outage> {
     ]
 }
 
-/// Requests for that key are refused, until it is in quarantine and costs no more signers.
+/// Requests for the other key get 503 until it is in quarantine; those of the load are served.
 fn fails_alone(scene: &Scene, function: &str, action: &str) -> End {
     scene.chaos.order(&format!("{function} key={} {action}", key_label(OTHER)));
     let since = Instant::now();
@@ -55,7 +55,7 @@ fn fails_alone(scene: &Scene, function: &str, action: &str) -> End {
     End::Healed { since }
 }
 
-/// Making a key is never tried twice.
+/// A key is generated exactly once.
 fn made_once(scene: &Scene, action: &str) -> End {
     scene.chaos.order(&format!("C_GenerateKeyPair trace\nC_GenerateKeyPair 1 {action}"));
     let since = Instant::now();

@@ -1,4 +1,4 @@
-//! The ledger's file and its disk, while certificates are issued.
+//! The file of the ledger and its disk.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Instant};
 
@@ -46,7 +46,7 @@ pub fn outages() -> Vec<Outage> {
     ]
 }
 
-/// The daemon, with a library before the C library's that reads from a file how long a sync takes.
+/// A script that starts the daemon with an LD_PRELOAD library, which reads the length of a sync from a file.
 fn program_with_slow_syncs(appliance: &Appliance) -> PathBuf {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/ledger_slow/fsync.c");
     appliance.shell(&format!("cc -shared -fPIC -o slow.so {source} -ldl"));

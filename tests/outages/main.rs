@@ -1,5 +1,5 @@
-//! Outages of the HSM, each under load: what clients saw, what the ledger holds, and how long service
-//! took to return. Prints a table, which `./tests/outages.sh` shows; arguments choose outages by name.
+//! Outages of the HSM under load: what clients saw, what the ledger holds, and how long service took to
+//! return. Prints a table, as `./tests/outages.sh` does; arguments select outages by words of their names.
 
 #![expect(unreachable_pub, reason = "the modules of a test program have no outside")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]

@@ -1,4 +1,4 @@
-//! A token at the other end of a connection, as network HSMs have it: SoftHSM behind `p11-kit server`.
+//! A token behind a connection, as with network HSMs: SoftHSM behind `p11-kit server`.
 
 use std::{
     fs::File,
@@ -68,7 +68,7 @@ fn behind_a_server(appliance: &Appliance) -> Bed {
     Bed { module: CLIENT, environment, server: Some(server) }
 }
 
-/// `p11-kit server` on the token of an appliance. It has a process for each connection.
+/// `p11-kit server` for the token of an appliance. It forks a process for each connection.
 pub struct Server {
     conf: PathBuf,
     socket: PathBuf,
@@ -95,7 +95,7 @@ impl Server {
         until(SOON, || self.socket.exists().then_some(())).expect("p11-kit server listens");
     }
 
-    /// `kill -9` of all its processes.
+    /// Kills all its processes.
     pub fn stop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         let connections = children_of(child.id());
@@ -105,12 +105,12 @@ impl Server {
         let _ = std::fs::remove_file(&self.socket);
     }
 
-    /// To the one that listens.
+    /// Sends a signal to the process that listens.
     pub fn signal(&self, name: &str) {
         signal(self.child.as_ref().unwrap().id(), name);
     }
 
-    /// To those that have a connection each.
+    /// Sends a signal to the processes of the connections.
     pub fn signal_connections(&self, name: &str) {
         let connections = children_of(self.child.as_ref().unwrap().id());
         assert!(!connections.is_empty(), "p11-kit server has no connection");

@@ -46,8 +46,8 @@ pub fn outages() -> Vec<Outage> {
             End::Healed { since }
         }),
         outage("signers killed again and again", Anybody, |scene| {
-            // Not while they log in: SoftHSM 2.6.1 has its token's file empty for a moment then, and
-            // who is killed in it leaves it so.
+            // Not during a login, because SoftHSM 2.6.1 truncates its token's file for a moment then, and a
+            // kill in that moment destroys the token.
             for _ in 0..10 {
                 let up = until(SOON, || {
                     let up = signers_up(scene.daemon());
@@ -60,7 +60,7 @@ pub fn outages() -> Vec<Outage> {
         outage("all signers frozen for half a second", Nobody, |scene| {
             let frozen = Frozen::signers_of(scene.daemon());
             let since = Instant::now();
-            // The length of the hang: shorter than what makes a signer count as frozen.
+            // Shorter than what makes a signer count as frozen.
             thread::sleep(Duration::from_millis(500));
             frozen.thaw();
             scene.load().wait_for(200, 20, SOON);
@@ -119,7 +119,7 @@ pub fn outages() -> Vec<Outage> {
     ]
 }
 
-/// One signer is lost by an order, and replaced.
+/// One signer is lost and replaced.
 fn one_by(scene: &Scene, order: &str) -> End {
     let before = scene.daemon().signers();
     scene.chaos.order(order);
@@ -130,7 +130,7 @@ fn one_by(scene: &Scene, order: &str) -> End {
     End::Healed { since }
 }
 
-/// Signers are replaced before they meet a limit, one after the other, and none is lost.
+/// Signers are recycled before they meet a limit, one after the other, and none is lost.
 fn is_recycled(scene: &Scene, orders: &str) -> End {
     scene.chaos.order(orders);
     let since = Instant::now();

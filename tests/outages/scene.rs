@@ -1,4 +1,4 @@
-//! An appliance under load, its token behind the module that fails when told to.
+//! An appliance under load, with its token behind the module that fails on order.
 
 use std::{
     fs,
@@ -18,56 +18,56 @@ use crate::{
 
 /// The key that the load signs with.
 pub const KEY: &str = "leaf-secp256r1";
-/// After that, the outage is not survived: `BACK_WITHIN` and what a busy machine needs besides.
+/// An outage fails if service is not back after this time: `BACK_WITHIN` and an allowance for a busy machine.
 const BACK_AT_LAST: Duration = Duration::from_secs(15);
 const CLIENTS: usize = 4;
-/// What the daemon may have open beside what it had: connections to its ledger.
+/// Descriptors that the daemon may have open in addition to those at rest: connections to its ledger.
 const DESCRIPTORS_MORE: usize = 4;
 const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
-/// Who may be told to come back later.
+/// Which clients may be told 503.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// Nobody: the outage is somebody else's to notice.
+    /// None.
     Nobody,
-    /// Somebody, or nobody, as it comes.
+    /// Any.
     Anybody,
-    /// Somebody, or it was no outage.
+    /// At least one, else it was no outage.
     Somebody,
 }
 
-/// How it ended.
+/// How an outage ended.
 pub enum End {
-    /// The HSM was back at that moment. Recovery is the time until somebody was served who had asked
-    /// after it.
+    /// The HSM was back at that moment. Recovery is the time until a request that was sent after it is
+    /// served.
     Mended(Instant),
-    /// By itself. Recovery is the longest time since then in which nobody was served.
+    /// The HSM was not away. Recovery is the longest time since then in which no request was served.
     Healed { since: Instant },
 }
 
-/// An outage, and what it may cost.
+/// An outage, and what it may cost clients.
 pub struct Outage {
     pub name: &'static str,
     refused: Refused,
     bed: fn(&Appliance) -> Bed,
-    /// Of the token, beside the usual.
+    /// Additional settings of the token.
     settings: &'static str,
-    /// Makes the program that is started in place of the daemon's own.
+    /// Creates the program that is started in place of the daemon.
     program: Option<fn(&Appliance) -> PathBuf>,
-    /// Whether a certificate may be recorded whose client was told to come back.
+    /// Whether a certificate may be recorded whose client was told 503.
     late_records: bool,
-    /// Brings it about, waits until it is felt, and ends it.
+    /// Causes the outage, waits for its effect, and ends it.
     act: Box<dyn Fn(&mut Scene) -> End + Send + Sync>,
 }
 
-/// The module behind the one that fails when told to.
+/// The real module behind the one that fails on order.
 pub struct Bed {
     pub module: &'static str,
     pub environment: Vec<(String, String)>,
     pub server: Option<Server>,
 }
 
-/// What it was like.
+/// What was observed.
 pub struct Seen {
     pub served: usize,
     pub refused: usize,
@@ -75,7 +75,7 @@ pub struct Seen {
     pub recovery: Duration,
 }
 
-/// An outage of SoftHSM.
+/// An outage with SoftHSM.
 pub fn outage(
     name: &'static str,
     refused: Refused,
@@ -87,27 +87,27 @@ pub fn outage(
 }
 
 impl Outage {
-    /// The same of another module.
+    /// With another real module.
     pub fn of(self, bed: fn(&Appliance) -> Bed) -> Self {
         Self { bed, ..self }
     }
 
-    /// The same of a token with more settings, each on its line.
+    /// With additional settings of the token, one per line.
     pub fn with(self, settings: &'static str) -> Self {
         Self { settings, ..self }
     }
 
-    /// The same of a daemon that is started by another program.
+    /// With a daemon that is started by another program.
     pub fn started_by(self, program: fn(&Appliance) -> PathBuf) -> Self {
         Self { program: Some(program), ..self }
     }
 
-    /// The same where a record may come after the answer.
+    /// Allows records of certificates whose clients were told 503.
     pub fn with_late_records(self) -> Self {
         Self { late_records: true, ..self }
     }
 
-    /// The outage from begin to end.
+    /// Runs the outage from beginning to end.
     pub fn run(&self) -> Seen {
         let mut scene = Scene::set(self);
         let end = (self.act)(&mut scene);
@@ -139,13 +139,13 @@ impl Outage {
     }
 }
 
-/// How long after the HSM's return somebody was served who had asked after it.
+/// How long after `back` a request was served that was sent after it.
 fn served_after(told: &[Told], back: Instant) -> Duration {
     let served = told.iter().filter(|told| told.is(200) && told.sent >= back);
     served.map(|told| told.sent + told.took - back).min().unwrap()
 }
 
-/// The longest time in which nobody was served.
+/// The longest time in which no request was served.
 fn longest_pause(told: &[Told], since: Instant) -> Duration {
     let served = told.iter().filter(|told| told.is(200)).map(|told| told.sent + told.took);
     let mut moments: Vec<_> = served.filter(|moment| *moment >= since).collect();
@@ -162,7 +162,7 @@ pub struct Scene {
     daemon: Option<Daemon>,
     load: Option<Load>,
     told: Vec<Told>,
-    /// Of the daemon at rest.
+    /// Open descriptors of the daemon at rest.
     descriptors: usize,
 }
 
@@ -183,10 +183,10 @@ impl Scene {
             .chain(&ours)
             .map(|(name, value)| format!("{name} = {value:?}"))
             .collect();
-        // By a link, which can be pointed to something else.
+        // A link, which can be made to point to something else.
         let link = appliance.path("module.so");
         symlink(Chaos::module(), &link).unwrap();
-        // Canaries are made with a P-384 key, so that orders can spare them.
+        // Canaries are made with a P-384 key, so that orders can leave them out.
         appliance.configure_token(&format!(
             "module = {:?}\n\
              environment = {{ {} }}\n\
@@ -210,12 +210,10 @@ impl Scene {
         Self { appliance, chaos, server, daemon, load, told: Vec::new(), descriptors }
     }
 
-    /// The daemon.
     pub fn daemon(&self) -> &Daemon {
         self.daemon.as_ref().unwrap()
     }
 
-    /// Its clients.
     pub fn load(&self) -> &Load {
         self.load.as_ref().unwrap()
     }
@@ -240,7 +238,7 @@ impl Scene {
         }
     }
 
-    /// Waits until clients are told to come back later.
+    /// Waits until clients are told 503.
     pub fn wait_until_refused(&self) {
         self.load().wait_for(503, 5, SOON);
     }
@@ -251,14 +249,14 @@ impl Scene {
         assert!(said.is_some(), "'{words}' is not in the log:\n{}", self.daemon().log());
     }
 
-    /// Takes all orders back: the HSM is back.
+    /// Removes all orders: the HSM is back.
     pub fn mend(&self) -> End {
         self.chaos.order("");
         End::Mended(Instant::now())
     }
 
-    /// The end of all: clients were told what they may be told, the ledger knows exactly what they hold,
-    /// and the daemon has nothing open that it had not before. The daemon is the one that was started last.
+    /// Checks the end: clients were told what they may be told, the ledger has exactly what they hold, and
+    /// the daemon has no more descriptors open than before. The daemon is the one that was started last.
     fn end(mut self, late_records: bool) -> Vec<Told> {
         self.told.extend(self.load.take().unwrap().stop());
         let held = assert_clean(&self.told, ANSWER_WITHIN);

@@ -1,4 +1,4 @@
-//! Signatures that are wrong, somebody else's, or made and lost.
+//! Signatures that are wrong, made by another key, or lost.
 
 use std::time::Instant;
 
@@ -36,7 +36,7 @@ pub fn outages() -> Vec<Outage> {
     ]
 }
 
-/// No client gets one: each answer with a certificate is verified at the end.
+/// No client gets one, because each certificate that was answered is verified at the end.
 fn wrong(scene: &Scene, order: &str) -> End {
     scene.chaos.order(order);
     scene.wait_for_log("alarm=\"bad");
@@ -44,7 +44,7 @@ fn wrong(scene: &Scene, order: &str) -> End {
     scene.mend()
 }
 
-/// The certificate is issued once all the same.
+/// The certificate is issued exactly once.
 fn lost(scene: &Scene, order: &str, said: &str) -> End {
     scene.chaos.order(order);
     let since = Instant::now();

@@ -1,4 +1,4 @@
-//! Runs outages, a few at once, and reports on them.
+//! Runs outages, some in parallel, and prints the table.
 
 use std::{
     any::Any,
@@ -17,26 +17,27 @@ use crate::{
     scene::{Outage, Seen},
 };
 
-/// Most of an outage is waiting; more at once than this would measure the machine.
+/// Outages mostly wait; with more in parallel the machine would be measured.
 const AT_ONCE: usize = 3;
 
 /// What the columns mean.
 const NOTES: &str = "
-Four clients at once ask for certificates over mutual TLS. Held: each was told 200, with a certificate
-that verifies, or 503, with Retry-After, in time; the ledger has exactly the certificates that clients
-hold, no intent is open, no serial was given twice; the daemon is the same process. Recovery is the time
-from the HSM's return to the first request served; where the HSM was not away, the longest time without
-one. Where a sync of the disk takes longer than a transaction may, a certificate may be recorded whose client was
-told 503; where the ledger was unlinked, intents of that moment stay open until the next start.
+Four clients at once ask for certificates over mutual TLS. \"held\" means that each request was answered in
+time, with 200 and a certificate that verifies or with 503 and Retry-After; that the ledger has exactly the
+certificates that clients hold, no open intent and no serial number twice; and that the daemon was not
+restarted. Recovery is the time from the return of the HSM to the first request that was served; where the HSM
+was not away, the longest time without one. Where a sync of the disk takes longer than a transaction may, a
+certificate may be recorded whose client was told 503. Where the ledger was unlinked, intents of that moment
+stay open until the next start.
 ";
 
-/// What came of one outage, or why it failed.
+/// The result of an outage, or why it failed.
 pub struct Row {
     name: &'static str,
     result: Result<Seen, String>,
 }
 
-/// Runs them all; the rows come in their order.
+/// Runs all outages. The rows are in their order.
 pub fn run(outages: Vec<Outage>) -> Vec<Row> {
     let total = outages.len();
     println!("\nrunning {total} tests");
@@ -56,7 +57,7 @@ pub fn run(outages: Vec<Outage>) -> Vec<Row> {
     rows.into_inner().unwrap().into_values().collect()
 }
 
-/// In a thread that bears its name, for the message of a panic.
+/// In a thread with its name, which a panic message shows.
 fn run_one(outage: &Outage) -> Row {
     let begin = Instant::now();
     let name = outage.name;
@@ -77,7 +78,7 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
     words.lines().next().unwrap_or_default().replace('|', "\\|")
 }
 
-/// Prints the table, and writes it where all outages were run.
+/// Prints the table. Writes it to a file when all outages were run.
 pub fn report(rows: &[Row], skipped: usize) -> ExitCode {
     let failed = rows.iter().filter(|row| row.result.is_err()).count();
     let word = if failed == 0 { "ok" } else { "FAILED" };

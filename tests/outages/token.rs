@@ -1,4 +1,4 @@
-//! Tokens that go away, come back as others, hide what they hold; PINs and modules that are not right.
+//! Tokens that disappear, are replaced, or hide objects; wrong PINs and wrong modules.
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf, time::Instant};
 
@@ -20,7 +20,7 @@ pub fn outages() -> Vec<Outage> {
             scene.daemon().wait_for_token("away");
             assert_eq!(scene.daemon().readiness().0, 503);
             scene.wait_until_refused();
-            // Long enough for the pauses between two tries to grow.
+            // Long enough for the pauses of the backoff to grow.
             let failures = || scene.daemon().log().matches("no signer").count();
             until(SOON, || (failures() >= 5).then_some(())).expect("the supervisor has given up");
             move_token_back(&scene.appliance);
@@ -107,7 +107,7 @@ pub fn outages() -> Vec<Outage> {
     ]
 }
 
-/// Tried once, and not again until an operator has acted.
+/// The PIN is tried once, and again only after an operator has changed it.
 fn wrong_pin(scene: &mut Scene) -> End {
     let file = scene.appliance.path("pin");
     let pin = fs::read_to_string(&file).unwrap();
@@ -131,14 +131,14 @@ fn wrong_pin(scene: &mut Scene) -> End {
     End::Mended(back)
 }
 
-/// The file that signers load is another one from now on.
+/// Replaces the file that signers load.
 fn point_to(scene: &Scene, target: PathBuf) {
     let new = scene.appliance.path("new.so");
     symlink(target, &new).unwrap();
     fs::rename(new, scene.appliance.path("module.so")).unwrap();
 }
 
-/// A library that is certainly there and certainly no PKCS#11 module.
+/// A library that exists everywhere and is not a PKCS#11 module.
 fn c_library() -> PathBuf {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let path = maps.split_whitespace().find(|word| word.ends_with("/libc.so.6"));

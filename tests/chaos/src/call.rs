@@ -1,4 +1,4 @@
-//! One call: what it is told before, during and after its work.
+//! One call of the module: what is ordered before, during and after its work.
 
 use std::{
     cell::{Cell, OnceCell},
@@ -16,10 +16,10 @@ use crate::{
     turn::Turn,
 };
 
-/// A longer label is not looked for.
+/// Longest label that is compared.
 const LABEL_OCTETS_MAX: usize = 1024;
 
-/// Between two looks at whether an order is still there.
+/// Interval at which a hanging call checks whether its order still stands.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The object that a call is about.
@@ -27,21 +27,20 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 pub(crate) enum Subject {
     /// None.
     None,
-    /// The one of this handle, seen in this session.
+    /// An object, by its handle in a session.
     Object(CK_SESSION_HANDLE, CK_OBJECT_HANDLE),
-    /// The key that this session signs with.
+    /// The key of the session's signature.
     SignsWith(CK_SESSION_HANDLE),
 }
 
-/// A call under way.
 pub(crate) struct Call {
     pub(crate) function: &'static str,
     pub(crate) real: &'static CK_FUNCTION_LIST,
-    /// There is no work whose reply could be lost.
+    /// Whether the call only returned a length, so that there is no result to lose.
     pub(crate) gave_only_a_length: Cell<bool>,
     orders: Orders,
     subject: Subject,
-    /// Of the subject; read when an order wants to know it.
+    /// The label of the subject, read when an order needs it.
     label: OnceCell<Option<Vec<u8>>>,
 }
 
@@ -49,7 +48,7 @@ pub(crate) struct Call {
 macro_rules! real {
     ($call:ident.$name:ident($($argument:expr),*)) => {
         match $call.real.$name {
-            // SAFETY: the caller's promises to us are those that the real function needs.
+            // SAFETY: the caller's guarantees to us are those that the real function needs.
             Some(function) => unsafe { function($($argument),*) },
             None => cryptoki_sys::CKR_FUNCTION_NOT_SUPPORTED,
         }
@@ -57,7 +56,7 @@ macro_rules! real {
 }
 pub(crate) use real;
 
-/// The values of the orders of a kind for this call.
+/// The values of the orders of one kind for this call.
 macro_rules! told {
     ($call:ident, $kind:pat => $value:expr) => {
         $call.told(|action| if let $kind = action { Some($value) } else { None })
@@ -65,7 +64,7 @@ macro_rules! told {
 }
 pub(crate) use told;
 
-/// Runs a function with all that was ordered for it.
+/// Runs a function with all orders for it.
 pub(crate) fn around(
     function: &'static str,
     subject: Subject,
@@ -75,7 +74,7 @@ pub(crate) fn around(
     let orders = match Orders::read() {
         Ok(orders) => orders,
         Err(words) => {
-            // An order that nobody carries out would make every test pass.
+            // Fail, because tests would pass if an order were ignored.
             eprintln!("chaos: {function} fails because of {words}");
             return CKR_GENERAL_ERROR;
         }
@@ -96,24 +95,24 @@ pub(crate) fn around(
 }
 
 impl Call {
-    /// What was ordered for this call, as far as `pick` wants it; it counts for those orders alone.
+    /// The orders for this call that `pick` selects. The call counts for these orders only.
     pub(crate) fn told<T>(&self, pick: impl Fn(&Action) -> Option<T>) -> Vec<T> {
         self.told_of(self.function, pick)
     }
 
-    /// The same of orders that name another function.
+    /// The same, with orders for another function.
     pub(crate) fn told_of<T>(&self, function: &str, pick: impl Fn(&Action) -> Option<T>) -> Vec<T> {
         let orders = self.orders.of(function).filter(|order| self.is_of_the_key_of(order));
         let picked = orders.filter_map(|order| Some((order, pick(&order.action)?)));
         picked.filter(|(order, _)| is_told(&self.orders, order)).map(|(_, told)| told).collect()
     }
 
-    /// Whether this very action was ordered.
+    /// Whether exactly this action is ordered.
     pub(crate) fn is_told(&self, wanted: &Action) -> bool {
         !self.told(|action| (action == wanted).then_some(())).is_empty()
     }
 
-    /// Whether an order is for any key, or for the one that this call is about.
+    /// Whether an order has no key, or that of this call.
     fn is_of_the_key_of(&self, order: &Order) -> bool {
         let Some(wanted) = &order.key else { return true };
         let label = self.label.get_or_init(|| self.read_label());
@@ -129,7 +128,7 @@ impl Call {
         label_of(self, session, object)
     }
 
-    /// The code of a call that does not come to its work.
+    /// The return value of a call that is not executed.
     fn before(&self) -> Option<CK_RV> {
         if let Some(code) = state::removed().filter(|_| self.needs_a_token()) {
             return Some(code);
@@ -160,7 +159,7 @@ impl Call {
         None
     }
 
-    /// The lost reply of a call that has done its work.
+    /// The return value of a call that was executed, or of its lost reply.
     fn after(&self, code: CK_RV) -> CK_RV {
         if code != CKR_OK || self.gave_only_a_length.get() {
             return code;
@@ -179,13 +178,13 @@ impl Call {
         code
     }
 
-    /// The library itself answers without a token; lists of slots are short then.
+    /// The library itself answers without a token; its lists of slots are shorter then.
     fn needs_a_token(&self) -> bool {
         !matches!(self.function, "C_Initialize" | "C_Finalize" | "C_GetInfo" | "C_GetSlotList")
     }
 }
 
-/// Blocks for as long as the order is there, or for good.
+/// Blocks while the order stands, or for good.
 fn hang(order: &Order, how: Hang) {
     let stands = || Orders::read().is_ok_and(|orders| orders.has(order));
     while how == Hang::ForGood || stands() {
@@ -220,11 +219,11 @@ pub(crate) fn label_of(
 }
 
 fn segfault() {
-    // SAFETY: none. It is what a broken module does.
+    // SAFETY: none. This is what a broken module does.
     unsafe { std::ptr::without_provenance_mut::<u8>(8).write_volatile(0) }
 }
 
-/// Memory that is really taken, not only promised.
+/// Written to, so that the memory is really allocated.
 fn leak(octets: usize) {
     std::mem::forget(vec![0xA5_u8; octets]);
 }

@@ -1,4 +1,4 @@
-//! Which call an order means. Counts are kept in files, so that the signers of a pool count together.
+//! Counts the calls of each order in files, so that all signers count together.
 
 use std::{
     fs::{self, OpenOptions},
@@ -8,7 +8,7 @@ use std::{
 
 use crate::orders::{Order, Orders, When, directory};
 
-/// Whether the order is meant for this call, which counts.
+/// Counts the call, and returns whether the order applies to it.
 pub(crate) fn is_told(orders: &Orders, order: &Order) -> bool {
     let number = |order| match next(orders, order) {
         Ok(number) => number,
@@ -27,8 +27,8 @@ pub(crate) fn is_told(orders: &Orders, order: &Order) -> bool {
     }
 }
 
-/// The number of this call, from 1. Where a file ends after one octet was appended is a number that
-/// no other process gets, without any lock.
+/// The number of this call, from 1. Appending one octet to a file gives each process another length, without
+/// a lock.
 fn next(orders: &Orders, order: &Order) -> io::Result<u64> {
     let Some(directory) = directory() else { return Ok(0) };
     let counts = directory.join("counts");

@@ -1,4 +1,4 @@
-//! The functions that can do more than fail: they lie, hide, forget and forge.
+//! Functions with orders of their own, which lie, hide or forge.
 
 use std::{
     cell::LazyCell,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(crate) unsafe fn initialize(call: &Call, arguments: *mut c_void) -> CK_RV {
-    // SAFETY: PKCS#11 lets it be nothing but these, or null.
+    // SAFETY: PKCS#11 allows nothing else than these arguments or null.
     let given = unsafe { arguments.cast::<CK_C_INITIALIZE_ARGS>().as_ref() };
     if let Some(given) = given {
         if call.is_told(&Action::Record) {
@@ -36,7 +36,7 @@ pub(crate) unsafe fn initialize(call: &Call, arguments: *mut c_void) -> CK_RV {
 fn record_environment(given: &CK_C_INITIALIZE_ARGS) {
     trace::record("C_Initialize", &format!("flags {:#x}", given.flags));
     if !given.pReserved.is_null() {
-        // SAFETY: every module that takes it takes a text, and whoever wants it recorded gives one.
+        // SAFETY: modules that use pReserved take a text, and a test that records it passes one.
         let text = unsafe { CStr::from_ptr(given.pReserved.cast()) };
         trace::record("C_Initialize", &format!("reserved {}", text.to_bytes().escape_ascii()));
     }
@@ -107,7 +107,7 @@ pub(crate) unsafe fn token_info(call: &Call, slot: CK_SLOT_ID, info: *mut CK_TOK
     code
 }
 
-/// PKCS#11 pads with blanks and has no end mark.
+/// PKCS#11 pads texts with blanks and does not terminate them.
 fn pad(field: &mut [u8], text: &str) {
     field.fill(b' ');
     let length = text.len().min(field.len());
@@ -142,7 +142,7 @@ pub(crate) unsafe fn close_session(call: &Call, session: CK_SESSION_HANDLE) -> C
         return CKR_OK;
     }
     let code = real!(call.C_CloseSession(session));
-    // One that the token does not know is not open either.
+    // A session that the token does not know is not open either.
     if matches!(code, CKR_OK | CKR_SESSION_HANDLE_INVALID) {
         state::closed(session);
     }
@@ -293,7 +293,7 @@ pub(crate) unsafe fn sign_init(
     real!(call.C_SignInit(session, &raw mut mechanism, key))
 }
 
-/// The first private key with a label.
+/// The first private key with this label.
 fn private_key(
     call: &Call,
     session: CK_SESSION_HANDLE,
@@ -394,7 +394,7 @@ pub(crate) unsafe fn attribute_value(
         }
     }
     let all_shown = attributes.iter().all(|a| a.ulValueLen != CK_UNAVAILABLE_INFORMATION);
-    // Room for what we show is not always room for what is there.
+    // The buffer was too small for the real value, and is large enough for the ordered one.
     if code == CKR_BUFFER_TOO_SMALL && all_shown { CKR_OK } else { code }
 }
 
@@ -408,7 +408,7 @@ fn lies(call: &Call, kind: CK_ATTRIBUTE_TYPE) -> Vec<Option<Vec<u8>>> {
     })
 }
 
-/// The lowest bit of the first octet is another one.
+/// Flips the lowest bit of the first octet.
 fn deface(attribute: &mut CK_ATTRIBUTE) {
     let is_there = !matches!(attribute.ulValueLen, 0 | CK_UNAVAILABLE_INFORMATION);
     if is_there && !attribute.pValue.is_null() {
@@ -417,7 +417,7 @@ fn deface(attribute: &mut CK_ATTRIBUTE) {
     }
 }
 
-/// Shows another value, or its length to a caller who has no room yet.
+/// Writes another value, or its length when there is no buffer.
 fn show(attribute: &mut CK_ATTRIBUTE, room: CK_ULONG, value: &[u8]) {
     let length = value.len() as CK_ULONG;
     if !attribute.pValue.is_null() {

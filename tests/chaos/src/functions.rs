@@ -1,5 +1,5 @@
-//! The functions of PKCS#11 v2.40: each goes through [`around`](crate::call::around), and those that
-//! can do more than fail have their work in [`faults`](crate::faults).
+//! The functions of PKCS#11 v2.40. Each goes through [`around`](crate::call::around); those with orders of
+//! their own are implemented in [`faults`](crate::faults).
 
 use std::{env, ffi::c_void, sync::OnceLock};
 
@@ -12,7 +12,7 @@ use crate::{
     mechanisms::{mechanism_info, mechanism_list},
 };
 
-/// The module that is wrapped, and its functions. Loaded once, never unloaded.
+/// The wrapped module and its functions. Loaded once, never unloaded.
 struct Wrapped {
     real: CK_FUNCTION_LIST,
     ours: CK_FUNCTION_LIST,
@@ -24,7 +24,7 @@ static WRAPPED: OnceLock<Result<Wrapped, String>> = OnceLock::new();
 fn load() -> Result<Wrapped, String> {
     let path = env::var_os("CHAOS_MODULE").ok_or("CHAOS_MODULE names no module to wrap")?;
     let words = |error: libloading::Error| format!("{}: {error}", path.display());
-    // SAFETY: what the module does when it is loaded is the business of whoever named it.
+    // SAFETY: what the module does when it is loaded is up to the test that names it.
     let library = unsafe { Library::new(&path) }.map_err(words)?;
     let mut list = std::ptr::null_mut();
     let code = {
@@ -41,7 +41,7 @@ fn load() -> Result<Wrapped, String> {
     if code != CKR_OK || list.is_null() {
         return Err(format!("C_GetFunctionList: {code:#x}"));
     }
-    // SAFETY: a module that says OK has put a list there, which lasts as long as the module.
+    // SAFETY: a module that returns CKR_OK has written a list that lasts as long as the module.
     let real = unsafe { *list };
     Ok(Wrapped { ours: ours(&real), real, _library: library })
 }
@@ -66,12 +66,12 @@ pub unsafe extern "C" fn C_GetFunctionList(list: *mut *mut CK_FUNCTION_LIST) -> 
     }
 }
 
-/// The functions of the module that is wrapped. There is one: its list was asked for before any call.
+/// The functions of the wrapped module. It is loaded before any call, because its list is asked for first.
 pub(crate) fn real_functions() -> Option<&'static CK_FUNCTION_LIST> {
     WRAPPED.get()?.as_ref().ok().map(|wrapped| &wrapped.real)
 }
 
-/// What a function is about, by its name and arguments.
+/// The object that a call is about, by function and arguments.
 macro_rules! subject {
     (C_SignInit, $session:ident, $_mechanism:ident, $key:ident) => {
         Subject::Object($session, $key)
@@ -89,10 +89,10 @@ macro_rules! subject {
 
 macro_rules! functions {
     ($($name:ident($($argument:ident: $type:ty),*) $(=> $special:ident)?;)*) => {
-        /// All of them.
+        /// The names of all functions.
         pub(crate) const NAMES: &[&str] = &[$(stringify!($name)),*];
 
-        /// Ours, where the real module has one.
+        /// Our functions, where the real module has them.
         fn ours(real: &CK_FUNCTION_LIST) -> CK_FUNCTION_LIST {
             CK_FUNCTION_LIST {
                 version: real.version,

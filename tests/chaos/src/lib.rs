@@ -1,5 +1,4 @@
-//! A PKCS#11 module around another one. It does what that one does, and fails when told to: see
-//! `README.md`, which describes the orders.
+//! A PKCS#11 module that wraps another one and fails on order; `README.md` describes the orders.
 
 #![allow(non_snake_case, reason = "the functions of PKCS#11 bear their own names")]
 #![allow(clippy::wildcard_imports, reason = "the types of PKCS#11, of which there are many")]

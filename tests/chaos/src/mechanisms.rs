@@ -1,5 +1,5 @@
-//! Mechanisms that are hidden, and such that hash what they sign, for a module that has but the one
-//! that does not: the digest is the real module's own.
+//! Hidden mechanisms, and mechanisms that hash for a module that has only those that do not. The digest is
+//! made by the real module.
 
 use std::ptr;
 
@@ -26,7 +26,7 @@ pub(crate) unsafe fn mechanism_list(
     let room = *count;
     let code = real!(call.C_GetMechanismList(slot, list, &raw mut *count));
     if code != CKR_OK || list.is_null() {
-        // Not too small, whatever is hidden.
+        // Room for the offered mechanisms too.
         *count += offered.len() as CK_ULONG;
         lie_about_count(call, Some(count), code);
         return code;
@@ -58,7 +58,7 @@ pub(crate) unsafe fn mechanism_info(
     real!(call.C_GetMechanismInfo(slot, mechanism, info))
 }
 
-/// Whether a mechanism that a caller names is one that the token does not show.
+/// Whether the mechanism is hidden by an order.
 pub(crate) unsafe fn is_hidden(call: &Call, mechanism: *mut CK_MECHANISM) -> bool {
     // SAFETY: a caller gives a mechanism or null.
     let Some(mechanism) = (unsafe { mechanism.as_ref() }) else { return false };
@@ -71,15 +71,14 @@ fn hidden_mechanisms(call: &Call) -> Vec<CK_MECHANISM_TYPE> {
     })
 }
 
-/// What `offer` adds to the list of mechanisms.
+/// The mechanisms that `offer` adds to the list.
 pub(crate) fn offered(call: &Call) -> Vec<CK_MECHANISM_TYPE> {
     call.told_of("C_GetMechanismList", |action| {
         if let Action::OfferMechanism(mechanism) = action { Some(*mechanism) } else { None }
     })
 }
 
-/// What the real module is told in place of a mechanism that is only offered; the session hashes from
-/// now on, or no more.
+/// The real module's mechanism for one that is only offered. Records whether the session hashes.
 pub(crate) fn real_mechanism(
     call: &Call,
     session: CK_SESSION_HANDLE,
@@ -99,7 +98,7 @@ fn hash_of(mechanism: CK_MECHANISM_TYPE) -> Option<CK_MECHANISM_TYPE> {
     }
 }
 
-/// What the real module is to sign: the data, or their digest where the session hashes.
+/// The data for the real module: as given, or their digest where the session hashes.
 pub(crate) fn real_data(
     call: &Call,
     session: CK_SESSION_HANDLE,

@@ -1,4 +1,4 @@
-//! The names of PKCS#11 that orders and traces use. A number does as well, decimal or `0x...`.
+//! Names of PKCS#11 in orders and traces. Numbers are accepted too, decimal or `0x...`.
 
 use cryptoki_sys::*;
 
@@ -8,7 +8,7 @@ macro_rules! table {
 
 type Table = &'static [(&'static str, CK_ULONG)];
 
-/// The value that a name or a number stands for.
+/// The value of a name or number.
 pub(crate) fn value(table: Table, word: &str) -> Option<CK_ULONG> {
     if let Some((_, value)) = table.iter().find(|(name, _)| *name == word) {
         return Some(*value);

@@ -1,4 +1,4 @@
-//! The text of orders, one a line: `FUNCTION [WHEN] [key=LABEL] ACTION [ARGUMENTS]`.
+//! Parses orders, one per line: `FUNCTION [WHEN] [key=LABEL] ACTION [ARGUMENTS]`.
 
 use std::{
     env, fs,
@@ -16,16 +16,16 @@ use crate::{
     names::{ATTRIBUTES, CLASSES, CODES, MECHANISMS, TOKEN_FLAGS, value},
 };
 
-/// Where orders are read and notes are written, when there is such a place.
+/// The directory of orders and records, if there is one.
 pub(crate) fn directory() -> Option<PathBuf> {
     env::var_os("CHAOS_DIR").map(PathBuf::from)
 }
 
-/// What stands in the file now.
+/// The orders in the file.
 #[derive(Default)]
 pub(crate) struct Orders {
     orders: Vec<Order>,
-    /// Another one for each time that the file is written.
+    /// Changes whenever the file is written.
     pub(crate) version: u64,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Order {
     pub(crate) line: usize,
 }
 
-/// The label of a key, or how the labels of several begin.
+/// The label of a key, or a prefix of labels.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Label {
     text: String,
@@ -56,7 +56,7 @@ impl Label {
         }
     }
 
-    /// Whether a label is meant.
+    /// Whether a label matches.
     pub(crate) fn fits(&self, label: &[u8]) -> bool {
         match self.begins {
             true => label.starts_with(self.text.as_bytes()),
@@ -65,17 +65,16 @@ impl Label {
     }
 }
 
-/// Which of the calls that an action fits, counted from 1.
+/// Which calls the order applies to, counted from 1.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum When {
     Always,
-    /// From the first to the last, both of them too.
+    /// From the first to the last, inclusive.
     Between(u64, u64),
     /// Every n-th.
     Each(u64),
 }
 
-/// What to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     First(First),
@@ -90,28 +89,28 @@ pub(crate) enum Action {
     HideMechanism(CK_MECHANISM_TYPE),
     OfferMechanism(CK_MECHANISM_TYPE),
     LimitSessions(usize),
-    /// None while another process has the token.
+    /// No session while another process uses the token.
     ExclusiveSessions,
     CountSessions,
     LeakSession,
     Batch(CK_ULONG),
-    /// Of each search for objects of the class, or for any.
+    /// Ends each search for objects of the class, or of any.
     EndAfter(CK_ULONG, Option<CK_OBJECT_CLASS>),
     LieCount(CK_ULONG),
     LieLength(CK_ATTRIBUTE_TYPE, CK_ULONG),
     HideAttribute(CK_ATTRIBUTE_TYPE),
-    /// As hidden, but the call says that all is well.
+    /// As hidden, but the call returns CKR_OK.
     Unavailable(CK_ATTRIBUTE_TYPE),
-    /// Without a value, the lowest bit of the first octet is another one.
+    /// Without a value, flips the lowest bit of the first octet.
     Lie(CK_ATTRIBUTE_TYPE, Option<Vec<u8>>),
     Logout,
-    /// Where the private key of the first label is meant, or any, the one of the second signs.
+    /// The key with the second label signs in place of that with the first label, or of any.
     Foreign(Option<Vec<u8>>, Vec<u8>),
-    /// Of signatures over that many octets, or over any number.
+    /// Of signatures over this many octets, or over any number.
     Flip(Option<CK_ULONG>),
 }
 
-/// What comes before a call's work, whatever the function.
+/// Actions before the work of any function.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum First {
     Fail(CK_RV),
@@ -127,7 +126,7 @@ pub(crate) enum First {
     Removed(CK_RV),
 }
 
-/// What becomes of the reply of a call that has done its work.
+/// Actions after the work, which lose the reply.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Last {
     Fail(CK_RV),
@@ -138,13 +137,13 @@ pub(crate) enum Last {
 /// For how long a call blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hang {
-    /// For as long as the order stands.
+    /// While the order stands.
     WithTheOrder,
-    /// Until the process ends, as a connect(2) does that began before the HSM came back.
+    /// Until the process ends, as a connect(2) that began while the HSM was away.
     ForGood,
 }
 
-/// A text that a token shows of itself.
+/// A text in the token's information.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
     Label,
@@ -154,10 +153,10 @@ pub(crate) enum Field {
 }
 
 impl Orders {
-    /// Reads them. No file, no orders.
+    /// Reads the orders. Without a file there are none.
     ///
     /// # Errors
-    /// In words, of the first line that nobody understands.
+    /// Names the first line that cannot be parsed.
     pub(crate) fn read() -> Result<Self, String> {
         let Some(path) = directory().map(|directory| directory.join("orders")) else {
             return Ok(Self::default());
@@ -167,21 +166,21 @@ impl Orders {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(format!("{}: {error}", path.display())),
         };
-        // The text alone would do, were it not that an order can be given twice.
+        // With the time of the file, because the same orders can be given twice.
         let written = fs::metadata(&path).map(|file| (file.ino(), file.mtime(), file.mtime_nsec()));
         let mut version = DefaultHasher::new();
         (&text, written.ok()).hash(&mut version);
         Ok(Self { orders: parse(&text)?, version: version.finish() })
     }
 
-    /// Those for a function, in order.
+    /// The orders for a function, in their order.
     pub(crate) fn of(&self, function: &str) -> impl Iterator<Item = &Order> {
         let is_meant =
             move |order: &&Order| order.function.as_ref().is_none_or(|meant| meant == function);
         self.orders.iter().filter(is_meant)
     }
 
-    /// Whether an order still stands, wherever.
+    /// Whether an order still stands, on any line.
     pub(crate) fn has(&self, wanted: &Order) -> bool {
         self.orders.iter().any(|order| {
             order.function == wanted.function

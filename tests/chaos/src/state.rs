@@ -1,4 +1,4 @@
-//! What this process remembers: whether its token is gone, and its open sessions.
+//! State of this process: whether its token is gone, and its open sessions.
 
 use std::{
     fs::File,
@@ -21,13 +21,13 @@ static STATE: Mutex<State> = Mutex::new(State {
 struct State {
     removed: Option<CK_RV>,
     sessions: Vec<(CK_SLOT_ID, CK_SESSION_HANDLE)>,
-    /// The sessions that hash what they sign, and with what.
+    /// The sessions that hash, and their hash mechanisms.
     hashing: Vec<(CK_SESSION_HANDLE, CK_MECHANISM_TYPE)>,
-    /// The key that each session signs with.
+    /// The key of each session's signature.
     signing: Vec<(CK_SESSION_HANDLE, CK_OBJECT_HANDLE)>,
-    /// What each session searches for, and how much it has found.
+    /// The search of each session.
     searching: Vec<Search>,
-    /// Locked for as long as this process has the token for itself.
+    /// Locked while this process has the token for itself.
     alone: Option<File>,
 }
 
@@ -41,7 +41,7 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The token is gone: calls return this until the library is initialised anew.
+/// Removes the token: calls return this code until the library is initialised again.
 pub(crate) fn remove(code: CK_RV) {
     state().removed = Some(code);
 }
@@ -51,7 +51,7 @@ pub(crate) fn removed() -> Option<CK_RV> {
     state().removed
 }
 
-/// After `C_Finalize`: nothing is open, and the next `C_Initialize` looks for tokens anew.
+/// After `C_Finalize`, nothing is open, and the next `C_Initialize` finds tokens again.
 pub(crate) fn finalized() {
     let mut state = state();
     state.removed = None;
@@ -62,7 +62,7 @@ pub(crate) fn finalized() {
     state.alone = None;
 }
 
-/// Whether no other process has the token: from now on, none gets it before this one has finalised.
+/// Claims the token. Returns false when another process has claimed it and not finalised yet.
 pub(crate) fn has_token_alone() -> bool {
     let mut state = state();
     if state.alone.is_none() {
@@ -73,7 +73,7 @@ pub(crate) fn has_token_alone() -> bool {
     state.alone.is_some()
 }
 
-/// How many sessions are open.
+/// Number of open sessions.
 pub(crate) fn sessions() -> usize {
     state().sessions.len()
 }
@@ -90,7 +90,7 @@ pub(crate) fn closed_all(slot: CK_SLOT_ID) {
     state().sessions.retain(|(of, _)| *of != slot);
 }
 
-/// A session is about to sign with a key.
+/// A session begins a signature with a key.
 pub(crate) fn set_signs_with(session: CK_SESSION_HANDLE, key: CK_OBJECT_HANDLE) {
     let mut state = state();
     state.signing.retain(|(of, _)| *of != session);
@@ -102,7 +102,7 @@ pub(crate) fn signs_with(session: CK_SESSION_HANDLE) -> Option<CK_OBJECT_HANDLE>
     state().signing.iter().find(|(of, _)| *of == session).map(|(_, key)| *key)
 }
 
-/// A session begins to look for objects of a class, or of any.
+/// A session begins a search for objects of a class, or of any.
 pub(crate) fn begins_a_search(session: CK_SESSION_HANDLE, class: Option<CK_OBJECT_CLASS>) {
     let mut state = state();
     state.searching.retain(|search| search.session != session);
@@ -114,13 +114,13 @@ pub(crate) fn searches_for(session: CK_SESSION_HANDLE) -> Option<CK_OBJECT_CLASS
     state().searching.iter().find(|search| search.session == session)?.class
 }
 
-/// How many objects the search of a session has given.
+/// Number of objects that the search of a session has returned.
 pub(crate) fn found(session: CK_SESSION_HANDLE) -> CK_ULONG {
     let state = state();
     state.searching.iter().find(|search| search.session == session).map_or(0, |s| s.found)
 }
 
-/// The search of a session has given so many more.
+/// Adds to that number.
 pub(crate) fn has_found(session: CK_SESSION_HANDLE, more: CK_ULONG) {
     let mut state = state();
     if let Some(search) = state.searching.iter_mut().find(|search| search.session == session) {
@@ -128,14 +128,14 @@ pub(crate) fn has_found(session: CK_SESSION_HANDLE, more: CK_ULONG) {
     }
 }
 
-/// With what a session hashes what it signs, or that it does not.
+/// Sets the hash mechanism of a session, or none.
 pub(crate) fn set_hash(session: CK_SESSION_HANDLE, hash: Option<CK_MECHANISM_TYPE>) {
     let mut state = state();
     state.hashing.retain(|(of, _)| *of != session);
     state.hashing.extend(hash.map(|hash| (session, hash)));
 }
 
-/// The slot of a session that hashes, and with what it does.
+/// The slot and hash mechanism of a session that hashes.
 pub(crate) fn hash(session: CK_SESSION_HANDLE) -> Option<(CK_SLOT_ID, CK_MECHANISM_TYPE)> {
     let state = state();
     let (slot, _) = state.sessions.iter().find(|(_, open)| *open == session)?;

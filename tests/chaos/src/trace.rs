@@ -1,4 +1,4 @@
-//! Calls as they come and go, and what callers gave, in files of the directory.
+//! Records calls, and what callers passed, in files of the directory.
 
 use std::{
     cell::LazyCell,
@@ -21,18 +21,18 @@ thread_local! {
     }) };
 }
 
-/// `SECONDS PROCESS THREAD FUNCTION`, before a call is told anything.
+/// Writes `SECONDS PROCESS THREAD FUNCTION` before a call.
 pub(crate) fn begin(function: &str) {
     note("trace", &format!("{} {} {function}", now(), thread()));
 }
 
-/// The same with `CODE MICROSECONDS`, when it returns.
+/// Writes the same with `CODE MICROSECONDS` after it.
 pub(crate) fn end(function: &str, code: CK_RV, took: Duration) {
     let (code, took) = (names::code(code), took.as_micros());
     note("trace", &format!("{} {} {function} {code} {took}", now(), thread()));
 }
 
-/// A line of what a caller gave.
+/// Writes a line about what a caller passed.
 pub(crate) fn record(function: &str, line: &str) {
     note("record", &format!("{} {function} {line}", thread()));
 }
@@ -46,7 +46,7 @@ fn now() -> String {
     format!("{}.{:06}", time.as_secs(), time.subsec_micros())
 }
 
-/// Each line in one write, so that processes do not write into each other's.
+/// Each line by one write, so that lines of several processes do not mix.
 fn note(file: &str, line: &str) {
     let Some(directory) = directory() else { return };
     let opened = OpenOptions::new().create(true).append(true).open(directory.join(file));

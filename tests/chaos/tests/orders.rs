@@ -1,4 +1,4 @@
-//! What orders do, seen by a program that knows nothing of them: OpenSC's pkcs11-tool, on SoftHSM2.
+//! The effects of orders, as seen by OpenSC's pkcs11-tool on SoftHSM2.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
@@ -14,7 +14,7 @@ use chancery_test_support::softhsm::{MODULE, PIN, SoftHsm};
 
 const LOGIN: [&str; 5] = ["--login", "--pin", PIN, "--token-label", "test"];
 
-/// A token with two keys, and the directory of orders.
+/// A token with two keys, and a directory for orders.
 struct Bed {
     hsm: SoftHsm,
 }
@@ -50,7 +50,7 @@ impl Bed {
             .unwrap_or_else(|error| panic!("{program} is needed: {error}"))
     }
 
-    /// Runs pkcs11-tool through the module: whether it succeeded, and all that it said.
+    /// Runs pkcs11-tool through the module. Returns whether it succeeded, and its output.
     fn tool(&self, arguments: &[&str]) -> (bool, String) {
         let module = env::current_exe().unwrap().with_file_name("libchancery_chaos.so");
         let module = ["--module", module.to_str().unwrap()];
@@ -59,7 +59,7 @@ impl Bed {
         (output.status.success(), String::from_utf8_lossy(&said).into_owned())
     }
 
-    /// The arguments of timeout(1) for a listing that may take two seconds.
+    /// The arguments of timeout(1) for a listing within two seconds.
     fn timed(&self) -> Vec<&'static str> {
         let module = env::current_exe().unwrap().with_file_name("libchancery_chaos.so");
         let module = module.to_str().unwrap().to_owned().leak();
@@ -83,7 +83,7 @@ impl Bed {
         fs::read_to_string(self.hsm.directory.join("chaos").join(name)).unwrap()
     }
 
-    /// Whether a signature by the first key verifies with the public half of a key.
+    /// Whether a signature by the first key verifies with the public half of this key.
     fn verifies(&self, id: &str) -> bool {
         let path = |name: &str| self.hsm.directory.join(name).display().to_string();
         fs::write(path("data"), [7; 32]).unwrap();
