@@ -151,6 +151,7 @@ installed() {
         /lib/systemd/system/chancery-{api,operations,distribution}.socket
     inside systemd-analyze security --no-pager --threshold=10 "$UNIT" | tail -1
     inside man -w chancery >/dev/null
+    inside test -s /usr/share/doc/chancery/README.md -a -s /usr/share/doc/chancery/recovery.md
     # What is missing is named; and however often it is tried, by hand too, the next start is a start.
     if inside systemctl enable --quiet --now "$UNIT" 2>/dev/null; then fail "it starts without a PIN"; fi
     local told
