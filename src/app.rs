@@ -1,19 +1,20 @@
 //! The composition root: the only place that knows every concrete type.
 
 mod advice;
-mod board;
-mod housekeeping;
+mod jobs;
 mod recovery;
 mod reload;
+mod schedule;
+mod service_manager;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use advice::known;
 pub use advice::{KnownToken, clients, inherited, same_tokens, shared_labels};
-use advice::{known, tell_inherited};
-use board::Board;
 pub use recovery::{accept_token, backup, restore};
 use reload::Fixed;
-use tokio::task::{JoinHandle, JoinSet};
+use schedule::Schedule;
+use service_manager::ServiceManager;
 
 pub use crate::ledger::Counts;
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
     http::{Api, Listeners, Running},
     keys::{DevKeysAllowed, Keyring, PinnedKey},
     ledger::{KeyPin, Ledger, NewLedger},
-    service::{self, BadKeys, Idempotency, KnownKeys, Services, Tree, journal, tokens},
+    service::{self, Idempotency, Services, Tree, journal, status::Observations, tokens},
     systemd::{self, Sockets},
 };
 
@@ -36,12 +37,14 @@ pub struct App {
     services: Arc<Services>,
     /// What a reload must leave as it is.
     fixed: Fixed,
-    board: Arc<Board>,
-    /// Keep the service manager informed.
-    telling: JoinSet<()>,
+    observations: Arc<Observations>,
+    service_manager: Arc<ServiceManager>,
+    /// The jobs that inform the service manager; they end when the stop begins.
+    informing: Schedule,
+    /// All other jobs; requests in flight need some of them until they have ended.
+    upkeep: Schedule,
     /// How long work in flight may take at the end.
     shutdown: Duration,
-    housekeeping: JoinHandle<()>,
 }
 
 /// How long the start waits for the first state of the tokens. A token that is away after it does
@@ -69,7 +72,7 @@ impl App {
         if is_dev {
             tracing::warn!("--dev: private JWKs are accepted as signing keys");
         }
-        if config.import_keys {
+        if config.settings.import_keys {
             tracing::warn!("dev.import_keys: private keys may be imported into the HSM");
         }
         let (refused, warned) = clients(&config);
@@ -86,7 +89,9 @@ impl App {
         journal::abort_open_intents(&ledger, open, now).await.map_err(not_written)?;
         journal::end_open_key_changes(&ledger, now).await.map_err(not_written)?;
         service::index_stores(&ledger).await.map_err(not_written)?;
-        journal::started(&ledger, is_dev, config.import_keys, now).await.map_err(not_written)?;
+        journal::started(&ledger, is_dev, config.settings.import_keys, now)
+            .await
+            .map_err(not_written)?;
         let pins = ledger.key_pins().await.map_err(not_written)?;
         let recorded = ledger.tokens().await.map_err(not_written)?;
 
@@ -123,30 +128,23 @@ impl App {
             tracing::warn!("{warning}");
         }
 
-        let services = Arc::new(Services {
-            tree: Arc::new(tree),
-            keyring: Arc::new(Keyring::new(
-                tokens.clone(),
-                dev,
-                pins.into_iter().map(|pin| {
-                    let KeyPin { path, spki_sha256, token_serial, .. } = pin;
-                    (path, PinnedKey { spki_sha256, token_serial })
-                }),
-            )),
-            ledger: ledger.clone(),
-            settings: config.issuance,
-            vical: config.vical,
-            features: config.features,
-            import_keys: config.import_keys,
-            bad_keys: Arc::new(BadKeys::new(config.bad_keys)),
-            known: Arc::new(KnownKeys::default()),
-            idempotency: Arc::new(Idempotency::new(config.idempotency_retention_hours)),
-        });
-        // Beside the start: a look at keys may take seconds.
-        drop(tokio::spawn(tell_inherited(ledger.clone(), now)));
+        let pinned = |pin| {
+            let KeyPin { path, spki_sha256, token_serial, .. } = pin;
+            (path, PinnedKey { spki_sha256, token_serial })
+        };
+        let observations = Arc::new(Observations::new(now));
+        let services = Arc::new(Services::new(
+            tree,
+            Keyring::new(tokens.clone(), dev, pins.into_iter().map(pinned)),
+            ledger.clone(),
+            Idempotency::new(config.idempotency_retention_hours),
+            config.settings,
+            Arc::clone(&observations),
+        ));
         let mut watch = tokens::Watch::new(recorded);
         watch.look(&services).await;
-        let housekeeping = tokio::spawn(housekeeping::keep(Arc::clone(&services), watch));
+        let mut upkeep = Schedule::new(Arc::clone(&observations));
+        jobs::add_upkeep(&mut upkeep, &services, &ledger, watch, now);
         let api = Api::new(
             config.api,
             config.plain_listeners,
@@ -159,25 +157,27 @@ impl App {
         let operations = running.operations.map(|address| address.to_string());
         let distribution = running.distribution.map(|address| address.to_string());
         tracing::info!(api = %running.address, operations, distribution, "serving");
-        let board = Arc::new(Board::new(
+        let service_manager = Arc::new(ServiceManager::new(
             running.address,
             running.pulse(),
             tokens.clone(),
             ledger.clone(),
-            running.warnings(),
+            running.status(),
         ));
-        systemd::ready(&board.line());
-        let telling = board.start();
+        systemd::ready(&service_manager.line());
+        let mut informing = Schedule::new(Arc::clone(&observations));
+        service_manager.add_jobs(&mut informing);
         Ok(Self {
             running,
             tokens,
             ledger,
             services,
             fixed,
-            board,
-            telling,
+            observations,
+            service_manager,
+            informing,
+            upkeep,
             shutdown,
-            housekeeping,
         })
     }
 
@@ -190,9 +190,9 @@ impl App {
     pub async fn stop(self) {
         tracing::info!("stopping");
         systemd::stopping(2 * self.shutdown + ENDING);
-        drop((self.telling, self.board));
+        drop((self.informing, self.service_manager));
         self.running.stop().await;
-        self.housekeeping.abort();
+        drop(self.upkeep);
         for token in self.tokens {
             token.stop().await;
         }

@@ -14,10 +14,10 @@ use raw::RawConfig;
 
 use crate::{
     access::ClientConfig,
-    domain::{key::ListedKeys, tree::ResourceTree},
+    domain::tree::ResourceTree,
     hsm::TokenConfig,
     http::{ApiConfig, Limits, PlainListeners},
-    service::{Features, IssuanceSettings, VicalSettings},
+    service::Settings,
 };
 
 /// Everything the daemon needs to know.
@@ -33,18 +33,10 @@ pub struct Config {
     pub log: LogConfig,
     /// Limits of the listeners.
     pub limits: Limits,
-    /// Rules of issuance that can be switched.
-    pub issuance: IssuanceSettings,
-    /// Public keys that are neither certified nor sign.
-    pub bad_keys: ListedKeys,
-    /// Rules of publication that can be switched.
-    pub vical: VicalSettings,
+    /// The settings of the use cases.
+    pub settings: Settings,
     /// How long answers are kept for an Idempotency-Key, in hours.
     pub idempotency_retention_hours: u32,
-    /// Whether private keys may be imported into the HSM.
-    pub import_keys: bool,
-    /// Service types that may be created over the API.
-    pub features: Features,
     /// PKCS#11 tokens.
     pub tokens: Vec<TokenConfig>,
     /// Organisations, tenants and services.

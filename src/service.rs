@@ -16,6 +16,7 @@ mod proof;
 mod recording;
 pub mod resources;
 mod signing;
+pub mod status;
 pub mod stores;
 pub mod tokens;
 pub mod upgrade;
@@ -27,7 +28,7 @@ pub use crate::ledger::LedgerFigures;
 use crate::{
     domain::{
         client::{Grants, Permission},
-        key::KeyPolicy,
+        key::{KeyPolicy, ListedKeys},
         member::Member,
         path::ResourcePath,
         tree::{ResourceTree, Service, ServiceKind},
@@ -41,6 +42,7 @@ pub use idempotency::Idempotency;
 use idempotency::Keyed;
 pub use known::{KnownKeys, index_stores};
 pub use resources::Tree;
+use status::Observations;
 pub use vical::VicalSettings;
 
 /// What the use cases work with.
@@ -66,6 +68,63 @@ pub struct Services {
     pub known: Arc<KnownKeys>,
     /// Requests with an Idempotency-Key.
     pub idempotency: Arc<Idempotency>,
+    /// What the parts of the daemon report, for the status.
+    pub observations: Arc<Observations>,
+}
+
+/// The settings of the use cases, which a reload can change.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Rules of issuance.
+    pub issuance: IssuanceSettings,
+    /// Rules of publication.
+    pub vical: VicalSettings,
+    /// The service types that may be created over the API.
+    pub features: Features,
+    /// Whether private keys may be imported into the HSM.
+    pub import_keys: bool,
+    /// Keys that are refused.
+    pub bad_keys: ListedKeys,
+}
+
+impl Services {
+    /// From what the start has opened.
+    pub fn new(
+        tree: Tree,
+        keyring: Keyring,
+        ledger: Ledger,
+        idempotency: Idempotency,
+        settings: Settings,
+        observations: Arc<Observations>,
+    ) -> Self {
+        let Settings { issuance, vical, features, import_keys, bad_keys } = settings;
+        Self {
+            tree: Arc::new(tree),
+            keyring: Arc::new(keyring),
+            ledger,
+            settings: issuance,
+            vical,
+            features,
+            import_keys,
+            bad_keys: Arc::new(BadKeys::new(bad_keys)),
+            known: Arc::default(),
+            idempotency: Arc::new(idempotency),
+            observations,
+        }
+    }
+
+    /// The same with other settings.
+    pub fn with_settings(&self, settings: Settings) -> Self {
+        let Settings { issuance, vical, features, import_keys, bad_keys } = settings;
+        Self {
+            settings: issuance,
+            vical,
+            features,
+            import_keys,
+            bad_keys: Arc::new(BadKeys::new(bad_keys)),
+            ..self.clone()
+        }
+    }
 }
 
 /// Rules of issuance that can be switched.

@@ -86,20 +86,17 @@ pub fn clients(config: &Config) -> (Vec<String>, Vec<String>) {
     (refused, told)
 }
 
-/// What an earlier version has left in the ledger that would be refused today: tells the log, once.
-pub(super) async fn tell_inherited(ledger: Ledger, now: Timestamp) {
-    let held = match ledger.inherited(now).await {
-        Ok(held) => held,
-        Err(error) => {
-            tracing::warn!(%error, "what an earlier version has left in the ledger is not told");
-            return;
-        }
-    };
-    // A panic has been told by its hook.
-    let told = tokio::task::spawn_blocking(move || upgrade::warnings(&held, now)).await;
-    for warning in told.unwrap_or_default() {
+/// Logs what an earlier version has left in the ledger that would be refused today.
+///
+/// # Errors
+/// In words for the operator: why the ledger was not examined.
+pub(super) async fn log_inherited(ledger: Ledger, now: Timestamp) -> Result<(), String> {
+    let held = ledger.inherited(now).await.map_err(|error| error.to_string())?;
+    let examined = tokio::task::spawn_blocking(move || upgrade::warnings(&held, now)).await;
+    for warning in examined.map_err(|error| error.to_string())? {
         tracing::warn!("{warning}");
     }
+    Ok(())
 }
 
 /// The same of a ledger's file that a daemon may be using; in words.

@@ -9,7 +9,7 @@ use crate::{
     domain::time::Timestamp,
     hsm::TokenConfig,
     http::{NewTls, PlainListeners},
-    service::{BadKeys, Services, journal},
+    service::journal,
     systemd,
 };
 
@@ -37,8 +37,8 @@ impl App {
                 }
             }
         }
-        self.board.reload_ended(reloaded.err().unwrap_or_default());
-        systemd::ready(&self.board.line());
+        self.observations.reload_ended(reloaded.err().unwrap_or_default());
+        systemd::ready(&self.service_manager.line());
     }
 
     /// The new log filter, when everything was taken up.
@@ -67,19 +67,12 @@ impl App {
         let (Some(tls), Some(tree), true) = (tls, tree, problems.is_empty()) else {
             return Err(problems);
         };
-        journal::reloaded(&self.ledger, config.import_keys, Timestamp::now())
+        journal::reloaded(&self.ledger, config.settings.import_keys, Timestamp::now())
             .await
             .map_err(|error| vec![format!("ledger: {error}")])?;
 
         tree.take_up();
-        self.services = Arc::new(Services {
-            settings: config.issuance,
-            vical: config.vical,
-            features: config.features,
-            import_keys: config.import_keys,
-            bad_keys: Arc::new(BadKeys::new(config.bad_keys)),
-            ..Services::clone(&services)
-        });
+        self.services = Arc::new(services.with_settings(config.settings));
         let access = Access::new(config.clients);
         let services = Arc::clone(&self.services);
         self.running.replace(&config.api, config.limits, services, access, tls);

@@ -1,7 +1,6 @@
 //! `chancery status`: how a running daemon is doing, at a glance.
 
 mod report;
-mod samples;
 mod text;
 
 use std::{
@@ -13,19 +12,20 @@ use std::{
 
 use clap::Args;
 use report::Report;
-use samples::Samples;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
-    client::{Client, Connection, Failure},
+    client::{Client, Connection, Failure, message, success},
     output::{Output, complain},
 };
+use crate::http::wire::status::StatusBody;
 
-/// Show how a running daemon is doing: tokens, ledger, certificates, warnings. Exit codes: 0 ready, 1
-/// not ready, 2 it could not be asked. What only `ops:read` opens is left out without that grant.
+/// Show the status of a running daemon: tokens, ledger, certificates, jobs, warnings. Exit codes: 0 ready or
+/// degraded, 1 not ready, 2 it could not be asked. Without a grant of `ops:read`, only the checks and the
+/// warnings are shown.
 #[derive(Args)]
 pub(super) struct Status {
-    /// Again and again, every so many seconds, until it is interrupted.
+    /// Repeat every SECONDS seconds until interrupted.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
           value_parser = clap::value_parser!(u64).range(1..=3_600))]
     watch: Option<u64>,
@@ -33,7 +33,7 @@ pub(super) struct Status {
     connection: Connection,
 }
 
-/// Forwards, to the top left, and everything below is blank.
+/// Moves the cursor to the top left, and clears all below it.
 const CLEAR: &str = "\u{1b}[H\u{1b}[J";
 
 impl Status {
@@ -62,7 +62,7 @@ fn not_asked(failure: &Failure) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// A daemon that is gone for a while is waited for: that is what is being watched. Ends when nobody reads.
+/// Goes on while the daemon is away; ends when its output cannot be written.
 fn watch(client: &Client, pause: Duration) -> ExitCode {
     let mut before: Option<Report> = None;
     let mut output = Output::default();
@@ -95,17 +95,19 @@ fn show(output: &mut Output, client: &Client, report: &Report) {
 }
 
 fn ask(client: &Client) -> Result<Report, Failure> {
-    let json = |text: &str| -> Value { serde_json::from_str(text).unwrap_or_default() };
-    let (status, health) = client.ask("GET", "/healthz", None)?;
-    if !status.is_success() {
-        let words = json(&health)["message"].as_str().unwrap_or("no message").to_owned();
-        return Err(Failure::Refused(format!("{status}: {words}")));
+    let (code, text) = client.ask("GET", "/v1/status", None)?;
+    if code.is_success() {
+        let body = serde_json::from_str(&text).map_err(|error| {
+            Failure::Refused(format!("the answer is not that of this version: {error}"))
+        })?;
+        return Ok(Report::new(client.url(), body, None));
     }
+    // Any client may read these two.
+    let health = success(client.ask("GET", "/healthz", None)?)?;
     let (_, readiness) = client.ask("GET", "/readyz", None)?;
-    let (status, page) = client.ask("GET", "/metrics", None)?;
-    let samples = match status.is_success() {
-        true => Ok(Samples::read(&page)),
-        false => Err(json(&page)["message"].as_str().unwrap_or("no message").to_owned()),
-    };
-    Ok(Report::new(client.url(), &json(&health), &json(&readiness), samples))
+    let mut body: Value = serde_json::from_str(&readiness).unwrap_or_default();
+    body["version"] = health["version"].clone();
+    body["warnings"] = health.get("warnings").cloned().unwrap_or_else(|| json!([]));
+    let body: StatusBody = serde_json::from_value(body).unwrap_or_default();
+    Ok(Report::new(client.url(), body, Some(message(&text))))
 }

@@ -33,7 +33,7 @@ use crate::{
     },
     hsm::TokenConfig,
     http::{ApiConfig, Limits, PlainListeners},
-    service::{Features, IssuanceSettings, VicalSettings},
+    service::{Features, IssuanceSettings, Settings, VicalSettings},
 };
 
 pub(super) struct Check<'a> {
@@ -67,16 +67,18 @@ impl Check<'_> {
             ledger,
             log: self.log(raw.log),
             limits: self.limits(raw.limits),
-            bad_keys: self.bad_keys(raw.issuance.bad_keys.as_deref()),
-            issuance: self.issuance(raw.issuance, &raw.store),
-            idempotency_retention_hours: raw.idempotency.retention_hours.unwrap_or(168),
-            vical: VicalSettings {
-                strict: raw.vical.strict.unwrap_or(false),
-                allow_empty: raw.vical.allow_empty.unwrap_or(false),
-                cose_tag: raw.vical.cose_tag.unwrap_or(false),
+            settings: Settings {
+                bad_keys: self.bad_keys(raw.issuance.bad_keys.as_deref()),
+                issuance: self.issuance(raw.issuance, &raw.store),
+                vical: VicalSettings {
+                    strict: raw.vical.strict.unwrap_or(false),
+                    allow_empty: raw.vical.allow_empty.unwrap_or(false),
+                    cose_tag: raw.vical.cose_tag.unwrap_or(false),
+                },
+                import_keys: raw.dev.import_keys.unwrap_or(false),
+                features: features(&raw.features),
             },
-            import_keys: raw.dev.import_keys.unwrap_or(false),
-            features: features(&raw.features),
+            idempotency_retention_hours: raw.idempotency.retention_hours.unwrap_or(168),
             tokens,
             tree: self.tree(raw.organisations, raw.tenants, raw.services, &names, &same),
             clients: self.clients(raw.clients),

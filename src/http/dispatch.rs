@@ -17,7 +17,6 @@ use super::{
     Limits,
     metrics::Requests,
     once,
-    operations::{self, LastWrite},
     plain::{self, PlainRequest},
     problem::Problem,
     public::{self, PublicRoute},
@@ -33,7 +32,7 @@ use super::{
 use crate::{
     access::{Access, Client},
     domain::{client::Permission, excerpt::excerpt, path::ResourcePath, time::Timestamp},
-    service::{Call, Services, error::Error, journal},
+    service::{Call, Services, error::Error, journal, status::Front},
 };
 
 /// What every request needs.
@@ -47,8 +46,6 @@ pub(super) struct Context {
     pub(super) refusals: Arc<Refusals>,
     /// Requests of each client.
     pub(super) rates: Arc<Rates>,
-    /// Whether the ledger takes writes, for those who ask.
-    pub(super) last_write: Arc<LastWrite>,
     /// What is told of requests.
     pub(super) tally: Arc<Tally>,
     /// Requests of all of them, by what became of them.
@@ -60,6 +57,21 @@ pub(super) struct Context {
     /// Where issuing runs: a client that hangs up cannot cut it in half.
     pub(super) runtime: Handle,
     pub(super) tasks: TaskTracker,
+}
+
+impl Context {
+    /// What the listeners contribute to the status.
+    pub(super) fn front(&self) -> Front {
+        Front {
+            compat_login: self.compat_login,
+            expired_crl: self.tls.expired_crl(),
+            crl_next_update: self.tls.crl_next_update(),
+            in_flight: self.in_flight.taken_places(),
+            in_flight_max: self.limits.in_flight_max,
+            is_full: self.in_flight.is_full(),
+            answers: self.requests.by_class(),
+        }
+    }
 }
 
 /// The only handler of the API listener.
@@ -336,11 +348,6 @@ fn check_grant(
         StatusCode::FORBIDDEN,
         format!("client '{}' has no {} on {target}", client.name(), names.join(" or ")),
     ))
-}
-
-pub(super) async fn readiness(context: &Context) -> HttpResponse {
-    let is_full = context.in_flight.is_full();
-    operations::readiness(&context.services, &context.last_write, is_full).await
 }
 
 /// Runs a use case to its end, whatever the connection does meanwhile.

@@ -5,7 +5,10 @@
 
 mod tokens;
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use actix_web::{
     HttpResponse,
@@ -16,18 +19,20 @@ use prometheus::IntCounterVec;
 use super::{
     api,
     dispatch::{Context, SEGMENTS_MAX},
-    operations, plain,
+    plain,
     route::matches,
 };
 use crate::{
     domain::time::Timestamp,
     metrics::{self, Page, Sample, count, flag},
-    service::LedgerFigures,
+    service::{LedgerFigures, status::Status},
 };
 
 /// Requests by route and status.
 pub(super) struct Requests {
     counts: IntCounterVec,
+    /// From 1xx to 5xx.
+    by_class: [AtomicU64; 5],
     names: Names,
 }
 
@@ -38,13 +43,23 @@ impl Requests {
     pub(super) fn new() -> Self {
         let help = "Requests to the API and distribution listeners, by route and HTTP status.";
         let counts = metrics::counters("chancery_requests_total", help, &["route", "status"]);
-        Self { counts, names: Names::new() }
+        Self { counts, by_class: Default::default(), names: Names::new() }
+    }
+
+    /// Answers by the first digit of their status, `2xx`.
+    pub(super) fn by_class(&self) -> BTreeMap<String, u64> {
+        let counts = self.by_class.iter().map(|count| count.load(Ordering::Relaxed));
+        let named = (1..).zip(counts).filter(|(_, count)| *count > 0);
+        named.map(|(class, count)| (format!("{class}xx"), count)).collect()
     }
 
     /// Counts an answer.
     pub(super) fn count(&self, method: &Method, path: &str, status: StatusCode) {
         let name = self.names.of(method, path);
         self.counts.with_label_values(&[name, status.as_str()]).inc();
+        if let Some(count) = self.by_class.get(usize::from(status.as_u16() / 100 - 1)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -93,35 +108,36 @@ impl Names {
 
 /// The page.
 pub(super) fn answer(context: &Context) -> HttpResponse {
-    let services = &context.services;
+    let status = context.services.status(context.front());
     let mut page = Page::default();
     page.gauges(
         "chancery_build_info",
         "1; the version is a label.",
-        [Sample::new([("version", env!("CARGO_PKG_VERSION"))], 1.0)],
+        [Sample::new([("version", Status::VERSION)], 1.0)],
     );
-    flags(&mut page, context);
-    if let Some(next_update) = context.tls.crl_next_update() {
+    flags(&mut page, &status);
+    if let Some(next_update) = status.front.crl_next_update {
         page.gauge(
             "chancery_client_crl_next_update_seconds",
             "When the first CRL of api.client_crl has to have a successor (Unix time).",
-            count(next_update.unix().unsigned_abs()),
+            seconds(next_update),
         );
     }
     page.instruments(&context.requests.counts);
     page.instruments(context.refusals.counts());
-    let in_flight = context.in_flight.taken_places();
-    page.gauge("chancery_requests_in_flight", "Requests that are worked on.", size(in_flight));
+    page.gauge(
+        "chancery_requests_in_flight",
+        "Requests that are worked on.",
+        size(status.front.in_flight),
+    );
     page.gauge(
         "chancery_requests_in_flight_max",
         "limits.in_flight_max: further ones get 503.",
-        size(context.limits.in_flight_max),
+        size(status.front.in_flight_max),
     );
-    tokens::show(&mut page, services);
-    ledger(&mut page, &services.ledger.figures());
-    for timing in services.ledger.timings() {
-        page.instruments(timing);
-    }
+    tokens::show(&mut page, &status);
+    ledger(&mut page, &status.ledger_figures);
+    jobs(&mut page, &status);
     match page.into_text() {
         Ok(text) => {
             HttpResponse::Ok().insert_header((header::CONTENT_TYPE, metrics::MEDIA_TYPE)).body(text)
@@ -133,41 +149,54 @@ pub(super) fn answer(context: &Context) -> HttpResponse {
     }
 }
 
-fn flags(page: &mut Page, context: &Context) {
-    let services = &context.services;
-    page.gauge(
-        "chancery_ready",
-        "Whether a signature would succeed now, as far as is known without asking anybody.",
-        flag(is_ready(context)),
-    );
-    page.gauge(
-        "chancery_dev_mode",
-        "Whether private JWKs are accepted as signing keys (--dev).",
-        flag(services.keyring.is_dev()),
-    );
-    page.gauge(
-        "chancery_import_keys",
-        "Whether private keys may be imported into the HSM (dev.import_keys).",
-        flag(services.import_keys),
-    );
-    page.gauge(
-        "chancery_compat_login",
-        "Whether there is a login that grants nothing (compat.login).",
-        flag(context.compat_login),
-    );
+fn flags(page: &mut Page, status: &Status) {
+    let flags = [
+        (
+            "chancery_ready",
+            "Whether a signature would succeed now, as far as is known without asking anybody.",
+            status.is_ready(),
+        ),
+        (
+            "chancery_dev_mode",
+            "Whether private JWKs are accepted as signing keys (--dev).",
+            status.dev,
+        ),
+        (
+            "chancery_import_keys",
+            "Whether private keys may be imported into the HSM (dev.import_keys).",
+            status.import_keys,
+        ),
+        (
+            "chancery_compat_login",
+            "Whether there is a login that grants nothing (compat.login).",
+            status.front.compat_login,
+        ),
+    ];
+    for (name, help, value) in flags {
+        page.gauge(name, help, flag(value));
+    }
 }
 
-fn is_ready(context: &Context) -> bool {
-    let services = &context.services;
-    let ledger = services.ledger.figures();
-    !context.in_flight.is_full()
-        && ledger.writable
-        && ledger.under_way.is_none_or(|time| time < STALLED)
-        && operations::tokens_are_ready(services)
+fn jobs(page: &mut Page, status: &Status) {
+    let jobs = || status.jobs.iter();
+    page.gauges(
+        "chancery_job_last_success_seconds",
+        "When a run of the job last succeeded (Unix time).",
+        jobs().filter_map(|(name, job)| {
+            Some(Sample::new([("job", *name)], seconds(job.last_success?)))
+        }),
+    );
+    page.gauges(
+        "chancery_job_duration_seconds",
+        "How long the last run of the job took that succeeded.",
+        jobs().map(|(name, job)| Sample::new([("job", *name)], job.duration.as_secs_f64())),
+    );
+    page.counters(
+        "chancery_job_failures_total",
+        "Runs of the job that failed, panicked or missed their deadline.",
+        jobs().map(|(name, job)| Sample::new([("job", *name)], count(job.failures))),
+    );
 }
-
-/// A transaction that takes this long keeps callers from their answers.
-const STALLED: Duration = Duration::from_secs(5);
 
 fn ledger(page: &mut Page, ledger: &LedgerFigures) {
     page.gauge(
@@ -215,6 +244,8 @@ fn ledger(page: &mut Page, ledger: &LedgerFigures) {
             Sample::new(labels, seconds(ca.not_after))
         }),
     );
+    page.instruments(&ledger.write_seconds);
+    page.instruments(&ledger.read_seconds);
 }
 
 const CA_FORGOTTEN_SECONDS: i64 = 30 * 86_400;

@@ -9,7 +9,7 @@ use actix_web::{
 };
 
 use super::{
-    dispatch::{self, Context},
+    dispatch::Context,
     login, metrics, openapi, operations,
     problem::Problem,
     route::{Answer, PARAMETER, matches},
@@ -54,7 +54,9 @@ pub(super) static ROUTES: &[PlainRoute] = &[
         path: &["readyz"],
         is_offered: always,
         permission: None,
-        handler: |request| Box::pin(async move { Ok(dispatch::readiness(&request.context).await) }),
+        handler: |request| {
+            Box::pin(async move { Ok(operations::readiness(&request.context).await) })
+        },
     },
     PlainRoute {
         method: Method::GET,
@@ -62,6 +64,13 @@ pub(super) static ROUTES: &[PlainRoute] = &[
         is_offered: always,
         permission: Some(Permission::OpsRead),
         handler: |request| Box::pin(async move { Ok(metrics::answer(&request.context)) }),
+    },
+    PlainRoute {
+        method: Method::GET,
+        path: &["v1", "status"],
+        is_offered: always,
+        permission: Some(Permission::OpsRead),
+        handler: |request| Box::pin(async move { Ok(operations::status(&request.context).await) }),
     },
     PlainRoute {
         method: Method::POST,

@@ -1,7 +1,6 @@
 //! The listeners.
 
 use std::{
-    borrow::Cow,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::Arc,
@@ -31,7 +30,7 @@ use super::{
 use crate::{
     access::Access,
     domain::{client_name::ComparableName, time::Timestamp},
-    service::Services,
+    service::{Services, status::Status},
 };
 
 /// The listener with mutual TLS.
@@ -151,7 +150,6 @@ impl Api {
             tls: Arc::clone(&tls),
             refusals: Arc::clone(&refusals),
             rates: Arc::new(Rates::per_minute(limits.client_requests_per_minute)),
-            last_write: Arc::default(),
             tally: Arc::new(Tally::new()),
             requests: Arc::new(Requests::new()),
             compat_login: config.compat_login,
@@ -336,7 +334,6 @@ impl Running {
                 } else {
                     Arc::new(Rates::per_minute(limits.client_requests_per_minute))
                 },
-                last_write: Arc::clone(&now.last_write),
                 tally: Arc::clone(&now.tally),
                 requests: Arc::clone(&now.requests),
                 compat_login: config.compat_login,
@@ -356,12 +353,12 @@ impl Running {
         Arc::clone(&self.pulse)
     }
 
-    /// Tells what is switched on at a moment and has no place in production.
-    pub fn warnings(&self) -> impl Fn() -> Vec<Cow<'static, str>> + Send + Sync + 'static {
+    /// Reads the status of the appliance, from memory alone.
+    pub fn status(&self) -> impl Fn() -> Status + Send + Sync + 'static {
         let current = Arc::clone(&self.current);
         move || {
             let context = current.context();
-            operations::warnings(&context)
+            context.services.status(context.front())
         }
     }
 

@@ -16,5 +16,6 @@ pub mod kms;
 pub mod member;
 pub mod name;
 pub mod resource;
+pub mod status;
 pub mod store;
 pub mod vical;

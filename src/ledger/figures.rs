@@ -152,11 +152,8 @@ impl Ledger {
             under_way: figures.under_way(),
             writes_waiting: self.inner.writes.waiting(),
             reads_waiting: self.inner.reads.waiting(),
+            write_seconds: figures.write_seconds.clone(),
+            read_seconds: figures.read_seconds.clone(),
         }
-    }
-
-    /// How long writes and reads take.
-    pub fn timings(&self) -> [&Histogram; 2] {
-        [&self.inner.figures.write_seconds, &self.inner.figures.read_seconds]
     }
 }

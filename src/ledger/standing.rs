@@ -7,8 +7,6 @@ use super::{Ledger, error::LedgerError, job::WhenFull, sqlite::sql::write};
 /// A transaction that takes longer than this is waited for by nobody: its callers, and those that come
 /// while it goes on, are told so. What was begun is done to its end all the same.
 pub const PATIENCE: Duration = Duration::from_millis(4_000);
-/// How often it is looked whether one does.
-const LOOK: Duration = Duration::from_millis(100);
 
 impl Ledger {
     /// Whether a write would last: makes one, a single page that shares its commit with others, and asks
@@ -34,14 +32,11 @@ impl Ledger {
         let _ = self.inner.file.place().look();
     }
 
-    /// Looks again and again whether a transaction takes longer than [`PATIENCE`], for
-    /// [`Self::stalls`]; never ends.
-    pub async fn watch_for_stalls(&self) {
-        loop {
-            tokio::time::sleep(LOOK).await;
-            let stalled = self.is_stalled();
-            self.inner.stalled.send_if_modified(|was| std::mem::replace(was, stalled) != stalled);
-        }
+    /// Wakes those who wait in [`Self::stalls`] if a transaction takes longer than [`PATIENCE`]. To be
+    /// called again and again.
+    pub fn look_for_stall(&self) {
+        let stalled = self.is_stalled();
+        self.inner.stalled.send_if_modified(|was| std::mem::replace(was, stalled) != stalled);
     }
 
     /// Whether the transaction under way takes longer than [`PATIENCE`].
@@ -49,7 +44,7 @@ impl Ledger {
         self.inner.figures.under_way().is_some_and(|time| time >= PATIENCE)
     }
 
-    /// Returns when a transaction takes longer than [`PATIENCE`], as [`Self::watch_for_stalls`] sees it.
+    /// Returns when a transaction takes longer than [`PATIENCE`], as [`Self::look_for_stall`] sees it.
     pub async fn stalls(&self) {
         let mut stalled = self.inner.stalled.subscribe();
         if stalled.wait_for(|stalled| *stalled).await.is_err() {

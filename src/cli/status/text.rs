@@ -1,44 +1,62 @@
-//! A report for people.
+//! The status as text.
 
-use super::report::{CaReport, Figures, Report, TokenReport};
-use crate::cli::client::table;
+use std::collections::BTreeMap;
+
+use super::report::Report;
+use crate::{
+    cli::client::table,
+    http::wire::status::{CaBody, Details, JobBody, StatusBody, TokenBody},
+};
 
 /// CAs that are listed, at most.
 const CAS_SHOWN: usize = 10;
 
 /// The whole report, with a final newline.
 pub(super) fn render(report: &Report) -> String {
-    let Report { url, version, status, .. } = report;
-    let mut parts = vec![format!("chancery {version} at {url}: {status}\n")];
-    let wrong: String = report
-        .checks
+    let StatusBody { status, version, checks, warnings, details } = &report.body;
+    let mut head = format!("chancery {version} at {}: {status}\n", report.url);
+    for (name, word) in checks.iter().filter(|(_, word)| *word != "ok") {
+        head.push_str(&format!("  not ok   {name}: {word}\n"));
+    }
+    for key in
+        details.iter().flat_map(|details| &details.kms).flat_map(|kms| &kms.refused_pinned_keys)
+    {
+        head.push_str(&format!("  not ok   key {}: {}\n", key.key_path, key.reason));
+    }
+    for problem in details
         .iter()
-        .filter(|(_, word)| *word != "ok")
-        .map(|(name, word)| format!("  not ok   {name}: {word}\n"))
-        .collect();
-    let warnings: String =
-        report.warnings.iter().map(|warning| format!("  warning  {warning}\n")).collect();
-    parts[0].push_str(&wrong);
-    parts[0].push_str(&warnings);
+        .filter_map(|details| details.last_reload.as_ref())
+        .flat_map(|reload| &reload.problems)
+    {
+        head.push_str(&format!("  not ok   last reload: {problem}\n"));
+    }
+    for warning in warnings {
+        head.push_str(&format!("  warning  {warning}\n"));
+    }
+    let mut parts = vec![head];
     if let Some(why) = &report.no_figures {
         parts.push(format!("no figures: {why}\n"));
     }
-    if let Some(figures) = &report.figures {
-        parts.push(tokens(&figures.tokens));
-        parts.push(ledger(figures));
-        if !figures.certificates.is_empty() {
-            let rows = figures.certificates.iter();
+    if let Some(details) = details {
+        parts.push(tokens(&details.tokens, &report.rates));
+        parts.push(ledger(details));
+        if !details.certificates.is_empty() {
+            let rows = details.certificates.iter();
             let rows: Vec<_> = rows.map(|(name, n)| vec![name.clone(), n.to_string()]).collect();
             parts.push(table(&["PROFILE", "ISSUED"], &rows));
         }
-        if !figures.cas.is_empty() {
-            parts.push(cas(&figures.cas));
+        if !details.cas.is_empty() {
+            parts.push(cas(&details.cas));
+        }
+        let failed: Vec<_> = details.jobs.iter().filter(|job| job.failures > 0).collect();
+        if !failed.is_empty() {
+            parts.push(jobs(&failed));
         }
     }
     parts.join("\n")
 }
 
-fn tokens(tokens: &[TokenReport]) -> String {
+fn tokens(tokens: &[TokenBody], rates: &BTreeMap<String, f64>) -> String {
     let rows: Vec<_> = tokens
         .iter()
         .map(|token| {
@@ -54,7 +72,7 @@ fn tokens(tokens: &[TokenReport]) -> String {
                 token.signed.to_string(),
                 token.not_signed.to_string(),
                 token.signers_lost.to_string(),
-                token.signed_per_second.map_or("-".to_owned(), |rate| format!("{rate:.1}")),
+                rates.get(&token.name).map_or("-".to_owned(), |rate| format!("{rate:.1}")),
             ]
         })
         .collect();
@@ -75,25 +93,25 @@ fn tokens(tokens: &[TokenReport]) -> String {
     table(&heading, &rows)
 }
 
-fn ledger(figures: &Figures) -> String {
-    let ledger = &figures.ledger;
+fn ledger(details: &Details) -> String {
+    let ledger = &details.ledger;
     let up = if ledger.up { "ok" } else { "NOT WRITABLE" };
     let time = ledger.write_milliseconds;
     let time = time.map(|time| format!(", {time:.1} ms for a write")).unwrap_or_default();
     let requests: Vec<_> =
-        figures.requests.iter().map(|(class, number)| format!("{number} {class}")).collect();
+        details.requests.iter().map(|(class, number)| format!("{number} {class}")).collect();
     format!(
         "ledger    {up}, {} audit entries, {} writes wait, {} transactions lost{time}\n\
          requests  {} in flight; answered: {}\n",
         ledger.audit_entries,
         ledger.writes_waiting,
         ledger.transactions_lost,
-        figures.requests_in_flight,
+        details.requests_in_flight,
         requests.join(", ")
     )
 }
 
-fn cas(cas: &[CaReport]) -> String {
+fn cas(cas: &[CaBody]) -> String {
     let rows: Vec<_> = cas
         .iter()
         .take(CAS_SHOWN)
@@ -111,4 +129,15 @@ fn cas(cas: &[CaReport]) -> String {
         text.push_str(&format!("and {} more\n", cas.len() - CAS_SHOWN));
     }
     text
+}
+
+fn jobs(jobs: &[&JobBody]) -> String {
+    let rows: Vec<_> = jobs
+        .iter()
+        .map(|job| {
+            let last = job.last_success.clone().unwrap_or("never".to_owned());
+            vec![job.name.clone(), last, job.failures.to_string()]
+        })
+        .collect();
+    table(&["JOB", "LAST SUCCESS", "FAILED"], &rows)
 }

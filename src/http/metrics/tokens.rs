@@ -1,66 +1,69 @@
-//! What is told of the tokens.
+//! The metrics of the tokens.
 
 use super::{Page, Sample, count, flag, size};
 use crate::{
-    hsm::{BUCKETS_SECONDS, BreakerState, Histogram, TokenFigures, TokenState, Usage},
+    hsm::{BUCKETS_SECONDS, BreakerState, Histogram, TokenFigures, Usage},
     metrics::Durations,
-    service::Services,
+    service::status::{Status, TokenStatus},
 };
 
 /// A token's name and figures.
-type Figures<'a> = (&'a str, TokenFigures);
+type Figures<'a> = (&'a str, &'a TokenFigures);
 
 /// Adds the figures of all tokens.
-pub(super) fn show(page: &mut Page, services: &Services) {
-    let mut tokens: Vec<Figures<'_>> =
-        services.keyring.tokens().map(|token| (token.name(), token.figures())).collect();
-    tokens.sort_by_key(|(name, _)| *name);
+pub(super) fn show(page: &mut Page, status: &Status) {
+    let tokens: Vec<Figures<'_>> =
+        status.tokens.iter().map(|(name, token)| (name.as_str(), &token.figures)).collect();
     let queued = tokens.iter().map(|(_, figures)| figures.queue_depth).sum();
     page.gauge(
         "chancery_queue_depth",
         "Signatures that no signer has taken yet, of all tokens.",
         size(queued),
     );
-    let tree = services.tree.snapshot();
     page.gauges(
         "chancery_kms_up",
         "Of each KMS with several tokens: whether one of them signs, and none holds other keys.",
-        services
-            .keyring
-            .twins(&tree)
+        status
+            .twins
             .iter()
             .map(|(kms, standing)| Sample::new([("kms", kms.as_str())], flag(standing.is_ready()))),
     );
     page.gauges(
         "chancery_pinned_keys_refused",
         "Pinned keys that nobody can sign with although their token is up: gone, replaced or doubled.",
-        services.keyring.pinned_keys(&tree).iter().map(|(kms, keys)| {
+        status.pinned_keys.iter().map(|(kms, keys)| {
             Sample::new([("kms", kms.as_str())], size(keys.refused.len()))
         }),
     );
+    states(page, status);
     conditions(page, &tokens);
-    mechanisms(page, services);
+    mechanisms(page, status);
     signatures(page, &tokens);
     signers(page, &tokens);
     sizes(page, &tokens);
 }
 
-fn conditions(page: &mut Page, tokens: &[Figures<'_>]) {
-    gauges(page, "chancery_token_up", "Whether the token can be expected to sign.", tokens, |f| {
-        flag(f.state.is_ready())
-    });
+fn states(page: &mut Page, status: &Status) {
+    page.gauges(
+        "chancery_token_up",
+        "Whether the token can be expected to sign.",
+        status.tokens.iter().map(|(name, token)| {
+            Sample::new([("token", name.as_str())], flag(token.state().is_ready()))
+        }),
+    );
     page.gauges(
         "chancery_token_state",
         "1 for the state that the token is in.",
-        tokens.iter().flat_map(|(token, figures)| {
-            STATES.map(|state| {
-                Sample::new(
-                    [("token", *token), ("state", state)],
-                    flag(state == word(&figures.state)),
-                )
+        status.tokens.iter().flat_map(|(name, token)| {
+            TokenStatus::STATES.map(|state| {
+                let labels = [("token", name.as_str()), ("state", state)];
+                Sample::new(labels, flag(state == token.state_name()))
             })
         }),
     );
+}
+
+fn conditions(page: &mut Page, tokens: &[Figures<'_>]) {
     page.gauges(
         "chancery_token_breaker",
         "1 for the state of the breaker: closed lets requests through, open refuses them at once.",
@@ -87,20 +90,17 @@ fn conditions(page: &mut Page, tokens: &[Figures<'_>]) {
     );
 }
 
-fn mechanisms(page: &mut Page, services: &Services) {
-    let facts: Vec<_> = services
-        .keyring
-        .tokens()
-        .filter_map(|token| Some((token.name(), token.facts()?)))
-        .collect();
+fn mechanisms(page: &mut Page, status: &Status) {
+    let facts =
+        status.tokens.iter().filter_map(|(name, token)| Some((name, token.facts.as_ref()?)));
     page.gauges(
         "chancery_token_mechanism_key_size",
         "Keys that a mechanism of the token signs with, by its own word. RSA-PSS is told, not used.",
-        facts.iter().flat_map(|(token, facts)| {
+        facts.flat_map(|(token, facts)| {
             facts.offers.iter().flat_map(|offer| {
                 [("min", offer.key_size_min), ("max", offer.key_size_max)].map(|(limit, bits)| {
                     let labels =
-                        [("token", *token), ("mechanism", offer.name()), ("limit", limit)];
+                        [("token", token.as_str()), ("mechanism", offer.name()), ("limit", limit)];
                     Sample::new(labels, count(bits))
                 })
             })
@@ -269,18 +269,4 @@ fn durations(
         }
     });
     page.durations(name, help, durations);
-}
-
-/// All words of [`word`].
-const STATES: [&str; 6] = ["starting", "ready", "unproven", "no-keys", "away", "credential-fault"];
-
-fn word(state: &TokenState) -> &'static str {
-    match state {
-        TokenState::Starting => "starting",
-        TokenState::Ready { .. } => "ready",
-        TokenState::Unproven { .. } => "unproven",
-        TokenState::NoKeys => "no-keys",
-        TokenState::Away { .. } => "away",
-        TokenState::CredentialFault { .. } => "credential-fault",
-    }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use prometheus::Histogram;
+
 use crate::domain::{client::KeyPurpose, time::Timestamp};
 
 /// The ledger at one moment.
@@ -25,6 +27,10 @@ pub struct LedgerFigures {
     pub writes_waiting: usize,
     /// Reads that wait for their turn.
     pub reads_waiting: usize,
+    /// From the call of a write to its answer.
+    pub write_seconds: Histogram,
+    /// From the call of a read to its answer.
+    pub read_seconds: Histogram,
 }
 
 /// When a CA ends that was issued here.

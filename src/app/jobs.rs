@@ -1,0 +1,85 @@
+//! The jobs that keep the daemon in order while it serves.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Mutex;
+
+use super::{
+    advice,
+    schedule::{Job, Schedule},
+};
+use crate::{
+    domain::time::Timestamp,
+    ledger::Ledger,
+    service::{Services, tokens::Watch},
+};
+
+/// Deletes the answers to Idempotency-Keys that are older than the configured time.
+const FORGET_ANSWERS: Job = every("forget-answers", Duration::from_secs(3_600));
+/// Puts on record which tokens and which pinned keys there are.
+const RECORD_TOKENS: Job = every("record-tokens", Duration::from_secs(1));
+/// Checks that the ledger's file is still the one at its path.
+const LEDGER_PLACE: Job = every("ledger-place", Duration::from_secs(1));
+/// Checks whether a transaction of the ledger takes too long.
+const LEDGER_STALLS: Job = every("ledger-stalls", Duration::from_millis(100));
+/// Logs what an earlier version has left in the ledger.
+const INHERITED: Job = Job { name: "inherited", period: None, deadline: Duration::from_secs(600) };
+
+/// How long a run may take; more than a ledger takes that stalls for a while.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Answers deleted in one transaction: other writes wait for it.
+const FORGOTTEN_AT_ONCE: usize = 500;
+
+const fn every(name: &'static str, period: Duration) -> Job {
+    Job { name, period: Some(period), deadline: DEADLINE }
+}
+
+/// Adds the jobs on tokens and ledger.
+pub(super) fn add_upkeep(
+    schedule: &mut Schedule,
+    services: &Arc<Services>,
+    ledger: &Ledger,
+    watch: Watch,
+    now: Timestamp,
+) {
+    let of = Arc::clone(services);
+    schedule.add(FORGET_ANSWERS, move || forget_answers(Arc::clone(&of)));
+    let (of, watch) = (Arc::clone(services), Arc::new(Mutex::new(watch)));
+    schedule.add(RECORD_TOKENS, move || {
+        let (services, watch) = (Arc::clone(&of), Arc::clone(&watch));
+        async move {
+            watch.lock().await.look(&services).await;
+            Ok(())
+        }
+    });
+    let of = ledger.clone();
+    schedule.add(LEDGER_PLACE, move || {
+        let ledger = of.clone();
+        async move {
+            let looked = tokio::task::spawn_blocking(move || ledger.look_at_place()).await;
+            looked.map_err(|error| error.to_string())
+        }
+    });
+    let of = ledger.clone();
+    schedule.add(LEDGER_STALLS, move || {
+        let ledger = of.clone();
+        async move {
+            ledger.look_for_stall();
+            Ok(())
+        }
+    });
+    let of = ledger.clone();
+    schedule.add(INHERITED, move || advice::log_inherited(of.clone(), now));
+}
+
+async fn forget_answers(services: Arc<Services>) -> Result<(), String> {
+    let since = services.idempotency.since(Timestamp::now());
+    loop {
+        match services.ledger.forget_answers(since, FORGOTTEN_AT_ONCE).await {
+            Ok(FORGOTTEN_AT_ONCE) => {}
+            Ok(_) => return Ok(()),
+            // The next run will do: an answer that is too old is given to no request.
+            Err(error) => return Err(format!("old answers were not deleted: {error}")),
+        }
+    }
+}
