@@ -81,12 +81,6 @@ impl Keyring {
                     .find_map(|(differs, key)| differs.then_some(key))
             });
             if let Some(key) = differs {
-                tracing::error!(
-                    %key,
-                    token = token.name(),
-                    alarm = "twins-disagree",
-                    "tokens that are to hold the same key show different public keys"
-                );
                 return Standing::Different(key);
             }
         }

@@ -15,9 +15,13 @@ use serde_json::json;
 use super::Services;
 use crate::{
     audit::{AuditRecord, EntryKind},
-    domain::{path::KeyPath, time::Timestamp, tree::ResourceTree},
+    domain::{
+        path::{KeyPath, ResourcePath},
+        time::Timestamp,
+        tree::ResourceTree,
+    },
     hsm::Token,
-    keys::PinFault,
+    keys::{PinFault, Standing},
     ledger::{KeyPin, Ledger, LedgerError, RecordedToken},
 };
 
@@ -53,13 +57,15 @@ pub struct Watch {
     serials: HashMap<String, String>,
     /// As seen last.
     refused: BTreeMap<KeyPath, PinFault>,
+    /// By KMS, the key that its tokens disagree about, as seen last.
+    different: BTreeMap<ResourcePath, KeyPath>,
 }
 
 impl Watch {
     /// From what the ledger has on record.
     pub fn new(recorded: Vec<RecordedToken>) -> Self {
         let serials = recorded.into_iter().map(|token| (token.name, token.serial));
-        Self { serials: serials.collect(), refused: BTreeMap::new() }
+        Self { serials: serials.collect(), refused: BTreeMap::new(), different: BTreeMap::new() }
     }
 
     /// One look.
@@ -72,6 +78,7 @@ impl Watch {
             }
         }
         self.tell_of_keys(services, &tree);
+        self.tell_of_twins(services, &tree);
     }
 
     async fn record(
@@ -133,6 +140,25 @@ impl Watch {
             tracing::info!(keys = back, "pinned keys can be used again, or were deleted");
         }
         self.refused = refused;
+    }
+
+    /// Raises the alarm for tokens that hold different keys under the same path, once for each path.
+    fn tell_of_twins(&mut self, services: &Services, tree: &ResourceTree) {
+        let different = services.keyring.twins(tree).into_iter().filter_map(|twins| match twins {
+            (kms, Standing::Different(key)) => Some((kms.clone(), key)),
+            (_, Standing::Ready | Standing::NoToken) => None,
+        });
+        let different: BTreeMap<_, _> = different.collect();
+        for (kms, key) in &different {
+            if self.different.get(kms) != Some(key) {
+                tracing::error!(
+                    %key,
+                    alarm = "twins-disagree",
+                    "tokens that are to hold the same key show different public keys"
+                );
+            }
+        }
+        self.different = different;
     }
 }
 

@@ -139,6 +139,39 @@ fn what_happens_is_counted_where_the_contract_says() {
 }
 
 #[test]
+fn every_job_of_the_daemon_runs_and_says_so() {
+    let appliance = Appliance::new();
+    let daemon = appliance.start();
+    let jobs = [
+        "forget-answers",
+        "inherited",
+        "ledger-place",
+        "ledger-stalls",
+        "record-tokens",
+        "status-line",
+        "watchdog",
+    ];
+    let all_ran = || {
+        let (samples, _) = read(&scrape(&daemon));
+        let ran = |job: &&str| {
+            let series = format!("chancery_job_last_success_seconds{{job=\"{job}\"}}");
+            samples.get(&series).is_some_and(|time| *time > 1.6e9)
+        };
+        jobs.iter().all(ran).then_some(samples)
+    };
+    let samples = until(SOON, all_ran).unwrap_or_else(|| panic!("{}", scrape(&daemon)));
+    let shown = samples.keys().filter(|series| series.starts_with("chancery_job_failures_total"));
+    assert_eq!(shown.count(), jobs.len());
+    assert!(
+        jobs.iter()
+            .all(|job| samples[&format!("chancery_job_failures_total{{job=\"{job}\"}}")] == 0.0)
+    );
+    let status = daemon.client.get("/v1/status").ok().json;
+    let named: Vec<_> = status["jobs"].as_array().unwrap().iter().map(|job| &job["name"]).collect();
+    assert_eq!(named, jobs);
+}
+
+#[test]
 fn the_number_of_series_does_not_depend_on_what_callers_send() {
     let appliance = Appliance::new();
     let daemon = appliance.start();
@@ -212,11 +245,16 @@ fn with_a_client_certificate_it_takes_a_grant() {
     let refused = daemon.client_with(&appliance, &other).get("/metrics");
     assert_eq!(refused.status, 403, "{}", refused.text);
     assert!(refused.json["message"].as_str().unwrap().contains("ops:read"));
+    let status = daemon.client_with(&appliance, &watcher).get("/v1/status").ok();
+    assert!(status.json["tokens"].is_array(), "{}", status.text);
+    assert_eq!(daemon.client_with(&appliance, &other).get("/v1/status").status, 403);
     let wrong = daemon.client_with(&appliance, &watcher).post("/metrics", "");
     assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET")));
     let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
     let wrong = agent.post(format!("{}/metrics", daemon.operations)).send("").unwrap();
     assert_eq!(wrong.status(), 405);
+    let only_with_a_certificate = agent.get(format!("{}/v1/status", daemon.operations)).call();
+    assert_eq!(only_with_a_certificate.unwrap().status(), 404);
     let elsewhere = agent.get(format!("{}/metrics", daemon.distribution)).call().unwrap();
     assert_eq!(elsewhere.status(), 404);
 }

@@ -345,6 +345,7 @@ fn refusals_and_operations_fit_the_document() {
     checked.bare("GET", "/healthz", 200);
     daemon.wait_until_ready();
     checked.bare("GET", "/readyz", 200);
+    checked.bare("GET", "/v1/status", 200);
     checked.bare("GET", "/openapi.json", 200);
     let login = json!({ "email": "a@b.example", "password": "c" });
     checked.json("POST", "/auth/account/emailpass", &login, 200);

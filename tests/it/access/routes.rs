@@ -13,11 +13,12 @@ const ANY: &str = "any client";
 const NONE: &str = "none";
 
 /// Method, path, permission.
-const ROUTES: [(&str, &str, &str); 39] = [
+const ROUTES: [(&str, &str, &str); 40] = [
     ("POST", "/auth/account/emailpass", ANY),
     ("GET", "/healthz", ANY),
     ("GET", "/readyz", ANY),
     ("GET", "/metrics", "ops:read"),
+    ("GET", "/v1/status", "ops:read"),
     ("GET", "/openapi.json", ANY),
     ("GET", "/swagger", ANY),
     ("GET", "/swagger/{asset}", ANY),
