@@ -183,7 +183,7 @@ impl Token {
     /// The change was made. A signer that cannot list the token is replaced.
     async fn relist_after_change(&self) {
         if let Err(error) = self.relist().await {
-            tracing::warn!(token = self.name(), %error, "not all signers know of a change yet");
+            tracing::warn!(token = self.name(), %error, "the token cannot be listed after a change");
         }
     }
 }
@@ -196,7 +196,11 @@ async fn look_for_later(token: WeakToken, name: KeyName, wanted: Wanted) {
         let change = KeyChange::Prove { name: name.clone(), wanted: wanted.clone() };
         if let ChangeOutcome::Answered(_) = token.change(change).await {
             token.relist_after_change().await;
-            tracing::warn!(token = token.name(), key = name.label, "a lost change is resolved");
+            tracing::warn!(
+                token = token.name(),
+                key = name.label,
+                "the outcome of the change is known now"
+            );
             return;
         }
     }
@@ -214,7 +218,7 @@ fn read(name: &KeyName, wanted: &Wanted, listed: ListedKey) -> Result<TokenKey, 
         Wanted::Imported(spki) => public_key.spki_der() == spki,
     };
     if label != name.label || id != name.id || !fits {
-        return Err(rejected("the signer tells of another key"));
+        return Err(rejected("the signer reports another key"));
     }
     Ok(TokenKey { label, id, public_key })
 }

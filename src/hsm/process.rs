@@ -209,7 +209,7 @@ impl Signer {
             return Err(io::Error::new(io::ErrorKind::InvalidData, words));
         }
         if !outbox.flush() {
-            let words = "it was gone before it was greeted, or does not read";
+            let words = "it ended before it was greeted, or does not read";
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, words));
         }
         Ok(Self {

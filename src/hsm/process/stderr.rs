@@ -79,7 +79,7 @@ impl Relogger {
     fn start_window(&mut self) {
         if self.left_out > 0 {
             let (token, pid, lines) = (&*self.token, self.pid, self.left_out);
-            tracing::warn!(token, pid, lines, "signer, or its module: more lines, left out");
+            tracing::warn!(token, pid, lines, "signer, or its module: further lines left out");
         }
         (self.logged, self.left_out) = (0, 0);
     }

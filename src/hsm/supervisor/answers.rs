@@ -89,7 +89,11 @@ impl Supervisor {
                 job.answer(Ok((signature, id)));
             }
             (Task::Job(job), Answer::Missing) => {
-                tracing::warn!(token = self.config.name, key = job.request.label, "key is gone");
+                tracing::warn!(
+                    token = self.config.name,
+                    key = job.request.label,
+                    "the key is not on the token any more"
+                );
                 job.answer(Err(HsmError::Missing));
                 self.refresh.want();
             }
@@ -174,7 +178,11 @@ impl Supervisor {
 
     /// The canary key was deleted after the last listing. The next listing finds another.
     fn canary_is_gone(&mut self, canary: &Canary) {
-        tracing::warn!(token = self.config.name, key = canary.key.label, "canary key is gone");
+        tracing::warn!(
+            token = self.config.name,
+            key = canary.key.label,
+            "the canary key is not on the token any more"
+        );
         self.refresh.want();
     }
 

@@ -60,7 +60,7 @@ impl Supervisor {
     fn note_end(&self, fingerprint: &PinFingerprint, end: LoginOutcome) {
         if let Err(error) = pin_attempts::end(&self.config.tried_pins, fingerprint, end) {
             let token = &self.config.name;
-            tracing::warn!(token, error, ?end, "what came of a login is not noted");
+            tracing::warn!(token, error, ?end, "the outcome of a login cannot be recorded");
         }
     }
 
@@ -87,7 +87,7 @@ impl Supervisor {
                 true => LoginDecision::RefusedBefore,
                 false => {
                     pin_attempts::begin(&tried_pins, fingerprint, *wrong).unwrap_or_else(|error| {
-                        tracing::error!(token, error, "a login cannot be noted");
+                        tracing::error!(token, error, "a login cannot be recorded");
                         LoginDecision::NotNoted
                     })
                 }

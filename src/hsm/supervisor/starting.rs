@@ -41,9 +41,9 @@ impl Starting {
     /// The step that it has not done in time.
     pub(super) fn overdue(&self) -> &'static str {
         match (self.greeted, self.hurried) {
-            (true, _) => "the signer opened the token and owes its first signature",
+            (true, _) => "the signer has opened the token, and its first signature is overdue",
             (false, false) => "the signer was not ready within start_deadline_ms",
-            (false, true) => "the signer was not ready when those before it were",
+            (false, true) => "the signer was not ready within the usual time of a start",
         }
     }
 }

@@ -26,10 +26,10 @@ mod files;
 /// its name would be that of the link by which it was started.
 pub(super) fn enter() {
     if let Err(error) = raw::close_inherited() {
-        tracing::warn!("cage: what the daemon was started with is open here, too: {error}");
+        tracing::warn!("cage: descriptors of the daemon stay open: {error}");
     }
     for (what, done) in [
-        ("end with the front", set_parent_process_death_signal(Some(Signal::CONT))),
+        ("wake at the death of the daemon", set_parent_process_death_signal(Some(Signal::CONT))),
         ("no new privileges", set_no_new_privs(true)),
         ("name", set_name(c"chancery-signer")),
     ] {
@@ -43,7 +43,7 @@ pub(super) fn enter() {
 /// because SoftHSM rewrites its token in place at each login and a kill in that moment destroys the token.
 pub(super) fn die_with_the_front() {
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
-        tracing::warn!("cage: death with the front: {error}");
+        tracing::warn!("cage: kill at the death of the daemon: {error}");
     }
 }
 

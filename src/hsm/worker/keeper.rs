@@ -274,7 +274,7 @@ impl Keeper {
         match self.token.still_there() {
             Ok(_) => Ok(()),
             Err(fault) if fault.class == Class::Device => {
-                tracing::warn!("{fault}: the token is asked once more");
+                tracing::warn!("{fault}: asking the token once more");
                 thread::sleep(Duration::from_millis(SECOND_LOOK_AFTER_MS));
                 self.token.still_there().map(|_| ())
             }
@@ -309,7 +309,7 @@ impl Keeper {
     }
 
     fn renew_login(&mut self) -> Result<(), Fault> {
-        tracing::warn!("the token forgot the login: logging in again");
+        tracing::warn!("the token reports no login: logging in again");
         let session = self.session.as_ref().ok_or_else(no_session)?;
         self.login.log_in(&self.token, session)?;
         let before = self.current.epoch();

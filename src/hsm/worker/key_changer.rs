@@ -169,7 +169,10 @@ impl ChangeSession<'_> {
             Ok(handle) => handle,
             Err(error) => {
                 let label = &name.label;
-                tracing::warn!("{}: the public half of key '{label}' is taken back", fault(&error));
+                tracing::warn!(
+                    "{}: the public half of key '{label}' is destroyed again",
+                    fault(&error)
+                );
                 self.session.destroy_object(public).map_err(|error| fault(&error))?;
                 if templates::is_unsupported(&error) {
                     return Ok(KeyChangeResult::Unsupported(format!(
@@ -202,7 +205,7 @@ impl ChangeSession<'_> {
             return Ok(true);
         }
         for handle in remains {
-            tracing::warn!("a public key without its private half is cleared away");
+            tracing::warn!("a public key without its private half is destroyed");
             self.session.destroy_object(handle).map_err(|error| fault(&error))?;
         }
         Ok(false)
@@ -280,7 +283,10 @@ fn destroy_both(session: &Session, halves: &Halves) -> bool {
     let mut gone = true;
     for handle in halves.private.iter().chain(&halves.public) {
         if let Err(error) = session.destroy_object(*handle) {
-            tracing::error!("a key that is not what was asked for stays: {}", fault(&error));
+            tracing::error!(
+                "a key that is not what was requested remains on the token: {}",
+                fault(&error)
+            );
             gone = false;
         }
     }

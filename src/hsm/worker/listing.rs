@@ -229,7 +229,7 @@ fn read_certificates(token: &OpenToken, session: &Session) -> HashMap<Vec<u8>, V
                 }
             }
         }
-        Err(fault) => tracing::warn!("{fault}: the certificates on the token are passed over"),
+        Err(fault) => tracing::warn!("{fault}: the certificates on the token are ignored"),
     }
     by_id
 }

@@ -178,7 +178,7 @@ impl Login {
                 format!("not called: that the PIN is tried cannot be noted in {attempts}"),
             ),
             LoginDecision::NotNow => {
-                (Class::Device, "not called: another signer's came to no end".to_owned())
+                (Class::Device, "not called: the login of another signer has not ended".to_owned())
             }
         };
         Fault::ours(class, "C_Login", words)

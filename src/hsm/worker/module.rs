@@ -129,7 +129,7 @@ impl OpenToken {
     /// [`Fault`] of `C_OpenSession`.
     pub(super) fn only_session(&self) -> Result<Session, Fault> {
         self.rw_session().or_else(|fault| {
-            tracing::warn!("{fault}: no changes of the token");
+            tracing::warn!("{fault}: the session is read-only, and keys cannot be changed");
             self.session()
         })
     }
@@ -278,11 +278,13 @@ fn initialize(pkcs11: &Pkcs11, arguments: Option<&str>) -> Result<Begun, Error> 
     match raw::initialize(pkcs11, CInitializeFlags::OS_LOCKING_OK, arguments) {
         Ok(()) => Ok(Begun { one_thread: false, adopted: false }),
         Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {
-            tracing::warn!("the module was initialised already: it is used as it is");
+            tracing::warn!("the module was initialised already: it is used without C_Initialize");
             Ok(Begun { one_thread: false, adopted: true })
         }
         Err(Error::Pkcs11(RvError::CantLock, _)) => {
-            tracing::warn!("the module cannot be used by several threads: one does everything");
+            tracing::warn!(
+                "the module does not support several threads: one thread does everything"
+            );
             raw::initialize(pkcs11, CInitializeFlags::empty(), arguments)
                 .map(|()| Begun { one_thread: true, adopted: false })
         }

@@ -146,7 +146,11 @@ impl PrivateTemplate {
                 Attribute::Coefficient(qi.to_vec()),
             ]),
             (PrivateParts::Ec(_), Some(_)) | (PrivateParts::Rsa(_), None) => {
-                return Err(Fault::ours(Class::Caller, "import", "halves of two kinds of key"));
+                return Err(Fault::ours(
+                    Class::Caller,
+                    "import",
+                    "the private half is of another kind than the public half",
+                ));
             }
         }
         Ok(template)
