@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Outages of the HSM under load, on SoftHSM2 and the module of tests/chaos: prints what clients saw and
-# how long service took to return, and leaves the table in target/outages.md. About a minute.
+# how long service took to return, and leaves the table in target/outages.md. About two minutes.
 # Arguments choose outages by words of their names: ./tests/outages.sh frozen "C_Sign hangs"
 set -euo pipefail
 
