@@ -124,7 +124,8 @@ impl DnsName {
     }
 }
 
-/// `issuerAlternativeNameConf`: where to reach the issuing authority. At least one of the two.
+/// Where to reach the issuing authority (ISO/IEC 18013-5 Table B.1, issuerAltName): an e-mail address, a
+/// URI or both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuerAlternativeName {
     email: Option<EmailAddress>,
@@ -132,16 +133,9 @@ pub struct IssuerAlternativeName {
 }
 
 impl IssuerAlternativeName {
-    /// # Errors
-    /// [`AlternativeNameError::Empty`] when neither is given.
-    pub fn new(
-        email: Option<EmailAddress>,
-        uri: Option<AbsoluteUri>,
-    ) -> Result<Self, AlternativeNameError> {
-        if email.is_none() && uri.is_none() {
-            return Err(AlternativeNameError::Empty);
-        }
-        Ok(Self { email, uri })
+    /// `None` when neither is given.
+    pub fn new(email: Option<EmailAddress>, uri: Option<AbsoluteUri>) -> Option<Self> {
+        (email.is_some() || uri.is_some()).then_some(Self { email, uri })
     }
 
     /// The rfc822Name; encoded first.
@@ -250,9 +244,6 @@ pub enum AlternativeNameError {
     /// A URI whose scheme names nothing.
     #[error("URIs of the scheme {0} name nothing")]
     Scheme(String),
-    /// Nothing given.
-    #[error("issuerAlternativeNameConf needs uri or email")]
-    Empty,
 }
 
 /// The parsers of URLs repair much; what goes into a certificate must need no repair.

@@ -80,14 +80,6 @@ pub enum Member {
     IssuanceDate,
     /// When the next VICAL is to be expected.
     NextUpdate,
-    /// A JSON pointer.
-    Pointer(&'static str),
-}
-
-impl From<&'static str> for Member {
-    fn from(pointer: &'static str) -> Self {
-        Self::Pointer(pointer)
-    }
 }
 
 /// A key that a request describes.

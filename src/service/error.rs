@@ -86,8 +86,8 @@ impl Invalid {
     }
 
     /// A complaint about one member.
-    pub fn at(member: impl Into<Member>, message: impl Into<Message>) -> Self {
-        Self { member: Some(member.into()), message: message.into() }
+    pub fn at(member: Member, message: impl Into<Message>) -> Self {
+        Self { member: Some(member), message: message.into() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The arrows between the modules point one way: between the layers, and between the modules inside a
 //! layer.
 
+mod members;
 mod source;
 
 use std::{

@@ -53,7 +53,6 @@ pub(in crate::http) fn pointer(member: Member) -> String {
         Member::VicalVersion => "/versionId",
         Member::IssuanceDate => "/issuanceDate",
         Member::NextUpdate => "/nextUpdate",
-        Member::Pointer(pointer) => pointer,
     };
     fixed.to_owned()
 }

@@ -75,7 +75,8 @@ pub fn issuer_alternative_name(node: Node<'_>) -> Result<IssuerAlternativeName, 
     let mut object = node.object()?;
     let email = object.optional("email", email_address)?;
     let uri = object.optional("uri", absolute_uri)?;
-    let name = IssuerAlternativeName::new(email, uri).map_err(|error| object.invalid(error));
+    let name = IssuerAlternativeName::new(email, uri)
+        .ok_or_else(|| object.invalid("issuerAlternativeNameConf needs uri or email"));
     object.finish()?;
     name
 }
