@@ -384,9 +384,9 @@ pub(crate) unsafe fn attribute_value(
         }
     }
     for attribute in attributes.iter_mut() {
-        let lengths = call.told(|action| match action {
-            Action::LieLength(of, length) if *of == attribute.type_ => Some(*length),
-            _ => None,
+        let lengths = call.told(|action| {
+            let Action::LieLength(of, length) = action else { return None };
+            (*of == attribute.type_).then_some(*length)
         });
         attribute.ulValueLen = lengths.into_iter().next_back().unwrap_or(attribute.ulValueLen);
         if call.is_told(&Action::Unavailable(attribute.type_)) {
