@@ -335,7 +335,7 @@ fn read_list<T: Clone + Default>(
         let mut list = vec![T::default(); room];
         match Rv::from(call(list.as_mut_ptr(), &raw mut count)) {
             Rv::Error(RvError::BufferTooSmall) if count > room as CK_ULONG => {}
-            told => {
+            told @ (Rv::Ok | Rv::Error(_)) => {
                 told.into_result(function).map_err(|error| fault(&error))?;
                 if count > room as CK_ULONG {
                     return Err(implausible(function, count));
