@@ -68,9 +68,11 @@ impl ProfileError {
 /// ISO/IEC 18013-5, B.1.1: an IACA signs by ECDSA.
 fn check_iaca_key(key: &PublicKey) -> Result<(), ProfileError> {
     let what = match key.key_type() {
-        key_type if key_type.is_ec() => return Ok(()),
+        KeyType::P256 | KeyType::P384 | KeyType::P521 => return Ok(()),
         KeyType::Ed25519 => ED25519_SIGNS_NOTHING,
-        _ => "RSA is not allowed for an IACA; use P-256, P-384 or P-521",
+        KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => {
+            "RSA is not allowed for an IACA; use P-256, P-384 or P-521"
+        }
     };
     Err(ProfileError::of(Blame::SigningKey, what))
 }

@@ -16,12 +16,10 @@ impl KeyPolicy {
     /// # Errors
     /// [`KeyError::Unsupported`].
     pub fn check(self, key_type: KeyType) -> Result<(), KeyError> {
-        match key_type {
-            KeyType::Ed25519 if !self.ed25519 => {
-                Err(KeyError::Unsupported(key_type.name().to_owned()))
-            }
-            _ => Ok(()),
+        if key_type == KeyType::Ed25519 && !self.ed25519 {
+            return Err(KeyError::Unsupported(key_type.name().to_owned()));
         }
+        Ok(())
     }
 }
 

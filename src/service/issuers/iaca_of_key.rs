@@ -59,9 +59,10 @@ pub(super) fn described(
     let invalid = |what: Message| Error::Invalid(Invalid::at(Member::DescribedIaca, what));
     let key = keys.signer.public_key();
     let validity = data.validity.resolve(now, iaca::VALIDITY, None).map_err(|error| {
-        let member = match error.member() {
-            Member::NotBefore => Member::DescribedNotBefore,
-            _ => Member::DescribedNotAfter,
+        let member = if error.member() == Member::NotBefore {
+            Member::DescribedNotBefore
+        } else {
+            Member::DescribedNotAfter
         };
         Error::Invalid(Invalid::at(member, error.to_string()))
     })?;

@@ -85,7 +85,12 @@ fn check_signing_key(key: &PublicKey, is_ca: bool) -> Result<(), ProfileError> {
     let what = match key.key_type() {
         KeyType::Ed25519 => ED25519_SIGNS_NOTHING,
         KeyType::Rsa2048 if is_ca => "RSA-2048 may not sign as CA; use 3072 or 4096",
-        _ => return Ok(()),
+        KeyType::P256
+        | KeyType::P384
+        | KeyType::P521
+        | KeyType::Rsa2048
+        | KeyType::Rsa3072
+        | KeyType::Rsa4096 => return Ok(()),
     };
     Err(ProfileError::of(Blame::SigningKey, what))
 }

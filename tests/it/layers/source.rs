@@ -71,7 +71,7 @@ impl Source {
     pub fn named(&self, module: &Module) -> BTreeSet<Vec<String>> {
         let file = &self.files[module];
         let written = file.imports.iter().map(|(_, path)| path).chain(&file.paths);
-        written.filter_map(|path| self.from_root(module, path)).collect()
+        written.filter_map(|path| self.resolve_from_root(module, path)).collect()
     }
 
     /// The modules that define what a module names, wherever it is exported again.
@@ -81,10 +81,10 @@ impl Source {
 
     /// The module that defines what a path in this module stands for; `None` outside the crate.
     pub fn defines(&self, module: &Module, path: &[String]) -> Option<Module> {
-        self.from_root(module, path).map(|path| self.definer(&path, 0))
+        self.resolve_from_root(module, path).map(|path| self.definer(&path, 0))
     }
 
-    fn from_root(&self, module: &Module, path: &[String]) -> Option<Vec<String>> {
+    fn resolve_from_root(&self, module: &Module, path: &[String]) -> Option<Vec<String>> {
         let first = path.first()?.as_str();
         let mut base = module.clone();
         let mut rest = path;
@@ -104,7 +104,7 @@ impl Source {
                 if imported.first().is_some_and(|first| first == name) {
                     return None;
                 }
-                base = self.from_root(module, imported)?;
+                base = self.resolve_from_root(module, imported)?;
                 rest = &path[1..];
             }
         }
@@ -124,7 +124,7 @@ impl Source {
             let exported = file.imports.iter().find(|(imported, _)| imported == name);
             if let Some((_, imported)) = exported
                 && depth < 8
-                && let Some(mut path_there) = self.from_root(&module, imported)
+                && let Some(mut path_there) = self.resolve_from_root(&module, imported)
             {
                 path_there.extend_from_slice(&path[index + 1..]);
                 return self.definer(&path_there, depth + 1);

@@ -34,6 +34,10 @@ pub struct Appliance {
 
 impl Appliance {
     /// A copy of what `softhsm/demo.sh --provision` makes, listening on ports of the kernel's choice.
+    #[expect(
+        clippy::new_without_default,
+        reason = "it makes files, which a default value does not"
+    )]
     pub fn new() -> Self {
         Self::below(&env::temp_dir())
     }
