@@ -41,7 +41,7 @@ use error::Error;
 pub use idempotency::Idempotency;
 use idempotency::Keyed;
 pub use known::{KnownKeys, index_stores};
-pub use resources::Tree;
+pub use resources::{Redeclared, Tree};
 use status::Observations;
 pub use vical::VicalSettings;
 
@@ -49,27 +49,27 @@ pub use vical::VicalSettings;
 #[derive(Clone)]
 pub struct Services {
     /// The resource tree.
-    pub tree: Arc<Tree>,
+    tree: Arc<Tree>,
     /// The keys.
-    pub keyring: Arc<Keyring>,
+    keyring: Arc<Keyring>,
     /// The ledger.
-    pub ledger: Ledger,
+    ledger: Ledger,
     /// Rules that can be switched.
-    pub settings: IssuanceSettings,
+    settings: IssuanceSettings,
     /// Rules of publication that can be switched.
-    pub vical: VicalSettings,
+    vical: VicalSettings,
     /// The service types that may be created over the API.
-    pub features: Features,
+    features: Features,
     /// Whether private keys may be imported into the HSM.
-    pub import_keys: bool,
+    import_keys: bool,
     /// Keys that are not used.
-    pub bad_keys: Arc<BadKeys>,
+    bad_keys: Arc<BadKeys>,
     /// What the ledger knows of keys.
-    pub known: Arc<KnownKeys>,
+    known: Arc<KnownKeys>,
     /// Requests with an Idempotency-Key.
-    pub idempotency: Arc<Idempotency>,
+    idempotency: Arc<Idempotency>,
     /// What the parts of the daemon report, for the status.
-    pub observations: Arc<Observations>,
+    observations: Arc<Observations>,
 }
 
 /// The settings of the use cases, which a reload can change.
@@ -111,6 +111,38 @@ impl Services {
             idempotency: Arc::new(idempotency),
             observations,
         }
+    }
+
+    /// The resource tree as it is now.
+    pub fn tree(&self) -> Arc<ResourceTree> {
+        self.tree.snapshot()
+    }
+
+    /// Prepares a tree of other declared resources; see [`Tree::redeclare`].
+    ///
+    /// # Errors
+    /// In words for the operator.
+    pub async fn redeclare(
+        &self,
+        declared: ResourceTree,
+        tokens: &[&str],
+    ) -> Result<Redeclared<'_>, String> {
+        self.tree.redeclare(declared, &self.ledger, tokens).await
+    }
+
+    /// Whether a transaction of the ledger takes too long for callers to wait.
+    pub fn ledger_is_stalled(&self) -> bool {
+        self.ledger.is_stalled()
+    }
+
+    /// Returns when a transaction of the ledger takes too long for callers to wait.
+    pub async fn ledger_stalls(&self) {
+        self.ledger.stalls().await;
+    }
+
+    /// Whether answers to Idempotency-Keys are kept.
+    pub fn keeps_answers(&self) -> bool {
+        self.idempotency.keeps()
     }
 
     /// The same with other settings.

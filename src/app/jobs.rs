@@ -11,7 +11,7 @@ use super::{
 use crate::{
     domain::time::Timestamp,
     ledger::Ledger,
-    service::{Services, tokens::Watch},
+    service::{Services, idempotency, tokens::Watch},
 };
 
 /// Deletes the answers to Idempotency-Keys that are older than the configured time.
@@ -27,9 +27,6 @@ const INHERITED: Job = Job { name: "inherited", period: None, deadline: Duration
 
 /// How long a run may take; more than a ledger takes that stalls for a while.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Answers deleted in one transaction: other writes wait for it.
-const FORGOTTEN_AT_ONCE: usize = 500;
-
 const fn every(name: &'static str, period: Duration) -> Job {
     Job { name, period: Some(period), deadline: DEADLINE }
 }
@@ -43,7 +40,13 @@ pub(super) fn add_upkeep(
     now: Timestamp,
 ) {
     let of = Arc::clone(services);
-    schedule.add(FORGET_ANSWERS, move || forget_answers(Arc::clone(&of)));
+    schedule.add(FORGET_ANSWERS, move || {
+        let services = Arc::clone(&of);
+        async move {
+            let forgotten = idempotency::forget_old_answers(&services, Timestamp::now()).await;
+            forgotten.map_err(|error| format!("old answers were not deleted: {error}"))
+        }
+    });
     let (of, watch) = (Arc::clone(services), Arc::new(Mutex::new(watch)));
     schedule.add(RECORD_TOKENS, move || {
         let (services, watch) = (Arc::clone(&of), Arc::clone(&watch));
@@ -70,16 +73,4 @@ pub(super) fn add_upkeep(
     });
     let of = ledger.clone();
     schedule.add(INHERITED, move || advice::log_inherited(of.clone(), now));
-}
-
-async fn forget_answers(services: Arc<Services>) -> Result<(), String> {
-    let since = services.idempotency.since(Timestamp::now());
-    loop {
-        match services.ledger.forget_answers(since, FORGOTTEN_AT_ONCE).await {
-            Ok(FORGOTTEN_AT_ONCE) => {}
-            Ok(_) => return Ok(()),
-            // The next run will do: an answer that is too old is given to no request.
-            Err(error) => return Err(format!("old answers were not deleted: {error}")),
-        }
-    }
 }

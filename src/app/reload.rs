@@ -49,8 +49,7 @@ impl App {
         let advice = clients(&config);
         let services = Arc::clone(&self.services);
         let tree = services
-            .tree
-            .redeclare(config.tree, &self.ledger, &names)
+            .redeclare(config.tree, &names)
             .await
             .map_err(|problem| problems.push(problem))
             .ok();

@@ -249,7 +249,7 @@ async fn answer(
     check_grant(&client, &target, &routes.permissions(request.method()))?;
 
     // Target and route: 404, 405.
-    let tree = context.services.tree.snapshot();
+    let tree = context.services.tree();
     let (service, child, routes) = routes.resolve(&tree, &target).map_err(Problem::not_found)?;
     let route = routes.with(request.method()).map_err(Problem::method_not_allowed)?;
 
@@ -257,8 +257,8 @@ async fn answer(
     let _place = context.in_flight.enter(client.name())?;
 
     // Size, media type, and everything else in its order: 413, 415, 400, 403, 404, 409, 503.
-    let ledger = &context.services.ledger;
-    if !request.method().is_safe() && ledger.is_stalled() {
+    let services = &context.services;
+    if !request.method().is_safe() && services.ledger_is_stalled() {
         return Err(ledger_stalls("the ledger does not answer and nothing was done"));
     }
     let handled = (route.handler)(Request {
@@ -280,7 +280,7 @@ async fn answer(
     tokio::select! {
         biased;
         answer = handled => answer,
-        () = ledger.stalls() => {
+        () = services.ledger_stalls() => {
             Err(ledger_stalls("the ledger does not answer, and what becomes of the request is not known"))
         }
     }
@@ -386,14 +386,7 @@ async fn record_refusal(
         status: problem.status().as_u16(),
         message: problem.message(),
     };
-    let ledger = &context.services.ledger;
-    let recorded = tokio::select! {
-        biased;
-        recorded = journal::refused(ledger, refusal, Timestamp::now()) => {
-            recorded.map_err(|error| error.to_string())
-        }
-        () = ledger.stalls() => Err("the ledger does not answer".to_owned()),
-    };
+    let recorded = journal::refused(&context.services, refusal, Timestamp::now()).await;
     if let Err(error) = recorded {
         tracing::error!(error, "a refusal is missing in the audit log");
         context.tally.is_unrecorded(seen.caller.clone(), &seen.client, problem.status());

@@ -64,7 +64,7 @@ where
                     }
                 }
             };
-            call.keyed = keyed.filter(|_| services.idempotency.keeps());
+            call.keyed = keyed.filter(|_| services.keeps_answers());
             let answer = work(services, call, asked?).await?;
             if waited_for.strong_count() == 0 {
                 let (serial, audit_index) = (answer.serial.as_deref(), answer.audit_index);

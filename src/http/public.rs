@@ -69,7 +69,7 @@ impl PublicRequest {
     /// # Errors
     /// 404.
     pub(super) fn place(&self) -> Result<PublicPlace, Problem> {
-        let tree = self.context.services.tree.snapshot();
+        let tree = self.context.services.tree();
         let (service, place) =
             resolve_target(&tree, &self.target, self.route.kind).map_err(Problem::not_found)?;
         let version = match (self.route.target, place) {

@@ -188,8 +188,7 @@ impl Tally {
         let named = refused.len().min(CALLERS_NAMED_MAX);
         let (named, others) = refused.split_at(named);
         let now = Timestamp::now();
-        let written =
-            journal::more_refused(&services.ledger, minute.since, named, others, now).await;
+        let written = journal::more_refused(services, minute.since, named, others, now).await;
         if let Err(error) = written {
             let refusals: u64 = refused.iter().map(|refused| refused.count()).sum();
             tracing::error!(%error, refusals, "refusals are missing in the audit log yet");

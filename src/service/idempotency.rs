@@ -11,7 +11,10 @@ use std::{
 
 use super::{Services, error::Error, key_errors};
 pub use crate::ledger::RequestKey;
-use crate::{domain::time::Timestamp, ledger::KeptAnswer};
+use crate::{
+    domain::time::Timestamp,
+    ledger::{KeptAnswer, LedgerError},
+};
 
 /// The requests with a key that run now, and how long answers are kept.
 pub struct Idempotency {
@@ -66,12 +69,12 @@ impl Idempotency {
     }
 
     /// Whether answers are kept.
-    pub fn keeps(&self) -> bool {
+    pub(super) fn keeps(&self) -> bool {
         self.retention_seconds > 0
     }
 
     /// Answers from before this moment are forgotten.
-    pub fn since(&self, now: Timestamp) -> Timestamp {
+    fn since(&self, now: Timestamp) -> Timestamp {
         now.plus_seconds(-self.retention_seconds)
     }
 
@@ -136,3 +139,16 @@ pub async fn admit(services: &Services, keyed: &Keyed, now: Timestamp) -> Result
 }
 
 const RUNNING_RETRY_SECONDS: u64 = 1;
+
+/// Answers deleted in one transaction: other writes wait for it.
+const FORGOTTEN_AT_ONCE: usize = 500;
+
+/// Deletes the answers that are kept no longer.
+///
+/// # Errors
+/// [`LedgerError`]. The next time will do, because an answer that is too old is given to no request.
+pub async fn forget_old_answers(services: &Services, now: Timestamp) -> Result<(), LedgerError> {
+    let since = services.idempotency.since(now);
+    while services.ledger.forget_answers(since, FORGOTTEN_AT_ONCE).await? == FORGOTTEN_AT_ONCE {}
+    Ok(())
+}

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, json};
 
-use super::signing::hex;
+use super::{Services, signing::hex};
 use crate::{
     audit::{AuditRecord, EntryKind},
     domain::time::Timestamp,
@@ -150,15 +150,16 @@ pub struct Refusal<'a> {
     pub message: &'a str,
 }
 
-/// Records a refused request that would have changed something.
+/// Records a refused request that would have changed something. Does not wait for a ledger that stalls,
+/// because the caller waits for the refusal.
 ///
 /// # Errors
-/// [`LedgerError`] when the ledger does not take it.
+/// In words for the log: why it is not recorded.
 pub async fn refused(
-    ledger: &Ledger,
+    services: &Services,
     refusal: Refusal<'_>,
     now: Timestamp,
-) -> Result<(), LedgerError> {
+) -> Result<(), String> {
     let detail = json!({
         "operation": refusal.operation,
         "status": refusal.status,
@@ -172,8 +173,12 @@ pub async fn refused(
         refusal.target,
         detail,
     );
-    ledger.append(record).await?;
-    Ok(())
+    let ledger = &services.ledger;
+    tokio::select! {
+        biased;
+        appended = ledger.append(record) => appended.map(drop).map_err(|error| error.to_string()),
+        () = ledger.stalls() => Err("the ledger does not answer".to_owned()),
+    }
 }
 
 /// How often a caller was refused.
@@ -198,7 +203,7 @@ impl RefusedCaller {
 /// # Errors
 /// [`LedgerError`] when the ledger does not take it.
 pub async fn more_refused(
-    ledger: &Ledger,
+    services: &Services,
     since: Timestamp,
     named: &[&RefusedCaller],
     others: &[&RefusedCaller],
@@ -218,6 +223,6 @@ pub async fn more_refused(
         detail["others"] = count(others).into();
     }
     let kind = EntryKind::RefusalsSummary;
-    ledger.append(AuditRecord::new(kind, now, None, None, None, detail)).await?;
+    services.ledger.append(AuditRecord::new(kind, now, None, None, None, detail)).await?;
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 
 pub(super) use definition::Definition;
 use serde_json::json;
-pub use tree::Tree;
+pub use tree::{Redeclared, Tree};
 pub(super) use uses::store_of;
 
 use super::{
