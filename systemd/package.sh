@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Makes the Debian package; its path is the last line of the output. Installs cargo-deb when missing.
+# Builds the Debian package and prints its path in the last line. Installs cargo-deb if it is missing.
 #
 #   systemd/package.sh [--binary FILE] [--version VERSION] [--fast 1] [--reference FILE]
 #
-# --binary: a chancery that is built already, instead of a release build.
+# --binary: use this chancery instead of building a release.
 # --version: of the package; the crate's, with -1, by default.
 # --fast 1: less compression, for tests.
 # --reference: another configuration than config/chancery.toml, for tests.
@@ -35,7 +35,7 @@ main() {
     find "$PWD/$STAGE" -name '*.deb'
 }
 
-# stage BINARY: everything that the package has and the repository has not.
+# stage BINARY: generates the files of the package that are not in the repository.
 stage() {
     rm -rf "$STAGE"
     mkdir -p "$STAGE"/{man,completions}
@@ -44,7 +44,7 @@ stage() {
     "$1" completions bash >"$STAGE/completions/chancery"
     "$1" completions zsh >"$STAGE/completions/_chancery"
     "$1" completions fish >"$STAGE/completions/chancery.fish"
-    # Secrets are credentials under systemd; all else is as in the reference.
+    # Under systemd the secrets are credentials. Everything else is as in the reference.
     sed -e 's|^private_key = .*|private_key = "credential:tls-key"|' \
         -e 's|^pin_file = .*|pin_file = "credential:pin"|' "$REFERENCE" >"$STAGE/chancery.toml"
     [ "$(grep -c '^[a-z_]* = "credential:' "$STAGE/chancery.toml")" = 2 ]
