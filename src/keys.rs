@@ -8,6 +8,8 @@ mod pair;
 mod pins;
 mod refusal;
 mod standing;
+#[cfg(test)]
+mod tests;
 mod twins;
 
 use std::{collections::HashMap, sync::Arc};

@@ -5,6 +5,8 @@ mod listeners;
 mod recycling;
 mod sandbox;
 mod secrets;
+#[cfg(test)]
+mod tests;
 mod token;
 mod tree;
 

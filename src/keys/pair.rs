@@ -111,3 +111,89 @@ fn rsa_pair(public_key: &PublicKey, jwk: &PrivateJwk) -> Result<Pair, JwkError> 
         Err(JwkError::Mismatch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::{
+        encoding::{AsBigEndian, EcPrivateKeyBin},
+        rand::SystemRandom,
+    };
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+    use super::*;
+    use crate::domain::{
+        fixtures,
+        jwk::{JwkMembers, PublicJwk},
+    };
+
+    /// The private JWK of a new key, after a change.
+    fn jwk(change: impl FnOnce(&mut JwkMembers)) -> PrivateJwk {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+        let public = PublicKey::from_ec_point(KeyType::P256, pair.public_key().as_ref()).unwrap();
+        let d: EcPrivateKeyBin<'_> = pair.private_key().as_be_bytes().unwrap();
+        let d = Some(Zeroizing::new(URL_SAFE_NO_PAD.encode(d.as_ref())));
+        let mut members = JwkMembers { d, is_private: true, ..public_members(&public) };
+        change(&mut members);
+        PrivateJwk::new(members)
+    }
+
+    fn public_members(key: &PublicKey) -> JwkMembers {
+        let text = |text: &str| Some(text.to_owned());
+        let members = JwkMembers::default;
+        match PublicJwk::of(key) {
+            PublicJwk::Ec { kty, crv, x, y } => {
+                JwkMembers { kty: text(kty), crv: text(crv), x: Some(x), y: Some(y), ..members() }
+            }
+            PublicJwk::Okp { kty, crv, x } => {
+                JwkMembers { kty: text(kty), crv: text(crv), x: Some(x), ..members() }
+            }
+            PublicJwk::Rsa { kty, n, e } => {
+                JwkMembers { kty: text(kty), n: Some(n), e: Some(e), ..members() }
+            }
+        }
+    }
+
+    fn error(jwk: &PrivateJwk) -> JwkError {
+        match read(jwk) {
+            Ok(_) => panic!("taken"),
+            Err(error) => error,
+        }
+    }
+
+    #[test]
+    fn both_halves_of_one_key_are_a_pair_that_signs() {
+        let (public, Pair::Ec(pair)) = read(&jwk(|_| ())).unwrap() else { panic!("not EC") };
+        let signature = pair.sign(&SystemRandom::new(), b"message").unwrap();
+        let signature =
+            crate::domain::key::Signature::from_x509_octets(signature.as_ref().to_vec());
+        assert!(public.verifies(b"message", &signature));
+    }
+
+    #[test]
+    fn halves_of_two_keys_are_no_pair() {
+        let other = public_members(&fixtures::first_key());
+        let mixed = jwk(|members| (members.x, members.y) = (other.x, other.y));
+        assert_eq!(error(&mixed), JwkError::Mismatch);
+    }
+
+    #[test]
+    fn the_private_half_is_there_and_as_long_as_the_curve_says() {
+        assert_eq!(error(&jwk(|members| members.d = None)), JwkError::Missing("d"));
+        let short = jwk(|members| members.d = Some(Zeroizing::new("AAAA".to_owned())));
+        assert_eq!(error(&short), JwkError::Length { member: "d", octets: 32 });
+        let rsa = JwkMembers {
+            d: jwk(|_| ()).members().d.clone(),
+            ..public_members(&fixtures::rsa_2048())
+        };
+        assert_eq!(error(&PrivateJwk::new(rsa)), JwkError::Missing("p, q, dp, dq and qi"));
+    }
+
+    #[test]
+    fn ed25519_is_read_as_a_public_key_alone() {
+        let members = public_members(&fixtures::ed25519());
+        assert!(matches!(
+            error(&PrivateJwk::new(members)),
+            JwkError::Key(KeyError::Unsupported(_))
+        ));
+    }
+}

@@ -280,3 +280,32 @@ fn most_hopeful(refusals: Vec<HsmError>) -> HsmError {
         .min_by_key(rank)
         .unwrap_or(HsmError::Unavailable { retry_after_seconds: 1 })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_refusals_the_caller_hears_the_one_that_promises_most() {
+        let busy = |retry_after_seconds| HsmError::Busy { retry_after_seconds };
+        let late = HsmError::DeadlineMissed { retry_after_seconds: 1 };
+        let away = |retry_after_seconds| HsmError::Unavailable { retry_after_seconds };
+        let unusable = HsmError::Unusable { reason: String::new() };
+        let best_first = [
+            busy(2),
+            busy(9),
+            late,
+            away(1),
+            away(30),
+            unusable,
+            HsmError::Ambiguous { count: 2 },
+            HsmError::Missing,
+        ];
+        for (index, best) in best_first.iter().enumerate() {
+            let mut refusals = best_first[index..].to_vec();
+            refusals.reverse();
+            assert_eq!(most_hopeful(refusals), *best);
+        }
+        assert_eq!(most_hopeful(Vec::new()), away(1));
+    }
+}

@@ -157,3 +157,47 @@ pub(super) async fn refuse(
     };
     Err(Invalid::at(member, Message::from(bad.to_string()).at(member)).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        fixtures::{self, SoftwareKey},
+        key::KeyType,
+    };
+
+    fn good_key() -> PublicKey {
+        SoftwareKey::generate(KeyType::P256).public
+    }
+
+    #[tokio::test]
+    async fn published_and_weak_keys_are_refused_and_others_are_not() {
+        let bad_keys = BadKeys::new(ListedKeys::default());
+        for (key, expected) in [
+            (good_key(), None),
+            (fixtures::first_key(), Some(BadKey::Weak(Weakness::Published))),
+            (fixtures::rsa_2048(), Some(BadKey::Weak(Weakness::SmallDivisor))),
+        ] {
+            assert_eq!(bad_keys.reason(&key).await.unwrap(), expected, "{key:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_operators_list_comes_first() {
+        let key = good_key();
+        let list = ListedKeys::read(&data_encoding::HEXLOWER.encode(&key.spki_sha256())).unwrap();
+        let bad_keys = BadKeys::new(list);
+        assert_eq!(bad_keys.reason(&key).await.unwrap(), Some(BadKey::Listed));
+        assert_eq!(bad_keys.reason(&good_key()).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn good_keys_alone_are_remembered() {
+        let bad_keys = BadKeys::new(ListedKeys::default());
+        let good = good_key();
+        for key in [&good, &fixtures::first_key(), &fixtures::rsa_2048()] {
+            bad_keys.reason(key).await.unwrap();
+        }
+        assert_eq!(*bad_keys.good(), HashSet::from([good.spki_sha256()]));
+    }
+}

@@ -78,3 +78,33 @@ impl Definition {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As earlier versions have written them.
+    const STORED: [&str; 5] = [
+        r#"{"type":"tenant","name":"DMV"}"#,
+        r#"{"type":"kms","token":"main"}"#,
+        r#"{"type":"x509-service","dependencies":["a.kms","a.certs"]}"#,
+        r#"{"type":"x509-store"}"#,
+        r#"{"type":"vical-service","signingKey":"a.kms.k","signerCertificate":"a.certs.s","signerCertificateChain":["a.certs.root"],"dependencies":["a.certs"]}"#,
+    ];
+
+    #[test]
+    fn what_is_stored_is_read_and_written_as_it_was() {
+        for stored in STORED {
+            let definition: Definition = serde_json::from_str(stored).unwrap();
+            let node = definition.into_node().unwrap();
+            assert_eq!(serde_json::to_string(&Definition::of(&node)).unwrap(), stored);
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_none_is_refused() {
+        let stored = r#"{"type":"x509-service","dependencies":["a..kms"]}"#;
+        let definition: Definition = serde_json::from_str(stored).unwrap();
+        assert!(definition.into_node().is_err());
+    }
+}

@@ -136,3 +136,56 @@ fn merged(
     }
     Ok(declared)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(path: &str, definition: &str) -> StoredResource {
+        StoredResource {
+            path: ResourcePath::parse(path).unwrap(),
+            definition: definition.to_owned(),
+        }
+    }
+
+    fn put_together(stored: Vec<StoredResource>) -> Result<ResourceTree, String> {
+        let mut declared = ResourceTree::default();
+        let acme = ResourcePath::parse("acme").unwrap();
+        declared.insert(acme, Origin::Config, Node::Organisation).unwrap();
+        merged(declared, stored, &["main"])
+    }
+
+    const TENANT: &str = r#"{"type":"tenant","name":"DMV"}"#;
+    const KMS: &str = r#"{"type":"kms","token":"main"}"#;
+    const X509: &str = r#"{"type":"x509-service","dependencies":["acme.dmv.kms"]}"#;
+
+    #[test]
+    fn stored_resources_go_into_the_tree_whatever_their_order() {
+        let tree = put_together(vec![
+            stored("acme.dmv.x509", X509),
+            stored("acme.dmv.kms", KMS),
+            stored("acme.dmv", TENANT),
+        ]);
+        let tree = tree.unwrap();
+        assert_eq!(tree.services().count(), 2);
+        let kms = tree.get(&ResourcePath::parse("acme.dmv.kms").unwrap()).unwrap();
+        assert_eq!(kms.origin, Origin::Api);
+    }
+
+    #[test]
+    fn a_stored_resource_that_fits_no_more_is_an_error_for_the_operator() {
+        for (resources, expected) in [
+            (vec![stored("acme.dmv.kms", KMS)], "acme.dmv does not exist"),
+            (vec![stored("acme", TENANT)], "organisations, and nothing else, have one element"),
+            (
+                vec![stored("acme.kms", r#"{"type":"kms","token":"gone"}"#)],
+                "token 'gone' is not configured",
+            ),
+            (vec![stored("acme.x509", X509)], "acme.dmv.kms does not exist"),
+            (vec![stored("acme.x", r#"{"type":"safe"}"#)], "acme.x in the ledger"),
+        ] {
+            let error = put_together(resources).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}
