@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The main job, start to end, on a SoftHSM2 token: certificates issued over mutual TLS with keys that
-# never leave the token, each checked with openssl.
+# Issues certificates of every kind over mutual TLS, with keys in a SoftHSM2 token, and checks each with
+# openssl.
 #
 #   demo.sh                    set up, build, issue the documented examples, check, stop
 #   demo.sh --provision DIR    only make token, keys, TLS files and configuration in DIR
@@ -94,7 +94,7 @@ ENV
     source "$1/env"
 }
 
-# quoted WORD: one word of any POSIX shell, whatever is in it.
+# quoted WORD: quotes a word for any POSIX shell.
 quoted() {
     printf "'%s'" "${1//\'/\'\\\'\'}"
 }
@@ -130,10 +130,10 @@ demonstrate() {
     issue iaca iso/iacas "$ROOT/tests/requests/iacas-create.request.json" "secp256r1"
     verified iaca iaca
 
-    # The documented request describes its IACA; the description is pinned by this first call.
+    # The documented request describes its IACA. The first such request pins the description.
     issue document-signer iso/document-signers \
         "$ROOT/tests/requests/document-signers-create.request.json" "iaca-secp256r1"
-    # The certificate that was described, so that the chain can be checked.
+    # Issue the IACA that was described, so that openssl can check the chain.
     iaca_of_the_description >iaca-described.request.json
     issue iaca-described iso/iacas iaca-described.request.json "iaca-secp256r1"
     verified iaca-described iaca-described
@@ -167,7 +167,7 @@ demonstrate() {
     echo "done"
 }
 
-# issue NAME ROUTE REQUEST SIGNING_KEY: NAME.response.json, NAME.pem and one line.
+# issue NAME ROUTE REQUEST SIGNING_KEY: writes NAME.response.json and NAME.pem, prints one line.
 issue() {
     request "$2" "$3" "$1.response.json"
     pem certificatePEM "$1.response.json" >"$1.pem"
@@ -192,12 +192,12 @@ verified() {
     openssl verify -x509_strict -CAfile "$2.pem" "$1.pem" >/dev/null || fail "openssl verify $1.pem"
 }
 
-# The PEM in a JSON member: a string without any escape but \n.
+# Prints the PEM in a JSON member, whose only escape is \n.
 pem() {
     printf '%b' "$(sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" "$2")"
 }
 
-# A file as the content of a JSON string.
+# Prints a file as the content of a JSON string.
 json_string() {
     awk '{printf "%s\\n", $0}' "$1"
 }
@@ -261,7 +261,7 @@ ds_from_csr() {
 JSON
 }
 
-# The highest audit index that an answer has named, counted from 0.
+# Prints the number of audit entries: indices in answers start at 0.
 audit_entries() {
     sed -n 's/.*audit_index=\([0-9]*\).*/\1/p' appliance/chancery.log | tail -1 | awk '{print $1 + 1}'
 }

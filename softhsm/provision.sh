@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# Sourced by demo.sh and tests/run.sh: what a development appliance needs, made in one directory.
+# Sourced by demo.sh and the test scripts. Makes all files of a development appliance in one directory:
 #
 #   DIR/softhsm2.conf, DIR/tokens   a SoftHSM2 token of its own, never the system's
 #   DIR/pin, DIR/so-pin             its PINs (random; readable by the owner alone)
 #   DIR/pki                         throwaway CAs, a server certificate, a client certificate
 #   DIR/chancery.toml               config/dev.toml with three free ports
 #
-# What is there already is kept, so that running it again changes nothing.
+# Existing files are kept, so running it again changes nothing.
 
 SOFTHSM_MODULE=${SOFTHSM_MODULE:-/usr/lib/softhsm/libsofthsm2.so}
 TOKEN_LABEL=chancery-dev
@@ -28,7 +28,7 @@ KEYS=(
     root-rsa4096:rsa:4096
 )
 
-# Debian packages, each with the command that succeeds where it is installed.
+# Debian packages, each with a command that succeeds if the package is installed.
 PACKAGES=(
     softhsm2 "type -P softhsm2-util && test -e '$SOFTHSM_MODULE'"
     opensc "type -P pkcs11-tool"
@@ -38,14 +38,14 @@ PACKAGES=(
     libc6-dev "test -e /usr/include/stdlib.h"
 )
 
-# What tests of a token at the other end of a connection need besides.
+# More packages, for tests of a token behind a socket.
 # shellcheck disable=SC2034 # used by those who source this
 P11_KIT=(
     p11-kit "type -P p11-kit"
     p11-kit-modules "test -e '/usr/lib/$(uname -m)-linux-gnu/pkcs11/p11-kit-client.so'"
 )
 
-# install_missing [PACKAGE CHECK]...: what the appliance needs, and these, where missing.
+# install_missing [PACKAGE CHECK]...: installs what is missing of the packages above and of these.
 install_missing() {
     local missing=()
     set -- "${PACKAGES[@]}" "$@"
@@ -92,8 +92,8 @@ CONF
     touch "$dir/token.ready"
 }
 
-# pkcs11-tool on the token of DIR. The PINs of this throwaway token go through the environment of
-# one short-lived process; Chancery itself reads its PIN from a file alone.
+# Runs pkcs11-tool on the token of DIR. It gets the PINs of this throwaway token as environment variables.
+# Chancery itself reads its PIN only from a file.
 token_tool() {
     local dir=$1
     shift
@@ -105,7 +105,7 @@ token_tool() {
 provision_keys() {
     local dir=$1 key name type
     mkdir -p "$dir/keys"
-    # Signed with for readiness, and for nothing else: it is no key of the KMS service.
+    # For test signatures of /readyz only. It is not a key of the KMS service.
     if [ ! -e "$dir/keys/canary" ]; then
         generate_key "$dir" canary EC:secp256r1
         touch "$dir/keys/canary"
@@ -171,7 +171,7 @@ provision_config() {
         "$ROOT/config/dev.toml" >"$dir/chancery.toml"
 }
 
-# A port that nobody listens on, below the range that the kernel gives to outgoing connections.
+# Prints a free port below the range that the kernel uses for outgoing connections.
 free_port() {
     local port
     while :; do

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Builds the image of systemd/Containerfile, on the tree of Debian packages that tests/systemd.sh makes, and
-# runs it as the Containerfile says: a user without privileges, a read-only file system. A first certificate,
-# an end in order, and a second start that knows of it.
+# Builds the image of systemd/Containerfile, on the Debian tree that tests/systemd.sh makes, and runs it as an
+# unprivileged user on a read-only file system. Issues a certificate, stops the daemon, starts it again and checks
+# that the certificate is still there.
 #
-# Needs root and podman; where no container can be run it says SKIPPED, exit code 77.
+# Needs root and podman. Prints SKIPPED and exits with 77 if no container can be run here.
 #
-#   tests/container.sh [--binary FILE]     of a chancery that is built already; else the debug build
+#   tests/container.sh [--binary FILE]     FILE: use this chancery instead of building one
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -20,7 +20,7 @@ ROOT=$PWD
 NAME=chancery-$$
 PLACE=$PWD/target/container
 PODMAN=(podman)
-# What this machine can give, and no more.
+# Limits that also work on a small machine.
 MORE=(--network=host --ulimit=nofile=4096:4096 --ulimit=nproc=4096:4096)
 
 main() {
@@ -60,17 +60,17 @@ build() {
     mkdir -p target/package
     strip -o target/package/chancery "$1"
     podman import --quiet "$TREE" chancery-debian >/dev/null || skip "podman does not work here"
-    # The steps need no isolation from a machine that is thrown away.
+    # No isolation is needed while the image is built.
     podman build --quiet --pull=never --isolation=chroot --from chancery-debian -f systemd/Containerfile \
         -t "$NAME" . >/dev/null
     if ! "${PODMAN[@]}" run --rm "${MORE[@]}" "$NAME" --version >/dev/null 2>&1; then
-        # Where control groups are of both versions.
+        # For machines that use both versions of control groups.
         PODMAN=(podman --cgroup-manager=cgroupfs --runtime=runc)
         "${PODMAN[@]}" run --rm "${MORE[@]}" "$NAME" --version || skip "no container can be run here"
     fi
 }
 
-# What a user brings: a token, TLS files, a configuration.
+# Makes what a user brings: a token, TLS files, a configuration.
 appliance() {
     rm -rf "$PLACE"
     provision "$PLACE/etc"

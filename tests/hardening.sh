@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The unit's exposure by systemd-analyze(1), offline: at most 1.0 as it is, at most 0.3 without a network.
+# Checks the exposure of the unit with systemd-analyze(1): at most 1.0, and 0.3 with the drop-in no-network.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source softhsm/provision.sh
 install_missing systemd "type -P systemd-analyze"
 
-# exposure MOST DROP_IN...: of the unit with these drop-ins; more than MOST tenths fail.
+# exposure MOST DROP_IN...: fails if the unit with these drop-ins is above MOST tenths.
 exposure() {
     local most=$1 units drop_in
     shift

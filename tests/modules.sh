@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Chancery on PKCS#11 modules that are not SoftHSM: what tests/it/modules.rs asks of every module, asked
-# of each that can be had on Debian, in the full sandbox. Prints a table: key types that pass everything,
-# those that the module does not make, and why a module was SKIPPED. Can be run again; arguments are names
-# of modules (none: all). opencryptoki is the system's own: its daemon is started, its token made anew.
+# Runs the test of tests/it/modules.rs on every PKCS#11 module that Debian has, in the full sandbox. Prints a
+# table: which key types pass, which the module cannot make, and why a module was SKIPPED. Can be repeated.
+# Arguments are names of modules; without any, all are tested. opencryptoki is used where it is installed on the
+# system: its daemon is started, and its token is initialized again.
 #
 #   ./tests/modules.sh                     softhsm p11-kit nss tpm opencryptoki, and kryoptic once built
 #   ./tests/modules.sh --kryoptic          builds kryoptic before that (OpenSSL included: 12 minutes)
@@ -15,7 +15,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 source "$ROOT/softhsm/provision.sh"
 
 ALL=(softhsm p11-kit nss tpm opencryptoki kryoptic)
-# Key types that each must at least make.
+# Key types that each module must make at least.
 EC_AND_RSA="secp256r1 secp384r1 secp521r1 RSA RSA3072 RSA4096"
 declare -A MAKES=(
     [softhsm]="$EC_AND_RSA Ed25519"
@@ -29,7 +29,7 @@ LIB=/usr/lib/$(uname -m)-linux-gnu
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 KRYOPTIC=$TARGET/kryoptic/release/libkryoptic_module.so
 WORK=
-# Processes that were started for a module.
+# Processes that were started for a module, to be stopped at the end.
 STARTED=()
 
 main() {
@@ -68,7 +68,7 @@ clean_up() {
 
 stop_started() {
     for pid in "${STARTED[@]}"; do kill "$pid" 2>/dev/null || true; done
-    # pkcsslotd, which is no child of this shell, takes its time.
+    # Wait for pkcsslotd, which is not a child of this shell.
     for pid in "${STARTED[@]}"; do
         wait "$pid" 2>/dev/null || true
         for _ in {1..100}; do
@@ -79,7 +79,7 @@ stop_started() {
     STARTED=()
 }
 
-# install_for MODULE: what it consists of.
+# install_for MODULE: installs its packages.
 install_for() {
     case $1 in
     p11-kit) install_missing "${P11_KIT[@]}" ;;
@@ -108,12 +108,12 @@ build_kryoptic() {
         --manifest-path "$ROOT/tests/modules/kryoptic/Cargo.toml"
 }
 
-# row MODULE VERSION RESULT DETAIL
+# row MODULE VERSION RESULT DETAIL: adds a row to the table.
 row() {
     printf '%-13s %-9s %-13s %s\n' "$@" | tee -a "$WORK/table"
 }
 
-# try MODULE: brings it into being and asks it.
+# try MODULE: sets it up and tests it.
 try() {
     local name=$1 dir=$WORK/$1
     echo "== $name"
@@ -131,10 +131,10 @@ try() {
     stop_started
 }
 
-# Tests of the API that sign, by where they are.
+# The modules of tests/it whose tests sign.
 SUITE=(accepted:: idempotency:: judges:: keys:: stores:: vical::)
-# Three that have SoftHSM's warning or its file in them, and one with a public object deleted, which kryoptic
-# does without.
+# Tests that cannot pass on kryoptic: three expect SoftHSM's warning or its file, and one deletes a public key
+# object, which kryoptic does not need.
 NOT_OF_KRYOPTIC=(
     --skip accepted::dev::a_private_jwk_is_certified_like_a_public_one
     --skip keys::import_is_off_unless_it_is_on
@@ -142,7 +142,7 @@ NOT_OF_KRYOPTIC=(
     --skip keys::keys_are_listed_by_path_with_those_of_table_and_template_and_read_as_pem
 )
 
-# try_suite: the tests of the API on an appliance with kryoptic.
+# try_suite: runs the tests of the API on an appliance with kryoptic.
 try_suite() {
     local dir=$WORK/suite log=$TARGET/modules-suite.log
     if [ ! -e "$KRYOPTIC" ]; then
@@ -185,7 +185,7 @@ ask() {
         (.certificate_ms | tostring) + " ms"' "$dir/token.outcome")${refused:+; refused: $refused}"
 }
 
-# reason LOG: the last thing that a token was blamed for, or else the panic.
+# reason LOG: prints the last fault of a token in the log, or the panic if there is none.
 reason() {
     local words
     words=$(grep -oE '(reason|detail)="[^"]+"' "$1" | tail -1) ||
@@ -197,7 +197,7 @@ version_of() {
     dpkg-query -W -f '${Version}' "$1" | sed 's/^[0-9]*://; s/[-+].*//'
 }
 
-# Each bring_MODULE DIR writes DIR/token and sets version; or says in why what is in the way.
+# Each bring_MODULE DIR writes DIR/token and sets version. If it cannot, it sets why to the reason.
 
 bring_softhsm() {
     version=$(version_of softhsm2)
@@ -294,7 +294,7 @@ bring_opencryptoki() {
         STARTED+=("$(pgrep -x pkcsslotd)")
     fi
     local module=$LIB/pkcs11/libopencryptoki.so
-    # 87654321 is the SO PIN that new tokens have.
+    # 87654321 is the SO PIN of a new token.
     for so_pin in 87654321 12345678; do
         pkcs11-tool --module "$module" --slot 3 --init-token --label chancery \
             --so-pin "$so_pin" >"$1/init.log" 2>&1 && break

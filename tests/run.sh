@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up all that the tests need (on Debian, with Rust there) and runs them. Can be run again.
+# Installs what the tests need and runs them. Needs Debian and Rust. Can be repeated.
 # Arguments go to cargo test: ./tests/run.sh --test it judges
 set -euo pipefail
 
@@ -15,17 +15,16 @@ main() {
         p11-kit-modules "compgen -G '/usr/lib/*/pkcs11/p11-kit-client.so'" \
         python3 "type -P python3" \
         python3-venv "python3 -c 'import ensurepip, venv'"
-    # Where tests/it/judges.rs and tests/it/openapi.rs look.
+    # The directories where tests/it/judges.rs and tests/it/openapi.rs look for the judges.
     summon_judges requirements.txt "$ROOT/target/judges"
     summon_judges requirements-openapi.txt "$ROOT/target/judges-openapi"
     summon_promtool "$ROOT/target/promtool"
     run_tests "$@"
-    # Modules that change nothing on the machine; kryoptic where it was built.
+    # Modules that can be tested without changing the system; kryoptic only if it was built.
     [ $# -gt 0 ] || ./tests/modules.sh --suite nss tpm kryoptic
 }
 
-# summon_judges PINS DIRECTORY: a virtual environment with the pinned judges, made anew when the pins
-# change.
+# summon_judges PINS DIRECTORY: makes a virtual environment with the pinned judges, again when the pins change.
 summon_judges() {
     local pins=$ROOT/tests/judges/$1 directory=$2
     cmp -s "$pins" "$directory/requirements.txt" && return
@@ -35,8 +34,8 @@ summon_judges() {
     cp "$pins" "$directory/requirements.txt"
 }
 
-# summon_promtool DIRECTORY: the checker alone out of Debian's prometheus, whose server nobody needs.
-# Without it, tests/it/metrics.rs reads the text with a reader of its own.
+# summon_promtool DIRECTORY: takes promtool out of Debian's package prometheus, without installing the server.
+# Without promtool, tests/it/metrics.rs checks the text with a reader of its own.
 summon_promtool() {
     local directory=$1
     [ -x "$directory/usr/bin/promtool" ] && return
@@ -47,15 +46,14 @@ summon_promtool() {
         rm prometheus_*.deb) || echo "no promtool: some checks will be skipped"
 }
 
-# Libraries, programs, tests and documentation examples. Benches are built by .ci/run: running them
-# is for people.
+# Runs unit tests, test programs and examples in documentation. Benchmarks are not run here.
 run_tests() {
     local log=$ROOT/target/tests.log status=0
     cargo test --workspace --locked --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
     echo
     echo "== Test results"
     grep -E '^( +Running|   Doc-tests|test result:)|\.\.\. (ignored|FAILED)' "$log" || true
-    # Why a test failed is not lost among the others.
+    # Show why a test failed.
     grep -A 6 "panicked at" "$log" || true
     awk '/^test result:/ { passed += $4; failed += $6; ignored += $8 }
         END { printf "total: %d passed; %d failed; %d ignored (not run)\n", passed, failed, ignored }' "$log"

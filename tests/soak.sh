@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A long run under load while signers are killed, on SoftHSM2: prints what the daemon and its signers
-# had of memory, descriptors, threads, processes and sessions, and fails when that is not flat.
+# Runs the daemon under load for a long time while signers are killed, on SoftHSM2. Prints memory, descriptors,
+# threads, processes and sessions of the daemon and its signers over time, and fails if they grow.
 # Usage: ./tests/soak.sh [SECONDS]
 set -euo pipefail
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Installs the package into a Debian with a real systemd, follows its own first page to a certificate,
-# and then crashes, freezes, reloads, restarts, upgrades and removes it.
+# Installs the package into a Debian container with a real systemd, follows its manual to a first certificate, and
+# then crashes, freezes, reloads, restarts, upgrades and removes the service.
 #
-# Needs root and what systemd-nspawn needs; where that is not to be had it says SKIPPED, exit code 77.
-# The first run makes a Debian tree in target/systemd, some minutes; later ones use it.
+# Needs root and systemd-nspawn. Prints SKIPPED and exits with 77 if a container cannot be booted here.
+# The first run makes a Debian tree in target/systemd, which takes some minutes. Later runs use it again.
 #
 #   tests/systemd.sh [--binary FILE] [--suite bookworm|trixie]
 #
-# --binary: a chancery that is built already; else the debug build.
-# --suite: the Debian; trixie also tries what needs a systemd from 253.
+# --binary: use this chancery instead of building one.
+# --suite: the version of Debian. trixie also tests what needs systemd 253 or later.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -80,19 +80,19 @@ make_packages() {
     OLD=$CACHE/old.deb NEW=$CACHE/new.deb
     mkdir -p "$CACHE"
     cp "$(./systemd/package.sh --binary "$1" --version "$version-1" --fast 1 | tail -1)" "$OLD"
-    # The next version explains a setting in other words.
+    # The newer package differs in a comment of the configuration.
     sed '1s/$/ In other words./' config/chancery.toml >"$CACHE/reference.toml"
     cp "$(./systemd/package.sh --binary "$1" --version "$version-2" --fast 1 --reference "$CACHE/reference.toml" | tail -1)" "$NEW"
 }
 
-# journal_has WORDS [OPTION...]: reads all of it, since a reader that stops early fails the writer.
+# journal_has WORDS [OPTION...]: reads the whole journal, because a reader that stops early makes journalctl fail.
 journal_has() {
     local words=$1
     shift
     [ "$(inside journalctl -u "$UNIT" --no-pager "$@" | grep -c -- "$words")" -gt 0 ]
 }
 
-# Often: nobody may be told that a service which is well was started too often.
+# These are called often: systemd must not refuse a restart because there were too many.
 restart() { inside systemctl restart "$UNIT"; }
 property() { inside systemctl show --property="$1" --value "$UNIT"; }
 client() { inside /opt/client.sh "$@"; }
@@ -104,7 +104,7 @@ certificates() { inside chancery cert list acme.dmv.x509 --limit 100000 "${ME[@]
 ME=(--url https://localhost:8443 --cacert /etc/chancery/tls/ca.pem
     --cert /etc/chancery/tls/client.pem --key /etc/chancery/tls/client.key)
 
-# drop_in NAME [CONTENT]: of the package, or one that says CONTENT.
+# drop_in NAME [CONTENT]: installs a drop-in of the package, or one with this content.
 drop_in() {
     mkdir -p "$DROP_INS"
     if [ $# = 2 ]; then
@@ -115,7 +115,7 @@ drop_in() {
     inside systemctl daemon-reload
 }
 
-# under_load COMMAND...: four clients, each request on a new connection; every one must be answered 200.
+# under_load COMMAND...: runs it while four clients send requests, each on a new connection. Every answer must be 200.
 under_load() {
     local clients=() number
     rm -f "$ROOT$LOAD"* && inside sh -c "rm -f $LOAD*"
@@ -134,7 +134,7 @@ under_load() {
 }
 
 answered() { [ "$(inside sh -c "cat $LOAD.[1-4] | wc -l")" -ge "$1" ]; }
-# more_answers COUNT: waits for that many further ones.
+# more_answers COUNT: waits for so many further answers.
 more_answers() {
     local now
     now=$(inside sh -c "cat $LOAD.[1-4] | wc -l")
@@ -152,7 +152,7 @@ installed() {
     inside systemd-analyze security --no-pager --threshold=10 "$UNIT" | tail -1
     inside man -w chancery >/dev/null
     inside test -s /usr/share/doc/chancery/README.md -a -s /usr/share/doc/chancery/recovery.md
-    # What is missing is named; and however often it is tried, by hand too, the next start is a start.
+    # A missing credential is named, and systemd does not refuse further starts.
     if inside systemctl enable --quiet --now "$UNIT" 2>/dev/null; then fail "it starts without a PIN"; fi
     local told
     told=$(inside systemctl status --no-pager --full "$UNIT" || true)
@@ -165,12 +165,12 @@ installed() {
     inside systemctl disable --quiet "$UNIT"
 }
 
-# The indented lines of the page are its commands; the packages of the first are in the tree.
+# Runs the indented lines of the manual. The packages that it installs first are in the tree already.
 first_page() {
     sed -n 's/^    //p' "$ROOT/usr/share/doc/chancery/getting-started.txt" | grep -v '^apt-get' \
         >"$ROOT/opt/first-page.sh"
     grep -q 'systemctl enable' "$ROOT/opt/first-page.sh"
-    # The service is slower to be ready than a person is to read on.
+    # A script does not read the status, so wait until the service is ready.
     sed -i 's/^systemctl status.*/timeout 60 sh -c "until curl -sf localhost:9443\/readyz; do sleep 1; done"/' \
         "$ROOT/opt/first-page.sh"
     inside bash -eu /opt/first-page.sh >"$CACHE/first-page.log" 2>&1 ||
@@ -184,25 +184,25 @@ ready() {
     wait_for 30 "the status" is_serving
     echo "   status: $(property StatusText)"
     [ "$(inside curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:9443/readyz)" = 200 ] || fail "/readyz"
-    # Fields, not only lines: the journal is asked for one of them.
+    # Log lines have fields: ask the journal for one of them.
     journal_has '"STATUS":"200"' -o json || fail "no fields in the journal"
     journal_has 'answered .*status=200 .*serial=[0-9a-f]' -o cat || fail "no facts in the journal's messages"
     check_cage
-    # A process that may be dumped or traced by its user has its files in /proc for that user.
+    # If a process could be dumped or traced by its user, its files in /proc would belong to that user.
     local pid
     for pid in $(property MainPID) $(signers); do
         [ "$(inside stat -c %U "/proc/$pid/environ")" = root ] || fail "process $pid can be dumped"
     done
 }
 
-# What the unit takes away is nothing that the cage of the signers needs.
+# The restrictions of the unit leave the signers what they need to set up their sandbox.
 check_cage() {
     if journal_has 'cage: missing'; then
         fail "the unit, or this machine, keeps signers from caging themselves"
     fi
 }
 
-# A certificate for the same key, and a configuration that has more in it each time.
+# Reload with a renewed certificate and with a configuration that grows each time.
 renew() {
     inside sh -c "cd /etc/chancery/tls && openssl req -new -key ../credentials/tls-key -subj /CN=renewed-$1 |
         openssl x509 -req -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile server.ext -out new.pem &&
@@ -232,7 +232,7 @@ reloads() {
     refused_reloads
 }
 
-# One that is wrong fails; what only the daemon can know is in its status. Both change nothing.
+# An invalid file makes the reload fail. What only the daemon can refuse is in its status. Neither changes anything.
 refused_reloads() {
     keep_config
     printf '\nnonsense = 1\n[[organisations]]\npath = "a b"\n' >>"$CONFIG"
@@ -254,7 +254,7 @@ CONFIG=$ROOT/etc/chancery/chancery.toml
 keep_config() { cp "$CONFIG" "$CACHE/good.toml"; }
 restore_config() { cp "$CACHE/good.toml" "$CONFIG"; }
 
-# Without a wait after it.
+# No wait after the reload, because it ends when the new configuration is in use.
 notify_reload() {
     drop_in notify-reload
     restart
@@ -273,7 +273,7 @@ notify_reload() {
     wait_for 30 "service" serves
 }
 
-# new_tls KEY NAME: certificate and key, one after the other.
+# new_tls KEY NAME: replaces the certificate, then the key.
 new_tls() {
     inside sh -ec "cd /etc/chancery/tls && openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
         -subj /CN=$2 -keyout new.key -out new.csr && openssl x509 -req -in new.csr -CA ca.pem -CAkey ca.key \
@@ -306,7 +306,7 @@ tls_key() {
     wait_for 30 "service" serves
 }
 
-# The same token at the other end of a socket: p11-kit's client, and a server that has SoftHSM.
+# Use the same token through a socket: p11-kit's client module, and a server that loads SoftHSM.
 second_module() {
     local unit=$ROOT/etc/systemd/system/token-server.service
     printf '%s\n' '[Service]' User=chancery RuntimeDirectory=token-server \
@@ -377,7 +377,7 @@ no_network() {
 }
 
 encrypted() {
-    # As the drop-in says it, but for the machine's key: there is no TPM here.
+    # As the drop-in says, but with the machine's key, because there is no TPM here.
     inside sh -ec 'rm -rf /etc/credstore.encrypted; mkdir /root/plain; mv /etc/chancery/credentials/* /root/plain/'
     sed -n 's/^#   //p' "$ROOT/usr/share/doc/chancery/drop-ins/encrypted-credentials.conf" >"$ROOT/opt/encrypted.sh"
     [ "$(wc -l <"$ROOT/opt/encrypted.sh")" = 6 ] || fail "the commands of the drop-in"
@@ -398,7 +398,7 @@ encrypted() {
     inside systemctl daemon-reload
 }
 
-# The second start and all further ones know of the first.
+# Later starts know that the first one has tried this PIN.
 wrong_pin() {
     cp "$ROOT/etc/chancery/credentials/pin" "$CACHE/pin"
     printf 000000000000 >"$ROOT/etc/chancery/credentials/pin"
@@ -418,7 +418,7 @@ upgrade() {
     pid=$(property MainPID) before=$(certificates)
     config=$(sha256sum <"$ROOT/etc/chancery/chancery.toml")
     cp "$NEW" "$ROOT/var/new.deb"
-    # Nobody is there to answer a question, and the new version has another comment in its configuration.
+    # An unattended upgrade to a package whose configuration has another comment.
     inside sh -ec 'DEBIAN_FRONTEND=noninteractive apt-get -y -qq -o APT::Sandbox::User=root install /var/new.deb </dev/null' \
         >"$CACHE/upgrade.log" 2>&1 || { tail -20 "$CACHE/upgrade.log"; fail "apt-get -y"; }
     # shellcheck disable=SC2016 # a field of dpkg-query, not a variable

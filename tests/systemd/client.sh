@@ -1,5 +1,5 @@
 #!/bin/bash
-# Inside the container, as a client of the appliance.
+# Runs inside the container as a client of the service.
 #   client.sh issue        one certificate; prints the HTTP status
 #   client.sh publish      a VICAL, by a signer whose certificate is issued and stored before; the same
 #   client.sh load FILE    issues until FILE.stop is there; a line with a status, or curl's words, each

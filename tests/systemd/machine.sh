@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by tests/systemd.sh: a Debian with its own systemd as process 1, in a container with a network
-# of its own, on hosts with and without systemd.
+# Sourced by tests/systemd.sh: boots a Debian container with systemd as process 1 and a network of its own, on hosts
+# with and without systemd.
 #
 #   SUITE     of Debian
 #   CACHE     holds the tree of Debian packages between runs
@@ -11,7 +11,7 @@ ROOT=$CACHE/root
 NAME=chancery-$$
 TREE_PACKAGES=systemd,systemd-sysv,dbus,libpam-systemd,softhsm2,opensc,openssl,procps,iproute2,curl,ca-certificates,man-db,p11-kit,p11-kit-modules
 
-# skip REASON: exit code 77 is neither passed nor failed.
+# skip REASON: exits with 77, which means neither passed nor failed.
 skip() {
     echo "SKIPPED: $1"
     exit 77
@@ -23,7 +23,7 @@ fail() {
     exit 1
 }
 
-# Makes the tree of Debian packages, as TREE, where it is not there yet.
+# Makes the tree of Debian packages in TREE, unless it exists.
 make_tar() {
     TREE=$CACHE/$SUITE-2.tar
     mkdir -p "$CACHE"
@@ -43,7 +43,7 @@ make_tree() {
     printf '127.0.0.1 localhost\n' >"$ROOT/etc/hosts"
 }
 
-# The control groups of the container: named hierarchies beside each other, or one.
+# Sets up the control groups of the container: version 1 (several hierarchies) or version 2 (one).
 groups() {
     local at
     for at in /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
@@ -56,7 +56,7 @@ groups() {
 boot() {
     local group state
     for group in $(groups); do mkdir -p "$group" || skip "no control group can be made here"; done
-    # The function's text is for the new shell.
+    # The function is passed as text to the new shell.
     # shellcheck disable=SC2016
     setsid bash -c 'for group in $1; do echo $$ >"$group/cgroup.procs"; done
         exec systemd-nspawn --quiet --register=no --keep-unit --machine="$2" --directory="$3" --boot \
@@ -77,13 +77,13 @@ boot() {
     skip "a container with systemd does not boot here"
 }
 
-# inside COMMAND...: in all namespaces of the container.
+# inside COMMAND...: runs it in all namespaces of the container.
 inside() {
     nsenter -t "$LEADER" -a -- env -i HOME=/root LANG=C.UTF-8 \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
 
-# Ends all of it at once, as a machine without power does.
+# Kills all processes at once, as a loss of power does.
 pull_the_plug() {
     kill -9 "$LEADER"
     wait "$NSPAWN" 2>/dev/null || true
@@ -102,7 +102,7 @@ shut_down() {
     done
 }
 
-# wait_for SECONDS WHAT COMMAND...: until the command succeeds.
+# wait_for SECONDS WHAT COMMAND...: waits until the command succeeds.
 wait_for() {
     local until=$((SECONDS + $1)) what=$2
     shift 2

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by tests/systemd.sh: processes that crash and freeze, upgrades and machines that are cut off, and
-# what a backup is for.
+# Sourced by tests/systemd.sh: crashes, frozen processes, interrupted upgrades, loss of power, and recovery from a
+# backup.
 
 crash() {
     local pid
@@ -36,8 +36,8 @@ frozen_front() {
     wait_for 30 "service" serves
 }
 
-# From one version to the other and back, cut at moments of a whole upgrade. The service goes on as it
-# was, or comes back; the same command finishes the work.
+# Kills upgrades and downgrades at different moments. The service goes on or comes back, and running the same command
+# again completes the upgrade.
 killed_upgrades() {
     local after deb=old pid cut=0
     for after in 0.1 0.3 0.5 0.7; do
@@ -69,7 +69,7 @@ plug() {
 }
 has_answers() { [ "$(inside sh -c "cat $LOAD.plug | wc -l")" -ge "$1" ]; }
 
-# On a machine that has nothing of the old one but the backup.
+# Restores on a machine that has only the backup.
 recovery() {
     local before
     before=$(certificates)
@@ -77,7 +77,7 @@ recovery() {
     inside systemctl stop chancery-{api,operations,distribution}.socket "$UNIT"
     inside sh -c 'mv /var/lib/chancery/backup /root/; rm /var/lib/chancery/ledger.sqlite*'
     inside chancery restore /root/backup --config /etc/chancery/chancery.toml >/dev/null
-    # What root leaves behind is not in the daemon's way.
+    # Files that root has made do not stop the daemon.
     inside chancery check --config /etc/chancery/chancery.toml >/dev/null
     inside systemctl start chancery-{api,operations,distribution}.socket "$UNIT"
     wait_for 30 "service with the restored ledger" is_serving
