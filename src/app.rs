@@ -154,6 +154,7 @@ impl App {
         )?;
         let Sockets { api: passed, distribution, operations } = sockets;
         let running = api.start(Listeners { api: passed, distribution, operations })?;
+        jobs::add_listeners(&mut upkeep, &running);
         let operations = running.operations.map(|address| address.to_string());
         let distribution = running.distribution.map(|address| address.to_string());
         tracing::info!(api = %running.address, operations, distribution, "serving");

@@ -33,10 +33,11 @@ mod tally;
 mod tls;
 pub mod wire;
 
+pub use current::Current;
 pub use pulse::Pulse;
 pub use server::{
     Api, ApiConfig, Limits, Listeners, NewTls, PlainListeners, Running, check_tls,
     client_ca_subjects,
 };
 pub use tally::BOUNDED_LINES;
-pub use tls::check_client_files;
+pub use tls::{TlsWatch, check_client_files};

@@ -1,6 +1,9 @@
 //! The jobs that keep the daemon in order while it serves.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use tokio::sync::Mutex;
 
@@ -10,6 +13,7 @@ use super::{
 };
 use crate::{
     domain::time::Timestamp,
+    http::Running,
     ledger::Ledger,
     service::{Services, idempotency, tokens::Watch},
 };
@@ -24,6 +28,13 @@ const LEDGER_PLACE: Job = every("ledger-place", Duration::from_secs(1));
 const LEDGER_STALLS: Job = every("ledger-stalls", Duration::from_millis(100));
 /// Logs what an earlier version has left in the ledger.
 const INHERITED: Job = Job { name: "inherited", period: None, deadline: Duration::from_secs(600) };
+
+/// Takes up TLS files that have changed.
+const TLS_FILES: Job = every("tls-files", Duration::from_secs(5));
+/// Logs the numbers of answers to callers, and records those of their refusals.
+const LOG_ANSWERS: Job = every("log-answers", Duration::from_secs(60));
+/// Logs the numbers of answers to the public.
+const LOG_PUBLIC_ANSWERS: Job = every("log-public-answers", Duration::from_secs(10));
 
 /// How long a run may take; more than a ledger takes that stalls for a while.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -58,10 +69,7 @@ pub(super) fn add_upkeep(
     let of = ledger.clone();
     schedule.add(LEDGER_PLACE, move || {
         let ledger = of.clone();
-        async move {
-            let looked = tokio::task::spawn_blocking(move || ledger.look_at_place()).await;
-            looked.map_err(|error| error.to_string())
-        }
+        blocking(move || ledger.look_at_place())
     });
     let of = ledger.clone();
     schedule.add(LEDGER_STALLS, move || {
@@ -73,4 +81,34 @@ pub(super) fn add_upkeep(
     });
     let of = ledger.clone();
     schedule.add(INHERITED, move || advice::log_inherited(of.clone(), now));
+}
+
+/// Adds the jobs on the listeners.
+pub(super) fn add_listeners(schedule: &mut Schedule, running: &Running) {
+    let of = Arc::new(std::sync::Mutex::new(running.tls_watch()));
+    schedule.add(TLS_FILES, move || {
+        let watch = Arc::clone(&of);
+        blocking(move || watch.lock().unwrap_or_else(PoisonError::into_inner).look())
+    });
+    let of = running.current();
+    schedule.add(LOG_ANSWERS, move || {
+        let current = Arc::clone(&of);
+        async move {
+            current.log_answers().await;
+            Ok(())
+        }
+    });
+    let of = running.current();
+    schedule.add(LOG_PUBLIC_ANSWERS, move || {
+        let current = Arc::clone(&of);
+        async move {
+            current.log_public_answers();
+            Ok(())
+        }
+    });
+}
+
+/// Runs what may block in a thread of its own.
+async fn blocking(run: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    tokio::task::spawn_blocking(run).await.map_err(|error| error.to_string())
 }

@@ -25,7 +25,7 @@ use super::{
     refusals::Refusals,
     room::Room,
     tally::Tally,
-    tls::{self, Tls, TlsFiles},
+    tls::{Tls, TlsFiles, TlsWatch},
 };
 use crate::{
     access::Access,
@@ -187,21 +187,11 @@ impl Api {
             serve_plain(self.operations(), listeners.operations, self.plain.operations)?;
         let distribution =
             serve_plain(self.distribution(), listeners.distribution, self.plain.distribution)?;
-        let mut beside = JoinSet::new();
-        beside.spawn(tls::watch(Arc::clone(&self.tls)));
-        let (current, tally) =
-            (Arc::clone(&self.current), Arc::clone(&self.current.context().tally));
-        let of_public = Arc::clone(&tally);
-        beside.spawn(async move { of_public.keep_telling_of_the_public().await });
-        beside.spawn(async move {
-            tally.keep_telling(|| Arc::clone(&current.context().services)).await;
-        });
         Ok(Running {
             servers,
             current: self.current,
             tls: self.tls,
             pulse: self.pulse,
-            beside,
             address,
             operations,
             distribution,
@@ -284,8 +274,6 @@ pub struct Running {
     current: Arc<Current>,
     tls: Arc<Tls>,
     pulse: Arc<Pulse>,
-    /// What is done while it serves.
-    beside: JoinSet<()>,
     /// Where the API listens.
     pub address: SocketAddr,
     /// Where health and readiness are.
@@ -353,6 +341,16 @@ impl Running {
         Arc::clone(&self.pulse)
     }
 
+    /// Watches the TLS files.
+    pub fn tls_watch(&self) -> TlsWatch {
+        TlsWatch::new(Arc::clone(&self.tls))
+    }
+
+    /// What requests are judged by, which has the counts of answers.
+    pub fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current)
+    }
+
     /// Reads the status of the appliance, from memory alone.
     pub fn status(&self) -> impl Fn() -> Status + Send + Sync + 'static {
         let current = Arc::clone(&self.current);
@@ -364,8 +362,7 @@ impl Running {
 
     /// Takes no new connection, lets requests in flight end, and then the use cases whose clients
     /// are gone.
-    pub async fn stop(mut self) {
-        self.beside.abort_all();
+    pub async fn stop(self) {
         for server in &self.servers {
             server.pause().await;
         }
@@ -380,7 +377,7 @@ impl Running {
         if tokio::time::timeout(context.limits.shutdown, context.tasks.wait()).await.is_err() {
             tracing::error!("work in flight did not end in time");
         }
-        context.tally.tell_of_the_public();
-        context.tally.tell(&context.services).await;
+        self.current.log_public_answers();
+        self.current.log_answers().await;
     }
 }

@@ -30,10 +30,6 @@ use crate::{
 /// The target of the lines that are written here: their number has its bound already.
 pub const BOUNDED_LINES: &str = module_path!();
 
-/// How often numbers of refusals and answers are told.
-const MINUTE: Duration = Duration::from_secs(60);
-/// How often numbers of the public are told.
-const PUBLIC_EVERY: Duration = Duration::from_secs(10);
 /// Lines of refusals, and as many of reads, that each caller has in a minute.
 const LINES_PER_MINUTE: u32 = 60;
 /// Certificates of no client that are told apart within a minute; further ones are told as one.
@@ -138,23 +134,6 @@ impl Tally {
     /// A refusal that was to have an entry of its own has none: the next summary has it.
     pub(super) fn is_unrecorded(&self, caller: Caller, name: &Arc<str>, status: StatusCode) {
         self.minute().of(caller, name).0.add_unrecorded(status.as_u16(), 1);
-    }
-
-    /// Tells the numbers of the public every now and then, until it is dropped.
-    pub(super) async fn keep_telling_of_the_public(&self) {
-        loop {
-            tokio::time::sleep(PUBLIC_EVERY).await;
-            self.tell_of_the_public();
-        }
-    }
-
-    /// Tells the numbers of the callers every minute, until it is dropped. `services` are those of
-    /// the moment.
-    pub(super) async fn keep_telling(&self, services: impl Fn() -> Arc<Services>) {
-        loop {
-            tokio::time::sleep(MINUTE).await;
-            self.tell(&services()).await;
-        }
     }
 
     /// Tells what the public was answered since the last time.

@@ -22,7 +22,7 @@ use rustls::{
     },
     sign::CertifiedKey,
 };
-pub(super) use watch::watch;
+pub use watch::TlsWatch;
 
 use crate::domain::time::Timestamp;
 

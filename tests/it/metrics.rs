@@ -147,8 +147,11 @@ fn every_job_of_the_daemon_runs_and_says_so() {
         "inherited",
         "ledger-place",
         "ledger-stalls",
+        "log-answers",
+        "log-public-answers",
         "record-tokens",
         "status-line",
+        "tls-files",
         "watchdog",
     ];
     let all_ran = || {
