@@ -183,18 +183,18 @@ fn jobs(page: &mut Page, status: &Status) {
         "chancery_job_last_success_seconds",
         "When a run of the job last succeeded (Unix time).",
         jobs().filter_map(|(name, job)| {
-            Some(Sample::new([("job", *name)], seconds(job.last_success?)))
+            Some(Sample::new([("name", *name)], seconds(job.last_success?)))
         }),
     );
     page.gauges(
         "chancery_job_duration_seconds",
         "How long the last run of the job took that succeeded.",
-        jobs().map(|(name, job)| Sample::new([("job", *name)], job.duration.as_secs_f64())),
+        jobs().map(|(name, job)| Sample::new([("name", *name)], job.duration.as_secs_f64())),
     );
     page.counters(
         "chancery_job_failures_total",
         "Runs of the job that failed, panicked or missed their deadline.",
-        jobs().map(|(name, job)| Sample::new([("job", *name)], count(job.failures))),
+        jobs().map(|(name, job)| Sample::new([("name", *name)], count(job.failures))),
     );
 }
 

@@ -36,6 +36,14 @@ impl Standing {
             Self::Different(_) => "its tokens hold different keys",
         }
     }
+
+    /// [`Self::word`] with the key that it is about, for the operator.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Different(key) => format!("{}: {key}", self.word()),
+            Self::Ready | Self::NoToken => self.word().to_owned(),
+        }
+    }
 }
 
 impl Keyring {

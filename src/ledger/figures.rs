@@ -140,13 +140,17 @@ impl Ledger {
         let mut cas: Vec<_> = known.cas.values().cloned().collect();
         cas.sort_by_key(|ca| ca.not_after);
         cas.truncate(CAS_MAX);
+        let fault = match figures.has_room() {
+            _ if self.inner.file.place().is_displaced() => Some("its file is not at its path"),
+            false => Some("its disk is full, or nearly"),
+            true => None,
+        };
         LedgerFigures {
             tree_size: figures.tree_size(),
             issued: known.issued.values().copied().collect(),
             cas,
-            writable: figures.writable.load(Ordering::Relaxed)
-                && figures.has_room()
-                && !self.inner.file.place().is_displaced(),
+            writable: figures.writable.load(Ordering::Relaxed) && fault.is_none(),
+            fault,
             committed: figures.committed.load(Ordering::Relaxed),
             lost: figures.lost.load(Ordering::Relaxed),
             under_way: figures.under_way(),

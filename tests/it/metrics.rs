@@ -157,7 +157,7 @@ fn every_job_of_the_daemon_runs_and_says_so() {
     let all_ran = || {
         let (samples, _) = read(&scrape(&daemon));
         let ran = |job: &&str| {
-            let series = format!("chancery_job_last_success_seconds{{job=\"{job}\"}}");
+            let series = format!("chancery_job_last_success_seconds{{name=\"{job}\"}}");
             samples.get(&series).is_some_and(|time| *time > 1.6e9)
         };
         jobs.iter().all(ran).then_some(samples)
@@ -167,7 +167,7 @@ fn every_job_of_the_daemon_runs_and_says_so() {
     assert_eq!(shown.count(), jobs.len());
     assert!(
         jobs.iter()
-            .all(|job| samples[&format!("chancery_job_failures_total{{job=\"{job}\"}}")] == 0.0)
+            .all(|job| samples[&format!("chancery_job_failures_total{{name=\"{job}\"}}")] == 0.0)
     );
     let status = daemon.client.get("/v1/status").ok().json;
     let named: Vec<_> = status["jobs"].as_array().unwrap().iter().map(|job| &job["name"]).collect();

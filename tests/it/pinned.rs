@@ -224,6 +224,40 @@ fn a_pinned_key_that_is_not_listed_any_more_is_an_outage_and_not_a_404() {
     }
 }
 
+/// Requests with the others are served, so readiness stays; the status names the key.
+#[test]
+fn one_pinned_key_among_others_that_is_gone_degrades_the_status_and_is_named() {
+    let appliance = with_pinned_key();
+    let daemon = appliance.start();
+    daemon.client.issue("csrs", &csr(ANOTHER_KEY)).ok();
+    daemon.stop();
+    delete_by_another_tool(&appliance);
+    let daemon = appliance.start();
+    daemon.wait_until_ready();
+    let status = daemon.client.get("/v1/status").ok().json;
+    assert_eq!(status["status"], "degraded", "{status}");
+    assert!(status["checks"].as_object().unwrap().values().all(|word| word == "ok"), "{status}");
+    let refused =
+        json!([{ "keyPath": format!("{KMS}.{KEY}"), "reason": "its token does not list it" }]);
+    assert_eq!(status["kms"][0]["refusedPinnedKeys"], refused);
+    assert_eq!(daemon.readiness().0, 200);
+
+    let profile = format!(
+        "url = \"{}\"\ncacert = \"pki/server-ca.pem\"\ncert = \"pki/client.pem\"\n\
+         key = \"pki/client.key\"\n",
+        daemon.url
+    );
+    fs::write(appliance.path("client.toml"), profile).unwrap();
+    let shown =
+        appliance.run(&["status", "--profile", appliance.path("client.toml").to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&shown.stdout);
+    assert!(shown.status.success() && said.contains(": degraded"), "{said}");
+    assert!(
+        said.contains(&format!("not ok   key {KMS}.{KEY}: its token does not list it")),
+        "{said}"
+    );
+}
+
 #[test]
 fn the_path_of_a_key_that_is_gone_is_set_free_by_a_deletion_and_by_nothing_else() {
     let appliance = with_pinned_key();

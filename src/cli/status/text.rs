@@ -95,7 +95,11 @@ fn tokens(tokens: &[TokenBody], rates: &BTreeMap<String, f64>) -> String {
 
 fn ledger(details: &Details) -> String {
     let ledger = &details.ledger;
-    let up = if ledger.up { "ok" } else { "NOT WRITABLE" };
+    let up = match &ledger.fault {
+        Some(fault) => format!("NOT WRITABLE ({fault})"),
+        None if ledger.up => "ok".to_owned(),
+        None => "NOT WRITABLE".to_owned(),
+    };
     let time = ledger.write_milliseconds;
     let time = time.map(|time| format!(", {time:.1} ms for a write")).unwrap_or_default();
     let requests: Vec<_> =

@@ -105,7 +105,7 @@ pub struct TokenBody {
 pub struct KmsBody {
     /// Its path.
     pub path: String,
-    /// Of a KMS with several tokens: `ok`, or what is wrong.
+    /// Of a KMS with several tokens: `ok`, or what is wrong, with the key that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub twins: Option<String>,
     /// Pinned keys that can be used.
@@ -130,6 +130,9 @@ pub struct RefusedKeyBody {
 pub struct LedgerBody {
     /// Whether the last transaction succeeded, on the file at its path, with room on the disk.
     pub up: bool,
+    /// What is wrong with its place: the file was moved or replaced, or its disk is full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
     /// Entries of the audit log.
     pub audit_entries: u64,
     /// Writes that wait.
@@ -209,6 +212,7 @@ fn details(status: &Status) -> Details {
         kms: kms(status),
         ledger: LedgerBody {
             up: figures.writable,
+            fault: figures.fault.map(str::to_owned),
             audit_entries: figures.tree_size,
             writes_waiting: figures.writes_waiting,
             reads_waiting: figures.reads_waiting,
@@ -278,7 +282,7 @@ fn kms(status: &Status) -> Vec<KmsBody> {
         let keys = status.pinned_keys.get(path).cloned().unwrap_or_default();
         let body = KmsBody {
             path: path.to_string(),
-            twins: status.twins.get(path).map(|standing| standing.word().to_owned()),
+            twins: status.twins.get(path).map(|standing| standing.detail()),
             usable_pinned_keys: keys.usable,
             refused_pinned_keys: keys
                 .refused

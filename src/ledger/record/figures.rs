@@ -17,6 +17,8 @@ pub struct LedgerFigures {
     pub cas: Vec<CaEnd>,
     /// Whether the last transaction lasted.
     pub writable: bool,
+    /// What is wrong with its place: the file was moved or replaced, or its disk is full.
+    pub fault: Option<&'static str>,
     /// Transactions that lasted since the start.
     pub committed: u64,
     /// Transactions that were lost since the start.
