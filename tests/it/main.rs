@@ -19,6 +19,7 @@ mod contract;
 mod corpus;
 mod crash;
 mod crl;
+mod documents;
 mod edwards;
 mod foreign_keys;
 mod fuzz;
