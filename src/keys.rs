@@ -20,7 +20,7 @@ pub use inventory::keys_of;
 pub use material::material;
 use pins::Pins;
 pub use pins::{PinFault, PinnedKey, PinnedKeys};
-pub use refusal::KeyRefusal;
+pub use refusal::{KeyFault, KeyRefusal};
 pub use standing::Standing;
 use tokio::time::Instant;
 use twins::{Holdings, Unfound};
@@ -60,21 +60,20 @@ pub enum KeyRole {
 
 /// A descriptor that passed every check that needs no token.
 pub enum Admitted {
-    /// A key path of an attached KMS, with the tokens and the label it leads to.
-    Hosted {
-        /// The full path.
-        path: KeyPath,
-        /// `CKA_LABEL`.
-        label: String,
-        /// The configured tokens of the KMS.
-        tokens: Vec<Token>,
-        /// The purposes that the key's policy names.
-        listed: Vec<KeyPurpose>,
-    },
+    /// A key of an attached KMS.
+    Hosted(HostedPath),
     /// A public key from the request.
     Public(PublicKey),
     /// A private key from the request, under the dev flag.
     Dev(DevKey),
+}
+
+/// A key path with the tokens and the label that it leads to.
+pub struct HostedPath {
+    path: KeyPath,
+    label: String,
+    tokens: Vec<Token>,
+    listed: Vec<KeyPurpose>,
 }
 
 /// A key that is there.
@@ -166,7 +165,9 @@ impl Keyring {
         if kms_path.organisation() != service.organisation() {
             return Err(KeyRefusal::NotAttached { kms: kms_path, service: service.clone() });
         }
-        let kms = tree.kms(&kms_path).ok_or_else(|| KeyRefusal::Missing(path.clone()))?;
+        let kms = tree
+            .kms(&kms_path)
+            .ok_or_else(|| KeyRefusal::Faulty(path.clone(), KeyFault::Missing))?;
         self.admit_of(kms, path, KeyRole::Signing(purpose))
     }
 
@@ -182,7 +183,7 @@ impl Keyring {
             .ok_or_else(|| KeyRefusal::NotAttached { kms: path.kms(), service: service.clone() })?;
         if kms_path.as_str() != path.kms_text() {
             // A key is exactly one element below its KMS.
-            return Err(KeyRefusal::Missing(path.clone()));
+            return Err(KeyRefusal::Faulty(path.clone(), KeyFault::Missing));
         }
         self.admit_of(kms, path, role)
     }
@@ -194,19 +195,19 @@ impl Keyring {
         {
             return Err(KeyRefusal::Policy(path.clone(), purpose));
         }
-        self.held_by(kms, path)
+        let hosted = self.held_by(kms, path);
+        hosted.map(Admitted::Hosted).map_err(|fault| KeyRefusal::Faulty(path.clone(), fault))
     }
 
     /// A key of a KMS, whatever it is wanted for.
     ///
     /// # Errors
-    /// [`KeyRefusal::Hsm`] when a token of the KMS is not configured any more.
-    pub fn held_by(&self, kms: &Kms, path: &KeyPath) -> Result<Admitted, KeyRefusal> {
-        let tokens = self.tokens_of(kms).ok_or(KeyRefusal::Hsm(
-            path.clone(),
-            HsmError::Unavailable { retry_after_seconds: 30 },
-        ))?;
-        Ok(Admitted::Hosted {
+    /// [`KeyFault::Hsm`] when a token of the KMS is not configured any more.
+    pub fn held_by(&self, kms: &Kms, path: &KeyPath) -> Result<HostedPath, KeyFault> {
+        let tokens = self
+            .tokens_of(kms)
+            .ok_or(KeyFault::Hsm(HsmError::Unavailable { retry_after_seconds: 30 }))?;
+        Ok(HostedPath {
             path: path.clone(),
             label: kms.label_of(path),
             tokens: tokens.into_iter().cloned().collect(),
@@ -227,53 +228,61 @@ impl Keyring {
         Some(Arc::clone(turn).lock_owned().await)
     }
 
-    /// Finds an admitted key: exactly one private key on the token, or on each of several tokens that
-    /// has it, with the public key that the path was first seen with.
+    /// Finds an admitted key.
     ///
     /// # Errors
-    /// [`KeyRefusal`] when it is missing, ambiguous, not the same on all tokens, changed, or the token
-    /// is away.
+    /// [`KeyRefusal::Faulty`] as for [`Self::find_hosted`].
     pub async fn find(&self, admitted: Admitted) -> Result<Key, KeyRefusal> {
         match admitted {
             Admitted::Public(key) => Ok(Key::Public(key)),
             Admitted::Dev(key) => Ok(Key::Dev(Arc::new(key))),
-            Admitted::Hosted { path, label, tokens, listed } => {
-                let found = Holdings::find(&tokens, &label).await;
-                let holdings = found.map_err(|unfound| match unfound {
-                    Unfound::Different(tokens) => KeyRefusal::Different(path.clone(), tokens),
-                    Unfound::Hsm(HsmError::Missing) => match self.pin_of(&path) {
-                        None => KeyRefusal::Missing(path.clone()),
-                        Some(_) => KeyRefusal::Gone(path.clone()),
-                    },
-                    Unfound::Hsm(HsmError::Ambiguous { .. }) => KeyRefusal::Ambiguous(path.clone()),
-                    Unfound::Hsm(error) if error.is_unbound() => {
-                        KeyRefusal::Unbound(path.clone(), error.to_string())
-                    }
-                    // It could be used before: its token has lost what it needs, a mechanism perhaps.
-                    Unfound::Hsm(HsmError::Unusable { reason }) if self.pin_of(&path).is_some() => {
-                        tracing::warn!(%path, reason, "a key that was used cannot be used now");
-                        let retry_after_seconds = LOST_RETRY_SECONDS;
-                        KeyRefusal::Hsm(path.clone(), HsmError::Unavailable { retry_after_seconds })
-                    }
-                    Unfound::Hsm(
-                        error @ (HsmError::Unusable { .. }
-                        | HsmError::Unavailable { .. }
-                        | HsmError::Busy { .. }
-                        | HsmError::DeadlineMissed { .. }),
-                    ) => KeyRefusal::Hsm(path.clone(), error),
-                })?;
-                let key = holdings.key().clone();
-                if self.is_changed(&path, key.public_key.spki_sha256()) {
-                    return Err(KeyRefusal::Changed(path));
-                }
-                // What nobody has seen to sign is not pinned: its objects may not belong together.
-                if self.pin_of(&path).is_none() {
-                    let proven = holdings.prove().await;
-                    proven.map_err(|error| KeyRefusal::Hsm(path.clone(), error))?;
-                }
-                Ok(Key::Hosted(HostedKey { path, key, holdings, listed }))
+            Admitted::Hosted(hosted) => {
+                let path = hosted.path.clone();
+                let found = self.find_hosted(hosted).await;
+                found.map(Key::Hosted).map_err(|fault| KeyRefusal::Faulty(path, fault))
             }
         }
+    }
+
+    /// Finds the one private key with the label on the token, or on each of several tokens that has it.
+    /// Its public key is the one that the path is pinned to.
+    ///
+    /// # Errors
+    /// [`KeyFault`] when it is missing, ambiguous, not the same on all tokens or changed, or when the
+    /// token is away.
+    pub async fn find_hosted(&self, hosted: HostedPath) -> Result<HostedKey, KeyFault> {
+        let HostedPath { path, label, tokens, listed } = hosted;
+        let found = Holdings::find(&tokens, &label).await;
+        let holdings = found.map_err(|unfound| match unfound {
+            Unfound::Different(tokens) => KeyFault::Different(tokens),
+            Unfound::Hsm(HsmError::Missing) => match self.pin_of(&path) {
+                None => KeyFault::Missing,
+                Some(_) => KeyFault::Gone,
+            },
+            Unfound::Hsm(HsmError::Ambiguous { .. }) => KeyFault::Ambiguous,
+            Unfound::Hsm(error) if error.is_unbound() => KeyFault::Unbound(error.to_string()),
+            // A pinned key could be used once, so the fault is the token's: it may lack a mechanism now.
+            Unfound::Hsm(HsmError::Unusable { reason }) if self.pin_of(&path).is_some() => {
+                tracing::warn!(%path, reason, "a key that was used cannot be used now");
+                let retry_after_seconds = LOST_RETRY_SECONDS;
+                KeyFault::Hsm(HsmError::Unavailable { retry_after_seconds })
+            }
+            Unfound::Hsm(
+                error @ (HsmError::Unusable { .. }
+                | HsmError::Unavailable { .. }
+                | HsmError::Busy { .. }
+                | HsmError::DeadlineMissed { .. }),
+            ) => KeyFault::Hsm(error),
+        })?;
+        let key = holdings.key().clone();
+        if self.is_changed(&path, key.public_key.spki_sha256()) {
+            return Err(KeyFault::Changed);
+        }
+        // A key must sign before it is pinned, because its two objects may not belong together.
+        if self.pin_of(&path).is_none() {
+            holdings.prove().await.map_err(KeyFault::Hsm)?;
+        }
+        Ok(HostedKey { path, key, holdings, listed })
     }
 }
 

@@ -27,20 +27,27 @@ pub enum KeyRefusal {
     },
     /// The key's policy does not list the purpose.
     Policy(KeyPath, KeyPurpose),
-    /// No private key with the label, and none was ever seen there.
-    Missing(KeyPath),
-    /// The path is pinned to a public key, and no private key has the label.
-    Gone(KeyPath),
-    /// Several private keys with the label.
-    Ambiguous(KeyPath),
+    /// The tokens do not have the key as they should.
+    Faulty(KeyPath, KeyFault),
+}
+
+/// What is wrong with a key on its tokens.
+#[derive(Debug)]
+pub enum KeyFault {
+    /// No private key has the label, and the path is pinned to none.
+    Missing,
+    /// No private key has the label, and the path is pinned to one.
+    Gone,
+    /// Several private keys have the label.
+    Ambiguous,
     /// The token shows no public half of the private key, or several; which, in words.
-    Unbound(KeyPath, String),
-    /// Tokens that are to hold the same key hold different ones; which, in words.
-    Different(KeyPath, String),
-    /// Another public key than the one that was pinned.
-    Changed(KeyPath),
-    /// The token cannot say, or the key is unusable.
-    Hsm(KeyPath, HsmError),
+    Unbound(String),
+    /// Tokens that should hold the same key hold different ones; which tokens.
+    Different(String),
+    /// The public key is not the one that the path is pinned to.
+    Changed,
+    /// The token does not answer, or the key cannot be used.
+    Hsm(HsmError),
 }
 
 impl KeyRefusal {
@@ -52,13 +59,7 @@ impl KeyRefusal {
             Self::PrivateJwk => 1,
             Self::NotAttached { .. } => 2,
             Self::Policy(..) => 3,
-            Self::Missing(_)
-            | Self::Gone(_)
-            | Self::Ambiguous(_)
-            | Self::Unbound(..)
-            | Self::Different(..)
-            | Self::Changed(_)
-            | Self::Hsm(..) => 4,
+            Self::Faulty(..) => 4,
         }
     }
 }

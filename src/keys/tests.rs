@@ -105,7 +105,7 @@ fn a_key_is_of_an_attached_kms_exactly_below_it_and_its_policy_allows_the_purpos
     let keyring = keyring(false);
     let of = |text: &str, role| refusal(&keyring, &descriptor(KeySource::Kms(key(text))), role);
     assert!(matches!(of("acme.other.k", IACA), KeyRefusal::NotAttached { .. }));
-    assert!(matches!(of("acme.kms.deeper.k", IACA), KeyRefusal::Missing(_)));
+    assert!(matches!(of("acme.kms.deeper.k", IACA), KeyRefusal::Faulty(_, KeyFault::Missing)));
     assert!(matches!(of("acme.kms.roots", GENERIC), KeyRefusal::Policy(_, KeyPurpose::Generic)));
     // These are allowed, and fail at last for want of a configured token.
     for (text, role) in [
@@ -114,7 +114,7 @@ fn a_key_is_of_an_attached_kms_exactly_below_it_and_its_policy_allows_the_purpos
         ("acme.kms.leaves", GENERIC),
     ] {
         let found = of(text, role);
-        assert!(matches!(found, KeyRefusal::Hsm(..)), "{text}: {found:?}");
+        assert!(matches!(found, KeyRefusal::Faulty(_, KeyFault::Hsm(_))), "{text}: {found:?}");
     }
 }
 
@@ -125,9 +125,9 @@ fn a_service_signs_with_a_declared_key_of_its_organisation_attached_or_not() {
         Ok(_) => panic!("admitted"),
         Err(refusal) => refusal,
     };
-    assert!(matches!(own("acme.other.k"), KeyRefusal::Hsm(..)));
+    assert!(matches!(own("acme.other.k"), KeyRefusal::Faulty(_, KeyFault::Hsm(_))));
     assert!(matches!(own("rival.kms.k"), KeyRefusal::NotAttached { .. }));
-    assert!(matches!(own("acme.none.k"), KeyRefusal::Missing(_)));
+    assert!(matches!(own("acme.none.k"), KeyRefusal::Faulty(_, KeyFault::Missing)));
     assert!(matches!(own("acme.kms.roots"), KeyRefusal::Policy(..)));
 }
 
@@ -139,7 +139,7 @@ fn what_a_request_says_is_blamed_before_what_a_token_has() {
         KeyRefusal::PrivateJwk,
         KeyRefusal::NotAttached { kms: path().kms(), service: path().kms() },
         KeyRefusal::Policy(path(), KeyPurpose::Iaca),
-        KeyRefusal::Missing(path()),
+        KeyRefusal::Faulty(path(), KeyFault::Missing),
     ];
     assert!(in_order.windows(2).all(|pair| pair[0].precedence() < pair[1].precedence()));
 }

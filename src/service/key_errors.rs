@@ -8,7 +8,7 @@ use crate::{
         request::{KeyDescriptor, KeySource},
     },
     hsm::{ChangeError, HsmError},
-    keys::KeyRefusal,
+    keys::{KeyFault, KeyRefusal},
     ledger::LedgerError,
 };
 
@@ -45,23 +45,17 @@ pub(super) fn refused(descriptor: &KeyDescriptor, refusal: KeyRefusal) -> Error 
             message: format!("key {key} may not sign profile {purpose}").into(),
             field: Some(key_member),
         },
-        refusal @ (KeyRefusal::Missing(_)
-        | KeyRefusal::Gone(_)
-        | KeyRefusal::Ambiguous(_)
-        | KeyRefusal::Unbound(..)
-        | KeyRefusal::Different(..)
-        | KeyRefusal::Changed(_)
-        | KeyRefusal::Hsm(..)) => not_usable(refusal, Some(key_member)),
+        KeyRefusal::Faulty(key, fault) => faulty(&key, fault, Some(key_member)),
     }
 }
 
-/// A key that the token does not have as it should; `field` is the member that names it, if one does.
-pub(super) fn not_usable(refusal: KeyRefusal, field: Option<Member>) -> Error {
-    match refusal {
-        KeyRefusal::Missing(key) => {
-            Error::NotFound { message: format!("key {key} not found"), field }
+/// A key that its tokens do not have as they should; `member` names it, if one does.
+pub(super) fn faulty(key: &KeyPath, fault: KeyFault, member: Option<Member>) -> Error {
+    match fault {
+        KeyFault::Missing => {
+            Error::NotFound { message: format!("key {key} not found"), field: member }
         }
-        KeyRefusal::Gone(key) => {
+        KeyFault::Gone => {
             tracing::error!(
                 %key,
                 alarm = "key-missing",
@@ -72,19 +66,19 @@ pub(super) fn not_usable(refusal: KeyRefusal, field: Option<Member>) -> Error {
                 retry_after_seconds: OPERATOR_RETRY_SECONDS,
             }
         }
-        KeyRefusal::Ambiguous(key) => {
+        KeyFault::Ambiguous => {
             tracing::error!(%key, "several private keys answer to one key path; remove all but one");
             Error::AmbiguousKey(format!(
                 "key {key} is ambiguous on its token; an operator must resolve it"
             ))
         }
-        KeyRefusal::Unbound(key, reason) => {
+        KeyFault::Unbound(reason) => {
             tracing::error!(%key, reason, "the token does not say which public key belongs to a key");
             Error::AmbiguousKey(format!(
                 "key {key} is ambiguous on its token; an operator must resolve it"
             ))
         }
-        KeyRefusal::Different(key, tokens) => {
+        KeyFault::Different(tokens) => {
             tracing::error!(
                 %key,
                 tokens,
@@ -95,7 +89,7 @@ pub(super) fn not_usable(refusal: KeyRefusal, field: Option<Member>) -> Error {
                 "key {key} is not the same on all of its tokens; an operator must resolve it"
             ))
         }
-        KeyRefusal::Changed(key) => {
+        KeyFault::Changed => {
             tracing::error!(
                 %key,
                 alarm = "key-changed",
@@ -106,19 +100,14 @@ pub(super) fn not_usable(refusal: KeyRefusal, field: Option<Member>) -> Error {
                 retry_after_seconds: OPERATOR_RETRY_SECONDS,
             }
         }
-        KeyRefusal::Hsm(key, HsmError::Unusable { reason }) => {
+        KeyFault::Hsm(HsmError::Unusable { reason }) => {
             tracing::error!(%key, reason, alarm = "key-unusable", "the key cannot be used as it is");
             Error::AmbiguousKey(format!("key {key} cannot be used; an operator must resolve it"))
         }
-        KeyRefusal::Hsm(key, error) => {
+        KeyFault::Hsm(error) => {
             tracing::warn!(%key, %error, "key not available");
             signing(error)
         }
-        KeyRefusal::PrivateJwk
-        | KeyRefusal::Jwk(_)
-        | KeyRefusal::PublicCannotSign
-        | KeyRefusal::NotAttached { .. }
-        | KeyRefusal::Policy(..) => Error::Internal("a refusal of another kind".to_owned()),
     }
 }
 

@@ -29,7 +29,7 @@ use crate::{
         tree::Kms,
     },
     hsm::{CatalogueEntry, ChangeError, HsmError, KeyMaterial, Token},
-    keys::{HostedKey, Key, KeyRefusal, keys_of, material},
+    keys::{HostedKey, KeyFault, keys_of, material},
 };
 
 /// Octets of the `CKA_ID` of the keys that we make.
@@ -313,25 +313,14 @@ fn kms_of<'a>(services: &'a Services, call: &'a Call) -> Result<(&'a Kms, Vec<&'
 }
 
 async fn find(services: &Services, kms: &Kms, path: &KeyPath) -> Result<HostedKey, Error> {
-    let found = look_for(services, kms, path).await?;
-    found.map_err(|refusal| key_errors::not_usable(refusal, None))
+    let found = look_for(services, kms, path).await;
+    found.map_err(|fault| key_errors::faulty(path, fault, None))
 }
 
 /// The key, or why there is none.
-async fn look_for(
-    services: &Services,
-    kms: &Kms,
-    path: &KeyPath,
-) -> Result<Result<HostedKey, KeyRefusal>, Error> {
-    let found = match services.keyring.held_by(kms, path) {
-        Ok(admitted) => services.keyring.find(admitted).await,
-        Err(refusal) => Err(refusal),
-    };
-    match found {
-        Ok(Key::Hosted(hosted)) => Ok(Ok(hosted)),
-        Ok(Key::Public(_) | Key::Dev(_)) => Err(Error::Internal(format!("{path} is on no token"))),
-        Err(refusal) => Ok(Err(refusal)),
-    }
+async fn look_for(services: &Services, kms: &Kms, path: &KeyPath) -> Result<HostedKey, KeyFault> {
+    let hosted = services.keyring.held_by(kms, path)?;
+    services.keyring.find_hosted(hosted).await
 }
 
 async fn turn(

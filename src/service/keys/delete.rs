@@ -14,7 +14,7 @@ use crate::{
         tree::Kms,
     },
     hsm::{ChangeError, Token},
-    keys::{HostedKey, KeyRefusal},
+    keys::{HostedKey, KeyFault},
     service::{Call, Services, error::Error, key_errors, signing},
 };
 
@@ -38,7 +38,7 @@ pub async fn delete(
     // 1. A key that is pinned and gone leaves nothing on the token to be deleted, whoever made it.
     if services.keyring.pin_of(&deletion.path).is_some() {
         let _turn = turn(services, tokens[0]).await?;
-        if let Err(KeyRefusal::Gone(_)) = look_for(services, kms, &deletion.path).await? {
+        if let Err(KeyFault::Gone) = look_for(services, kms, &deletion.path).await {
             return deletion.set_free().await;
         }
     }
@@ -52,10 +52,10 @@ pub async fn delete(
 
     // 3. Its turn; exactly one key, the pinned one.
     let _turn = turn(services, token).await?;
-    match look_for(services, kms, &deletion.path).await? {
+    match look_for(services, kms, &deletion.path).await {
         Ok(hosted) => deletion.destroy(token, &hosted).await,
-        Err(KeyRefusal::Gone(_)) => deletion.set_free().await,
-        Err(refusal) => Err(key_errors::not_usable(refusal, None)),
+        Err(KeyFault::Gone) => deletion.set_free().await,
+        Err(fault) => Err(key_errors::faulty(&deletion.path, fault, None)),
     }
 }
 
@@ -96,7 +96,7 @@ impl Deletion<'_> {
     /// Removes the pin of a key that is on its token no more.
     async fn set_free(self) -> Result<KeyPath, Error> {
         let Some(pin) = self.services.keyring.pin_of(&self.path) else {
-            return Err(key_errors::not_usable(KeyRefusal::Missing(self.path), None));
+            return Err(key_errors::faulty(&self.path, KeyFault::Missing, None));
         };
         let used_by = self.refuse_in_use(pin.spki_sha256).await?;
         let label = self.kms.label_of(&self.path);
