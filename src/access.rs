@@ -1,4 +1,5 @@
-//! Who may do what: client certificate → client → grants. Default deny.
+//! Authorisation: a client certificate identifies a client, and the client has grants. What no
+//! grant covers is denied.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -22,9 +23,9 @@ pub struct ClientConfig {
 /// How a client certificate is recognised, after TLS has accepted it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ClientCertificate {
-    /// By its subject, and by the CA of ours that it leads to where one is named.
+    /// By its subject and, where an issuer is configured, by the client CA that signed it.
     Subject {
-        /// In the order of the certificate.
+        /// The subject, RDNs in the order of the certificate.
         subject: ComparableName,
         /// The subject of the CA.
         issuer: Option<ComparableName>,
@@ -40,7 +41,7 @@ pub struct Access {
     by_sha256: HashMap<[u8; 32], Arc<Client>>,
 }
 
-/// A client of a subject, with the issuer that it is bound to.
+/// A client, and the issuer that its certificate must have, if one is configured.
 type Named = (Option<ComparableName>, Arc<Client>);
 
 /// A configured client.
@@ -51,7 +52,7 @@ pub struct Client {
 }
 
 impl Access {
-    /// From the configuration.
+    /// Makes the lookup tables from the configured clients.
     pub fn new(clients: Vec<ClientConfig>) -> Self {
         let mut access = Self::default();
         for ClientConfig { name, certificate, grants } in clients {
@@ -68,7 +69,7 @@ impl Access {
         access
     }
 
-    /// The client that a certificate belongs to; the fingerprint is asked first.
+    /// Identifies the client of a certificate. A fingerprint takes precedence over a subject.
     pub fn identify(&self, identity: &ClientIdentity) -> Option<Arc<Client>> {
         if let Some(client) = self.by_sha256.get(&identity.certificate_sha256) {
             return Some(Arc::clone(client));
@@ -91,12 +92,12 @@ impl Client {
         self.grants.may(permission, path)
     }
 
-    /// Whether `permission` is granted on any path: enough for what belongs to no path.
+    /// Whether `permission` is granted on any path. Routes without a target need no more.
     pub fn has(&self, permission: Permission) -> bool {
         self.grants.has(permission)
     }
 
-    /// All that it may do.
+    /// All its grants.
     pub fn grants(&self) -> &Grants {
         &self.grants
     }

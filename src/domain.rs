@@ -1,4 +1,5 @@
-//! Values that cannot be wrong once they exist. Depends on nothing else of ours.
+//! Domain values. Their constructors check them, so a value that exists is valid. This layer
+//! depends on no other.
 
 pub mod alternative_name;
 pub mod client;

@@ -1,5 +1,6 @@
-//! Who may use which key: a descriptor and the service of the call lead to a key that signs, or to
-//! a refusal. Knows no profile and no request but the descriptor.
+//! Decides which key a request may use. Given a key descriptor and the service of the call, it
+//! finds the key or says why there is none. It knows no profile, and of a request only the
+//! descriptor.
 
 mod dev;
 mod inventory;
@@ -36,7 +37,7 @@ use crate::{
     hsm::{HsmError, Token, TokenKey},
 };
 
-/// After which a key may be asked for again that its token can make no use of.
+/// Seconds until a retry makes sense when a token cannot use a key that it could use before.
 const LOST_RETRY_SECONDS: u64 = 5;
 
 /// All keys that requests can name.
@@ -45,11 +46,11 @@ pub struct Keyring {
     dev: Option<DevKeysAllowed>,
     /// The public key that each key path was first seen with.
     pins: Pins,
-    /// One change of a token at a time, from its intent to its outcome; by token.
+    /// One lock per token: one change of keys at a time, from its intent to its outcome.
     changing: HashMap<String, Arc<tokio::sync::Mutex<()>>>,
 }
 
-/// What a key is wanted for.
+/// How a request uses a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyRole {
     /// It signs for a purpose.
@@ -79,7 +80,7 @@ pub struct HostedPath {
 /// A key that is there.
 #[derive(Clone)]
 pub enum Key {
-    /// On a token.
+    /// Private half on a token.
     Hosted(HostedKey),
     /// Public half only.
     Public(PublicKey),
@@ -87,7 +88,7 @@ pub enum Key {
     Dev(Arc<DevKey>),
 }
 
-/// A key on a token, exactly one, its public half as pinned; or the same on several tokens.
+/// A key on one token, or the same key on several tokens. Its public half is the pinned one.
 #[derive(Clone)]
 pub struct HostedKey {
     /// The full path.
@@ -100,7 +101,7 @@ pub struct HostedKey {
 }
 
 impl Keyring {
-    /// From the started tokens and the pins of the ledger.
+    /// Makes a keyring of started tokens and of the pins in the ledger.
     pub fn new(
         tokens: Vec<Token>,
         dev: Option<DevKeysAllowed>,
@@ -199,7 +200,7 @@ impl Keyring {
         hosted.map(Admitted::Hosted).map_err(|fault| KeyRefusal::Faulty(path.clone(), fault))
     }
 
-    /// A key of a KMS, whatever it is wanted for.
+    /// Leads a key path of a KMS to its tokens and its label. Asks for no permission and no token.
     ///
     /// # Errors
     /// [`KeyFault::Hsm`] when a token of the KMS is not configured any more.
@@ -222,7 +223,7 @@ impl Keyring {
         (!tokens.is_empty()).then_some(tokens)
     }
 
-    /// The right to change a token, held until it is dropped.
+    /// Locks the token for one change of its keys. `None` for a token that is not configured.
     pub async fn turn_to_change(&self, token: &Token) -> Option<tokio::sync::OwnedMutexGuard<()>> {
         let turn = self.changing.get(token.name())?;
         Some(Arc::clone(turn).lock_owned().await)
@@ -328,25 +329,25 @@ impl Key {
         matches!(self, Self::Dev(_))
     }
 
-    /// Waits until somebody could sign with it; when the signature is to be there at the latest. To be
-    /// asked before anything is written down about the signature.
+    /// Waits until a token could sign, and returns the deadline of the signature. Call it before
+    /// the intent is recorded, so that a request that finds no token leaves nothing behind.
     ///
     /// # Errors
-    /// [`HsmError`] when nobody can, and nobody is about to.
+    /// [`HsmError`] when no token can sign, and none is about to be able to.
     pub async fn until_up(&self) -> Result<Instant, HsmError> {
         match self {
             Self::Hosted(hosted) => hosted.holdings.until_up().await,
-            // These wait for nobody.
+            // Keys in memory need no token.
             Self::Dev(_) | Self::Public(_) => Ok(Instant::now()),
         }
     }
 
-    /// Signs a message with the algorithm of the key's type, on behalf of a client. The signature is
-    /// not yet verified: the certificate or request that it is for does that when it is assembled.
+    /// Signs a message with the algorithm of the key's type, on behalf of a client. It does not
+    /// verify the signature, because `assemble` does so for each certificate, request and VICAL.
     ///
     /// # Errors
-    /// [`HsmError`] when the token cannot; [`HsmError::Unusable`] for a public key, which
-    /// [`Keyring::admit`] lets nobody sign with.
+    /// [`HsmError`] when the token cannot sign; [`HsmError::Unusable`] for a public key, which
+    /// [`Keyring::admit`] never admits for signing.
     pub async fn sign(
         &self,
         client: &str,
@@ -376,7 +377,7 @@ impl HostedKey {
         self.holdings.token_name()
     }
 
-    /// What its path stands for from now on.
+    /// The pin that the first use of this key makes.
     pub fn as_pinned(&self) -> PinnedKey {
         PinnedKey {
             spki_sha256: self.key.public_key.spki_sha256(),

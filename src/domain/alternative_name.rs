@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use url::Url;
 
-/// An absolute `http` or `https` URL with host, without user info, in ASCII: where a CRL lies.
+/// The URL of a CRL: absolute, `http` or `https`, with host, without user info, in ASCII.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpUrl(String);
 
@@ -19,13 +19,14 @@ impl HttpUrl {
         }
     }
 
-    /// As it was given.
+    /// The text as it was given.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Schemes whose URIs name nothing: what they say is their own text, or stands in one browser alone.
+/// Schemes whose URIs identify nothing: their content is the URI itself, or is local to one
+/// browser.
 const NAMELESS_SCHEMES: [&str; 10] = [
     "javascript",
     "vbscript",
@@ -39,8 +40,8 @@ const NAMELESS_SCHEMES: [&str; 10] = [
     "jar",
 ];
 
-/// An absolute URI in ASCII whose scheme names something; with `http` and `https` it has a host and no
-/// user info.
+/// An absolute URI in ASCII whose scheme identifies something; with `http` and `https` it has a
+/// host and no user info.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AbsoluteUri(String);
 
@@ -58,7 +59,7 @@ impl AbsoluteUri {
         }
     }
 
-    /// As it was given.
+    /// The text as it was given.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -88,7 +89,7 @@ impl EmailAddress {
         }
     }
 
-    /// As it was given.
+    /// The text as it was given.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -104,12 +105,12 @@ impl DnsName {
     /// [`AlternativeNameError::Dns`] repeats what was given.
     pub fn parse(text: &str) -> Result<Self, AlternativeNameError> {
         let labels = match text.strip_prefix("*.") {
-            // A wildcard needs something to stand before.
+            // A wildcard needs at least two labels behind it.
             Some(rest) if rest.contains('.') => rest,
             Some(_) => "",
             None => text,
         };
-        // RFC 5280 speaks of the preferred name syntax; a name of digits alone would be an address.
+        // RFC 5280 wants the preferred name syntax. Digits alone would be taken for an address.
         let numeric = labels.split('.').all(|label| label.bytes().all(|b| b.is_ascii_digit()));
         if text.len() <= 253 && is_host_name(labels) && !numeric {
             Ok(Self(text.to_owned()))
@@ -118,7 +119,7 @@ impl DnsName {
         }
     }
 
-    /// As it was given.
+    /// The text as it was given.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -166,7 +167,7 @@ pub struct SubjectAlternativeNames {
 pub const NAMES_MAX: usize = 256;
 
 impl SubjectAlternativeNames {
-    /// Whether there is no name: then there is no extension.
+    /// Whether there is no name. The extension is left out then.
     pub fn is_empty(&self) -> bool {
         self.dns_names.is_empty()
             && self.uris.is_empty()
@@ -180,7 +181,7 @@ impl SubjectAlternativeNames {
     }
 }
 
-/// An IP address, and how it was written: IPv6 has many spellings of one address.
+/// An IP address, and its text as it was given, because IPv6 has many spellings of one address.
 #[derive(Debug, Clone)]
 pub struct IpAddress {
     address: IpAddr,
@@ -188,7 +189,7 @@ pub struct IpAddress {
 }
 
 impl IpAddress {
-    /// IPv4 or IPv6, strict, no prefix length, no zone; no IPv4 address in IPv6 clothes.
+    /// Reads IPv4 or IPv6, strictly: no prefix length, no zone, no IPv4-mapped address.
     ///
     /// # Errors
     /// [`AlternativeNameError::Ip`] repeats what was given; [`AlternativeNameError::MappedIp`] for an
@@ -206,7 +207,7 @@ impl IpAddress {
         self.address
     }
 
-    /// As it was given.
+    /// The text as it was given.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -220,7 +221,7 @@ impl PartialEq for IpAddress {
 
 impl Eq for IpAddress {}
 
-/// Why a text is no alternative name.
+/// Why a text is not an alternative name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AlternativeNameError {
     /// CRL distribution points.
@@ -241,12 +242,13 @@ pub enum AlternativeNameError {
     /// IPv4 in IPv6.
     #[error("an IPv4-mapped IPv6 address is not allowed; give the IPv4 address")]
     MappedIp,
-    /// A URI whose scheme names nothing.
+    /// A URI of a scheme that identifies nothing.
     #[error("URIs of the scheme {0} name nothing")]
     Scheme(String),
 }
 
-/// The parsers of URLs repair much; what goes into a certificate must need no repair.
+/// Parses a URI strictly. The URL parser repairs many mistakes, so texts that it would repair are
+/// refused.
 fn parse_absolute(text: &str) -> Option<Url> {
     let forbidden = |b: u8| !b.is_ascii_graphic() || b"\"<>\\^`{|}".contains(&b);
     if text.is_empty() || text.bytes().any(forbidden) || has_broken_escape(text) {
@@ -292,7 +294,7 @@ fn has_a_label_prefix(label: &str) -> bool {
     label.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("xn--"))
 }
 
-/// Whether a label decodes to one that is encoded so, and so only (RFC 5891, 5.3 to 5.5).
+/// Whether a label is the canonical encoding of a valid U-label (RFC 5891, 5.3 to 5.5).
 fn is_a_label(label: &str) -> bool {
     let label = label.to_ascii_lowercase();
     let (decoded, valid) = idna::domain_to_unicode(&label);

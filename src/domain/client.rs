@@ -1,4 +1,4 @@
-//! Who calls, and what a grant speaks of.
+//! Clients: permissions, grants, the identity that TLS proves, and the purposes of keys.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -6,7 +6,7 @@ use super::{client_name::ComparableName, path::ResourcePath};
 
 macro_rules! permissions {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
-        /// What a client may be granted on a path.
+        /// A permission, granted on a path.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Permission { $($(#[$doc])* $variant,)* }
 
@@ -81,7 +81,7 @@ impl fmt::Display for Permission {
     }
 }
 
-/// A word that is no permission.
+/// Not the name of a permission.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a permission")]
 pub struct UnknownPermission(String);
@@ -89,13 +89,13 @@ pub struct UnknownPermission(String);
 /// A permission on a path and everything under it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// What may be done.
+    /// The permission.
     pub permission: Permission,
-    /// Where.
+    /// The path.
     pub path: ResourcePath,
 }
 
-/// Everything that a client may do. What is not in it is denied.
+/// The grants of one client. Everything else is denied.
 #[derive(Debug, Clone, Default)]
 pub struct Grants(Arc<[Grant]>);
 
@@ -107,7 +107,7 @@ impl Grants {
             .any(|grant| grant.permission == permission && path.is_at_or_under(&grant.path))
     }
 
-    /// Whether `permission` is granted on any path: enough for what belongs to no path.
+    /// Whether `permission` is granted on any path. Routes without a target need no more.
     pub fn has(&self, permission: Permission) -> bool {
         self.0.iter().any(|grant| grant.permission == permission)
     }
@@ -126,14 +126,15 @@ pub struct ClientIdentity {
     pub subject: String,
     /// The same, for comparison; `None` when the certificate cannot be read.
     pub name: Option<ComparableName>,
-    /// The subjects of those of our CAs for clients that the certificate leads to. Not what it says of
-    /// its issuer: another of our CAs could make one of that name.
+    /// The subjects of the client CAs that the certificate's chain was verified to. Not the issuer
+    /// name in the certificate, because another of the client CAs could issue certificates with
+    /// that name.
     pub issuers: Vec<ComparableName>,
     /// SHA-256 over the certificate's DER.
     pub certificate_sha256: [u8; 32],
 }
 
-/// The purposes that a key's policy and an audit entry name.
+/// What a key signs: the purposes in policies and audit entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyPurpose {
     /// IACA root.

@@ -1,5 +1,5 @@
-//! Names by which the certificates of clients are known: read from a setting, taken from a certificate,
-//! and compared as names, not as texts.
+//! Subjects and issuers of client certificates, read from settings or from certificates. They are
+//! compared attribute by attribute, not as text.
 
 use std::mem;
 
@@ -10,7 +10,7 @@ pub struct ComparableName(Vec<Vec<Attribute>>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Attribute {
-    /// Dotted.
+    /// The type as a dotted OID.
     kind: String,
     value: Value,
 }
@@ -18,11 +18,11 @@ struct Attribute {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Value {
     Text(String),
-    /// The whole element, when it has no text that we read.
+    /// The whole DER element, when its string type is not supported.
     Der(Vec<u8>),
 }
 
-/// Types that have a name, in lower case, with the OID. RFC 4519 and what OpenSSL calls them.
+/// Short names of types in lower case, and their OIDs: those of RFC 4519 and of OpenSSL.
 const TYPES: [(&str, &str); 50] = [
     ("c", "2.5.4.6"),
     ("countryname", "2.5.4.6"),
@@ -77,17 +77,17 @@ const TYPES: [(&str, &str); 50] = [
 ];
 
 const COMMON_NAME: &str = "2.5.4.3";
-/// Country, organization, domain component: what a name begins with.
+/// Country, organization, domain component: types that a name usually begins with.
 const OUTERMOST: [&str; 3] = ["2.5.4.6", "2.5.4.10", "0.9.2342.19200300.100.1.25"];
 
-/// What `openssl x509` prints before a name.
+/// The prefixes that `openssl x509` prints.
 const PREFIXES: [&str; 2] = ["subject", "issuer"];
 
 /// ASN.1 string types whose octets are UTF-8 or a part of it: UTF8String, NumericString,
 /// PrintableString, IA5String, VisibleString.
 const TEXT_TAGS: [u8; 5] = [12, 18, 19, 22, 26];
 
-/// Why a text is no name.
+/// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}; write it in the order of the certificate, as in C=NL,O=Acme,CN=registrar-1")]
 pub struct NameTextError(String);
@@ -100,7 +100,7 @@ impl ComparableName {
     /// # Errors
     /// [`NameTextError`] says what is wrong, and how a name is written.
     pub fn parse(text: &str) -> Result<Self, NameTextError> {
-        // A blank at the end may be escaped.
+        // A blank at the end may be escaped, so only the start is trimmed.
         let mut rest = without_prefix(text.trim_start());
         if rest.trim().is_empty() {
             return Err(NameTextError("a name is not blank".to_owned()));
@@ -141,8 +141,8 @@ impl ComparableName {
         Self(rdns.into_iter().map(sorted).collect())
     }
 
-    /// Whether it begins with a common name and ends with an organization, a country or a domain, as
-    /// names do that are written with the last RDN first.
+    /// Whether the RDNs seem to be in reverse order: a common name first, and an organization,
+    /// country or domain last.
     pub fn looks_reversed(&self) -> bool {
         let has = |rdn: Option<&Vec<Attribute>>, kinds: &[&str]| {
             rdn.is_some_and(|rdn| rdn.iter().any(|attribute| kinds.contains(&&*attribute.kind)))
@@ -160,7 +160,7 @@ impl Value {
     }
 }
 
-/// The attributes of an RDN are a set.
+/// Sorts the attributes of an RDN, because they are a set.
 fn sorted(mut rdn: Vec<Attribute>) -> Vec<Attribute> {
     rdn.sort_unstable();
     rdn
@@ -216,7 +216,7 @@ fn value(text: &str) -> Result<(Value, &str), NameTextError> {
         return Ok((value, &hex[end..]));
     }
     let ((mut value, kept), after) = characters(text, is_separator)?;
-    // Blanks at the end count when they are escaped.
+    // Trims blanks at the end unless they are escaped.
     value.truncate(kept.max(value.trim_end().len()));
     Ok((Value::Text(value), after))
 }
@@ -225,8 +225,8 @@ fn is_separator(character: char) -> bool {
     matches!(character, ',' | ';' | '+')
 }
 
-/// Characters up to the first unescaped one that ends them, the place after the last escaped one, and
-/// the rest.
+/// Reads characters up to the first unescaped terminator. Returns them, the position after the last
+/// escaped one, and the rest.
 fn characters(
     text: &str,
     ends: impl Fn(char) -> bool,
@@ -271,7 +271,7 @@ fn octets(hex: &str) -> Option<Vec<u8>> {
     (0..hex.len()).step_by(2).map(|at| octet(hex.get(at..at + 2)?)).collect()
 }
 
-/// Two hex digits, without the sign that the reader of numbers takes.
+/// Reads two hex digits. `from_str_radix` alone would take a sign too.
 fn octet(pair: &str) -> Option<u8> {
     let is_hex = pair.bytes().all(|digit| digit.is_ascii_hexdigit());
     u8::from_str_radix(pair, 16).ok().filter(|_| is_hex)

@@ -1,9 +1,8 @@
-//! Words of others, cut to a length that can be repeated.
+//! Excerpts of callers' texts for logs and the audit log.
 
 use std::borrow::Cow;
 
-/// Of what a caller sent, a line of the log and an entry of the audit log repeat at most so many
-/// characters.
+/// Longest excerpt of a caller's text in the log and in the audit log, in characters.
 pub const EXCERPT_CHARACTERS_MAX: usize = 256;
 
 /// The beginning of a text, for a line of the log: a longer one ends with `…`, control characters are

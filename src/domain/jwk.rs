@@ -1,4 +1,5 @@
-//! JSON Web Keys (RFC 7517, 7518): the public half as a value, the private half behind a seal.
+//! JSON Web Keys (RFC 7517, 7518). The public half is an ordinary value; the private half stays in
+//! [`PrivateJwk`].
 
 use std::fmt;
 
@@ -81,7 +82,7 @@ impl PublicJwk {
     }
 }
 
-/// The members of a JWK that matter, as text; what [`parse_public`] and `keys` read.
+/// The parameters of a JWK as text, before [`parse_public`] and `keys` read them.
 #[derive(Default)]
 pub struct JwkMembers {
     /// Key type.
@@ -110,16 +111,16 @@ impl fmt::Debug for JwkMembers {
     }
 }
 
-/// A private JWK, unread until something that may read it does.
+/// A private JWK, not parsed yet. Its `Debug` form shows nothing.
 pub struct PrivateJwk(Box<JwkMembers>);
 
 impl PrivateJwk {
-    /// Seals the members.
+    /// Wraps the parameters.
     pub fn new(members: JwkMembers) -> Self {
         Self(Box::new(members))
     }
 
-    /// The members, for those who may read them: the dev signer, and the import of keys.
+    /// The parameters. Only dev mode and key import read them.
     pub fn members(&self) -> &JwkMembers {
         &self.0
     }
@@ -159,7 +160,7 @@ pub fn parse_public(members: &JwkMembers) -> Result<PublicKey, JwkError> {
             let exponent = decode("e", required(members.e.as_ref(), "e")?)?;
             PublicKey::from_rsa(&modulus, &exponent).map_err(JwkError::Key)
         }
-        // Such a key is certified, if at all; its private half goes nowhere.
+        // Ed25519 keys can only be certified here, so a private one is refused.
         "OKP" if members.crv.as_deref() == Some(ED25519) && !members.is_private => {
             let octets = decode("x", required(members.x.as_ref(), "x")?)?;
             if octets.len() != ED25519_OCTETS {
@@ -174,7 +175,7 @@ pub fn parse_public(members: &JwkMembers) -> Result<PublicKey, JwkError> {
     }
 }
 
-/// Decodes one base64url member into octets that are wiped after use.
+/// Decodes one base64url parameter. The octets are wiped when dropped.
 ///
 /// # Errors
 /// [`JwkError::Base64`] names the member; the value is not repeated.
@@ -202,7 +203,7 @@ pub enum JwkError {
     /// The public key itself.
     #[error("{0}")]
     Key(KeyError),
-    /// Private and public members do not belong together.
+    /// The private half does not belong to the public half.
     #[error("the private members do not match the public ones")]
     Mismatch,
 }

@@ -1,4 +1,4 @@
-//! Keys by their public half: types, algorithms, digests, signatures.
+//! Public keys, key types, signature algorithms, digests and signatures.
 
 mod digest;
 mod key_type;
@@ -29,12 +29,13 @@ const ID_ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112")
 /// 65537, the only public exponent we use or accept.
 const RSA_EXPONENT: [u8; 3] = [0x01, 0x00, 0x01];
 
-/// A signature as X.509 wants it: `Ecdsa-Sig-Value` in DER (RFC 3279, 2.2.3), or the PKCS#1 octets.
+/// A signature in the form of X.509: `Ecdsa-Sig-Value` in DER (RFC 3279, 2.2.3), or the PKCS#1
+/// octets.
 #[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Signature(Vec<u8>);
 
 impl Signature {
-    /// From octets that already have the form of X.509.
+    /// Takes octets that already have the form of X.509.
     pub fn from_x509_octets(octets: Vec<u8>) -> Self {
         Self(octets)
     }
@@ -45,7 +46,7 @@ impl Signature {
     }
 }
 
-/// A public key of a type we know, its point on the curve, its encoding canonical.
+/// A public key of a supported type. Its point is on the curve and its encoding is canonical.
 #[derive(Clone)]
 pub struct PublicKey(Arc<Inner>);
 
@@ -123,7 +124,7 @@ impl PublicKey {
     /// From the 32 octets of a key of Ed25519 (RFC 8032, 5.1.5).
     ///
     /// # Errors
-    /// [`KeyError`] when there are more, or fewer, or they are no point.
+    /// [`KeyError`] when there are not 32, or when they are not a point.
     pub fn from_ed25519(octets: &[u8]) -> Result<Self, KeyError> {
         // RFC 8410, 3: parameters are absent.
         Self::assemble(KeyType::Ed25519, ID_ED25519, None, octets)
@@ -163,7 +164,7 @@ impl PublicKey {
         &self.0.spki
     }
 
-    /// SHA-256 over the `SubjectPublicKeyInfo`: what keys are pinned by.
+    /// SHA-256 over the `SubjectPublicKeyInfo`, which identifies the key in pins and in the ledger.
     pub fn spki_sha256(&self) -> [u8; 32] {
         self.0.spki_sha256
     }
@@ -174,18 +175,18 @@ impl PublicKey {
     }
 
     /// SHA-1 over the content of the `subjectPublicKey` BIT STRING (RFC 5280, 4.2.1.2, method 1).
-    /// SHA-1 is a name here, not a protection.
+    /// The hash is an identifier here; nothing depends on the strength of SHA-1.
     pub fn subject_key_id(&self) -> [u8; 20] {
         self.0.subject_key_id
     }
 
-    /// The coordinates of an EC key, each of full length; `None` where there are none.
+    /// The coordinates of an EC key, each of full length; `None` for other keys.
     pub fn coordinates(&self) -> Option<(&[u8], &[u8])> {
         let octets = self.0.key_type.coordinate_octets()?;
         Some((self.0.content.get(1..=octets)?, self.0.content.get(1 + octets..)?))
     }
 
-    /// The modulus of an RSA key, big-endian, no leading zero; `None` where there is none.
+    /// The modulus of an RSA key, big-endian, no leading zero; `None` for other keys.
     pub fn modulus(&self) -> Option<Vec<u8>> {
         match self.0.key_type {
             KeyType::P256 | KeyType::P384 | KeyType::P521 | KeyType::Ed25519 => None,
@@ -200,7 +201,7 @@ impl PublicKey {
         self.0.parsed.verify_sig(message, &signature.0).is_ok()
     }
 
-    /// The same for a signature made elsewhere, with a hash of the signer's choice.
+    /// Verifies a signature that was made elsewhere, with a hash of the signer's choice.
     pub fn verifies_with(&self, hash: HashAlgorithm, message: &[u8], signature: &[u8]) -> bool {
         alc::UnparsedPublicKey::new(self.0.key_type.verification(hash), &self.0.content)
             .verify(message, signature)
@@ -224,7 +225,7 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// Why octets are no public key of ours.
+/// Why octets are not a supported public key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// A type that is not offered.

@@ -1,10 +1,10 @@
-//! Labels of keys: how a KMS makes them, and whether two KMS services can make the same.
+//! Templates of key labels, and whether two KMS services can produce the same label.
 
 use std::collections::HashMap;
 
 use super::path::{KeyPath, PathElement, ResourcePath};
 
-/// Stands for a key's id where a template is read backwards; no service is likely to be named so.
+/// A key id to probe templates with. It is unlikely as part of a real name.
 const KEY_PROBE: &str = "__chancery-key-probe__";
 
 /// A label with the placeholders `{org}`, `{tenant}`, `{kms}` and `{key}`; `{tenant}` is the tenant
@@ -24,7 +24,8 @@ enum Piece {
 
 impl LabelTemplate {
     /// # Errors
-    /// Says which placeholder is unknown, or that `{key}` is missing: all keys would be one.
+    /// A message that names the unknown placeholder, or says that `{key}` is missing, because all
+    /// keys would have one label then.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -58,9 +59,9 @@ impl LabelTemplate {
         Ok(Self(pieces))
     }
 
-    /// The key below `kms` that a label on the token leads to.
+    /// The key of `kms` whose label this is, if any (the inverse of [`Self::label_of`]).
     pub fn key_of(&self, kms: &ResourcePath, label: &str) -> Option<PathElement> {
-        // What stands between the texts that the template puts before and after the key's id.
+        // The key's id is what is left between the template's prefix and suffix.
         let probe = PathElement::parse(KEY_PROBE).ok()?;
         let made = self.label_of(&KeyPath::of(kms, &probe));
         let (before, _) = made.split_once(KEY_PROBE)?;
@@ -79,7 +80,7 @@ impl LabelTemplate {
             .map(|piece| match piece {
                 Piece::Text(text) => text.as_str(),
                 Piece::FullPath => key.as_str(),
-                // A KMS that stands alone is its own organisation.
+                // A KMS with a path of one element counts as its own organisation.
                 Piece::Organisation if organisation.is_empty() => kms,
                 Piece::Organisation => organisation,
                 Piece::Tenant => tenant,
@@ -91,9 +92,10 @@ impl LabelTemplate {
 }
 
 impl LabelTemplate {
-    /// All labels of a KMS, whatever its keys are called.
+    /// The pattern of all labels that the template makes for a KMS.
     pub(super) fn pattern(&self, kms: &ResourcePath) -> LabelPattern {
-        // A template that has {key} twice makes fewer labels than its pattern has.
+        // With {key} twice, the pattern allows different ids in both places, so it has more labels
+        // than the template makes. That errs on the safe side.
         let Ok(probe) = PathElement::parse(KEY_PROBE) else { return LabelPattern(Vec::new()) };
         let made = self.label_of(&KeyPath::of(kms, &probe));
         let mut atoms = Vec::new();
@@ -114,7 +116,7 @@ impl Default for LabelTemplate {
     }
 }
 
-/// Labels of one form: characters, and ids of keys among them.
+/// A pattern of labels: fixed characters, and a wildcard for each key id.
 pub(super) struct LabelPattern(Vec<Atom>);
 
 #[derive(Clone, Copy)]
@@ -123,12 +125,12 @@ enum Atom {
     Is(char),
     /// One character of an id.
     One,
-    /// Any number of them.
+    /// Any number of characters of an id.
     More,
 }
 
-/// Pairs of places that two patterns are compared at, at most. Two that are not done with by then count
-/// as having a label in common: nobody has such long ones.
+/// Limit of the search for a common label, in pairs of positions. Beyond it two patterns count as
+/// overlapping; no real patterns are that long.
 const PLACES_MAX: usize = 1 << 20;
 
 impl LabelPattern {
@@ -137,10 +139,10 @@ impl LabelPattern {
         Self(label.chars().map(Atom::Is).collect())
     }
 
-    /// A label of both forms, if there is one.
+    /// Finds a label that both patterns match, if there is one.
     pub(super) fn common(&self, other: &Self) -> Option<String> {
-        // Walks both patterns at once; each pair of places is reached from one other by one character,
-        // or by none.
+        // A graph search over pairs of positions in both patterns. An edge consumes one character
+        // that both accept, or none. `reached` keeps the edge to each pair, to spell out the label.
         let mut reached = HashMap::from([((0, 0), None)]);
         let mut open = vec![(0, 0)];
         while let Some((one, two)) = open.pop() {
@@ -172,7 +174,7 @@ impl LabelPattern {
 }
 
 impl Atom {
-    /// A character that both take.
+    /// A character that both accept.
     fn meets(self, other: Self) -> Option<char> {
         match (self, other) {
             (Self::Is(one), Self::Is(two)) => (one == two).then_some(one),
@@ -184,10 +186,10 @@ impl Atom {
     }
 }
 
-/// A pair of places.
+/// A pair of positions.
 type Places = (usize, usize);
 
-/// The characters on the way to a pair of places.
+/// Spells out the characters on the way to a pair of positions.
 fn spelt(reached: &HashMap<Places, Option<(Places, Option<char>)>>, to: Places) -> String {
     let mut characters = Vec::new();
     let mut place = to;

@@ -1,5 +1,5 @@
-//! Members of a request, by meaning, and the messages that mention them. What a member is called, and
-//! where it stands in a body, is known to the door that read the request (`http::wire::member`).
+//! Members of a request, by meaning, and messages that mention members. Only `http::wire::member`
+//! knows their names and JSON pointers, because those belong to one generation of the API.
 
 use std::{borrow::Cow, fmt};
 
@@ -99,28 +99,29 @@ pub enum RequestKey {
     CsrSubject,
 }
 
-/// Which of several names for one member a caller used, as the door counts them.
+/// Which of several names for one member the caller used. Only the reader of the request gives the
+/// number a meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Alias(pub u8);
 
-/// Words for a caller, in which the door names the members.
+/// A message for the caller. Members in it are rendered by the layer that knows their names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message(Vec<Part>);
 
 /// A part of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
-    /// Words.
+    /// Text.
     Text(Cow<'static, str>),
     /// The name of a member.
     Name(Member),
-    /// The names on the way to a member, its own last.
+    /// The path of a member: the names of the members around it, and its own.
     Path(Member),
-    /// The name of one form of a member.
+    /// The name of a form of descriptor.
     Form(Form),
 }
 
-/// A form that a caller may choose.
+/// A form of descriptor that a caller may choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// A key in the HSM, by its path.
@@ -130,24 +131,24 @@ pub enum Form {
 }
 
 impl Message {
-    /// Begins with the name of a member.
+    /// Starts a message with the name of a member.
     pub fn name(member: Member) -> Self {
         Self(vec![Part::Name(member)])
     }
 
-    /// Begins with the path of a member.
+    /// Starts a message with the path of a member.
     pub fn path(member: Member) -> Self {
         Self(vec![Part::Path(member)])
     }
 
-    /// Goes on with words.
+    /// Appends text.
     #[must_use]
     pub fn text(mut self, text: impl Into<Cow<'static, str>>) -> Self {
         self.0.push(Part::Text(text.into()));
         self
     }
 
-    /// Goes on with a part that the door names.
+    /// Appends a part.
     #[must_use]
     pub fn and(mut self, part: Part) -> Self {
         self.0.push(part);
@@ -159,7 +160,7 @@ impl Message {
         &self.0
     }
 
-    /// The message after the path of a member and a colon.
+    /// Prefixes the message with the path of a member and a colon.
     #[must_use]
     pub fn at(self, member: Member) -> Self {
         let mut parts = vec![Part::Path(member), Part::Text(Cow::Borrowed(": "))];
@@ -174,7 +175,7 @@ impl<T: Into<Cow<'static, str>>> From<T> for Message {
     }
 }
 
-/// For logs and tests; the door has the names that callers know.
+/// For logs and tests: shows members by their names here.
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|part| match part {

@@ -1,4 +1,4 @@
-//! Distinguished names as requests give them.
+//! Distinguished names of requests.
 
 use super::text::{CharacterError, check_characters};
 
@@ -7,7 +7,7 @@ use super::text::{CharacterError, check_characters};
 pub struct Country([u8; 2]);
 
 impl Country {
-    /// Upper case only: a lower-case code is refused, not corrected.
+    /// Reads a code in upper case. A lower-case code is refused, not corrected.
     ///
     /// # Errors
     /// [`NameError::Country`] for everything but the 249 assigned codes.
@@ -102,7 +102,7 @@ impl AttributeText {
     }
 }
 
-/// Why a text cannot stand in a name.
+/// Why a text cannot be a value in a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// No assigned upper-case code.
@@ -114,7 +114,7 @@ pub enum NameError {
     /// White space at an end.
     #[error("no leading or trailing white space")]
     Padded,
-    /// A character that operators cannot see, or would see elsewhere.
+    /// A character that is invisible, or is displayed at another place.
     #[error("{0}")]
     Character(CharacterError),
     /// Over the upper bound.
@@ -132,7 +132,7 @@ MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT
 RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN \
 TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW";
 
-/// For each first letter of [`ASSIGNED`] a bit for each second.
+/// For each first letter, a bit set of the second letters of the assigned codes.
 const FOLLOWERS: [u32; 26] = {
     let (codes, mut bits, mut at) = (ASSIGNED.as_bytes(), [0; 26], 0);
     while at < codes.len() {

@@ -5,7 +5,7 @@ use std::fmt;
 use der::asn1::ObjectIdentifier;
 use num_bigint::BigUint;
 
-/// Octets of content of an identifier that is read from text, and of one that is shown as text.
+/// Longest identifier that is read from text or shown in full, in octets of content.
 const OCTETS_MAX: usize = 128;
 
 /// An object identifier: the content octets of its DER.
@@ -45,7 +45,7 @@ impl Oid {
     }
 }
 
-/// A decimal number as it is written without repair.
+/// A decimal number without leading zeros.
 fn arc(text: &str) -> Option<BigUint> {
     let is_written_so = text == "0" || !text.starts_with('0');
     let is_short = !text.is_empty() && text.len() <= 3 * OCTETS_MAX;
@@ -54,7 +54,7 @@ fn arc(text: &str) -> Option<BigUint> {
         .flatten()
 }
 
-/// Seven bits an octet, the first octets marked.
+/// Base 128, big-endian; all octets but the last have the top bit set.
 fn push_arc(octets: &mut Vec<u8>, arc: &BigUint) {
     let mut digits = arc.to_radix_be(128);
     let last = digits.pop().unwrap_or_default();
@@ -92,7 +92,7 @@ impl fmt::Debug for Oid {
     }
 }
 
-/// An object identifier where it stands in DER.
+/// An object identifier, borrowed from DER.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OidRef<'a>(&'a [u8]);
 
@@ -137,7 +137,7 @@ impl fmt::Display for OidRef<'_> {
                 write!(f, ".{arc}")?;
                 continue;
             }
-            // X.690, 8.19.4: two arcs in one.
+            // X.690, 8.19.4: the first two arcs share one number.
             let root = u8::try_from(&arc / 40_u8).map_or(2, |root: u8| root.min(2));
             write!(f, "{root}.{}", arc - 40_u8 * root)?;
         }

@@ -1,4 +1,4 @@
-//! Dotted paths: the addresses of everything in the resource tree.
+//! Dotted paths, the addresses in the resource tree.
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
@@ -91,7 +91,7 @@ impl ResourcePath {
         self.parent_text().map(|parent| Self(parent.into()))
     }
 
-    /// The same, only to be looked at.
+    /// The same, borrowed.
     pub fn parent_text(&self) -> Option<&str> {
         self.0.rsplit_once('.').map(|(parent, _)| parent)
     }
@@ -148,7 +148,7 @@ impl KeyPath {
         ResourcePath(self.kms_text().into())
     }
 
-    /// The same, only to be looked at.
+    /// The same, borrowed.
     pub fn kms_text(&self) -> &str {
         self.0.parent_text().unwrap_or_default()
     }
@@ -158,13 +158,13 @@ impl KeyPath {
         self.0.last()
     }
 
-    /// The same, only to be looked at.
+    /// The same, borrowed.
     pub fn id_text(&self) -> &str {
         self.as_str().rsplit('.').next().unwrap_or_default()
     }
 }
 
-/// Why a text is no path.
+/// Why a text is not a path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     /// Two dots in a row, a dot at an end, or nothing at all.

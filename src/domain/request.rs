@@ -1,4 +1,4 @@
-//! What a caller asks for, parsed: from here on no JSON.
+//! Parsed requests. Code below `http` sees these types and no JSON.
 
 use super::{
     alternative_name::{HttpUrl, IssuerAlternativeName, SubjectAlternativeNames},
@@ -12,7 +12,7 @@ use super::{
     validity::RequestedValidity,
 };
 
-/// A key as the caller names it.
+/// A key descriptor of a request.
 #[derive(Debug)]
 pub struct KeyDescriptor {
     /// Which key of the request it is.
@@ -85,7 +85,7 @@ impl SubjectKey {
     }
 }
 
-/// Any request for a certificate: the three doors of the corridor.
+/// Any request for a certificate.
 #[derive(Debug)]
 pub struct IssuanceRequest {
     /// The id in all attached stores, unchecked: it is ignored when no store is attached.
@@ -112,7 +112,7 @@ pub struct IacaIssuance {
     pub data: IacaData,
     /// The key that signs and is certified.
     pub key: KeyDescriptor,
-    /// Makes the stored copies VICAL entries.
+    /// When given, the stored copies become VICAL entries.
     pub metadata: Option<VicalMetadata>,
 }
 
@@ -136,7 +136,8 @@ pub struct GenericIssuance {
     pub signing: GenericSigning,
 }
 
-/// Who signs an ordinary certificate. A self-signed one from a CSR has no spelling.
+/// Who signs an ordinary certificate. The type has no form for a self-signed certificate of a CSR's
+/// key, because nobody here has that private key.
 #[derive(Debug)]
 pub enum GenericSigning {
     /// The certified key signs.
@@ -184,7 +185,7 @@ pub struct DocumentSignerData {
 pub struct GenericData {
     /// Subject.
     pub subject: DistinguishedName,
-    /// What the caller expects as issuer.
+    /// The issuer that the caller expects.
     pub issuer_name: Option<DistinguishedName>,
     /// Given ends.
     pub validity: RequestedValidity,
@@ -205,7 +206,7 @@ pub struct GenericData {
 pub enum PathLength {
     /// No limit given.
     Unlimited,
-    /// At most so many.
+    /// At most this many.
     AtMost(u8),
 }
 
@@ -233,8 +234,9 @@ pub enum KeyUsage {
 }
 
 impl KeyUsage {
-    /// Whether a key of the type cannot be used so: keys of elliptic curves encipher nothing (RFC 8813,
-    /// 3), RSA agrees on nothing (RFC 3279, 2.3.1), Ed25519 does neither (RFC 8410, 5).
+    /// Whether keys of the type cannot have this usage: elliptic curve keys do not encipher (RFC
+    /// 8813, 3), RSA does no key agreement (RFC 3279, 2.3.1), and Ed25519 does neither (RFC 8410,
+    /// 5).
     pub fn is_against(self, key_type: KeyType) -> bool {
         let (enciphers, agrees) = match key_type {
             KeyType::P256 | KeyType::P384 | KeyType::P521 => (false, true),

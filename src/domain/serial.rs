@@ -10,7 +10,7 @@ use data_encoding::HEXLOWER;
 pub struct SerialNumber([u8; 16]);
 
 impl SerialNumber {
-    /// Shapes random octets into a serial number.
+    /// Makes a serial number of random octets by setting the top two bits.
     pub fn from_random(mut octets: [u8; 16]) -> Self {
         octets[0] = octets[0] & 0x7F | 0x40;
         Self(octets)

@@ -1,12 +1,12 @@
-//! Which characters may stand in the texts that callers give: operators read these texts, so each
-//! character is seen, and stands where it is seen.
+//! Which characters a caller's texts may contain. Operators read these texts, so invisible
+//! characters and characters that are displayed elsewhere are refused.
 
 use std::fmt;
 
 use unicode_general_category::{GeneralCategory, get_general_category};
 
-/// Letters and marks that nothing is seen of, beside those of class Cf (Unicode's property
-/// `Default_Ignorable_Code_Point`, and the blank pattern of Braille).
+/// Invisible letters and marks outside class Cf (Unicode's property `Default_Ignorable_Code_Point`,
+/// and the blank pattern of Braille).
 const UNSEEN: [char; 8] =
     ['\u{34F}', '\u{115F}', '\u{1160}', '\u{17B4}', '\u{17B5}', '\u{2800}', '\u{3164}', '\u{FFA0}'];
 
@@ -15,9 +15,9 @@ const UNSEEN: [char; 8] =
 pub enum CharacterError {
     /// Class Cc.
     Control,
-    /// A character of this class, or one that has none.
+    /// A character of this class, or an unassigned one.
     Class(char, &'static str),
-    /// A mark that belongs to the character before it, and there is none.
+    /// A combining mark with no character before it.
     LeadingMark(char),
 }
 
@@ -37,15 +37,15 @@ impl fmt::Display for CharacterError {
     }
 }
 
-/// Holds a text against the rule: no control, format (Cf), line (Zl) or paragraph separators (Zp), no
-/// private or unassigned code points and no noncharacters, nothing that is not seen, no combining
-/// mark at the start. RFC 4518, 2.4 forbids much the same in names.
+/// Checks a text: no control, format (Cf), line (Zl) or paragraph separators (Zp), no private or
+/// unassigned code points and no noncharacters, no invisible characters, no combining mark at the
+/// start. RFC 4518, 2.4 forbids much the same in names.
 ///
 /// # Errors
 /// [`CharacterError`] names the first character that breaks it.
 pub fn check_characters(text: &str) -> Result<(), CharacterError> {
     if text.is_ascii() {
-        // Most texts: DEL is the only control character above.
+        // A fast path for ASCII, where DEL is the only control character above the blank.
         return match text.bytes().any(|octet| octet.is_ascii_control()) {
             true => Err(CharacterError::Control),
             false => Ok(()),
@@ -57,7 +57,7 @@ pub fn check_characters(text: &str) -> Result<(), CharacterError> {
     text.chars().try_for_each(check)
 }
 
-/// Whether a character may stand within a text.
+/// Checks one character inside a text.
 pub fn is_readable(character: char) -> bool {
     matches!(character, ' '..='~') || check(character).is_ok()
 }

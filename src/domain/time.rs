@@ -66,7 +66,7 @@ impl Timestamp {
         }
     }
 
-    /// The system clock. The pure layers take a `Timestamp` as an argument instead.
+    /// Reads the system clock. The pure layers take a `Timestamp` as an argument instead.
     pub fn now() -> Self {
         Self(jiff::Timestamp::now().as_second())
     }
@@ -76,7 +76,7 @@ impl Timestamp {
         self.0
     }
 
-    /// Later by `seconds`, not later than the last second of 9999.
+    /// Adds `seconds`, up to the last second of 9999.
     #[must_use]
     pub fn plus_seconds(self, seconds: i64) -> Self {
         Self(self.0.saturating_add(seconds).clamp(Self::FIRST, Self::LAST))
@@ -153,7 +153,7 @@ impl fmt::Debug for Timestamp {
     }
 }
 
-/// Why a text or number is no [`Timestamp`].
+/// Why a text or number is not a [`Timestamp`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TimestampError {
     /// Not RFC 3339.

@@ -11,11 +11,11 @@ pub use shared::SharedLabel;
 pub use super::label::LabelTemplate;
 use super::path::{PathElement, ResourcePath};
 
-/// The tree. Siblings of any kind have distinct names, so one map by path holds them all.
+/// The tree as one map by path. Siblings have distinct names, whatever their kind.
 #[derive(Debug, Default, Clone)]
 pub struct ResourceTree {
     nodes: BTreeMap<ResourcePath, Resource>,
-    /// Names of tokens that stand for the same token as another name, with that other.
+    /// Aliases: configured names of a token that has another configured name, with that name.
     same_tokens: BTreeMap<String, String>,
 }
 
@@ -23,7 +23,7 @@ impl ResourceTree {
     /// Puts a resource into the tree.
     ///
     /// # Errors
-    /// [`Misplaced`] says what is wrong with the place.
+    /// [`Misplaced`] says why it cannot be at that path.
     pub fn insert(
         &mut self,
         path: ResourcePath,
@@ -38,7 +38,7 @@ impl ResourceTree {
     /// Whether a resource may stand there.
     ///
     /// # Errors
-    /// [`Misplaced`] says why not. That there is nothing above comes before that it is taken.
+    /// [`Misplaced`] says why not. A missing parent is reported before a taken path.
     pub fn check_place(&self, path: &ResourcePath, node: &Node) -> Result<(), Misplaced> {
         match (path.parent(), node) {
             (None, Node::Organisation) if path.as_str() == RESERVED_ORGANISATION => {
@@ -98,7 +98,7 @@ impl ResourceTree {
         Ok(())
     }
 
-    /// Replaces the dependencies of a service that can have some.
+    /// Replaces the dependencies of a service, if its type has dependencies.
     pub fn set_dependencies(&mut self, service: &ResourcePath, to: Vec<ResourcePath>) {
         if let Some(Resource { node: Node::Service(service), .. }) = self.nodes.get_mut(service)
             && let Some(dependencies) = service.dependencies_mut()
@@ -107,7 +107,8 @@ impl ResourceTree {
         }
     }
 
-    /// Walks from the organisation down; what remains after a service is its child.
+    /// Finds the longest prefix of a path that is a node. An element after a service is a child of
+    /// that service.
     pub fn resolve<'a>(&'a self, path: &ResourcePath) -> Option<Resolved<'a>> {
         if let Some((path, resource)) = self.nodes.get_key_value(path) {
             return Some(match &resource.node {
@@ -140,12 +141,12 @@ impl ResourceTree {
         }
     }
 
-    /// What stands at exactly this path, and who put it there.
+    /// The resource at exactly this path.
     pub fn get(&self, path: &ResourcePath) -> Option<&Resource> {
         self.nodes.get(path)
     }
 
-    /// What stands at exactly this path.
+    /// The node at exactly this path.
     pub fn node(&self, path: &ResourcePath) -> Option<&Node> {
         self.nodes.get(path).map(|resource| &resource.node)
     }
@@ -186,19 +187,19 @@ impl ResourceTree {
 /// Why a resource cannot stand at a path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Misplaced {
-    /// Something stands there.
+    /// The path is taken.
     #[error("{0} exists")]
     Taken(ResourcePath),
-    /// Nothing stands above it.
+    /// There is no parent.
     #[error("{0} does not exist")]
     NoParent(ResourcePath),
-    /// A service stands above it.
+    /// The parent is a service.
     #[error("{0} is a service; tenants and services stand under an organisation or a tenant")]
     UnderService(ResourcePath),
-    /// An organisation below something, or anything else at the top.
+    /// An organisation that is not at the top, or another node at the top.
     #[error("{0}: organisations, and nothing else, have one element")]
     Level(ResourcePath),
-    /// The name of the audit log.
+    /// The name is reserved for the audit log.
     #[error("'{RESERVED_ORGANISATION}' cannot be an organisation")]
     Reserved,
 }
@@ -215,15 +216,15 @@ pub enum Unattachable {
     /// The types do not go together.
     #[error("{} cannot depend on {}", .0.with_article(), .1.with_article())]
     Type(ServiceKind, ServiceKind),
-    /// Another organisation's.
+    /// It belongs to another organisation.
     #[error("{0} belongs to another organisation")]
     Organisation(ResourcePath),
 }
 
-/// The audit log has this path for itself.
+/// The audit log has this path.
 const RESERVED_ORGANISATION: &str = "audit";
 
-/// What a target leads to.
+/// The result of resolving a target.
 #[derive(Debug)]
 pub enum Resolved<'a> {
     /// An organisation or a tenant.
@@ -235,7 +236,7 @@ pub enum Resolved<'a> {
         /// The service.
         service: &'a Service,
     },
-    /// One element below a service; whether it exists is for the service to say.
+    /// One element below a service. The tree does not know whether it exists.
     Child {
         /// The path of the service.
         path: &'a ResourcePath,
@@ -244,7 +245,7 @@ pub enum Resolved<'a> {
         /// The element.
         id: PathElement,
     },
-    /// A version of a VICAL service; whether it was published is for the service to say.
+    /// A version of a VICAL service. The tree does not know whether it was published.
     Version {
         /// The path of the service.
         path: &'a ResourcePath,

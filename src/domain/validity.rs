@@ -1,8 +1,8 @@
-//! From when to when a certificate is valid.
+//! Validity periods of certificates.
 
 use super::{member::Member, time::Timestamp};
 
-/// Seconds of a day, as RFC 5280 counts them.
+/// Seconds of a day.
 pub const DAY_SECONDS: i64 = 86_400;
 
 /// A validity period whose start lies before its end.
@@ -44,16 +44,16 @@ impl Validity {
     }
 }
 
-/// How long certificates of one profile may be, and are when nothing is said.
+/// The default and the longest validity of a profile.
 #[derive(Debug, Clone, Copy)]
 pub struct ValidityRule {
     /// Added to notBefore when no notAfter is given.
     pub default_seconds: i64,
-    /// Longest `notAfter - notBefore`, and the words of the refusal.
+    /// Longest `notAfter - notBefore`, and the message of the refusal.
     pub longest: Option<(i64, &'static str)>,
 }
 
-/// What a request says of the validity.
+/// The validity in a request; each end may be missing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestedValidity {
     /// Given start.
@@ -93,7 +93,8 @@ impl RequestedValidity {
             });
         }
         if let Some(issuer) = issuer {
-            // Before the order: an end beyond the issuer explains an inverted period better.
+            // Checked before the order of the ends, because "beyond the issuer" explains an
+            // inverted period better.
             if not_before < issuer.not_before || not_before > issuer.not_after {
                 return Err(ValidityError::StartOutsideIssuer(not_before, issuer));
             }
@@ -111,16 +112,16 @@ impl RequestedValidity {
     }
 }
 
-/// Which rule of validity is broken.
+/// The broken rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ValidityError {
     /// End not after start.
     #[error("notAfter must be later than notBefore")]
     Order,
-    /// Given end is over.
+    /// The given end lies in the past.
     #[error("notAfter lies in the past")]
     EndInPast,
-    /// With the given start, the default end is over.
+    /// The default end, counted from the given start, lies in the past.
     #[error("notBefore is so early that the certificate would have ended on {0}; give notAfter")]
     DefaultEndInPast(Timestamp),
     /// Longer than the profile allows.

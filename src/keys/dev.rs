@@ -1,7 +1,6 @@
 //! Private keys from requests, for development only.
 //!
-//! A [`DevKey`] cannot be made without [`DevKeysAllowed`], and that comes from the `--dev` flag and
-//! from nowhere else.
+//! Making a [`DevKey`] needs a [`DevKeysAllowed`], which only the `--dev` flag yields.
 
 use aws_lc_rs::{
     rand::SystemRandom,

@@ -10,8 +10,9 @@ use crate::{
     hsm::CatalogueEntry,
 };
 
-/// The keys of a KMS: those of its table, and those on the token that its template leads to; each
-/// with all private keys that answer to its label. Only what the table names may have none.
+/// Lists the keys of a KMS: those that its label table names, and those on the token whose label
+/// fits its template. Each comes with all private keys that have its label; the list is empty only
+/// for a key of the table that is not on the token.
 pub fn keys_of<'a>(
     kms_path: &ResourcePath,
     kms: &Kms,

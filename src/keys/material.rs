@@ -1,5 +1,4 @@
-//! Private JWKs that are to be imported. No flag is needed to read one; whether keys may be imported
-//! at all is decided above.
+//! Private JWKs for import into a token. The use case has checked that import is allowed.
 
 use zeroize::Zeroizing;
 

@@ -1,4 +1,5 @@
-//! The public keys that key paths stand for, and whether the tokens still have them.
+//! Pins: each key path stands for the public key that it was first used with (trust on first use).
+//! Also compares the pins with what the tokens list.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -14,7 +15,7 @@ use crate::{
     hsm::{HsmError, Token},
 };
 
-/// What a key path stands for.
+/// The pin of one key path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PinnedKey {
     /// SHA-256 over the public key (`SubjectPublicKeyInfo`, DER).
@@ -23,7 +24,7 @@ pub struct PinnedKey {
     pub token_serial: Option<String>,
 }
 
-/// Why nobody can sign with a pinned key, although a token that should have it is up.
+/// Why a pinned key cannot sign although a token that should have it is up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PinFault {
     /// The token does not list the key.
@@ -35,7 +36,7 @@ pub enum PinFault {
 }
 
 impl PinFault {
-    /// In words for the operator.
+    /// The explanation for the operator.
     pub fn words(self) -> &'static str {
         match self {
             Self::Missing => "its token does not list it",
@@ -45,12 +46,13 @@ impl PinFault {
     }
 }
 
-/// How the pinned keys of a KMS are doing.
+/// Which pinned keys of a KMS can be used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PinnedKeys {
     /// How many can be used.
     pub usable: usize,
-    /// Those that cannot, and why. Of a token that is away nothing is known.
+    /// Those that cannot be used, and why. Keys of a token that is down are not counted, because
+    /// its listing may be out of date.
     pub refused: BTreeMap<KeyPath, PinFault>,
 }
 
@@ -61,7 +63,7 @@ impl PinnedKeys {
     }
 }
 
-/// See the module.
+/// The pins by key path, in memory.
 #[derive(Default)]
 pub(super) struct Pins(Mutex<HashMap<KeyPath, PinnedKey>>);
 
@@ -82,17 +84,17 @@ impl FromIterator<(KeyPath, PinnedKey)> for Pins {
 }
 
 impl Keyring {
-    /// Remembers the pins that the ledger has made durable.
+    /// Adds pins, after the ledger has stored them.
     pub fn pinned(&self, pins: impl IntoIterator<Item = (KeyPath, PinnedKey)>) {
         self.pins.lock().extend(pins);
     }
 
-    /// Forgets a pin that the ledger has removed.
+    /// Removes a pin, after the ledger has removed it.
     pub fn unpinned(&self, path: &KeyPath) {
         self.pins.lock().remove(path);
     }
 
-    /// Remembers that the token of this serial number has these keys.
+    /// Records the token, by serial number, that has these keys.
     pub fn placed(&self, serial: &str, keys: &[(KeyPath, [u8; 32])]) {
         let mut pins = self.pins.lock();
         for (path, spki_sha256) in keys {
@@ -114,8 +116,8 @@ impl Keyring {
         self.pins.get(path)
     }
 
-    /// The pinned keys that this token shows and that are on record as keys of no token that is there,
-    /// with the SHA-256 of their public keys.
+    /// The pinned keys on this token whose recorded token is none of the tokens that are present,
+    /// with the SHA-256 of their public keys. They have moved to this token.
     pub fn newly_shown_by(&self, token: &Token, tree: &ResourceTree) -> Vec<(KeyPath, [u8; 32])> {
         let facts: Vec<_> = self.tokens().filter_map(Token::facts).collect();
         let there: HashSet<_> = facts.iter().map(|facts| facts.serial.as_str()).collect();
@@ -126,8 +128,8 @@ impl Keyring {
         moved.filter(|(path, pin)| shows(token, tree, path, pin)).map(named).collect()
     }
 
-    /// Whether there are pinned keys of KMS services that name no other token than this, and it shows
-    /// none of them.
+    /// Whether this token shows none of the pinned keys that only it should have. `false` when
+    /// there are no such keys. A token that hides them all is probably another token.
     pub fn hides_all_pins(&self, token: &Token, tree: &ResourceTree) -> bool {
         let pins = self.pins.lock();
         let own = |path: &KeyPath| tree.kms(&path.kms()).is_some_and(|kms| is_only(token, kms));
@@ -135,7 +137,7 @@ impl Keyring {
         own.peek().is_some() && !own.any(|(path, pin)| shows(token, tree, path, pin))
     }
 
-    /// How the pinned keys are doing, by KMS, as the tokens were listed last.
+    /// Which pinned keys can be used, by KMS, according to the tokens' last listings.
     pub fn pinned_keys(&self, tree: &ResourceTree) -> BTreeMap<ResourcePath, PinnedKeys> {
         let pins = self.pins.lock();
         let mut by_kms: HashMap<&str, Vec<_>> = HashMap::new();
@@ -155,7 +157,7 @@ impl Keyring {
                 let judged = up.iter().map(|token| judge(token, &label, pin));
                 match judged.min() {
                     Some(Verdict::Usable) => keys.usable += 1,
-                    // One that is away may have it.
+                    // A token that is down may have the key.
                     Some(Verdict::Refused(PinFault::Missing)) if !all_are_up => {}
                     Some(Verdict::Refused(fault)) => {
                         keys.refused.insert(path.clone(), fault);
@@ -169,7 +171,7 @@ impl Keyring {
     }
 }
 
-/// What a token says of a pinned key, best first.
+/// How a token's listing agrees with a pin, best first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
     Usable,

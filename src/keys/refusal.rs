@@ -1,4 +1,4 @@
-//! Why a descriptor leads to no key, and which of two reasons is told.
+//! The errors of [`super::Keyring`], and their order of precedence.
 
 use crate::{
     domain::{
@@ -40,7 +40,7 @@ pub enum KeyFault {
     Gone,
     /// Several private keys have the label.
     Ambiguous,
-    /// The token shows no public half of the private key, or several; which, in words.
+    /// The token has no public key object for the private key, or several. The string says which.
     Unbound(String),
     /// Tokens that should hold the same key hold different ones; which tokens.
     Different(String),
@@ -51,8 +51,9 @@ pub enum KeyFault {
 }
 
 impl KeyRefusal {
-    /// Of two refusals in one request, the caller is told the lower one: first what the descriptor
-    /// itself says, then the mode, the attachment, the policy, and at last what the token has.
+    /// The order of the checks. When both keys of a request are refused, the caller is told of the
+    /// refusal with the lower number: the descriptor itself, then dev mode, attachment, policy, and
+    /// last the tokens.
     pub fn precedence(&self) -> u8 {
         match self {
             Self::Jwk(_) | Self::PublicCannotSign => 0,

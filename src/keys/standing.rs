@@ -1,4 +1,4 @@
-//! How a KMS of several tokens stands as a whole.
+//! Whether a KMS of several tokens is ready as a whole.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::{
     hsm::Token,
 };
 
-/// How a KMS stands.
+/// Readiness of a KMS of several tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
     /// Requests can be expected to succeed.
@@ -28,7 +28,7 @@ impl Standing {
         *self == Self::Ready
     }
 
-    /// The word for it; it may be public.
+    /// The word for it. It holds no secret and may be shown without authentication.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Ready => "ok",
@@ -47,7 +47,7 @@ impl Standing {
 }
 
 impl Keyring {
-    /// The KMS services that have several tokens, and how each stands; sorted by path.
+    /// The readiness of each KMS service that has several tokens, sorted by path.
     pub fn twins<'a>(&self, tree: &'a ResourceTree) -> Vec<(&'a ResourcePath, Standing)> {
         let all = tree.services().filter_map(|(path, _)| Some((path, tree.kms(path)?)));
         all.filter(|(_, kms)| kms.tokens.len() > 1)
@@ -55,8 +55,8 @@ impl Keyring {
             .collect()
     }
 
-    /// Whether requests do without this token: each KMS that names it has another that is ready, and
-    /// there is such a KMS.
+    /// Whether other tokens replace this one: at least one KMS names it, and each of them has
+    /// another token that is ready.
     pub fn is_stood_in_for(&self, token: &Token, tree: &ResourceTree) -> bool {
         let mut names_it = tree
             .services()

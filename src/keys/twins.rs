@@ -1,5 +1,5 @@
-//! One key on several tokens: proven to be the same, signed with wherever there is room, and moved on
-//! when a token goes away.
+//! One key on several tokens (replicas). Checks that the tokens hold the same key, balances
+//! signatures between them, and fails over when a token goes down.
 
 use std::{
     sync::{
@@ -17,7 +17,8 @@ use crate::{
     hsm::{HsmError, Prospect, Token, TokenKey},
 };
 
-/// A token that is silent for a deadline divided by this gets company.
+/// Hedged requests: after the deadline divided by this without an answer, the next token is asked
+/// too.
 const IMPATIENT_AFTER: u32 = 4;
 
 /// Why the tokens of a KMS lead to no key.
@@ -25,11 +26,11 @@ const IMPATIENT_AFTER: u32 = 4;
 pub(super) enum Unfound {
     /// They show different public keys under one label.
     Different(String),
-    /// As one token says it.
+    /// The error of one token.
     Hsm(HsmError),
 }
 
-/// A key where it lies.
+/// A key on one token.
 #[derive(Clone)]
 struct Holding {
     token: Token,
@@ -41,15 +42,15 @@ struct Holding {
 pub(super) struct Holdings {
     /// Never empty. All show the same public key.
     all: Vec<Holding>,
-    /// Which made the last signature.
+    /// Index of the token that made the last signature.
     maker: Arc<AtomicUsize>,
-    /// And which signer of it.
+    /// The signer of that token that made it.
     signer: Arc<AtomicU64>,
 }
 
 impl Holdings {
-    /// The key with that label on each of the tokens that has it. Those that are up must agree; what
-    /// others showed when they were is believed only as long as it fits.
+    /// Finds the key with that label on each of the tokens. Tokens that are up must hold the same
+    /// key. A token that is down counts as holding it only if its last listing shows the same key.
     pub(super) async fn find(tokens: &[Token], label: &str) -> Result<Self, Unfound> {
         if let [token] = tokens {
             let key = token.find(label).await.map_err(Unfound::Hsm)?;
@@ -60,10 +61,10 @@ impl Holdings {
         let found = agreed(up.iter().copied().zip(listed))?;
         let mut all = match found.is_empty() {
             false => found,
-            // It may have been made just now, or nobody knows yet what lies there.
+            // The listings may be out of date or not there yet, so ask the tokens themselves.
             true if up.is_empty() => find_on(&tokens.iter().collect::<Vec<_>>(), label).await?,
             true => match find_on(&up, label).await {
-                // Of a key that is not on those that are up, only the others can tell.
+                // No token that is up has the key, so only those that are down can tell.
                 Err(Unfound::Hsm(HsmError::Missing)) if up.len() < tokens.len() => {
                     let away: Vec<_> = tokens.iter().filter(|token| !is_up(token)).collect();
                     find_on(&away, label).await?
@@ -88,7 +89,7 @@ impl Holdings {
         Self { all, maker: Arc::default(), signer: Arc::default() }
     }
 
-    /// As the first token that has it shows it.
+    /// The key as the first of its tokens lists it.
     pub(super) fn key(&self) -> &TokenKey {
         &self.all[0].key
     }
@@ -108,7 +109,7 @@ impl Holdings {
         self.all.iter().any(|Holding { token, key }| token.is_extractable(key))
     }
 
-    /// Waits until one of its tokens could sign; when the signature is to be there at the latest.
+    /// Waits until one of its tokens could sign, and returns the deadline of the signature.
     pub(super) async fn until_up(&self) -> Result<Instant, HsmError> {
         let deadline = Instant::now() + self.patience();
         let mut waiting: FuturesUnordered<_> =
@@ -128,8 +129,9 @@ impl Holdings {
         deadlines.max().unwrap_or_default()
     }
 
-    /// A signature of whichever token makes it first. One that fails, or is silent for a quarter of the
-    /// deadline, is given up for the next: a second signature over the same message is harmless.
+    /// Asks the best token to sign. If it fails, or has not answered after a quarter of the
+    /// deadline, asks the next one too and takes the first signature. A second signature over the
+    /// same message is harmless.
     pub(super) async fn sign(
         &self,
         client: &str,
@@ -167,7 +169,8 @@ impl Holdings {
                 },
                 () = sleep_until(impatient_at), if order.len() > 0 => {
                     impatient_at = Instant::now() + patience / IMPATIENT_AFTER;
-                    // One that is busy has a queue, and so may the next.
+                    // A token that signs others' requests meanwhile is busy, not stuck; the next
+                    // one may be as busy.
                     if self.all[asked].token.has_signed_within(patience / IMPATIENT_AFTER) {
                         continue;
                     }
@@ -198,7 +201,8 @@ impl Holdings {
         token.report_bad_signature(key, self.signer.load(Relaxed));
     }
 
-    /// Those that do best, and of them those that owe least; equals take turns.
+    /// Indices of the tokens: best prospect first, then least load; equal ones take turns (round
+    /// robin).
     fn best_first(&self) -> Vec<usize> {
         static TURN: AtomicUsize = AtomicUsize::new(0);
         let turn = TURN.fetch_add(1, Relaxed);
@@ -206,7 +210,7 @@ impl Holdings {
             .map(|place| (place + turn) % self.all.len())
             .map(|at| (self.all[at].token.prospect(), self.all[at].token.load(), at))
             .collect();
-        // Stable: what is equal keeps its turn.
+        // A stable sort, so that equal tokens stay in round-robin order.
         order.sort_by(|one, other| (one.0.cmp(&other.0)).then(one.1.total_cmp(&other.1)));
         for (prospect, _, at) in &order {
             if *prospect == Prospect::None {
@@ -243,7 +247,7 @@ async fn find_on(tokens: &[&Token], label: &str) -> Result<Vec<Holding>, Unfound
     }
 }
 
-/// Those that have the key, which must be the same everywhere.
+/// Collects the tokens that have the key, and refuses if two hold different keys.
 fn agreed<'a>(
     found: impl Iterator<Item = (&'a Token, Result<TokenKey, HsmError>)>,
 ) -> Result<Vec<Holding>, Unfound> {
@@ -265,7 +269,8 @@ fn agreed<'a>(
     Ok(holdings)
 }
 
-/// Of several refusals the one that says most of what another try can come to.
+/// Picks the error to report when all tokens have refused: the one after which a retry is most
+/// likely to succeed.
 fn most_hopeful(refusals: Vec<HsmError>) -> HsmError {
     let rank = |error: &HsmError| match error {
         HsmError::Busy { retry_after_seconds } => (0, *retry_after_seconds),

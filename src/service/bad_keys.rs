@@ -1,6 +1,7 @@
-//! Keys that are neither certified nor sign: broken, published, or listed by the operator.
+//! Refuses weak keys, published keys, and keys on the operator's deny list, for signing and for
+//! certification.
 //!
-//! Each key is looked at once and then remembered, because a look at an RSA key is an exponentiation.
+//! Good keys are cached, because checking an RSA key costs an exponentiation.
 
 use std::{
     collections::HashSet,
@@ -21,20 +22,21 @@ use crate::domain::{
     request::{Issuance, KeyDescriptor, KeySource},
 };
 
-/// Keys that are remembered as good; when there are more, all are forgotten and looked at again.
+/// Size of the cache; when it is full, it is emptied.
 const GOOD_MAX: usize = 4_096;
 
-/// What is known of bad keys.
+/// The deny list, and the cache of good keys.
 pub struct BadKeys {
     listed: ListedKeys,
     /// SHA-256 over the `SubjectPublicKeyInfo` of keys that have no weakness.
     good: Mutex<HashSet<[u8; 32]>>,
-    /// One RSA key is looked at at a time: whoever sends many occupies one processor.
+    /// One RSA key is checked at a time, so that a client that sends many occupies one processor at
+    /// most.
     turn: Semaphore,
 }
 
 impl BadKeys {
-    /// With the operator's own list.
+    /// Takes the operator's deny list.
     pub fn new(listed: ListedKeys) -> Self {
         Self { listed, good: Mutex::default(), turn: Semaphore::new(1) }
     }
@@ -42,7 +44,7 @@ impl BadKeys {
     /// Why a key may not be used, if it may not.
     ///
     /// # Errors
-    /// [`Error::Internal`] when the look ended in a panic.
+    /// [`Error::Internal`] when the check panicked.
     pub(super) async fn reason(&self, key: &PublicKey) -> Result<Option<BadKey>, Error> {
         let spki_sha256 = key.spki_sha256();
         if self.listed.has(&spki_sha256) {
@@ -65,7 +67,8 @@ impl BadKeys {
         Ok(weakness.map(BadKey::Weak))
     }
 
-    /// RSA-2048 takes some 20 ms, RSA-4096 some 150 ms: beside the runtime, and one after the other.
+    /// Checks an RSA key on a blocking thread, because it takes 20 ms for RSA-2048 and 150 ms for
+    /// RSA-4096.
     async fn weakness_of_rsa(&self, key: &PublicKey) -> Result<Option<Weakness>, Error> {
         let _turn = self.turn.acquire().await;
         if self.good().contains(&key.spki_sha256()) {
@@ -98,7 +101,7 @@ impl fmt::Display for BadKey {
     }
 }
 
-/// Refuses bad keys that a request brings along: public JWKs, CSRs, issuer certificates.
+/// Refuses bad keys that a request contains: public JWKs, CSRs, issuer certificates.
 ///
 /// # Errors
 /// [`Invalid`] at the member that holds the key.
@@ -122,7 +125,7 @@ pub(super) async fn refuse_given(
     Ok(())
 }
 
-/// Refuses bad keys that a request names: those on tokens, and private JWKs.
+/// Refuses bad keys behind the descriptors of a request: keys on tokens, and private JWKs.
 ///
 /// # Errors
 /// [`Invalid`] at the descriptor.
@@ -141,7 +144,7 @@ pub(super) async fn refuse_named(
     }
 }
 
-/// Refuses a key that a descriptor led to.
+/// Refuses a bad key behind one descriptor.
 ///
 /// # Errors
 /// [`Invalid`] at the descriptor.

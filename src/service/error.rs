@@ -1,11 +1,11 @@
-//! The few things that a caller can be told.
+//! The errors of the use cases, as callers are told of them.
 
 use crate::domain::{
     member::{Member, Message},
     path::ResourcePath,
 };
 
-/// Why a use case did not succeed. `http::problem` alone gives these numbers.
+/// Why a use case did not succeed. `http::problem` maps each variant to a status.
 #[derive(Debug)]
 pub enum Error {
     /// The request breaks a rule.
@@ -28,12 +28,12 @@ pub enum Error {
     Duplicate {
         /// The path that is taken.
         target: ResourcePath,
-        /// What stands there.
+        /// The kind of resource that has the path.
         kind: DuplicateKind,
         /// The member to blame, if one is.
         field: Option<Member>,
     },
-    /// Another thing in the way than a taken target.
+    /// The state does not allow it; no target is taken.
     Conflict {
         /// For the caller.
         message: String,
@@ -54,7 +54,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The same, with no member of the body to blame: what is wrong is not in the request.
+    /// Drops the blamed member, when the fault is not in the request.
     pub(super) fn without_field(mut self) -> Self {
         match &mut self {
             Self::Invalid(Invalid { member: field, .. })

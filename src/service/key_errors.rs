@@ -1,4 +1,5 @@
-//! What callers are told about keys, tokens and the ledger. What an operator needs is logged here.
+//! Turns errors of keys, tokens and the ledger into answers for callers, and logs what an operator
+//! needs.
 
 use super::error::{DuplicateKind, Error, Invalid};
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     ledger::LedgerError,
 };
 
-/// A refused key, blamed on the member that names it.
+/// The error for a refused key, at the member that names it.
 pub(super) fn refused(descriptor: &KeyDescriptor, refusal: KeyRefusal) -> Error {
     let (member, key_member) = (descriptor.member(), descriptor.key_member());
     match refusal {
@@ -49,7 +50,7 @@ pub(super) fn refused(descriptor: &KeyDescriptor, refusal: KeyRefusal) -> Error 
     }
 }
 
-/// A key that its tokens do not have as they should; `member` names it, if one does.
+/// The error for a faulty key. `member` names the key, if a member does.
 pub(super) fn faulty(key: &KeyPath, fault: KeyFault, member: Option<Member>) -> Error {
     match fault {
         KeyFault::Missing => {
@@ -111,7 +112,7 @@ pub(super) fn faulty(key: &KeyPath, fault: KeyFault, member: Option<Member>) -> 
     }
 }
 
-/// A signature that could not be made.
+/// The error for a signature that could not be made.
 pub(super) fn signing(error: HsmError) -> Error {
     match error {
         HsmError::Busy { retry_after_seconds }
@@ -126,8 +127,8 @@ pub(super) fn signing(error: HsmError) -> Error {
     }
 }
 
-/// A change of a key that did not come about, or may not have; `type_member` is the member that says of
-/// which type the key is to be, if one does.
+/// The error for a change of a key that failed, or whose outcome is unknown. `type_member` is the
+/// member that gives the type of the key, if one does.
 pub(super) fn change(key: &KeyPath, type_member: Option<Member>, error: ChangeError) -> Error {
     match error {
         ChangeError::Taken => {
@@ -188,7 +189,7 @@ fn retry_after_seconds(error: &HsmError) -> u64 {
     }
 }
 
-/// The ledger does not take or give what it should.
+/// The error for a ledger that does not answer.
 pub(super) fn ledger(error: LedgerError) -> Error {
     tracing::error!(%error, "ledger not available");
     Error::Unavailable {
@@ -197,7 +198,7 @@ pub(super) fn ledger(error: LedgerError) -> Error {
     }
 }
 
-/// A fault that only an operator can mend.
+/// Retry-After of faults that only an operator can mend.
 const OPERATOR_RETRY_SECONDS: u64 = 60;
 const LEDGER_RETRY_SECONDS: u64 = 5;
 

@@ -1,9 +1,9 @@
 //! Keys of a KMS service: generate, import, list, read, delete.
 //!
-//! Nothing is changed in an HSM that the ledger does not know of before. A key that is made here is
-//! pinned with its outcome. Nothing but a deletion removes the pin, also of a key that another tool has
-//! deleted: the next key under the path, wherever it comes from, is another key; certificates and
-//! registered IACAs go by public key and stay with the old one.
+//! The ledger records an intent before each change in an HSM, and the outcome after it. The outcome
+//! of a new key includes its pin. Only a deletion over this API removes a pin, even if another tool
+//! has deleted the key from the token, because a later key under the path would be another key.
+//! Certificates and registered IACAs refer to the public key, so they are not affected.
 
 mod delete;
 mod record;
@@ -32,14 +32,14 @@ use crate::{
     keys::{HostedKey, KeyFault, keys_of, material},
 };
 
-/// Octets of the `CKA_ID` of the keys that we make.
+/// Length of the `CKA_ID` of new keys, in octets.
 const CKA_ID_OCTETS: usize = 20;
-/// For the first signatures of keys that nobody has used yet, in one listing, in seconds.
+/// Time limit for the proof signatures of unpinned keys in one listing, in seconds.
 const LIST_PROOFS_SECONDS_MAX: u64 = 5;
 /// How long a caller waits for its turn to change a token, in seconds.
 const TURN_SECONDS_MAX: u64 = 60;
 
-/// A key as it is shown.
+/// A key in an answer.
 #[derive(Debug, Clone)]
 pub struct ShownKey {
     /// Its full path.
@@ -86,13 +86,13 @@ pub async fn generate(
     let (kms, token) = changeable_kms_of(services, call)?;
     let new = NewKey::of(call, id, kms, token);
 
-    // 1. Its turn; from here on the token does not change under our hands.
+    // 1. Lock the token against other changes.
     let _turn = turn(services, token).await?;
 
-    // 2. Label and CKA_ID are free, as far as is known; the token is asked again when it is made.
+    // 2. Check that label and CKA_ID are free. The token checks again when it makes the key.
     new.check_free(services)?;
 
-    // 3. Somebody could make it. Record the intent.
+    // 3. Wait until the token is up. Record the intent.
     new.until_up().await?;
     let recording = Recording::new(services, call, Operation::Generate, &new.path, now);
     recording.begin(new.detail(key_type)).await?;
@@ -100,7 +100,7 @@ pub async fn generate(
     // 4. Make it in the HSM, read it back, have it sign.
     let made = token.generate(&new.label, &new.cka_id, key_type).await;
 
-    // 5. Record the outcome, and the pin with it. A key that is bad is pinned to nothing.
+    // 5. Record the outcome, and the pin with it. A weak key is not pinned.
     let made = match made {
         Ok(key) => match services.bad_keys.reason(&key.public_key).await {
             Ok(None) => Ok(key),
@@ -129,18 +129,18 @@ pub async fn import(
     let (kms, token) = changeable_kms_of(services, call)?;
     let new = NewKey::of(call, id, kms, token);
 
-    // 1. The point is on its curve, and the halves belong together.
+    // 1. Check that the point is on its curve, and that the halves belong together.
     let material: KeyMaterial = material(jwk).map_err(|error| broken(&error))?;
     let key_type = material.public_key.key_type();
     if let Some(bad) = services.bad_keys.reason(&material.public_key).await? {
         return Err(Invalid::body(format!("jwk: {bad}")).into());
     }
 
-    // 2. Its turn; label and CKA_ID are free.
+    // 2. Lock the token. Check that label and CKA_ID are free.
     let _turn = turn(services, token).await?;
     new.check_free(services)?;
 
-    // 3. Somebody could take it in. Record the intent.
+    // 3. Wait until the token is up. Record the intent.
     new.until_up().await?;
     let recording = Recording::new(services, call, Operation::Import, &new.path, now);
     recording.begin(new.detail(key_type)).await?;
@@ -153,8 +153,8 @@ pub async fn import(
     Ok(ShownKey { path: new.path, public_key: key.public_key, extractable: false })
 }
 
-/// The keys of a KMS, sorted by path; of several tokens, what any of them has. What nobody could sign
-/// with is left out, and logged.
+/// Lists the keys of a KMS, sorted by path: of several tokens, the keys that any of them has. Keys
+/// that cannot sign are left out, and logged.
 ///
 /// # Errors
 /// [`Error::Unavailable`] when no token answers.
@@ -182,7 +182,7 @@ pub async fn list(services: &Services, call: &Call) -> Result<Vec<ShownKey>, Err
     Ok(shown)
 }
 
-/// Has a key sign that is not pinned, before it is shown as one that can.
+/// Has an unpinned key sign once, so that the listing shows only keys that can.
 ///
 /// # Errors
 /// Why nobody could sign with it, for the log.
@@ -206,11 +206,11 @@ async fn prove(
     Ok(())
 }
 
-/// The listings of those tokens that answer, at least one.
+/// Lists the tokens that answer; fails if none does.
 async fn list_tokens(tokens: &[&Token]) -> Result<Vec<Vec<CatalogueEntry>>, HsmError> {
     let mut listings = Vec::new();
     let mut refusal = None;
-    // Not even for a moment for one that others stand in for.
+    // With several tokens, skip those that are down: the others hold the same keys.
     let up = tokens.iter().filter(|token| tokens.len() == 1 || token.state().is_up());
     for token in up {
         match token.list().await {
@@ -227,8 +227,7 @@ async fn list_tokens(tokens: &[&Token]) -> Result<Vec<Vec<CatalogueEntry>>, HsmE
     }
 }
 
-/// What lies under one path: on each token that was asked, all that answers to its label. `None`
-/// when there is nothing.
+/// Combines what the tokens list under one path into one key. `None` when no token has it.
 ///
 /// # Errors
 /// Why nobody could sign with it, for the log.
@@ -264,7 +263,7 @@ fn shown_key(
     Ok(shown)
 }
 
-/// One key.
+/// Reads one key.
 ///
 /// # Errors
 /// [`Error`]: missing (404), several objects (500), no HSM or another key than the pinned (503).
@@ -278,8 +277,8 @@ pub async fn get(services: &Services, call: &Call, id: &PathElement) -> Result<S
 /// The KMS of the call and its only token.
 ///
 /// # Errors
-/// [`Error::Forbidden`] when it has several: no token can put a key into another, and a key that one
-/// of them has alone is what they are there to prevent.
+/// [`Error::Forbidden`] when it has several tokens. They must hold the same keys, and a new key
+/// could not be copied from one to the other over PKCS#11.
 fn changeable_kms_of<'a>(
     services: &'a Services,
     call: &'a Call,
@@ -317,7 +316,7 @@ async fn find(services: &Services, kms: &Kms, path: &KeyPath) -> Result<HostedKe
     found.map_err(|fault| key_errors::faulty(path, fault, None))
 }
 
-/// The key, or why there is none.
+/// Finds the key on its tokens.
 async fn look_for(services: &Services, kms: &Kms, path: &KeyPath) -> Result<HostedKey, KeyFault> {
     let hosted = services.keyring.held_by(kms, path)?;
     services.keyring.find_hosted(hosted).await
@@ -337,7 +336,7 @@ async fn turn(
     }
 }
 
-/// What a new key is to be called, and where.
+/// Path, label, `CKA_ID` and token of a new key.
 struct NewKey<'a> {
     path: KeyPath,
     label: String,
@@ -349,14 +348,15 @@ impl<'a> NewKey<'a> {
     fn of(call: &Call, id: &PathElement, kms: &Kms, token: &'a Token) -> Self {
         let path = KeyPath::of(&call.target, id);
         let label = kms.label_of(&path);
-        // Of the path, not of the public key: one key may be imported under two paths.
+        // Derived from the path, not from the public key, because one key may be imported under two
+        // paths.
         let mut cka_id = [0; CKA_ID_OCTETS];
         cka_id.copy_from_slice(&sha256(path.as_str().as_bytes())[..CKA_ID_OCTETS]);
         Self { path, label, cka_id, token }
     }
 
-    /// A path that is pinned to a public key is not free, whatever the token lists: only a deletion
-    /// through Chancery makes room for another key.
+    /// Checks that neither the token nor a pin has the path. A pinned path stays taken even if the
+    /// token has lost the key; only a deletion over this API frees it.
     fn check_free(&self, services: &Services) -> Result<(), Error> {
         if self.token.holds(&self.label, &self.cka_id) {
             let target = self.path.to_resource();
@@ -374,7 +374,8 @@ impl<'a> NewKey<'a> {
         Ok(())
     }
 
-    /// What is refused for want of a signer leaves nothing behind.
+    /// Waits until the token is up. Called before the intent, so that a request that finds no token
+    /// leaves nothing behind.
     async fn until_up(&self) -> Result<(), Error> {
         let up = self.token.until_up(Instant::now() + self.token.sign_deadline()).await;
         up.map_err(|error| key_errors::change(&self.path, None, ChangeError::Failed(error)))
@@ -399,7 +400,7 @@ fn broken(error: &JwkError) -> Error {
         | JwkError::Length { .. }
         | JwkError::Mismatch => format!("jwk: {error}"),
     };
-    // Several parameters together have no place of their own.
+    // Several parameters together are no single member.
     let parameter = error.parameter().filter(|parameter| !parameter.contains(' '));
     Error::Invalid(Invalid { member: parameter.map(Member::JwkParameter), message: message.into() })
 }

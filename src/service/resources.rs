@@ -1,7 +1,7 @@
-//! The resource tree over the API: tenants, services, dependencies.
+//! Use cases of the resource tree: create tenants and services, attach and detach dependencies.
 //!
-//! What the configuration declares is read-only here. Everything else is in the ledger, and in the
-//! tree only after the ledger has it.
+//! Resources that the configuration declares are read-only. All others are stored in the ledger
+//! first, and put into the tree after that.
 
 mod definition;
 mod tree;
@@ -115,7 +115,8 @@ pub async fn create_service(
             field: Some(Member::ServiceType),
         });
     }
-    // A client that asks again, perhaps with less, meets what is there.
+    // Checked before the members, so that a repeated request is told that the service exists,
+    // whatever else it says.
     check_place(&tree, &call.target)?;
     let service = service_of(services, &tree, &call.target, new)?;
     if let Service::Kms(kms) = &service {
@@ -237,8 +238,9 @@ fn service_of(
     })
 }
 
-/// The labels of a KMS that is made over the API are full paths. The configuration may give the same
-/// label to a key of another KMS; that one's settings say nothing of this one.
+/// Refuses a KMS whose keys could have the labels of another KMS's keys. Keys of a KMS that is
+/// created over the API are labelled with their full paths, and a configured template or label
+/// table may produce the same labels.
 fn refuse_shared_labels(call: &Call, tree: &ResourceTree, kms: &Kms) -> Result<(), Error> {
     let Some(shared) = tree.sharing(&call.target, kms) else { return Ok(()) };
     tracing::warn!(
@@ -275,7 +277,8 @@ fn token_name(services: &Services, given: Option<String>) -> Result<String, Erro
     }
 }
 
-/// What a VICAL service is declared with need not be attached, but is of its organisation.
+/// Refuses a key or certificate of another organisation for a VICAL service. It need not be
+/// attached to the service.
 fn must_be_own(
     tree: &ResourceTree,
     target: &ResourcePath,

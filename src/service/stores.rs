@@ -1,4 +1,4 @@
-//! Certificate stores: reading them, and changing them by hand. Nothing is signed here.
+//! Use cases of certificate stores: read, add, replace, delete. Nothing is signed here.
 
 use super::{
     Call, Services,
@@ -28,7 +28,7 @@ pub struct Entry {
     pub kind: &'static str,
     /// The certificate.
     pub certificate_pem: String,
-    /// With `vical-entry` only.
+    /// Set for a `vical-entry` only.
     pub metadata: Option<VicalMetadata>,
 }
 
@@ -67,7 +67,7 @@ pub async fn get(
         .ok_or_else(|| missing(&store.child(id)))
 }
 
-/// What a client wants in a store.
+/// The content of a new or replaced entry.
 pub struct Content {
     /// The certificate.
     pub certificate: Pem,
@@ -103,7 +103,7 @@ pub async fn add(
     Ok(answer)
 }
 
-/// Replaces all of an entry but its id.
+/// Replaces the content of an entry; the id stays.
 ///
 /// # Errors
 /// [`Error`]: there is none (404), the content does not fit (400).
@@ -123,7 +123,8 @@ pub async fn replace(
     }
 }
 
-/// Deletes an entry; the inventory keeps what was issued here. The answer is its path.
+/// Deletes an entry and returns its path. The inventory still has the certificate if it was issued
+/// here.
 ///
 /// # Errors
 /// [`Error`]: there is none (404).
@@ -154,7 +155,8 @@ async fn checked(
         Error::Invalid(Invalid::at(member, Message::name(member).text(format!(": {what}"))))
     };
     let unreadable = |error: X509Error| invalid(error.to_string());
-    // A base entry is a copy for use: nothing is asked of it but its structure.
+    // A base entry only needs the structure of a certificate, because it is a copy that is not
+    // relied on.
     let outline = match metadata {
         None => Outline::from_pem(&text).map_err(unreadable)?,
         Some(_) => {
@@ -172,7 +174,7 @@ async fn checked(
         id,
         kind,
         index: outline.is_ca.then(|| Certificate::from_der(&outline.der).ok()).flatten().map(
-            // One that cannot be read is nobody's issuer.
+            // A CA certificate that cannot be read in full is not indexed as an issuer.
             |certificate| index_of(&certificate),
         ),
         spki_sha256: outline.spki_sha256,
@@ -182,7 +184,7 @@ async fn checked(
     })
 }
 
-/// An entry that is listed in VICALs is an IACA.
+/// Refuses a VICAL entry that is not an IACA.
 async fn check_vical_entry(
     services: &Services,
     certificate: &Certificate,

@@ -8,8 +8,8 @@ use crate::domain::{
     oid::Oid,
 };
 
-/// The octets we write: parameters absent for ECDSA (RFC 5758, 3.2) and Ed25519 (RFC 8410, 3), NULL
-/// for RSA (RFC 4055, 5).
+/// Encodes the identifier: parameters absent for ECDSA (RFC 5758, 3.2) and Ed25519 (RFC 8410, 3),
+/// NULL for RSA (RFC 4055, 5).
 pub(super) fn identifier(algorithm: SignatureAlgorithm) -> &'static [u8] {
     match algorithm {
         SignatureAlgorithm::EcdsaSha256 => b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02",
@@ -32,7 +32,7 @@ const fn oid(text: &str) -> ObjectIdentifier {
     ObjectIdentifier::new_unwrap(text)
 }
 
-/// What is verified, and whether it is RSA's.
+/// Supported algorithms of foreign signatures, and whether each is RSA.
 const SIGNATURES: [(ObjectIdentifier, SignatureAlgorithm, bool); 7] = [
     (oid("1.2.840.10045.4.3.2"), SignatureAlgorithm::EcdsaSha256, false),
     (oid("1.2.840.10045.4.3.3"), SignatureAlgorithm::EcdsaSha384, false),
@@ -47,8 +47,8 @@ const SIGNATURES: [(ObjectIdentifier, SignatureAlgorithm, bool); 7] = [
 const SHA_1: [ObjectIdentifier; 3] =
     [oid("1.2.840.10045.4.1"), oid("1.2.840.113549.1.1.5"), oid("1.3.14.3.2.29")];
 
-/// Whether a `SubjectPublicKeyInfo` says just this key: its algorithm by octets (RFC 5480, 2.1.1; RFC
-/// 3279, 2.3.1; RFC 8410, 3), its content in a BIT STRING.
+/// Whether a `SubjectPublicKeyInfo` holds exactly this key: the algorithm octet by octet (RFC 5480,
+/// 2.1.1; RFC 3279, 2.3.1; RFC 8410, 3), and the content of the BIT STRING.
 pub(super) fn is_of_key(spki: &[u8], key: &PublicKey) -> bool {
     let algorithm: &[u8] = match key.key_type() {
         KeyType::P256 => {
@@ -75,7 +75,7 @@ pub(super) fn is_of_key(spki: &[u8], key: &PublicKey) -> bool {
     })
 }
 
-/// The algorithm of a foreign signature, and its name when it is none that we verify.
+/// The algorithm of a foreign signature.
 pub(super) fn read(der: &[u8]) -> Result<SignatureAlgorithm, ForeignAlgorithm> {
     let fields = Element::strict(der)
         .filter(|element| element.tag == SEQUENCE)
@@ -94,7 +94,7 @@ pub(super) fn read(der: &[u8]) -> Result<SignatureAlgorithm, ForeignAlgorithm> {
         .iter()
         .find(|(known, ..)| oid == *known)
         .ok_or_else(|| ForeignAlgorithm::Unsupported(oid.into()))?;
-    // RFC 4055, 5: readers accept absent parameters as well as NULL.
+    // RFC 4055, 5: absent parameters are accepted as well as NULL.
     match parameters {
         None => Ok(algorithm),
         Some(NULL) if is_rsa => Ok(algorithm),
@@ -141,7 +141,7 @@ impl Family {
     }
 }
 
-/// An algorithm that we verify nothing with.
+/// Why an algorithm is not supported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ForeignAlgorithm {
     /// Not an `AlgorithmIdentifier`, or with the wrong parameters.

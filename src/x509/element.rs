@@ -1,8 +1,8 @@
-//! Reading DER, element by element: the half of this layer that never writes.
+//! A DER reader. It shares no code with the writer, so that the lint is independent of the encoder.
 //!
-//! Strict (X.690, clause 10) where the octets are our own or an IACA's: what is not the one encoding of
-//! its value is refused, so that two readers can never disagree about octets that we have signed.
-//! Of what others made, and we only read, the structure must hold: lengths and nesting.
+//! For our own certificates and for IACAs it is strict (X.690, clause 10): it refuses any encoding
+//! but the canonical one, so that two readers cannot disagree about octets that we sign. Of other
+//! certificates it checks lengths and nesting only.
 
 use super::X509Error;
 use crate::domain::oid::OidRef;
@@ -31,13 +31,13 @@ pub(super) const fn context_primitive(number: u8) -> u8 {
     0x80 | number
 }
 
-/// More levels than any certificate has.
+/// Maximum nesting depth, more than any certificate has.
 const DEPTH_MAX: usize = 24;
 
-/// More octets of a tag than any has.
+/// Maximum length of a tag in octets.
 const TAG_OCTETS_MAX: usize = 4;
 
-/// One element: its tag (the first octet of it), its content, and all its octets.
+/// One element: the first octet of its tag, its content, and all its octets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Element<'a> {
     pub(super) tag: u8,
@@ -46,19 +46,19 @@ pub(super) struct Element<'a> {
 }
 
 impl<'a> Element<'a> {
-    /// Exactly one element with nothing after it, DER all the way down.
+    /// Reads exactly one element with nothing after it, and checks that it is DER at every level.
     pub(super) fn strict(der: &'a [u8]) -> Option<Self> {
         let (element, rest) = Self::split(der)?;
         (rest.is_empty() && element.is_strict(0)).then_some(element)
     }
 
-    /// Exactly one element with nothing after it, nested to the end; the values inside are not looked
-    /// at.
+    /// Reads exactly one element with nothing after it, and checks the nesting at every level, but
+    /// no values.
     pub(super) fn structured(der: &'a [u8]) -> Option<Self> {
         Self::known(der).filter(|element| element.is_structured(0))
     }
 
-    /// The one element that octets are, without a look inside.
+    /// Reads exactly one element with nothing after it, and nothing inside it.
     pub(super) fn known(der: &'a [u8]) -> Option<Self> {
         Self::split(der).filter(|(_, rest)| rest.is_empty()).map(|(element, _)| element)
     }
@@ -67,7 +67,8 @@ impl<'a> Element<'a> {
     fn split(octets: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let tag = *octets.first()?;
         let tag_octets = match tag & 0x1F {
-            // X.690, 8.1.2.4: numbers above 30 have further octets, marked but for the last.
+            // X.690, 8.1.2.4: numbers above 30 continue in further octets; all but the last have
+            // the top bit set.
             0x1F => {
                 let further = octets.iter().skip(1).take(TAG_OCTETS_MAX);
                 2 + further.copied().position(|octet| octet & 0x80 == 0)?
@@ -96,7 +97,7 @@ impl<'a> Element<'a> {
         self.each().collect()
     }
 
-    /// The elements inside, when there are so many.
+    /// The elements inside, when there are exactly `N`.
     pub(super) fn children_exactly<const N: usize>(&self) -> Option<[Self; N]> {
         let mut children = [*self; N];
         let mut each = self.each();
@@ -106,7 +107,8 @@ impl<'a> Element<'a> {
         each.next().is_none().then_some(children)
     }
 
-    /// The elements inside, one by one; `None`, without end, for what is none.
+    /// The elements inside, one by one. After octets that are not an element it yields `None` for
+    /// ever.
     pub(super) fn each(&self) -> impl Iterator<Item = Option<Self>> + use<'a> {
         let mut rest = self.content;
         std::iter::from_fn(move || {
@@ -177,7 +179,7 @@ impl<'a> Element<'a> {
 /// The fields of a SEQUENCE, taken one after the other.
 pub(super) struct Fields<'a> {
     of: &'static str,
-    /// What is not taken yet, octets of elements.
+    /// The octets that are not read yet.
     rest: &'a [u8],
 }
 
@@ -202,7 +204,7 @@ impl<'a> Fields<'a> {
         Some(next)
     }
 
-    /// There must be no further field.
+    /// Checks that no field is left.
     pub(super) fn end(self) -> Result<(), X509Error> {
         if self.rest.is_empty() { Ok(()) } else { Err(X509Error::Malformed(self.of)) }
     }

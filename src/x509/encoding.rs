@@ -1,6 +1,6 @@
-//! Writing DER by joining parts. A part that is DER already (a name, a public key, a whole TBS) is
-//! copied, never taken apart and written again: that is why this is not x509-cert's builder, which
-//! writes the TBS a second time when it joins the signature, and knows no year before 1970.
+//! A DER writer that joins parts. Parts that are DER already (a name, a public key, a whole TBS)
+//! are copied and never encoded again. x509-cert's builder is not used, because it encodes the TBS
+//! a second time when it adds the signature, and has no years before 1970.
 
 use der::{Encode, Header, Length, Tag, TagNumber, asn1::UintRef};
 
@@ -12,10 +12,10 @@ use crate::domain::{
     validity::Validity,
 };
 
-/// A tag, and as many octets of length as anything has that is written here.
+/// Longest header: the tag and the octets of the length.
 const HEADER_OCTETS_MAX: usize = 5;
 
-/// An element of `tag` around `parts`.
+/// Encodes an element of `tag` around `parts`.
 pub(super) fn element(tag: Tag, parts: &[&[u8]]) -> der::Result<Vec<u8>> {
     let octets: usize = parts.iter().map(|part| part.len()).sum();
     let mut der = Vec::with_capacity(HEADER_OCTETS_MAX + octets);
@@ -23,7 +23,7 @@ pub(super) fn element(tag: Tag, parts: &[&[u8]]) -> der::Result<Vec<u8>> {
     Ok(der)
 }
 
-/// The same after what is there already.
+/// Appends an element to octets.
 pub(super) fn push(der: &mut Vec<u8>, tag: Tag, parts: &[&[u8]]) -> der::Result<()> {
     let octets: usize = parts.iter().map(|part| part.len()).sum();
     Header::new(tag, Length::try_from(octets)?).encode(der)?;
@@ -41,7 +41,8 @@ pub(super) fn context(number: u8, parts: &[&[u8]]) -> der::Result<Vec<u8>> {
     element(Tag::ContextSpecific { constructed: true, number: TagNumber(number.into()) }, parts)
 }
 
-/// What is signed, the algorithm, the signature (RFC 5280, 4.1.1; RFC 2986, 4.2). `tbs` is copied.
+/// Joins the signed octets, the algorithm and the signature (RFC 5280, 4.1.1; RFC 2986, 4.2). `tbs`
+/// is copied.
 pub(super) fn signed(
     tbs: &[u8],
     algorithm: SignatureAlgorithm,

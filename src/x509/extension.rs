@@ -1,4 +1,4 @@
-//! Extensions as decisions, and the octets of each.
+//! Extensions of a planned certificate, and their encoding.
 
 use der::{
     Encode, Tag,
@@ -18,7 +18,7 @@ use crate::domain::{
     request::{KeyUsage, PathLength},
 };
 
-/// One extension that a profile has decided on.
+/// An extension of a planned certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Extension {
     /// RFC 5280, 4.2.1.9; critical, on an end entity too. `None` for an end entity.
@@ -31,7 +31,7 @@ pub(super) enum Extension {
     SubjectKeyId(Vec<u8>),
     /// RFC 5280, 4.2.1.1; non-critical, keyIdentifier only.
     AuthorityKeyId(Vec<u8>),
-    /// RFC 5280, 4.2.1.6; non-critical, for our subjects are never empty.
+    /// RFC 5280, 4.2.1.6; non-critical, because our subjects are never empty.
     SubjectAlternativeNames(SubjectAlternativeNames),
     /// RFC 5280, 4.2.1.7; non-critical, e-mail first.
     IssuerAlternativeName(IssuerAlternativeName),
@@ -41,11 +41,11 @@ pub(super) enum Extension {
     CrlDistributionPoint(HttpUrl),
 }
 
-/// What comes before the value: an object identifier of three octets, critical, tag and length.
+/// Longest part before the value: an object identifier of three octets, `critical`, tag and length.
 const HEAD_OCTETS_MAX: usize = 13;
 
 impl Extension {
-    /// Writes `Extension`, DER, after what is there already. `critical FALSE` is left out (X.690, 11.5).
+    /// Appends `Extension` in DER. `critical FALSE` is left out (X.690, 11.5).
     pub(super) fn push_der(&self, der: &mut Vec<u8>) -> Result<(), X509Error> {
         let (extn_id, critical, value) = match self {
             Self::BasicConstraints(path_length) => {

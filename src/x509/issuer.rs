@@ -1,30 +1,30 @@
-//! What a certificate takes over from the one that signs it.
+//! The issuer's data that a certificate copies or must respect.
 
 use super::{Certificate, EncodedName, Restrictions, X509Error, extension};
 use crate::domain::{key::PublicKey, request::IacaData, validity::Validity};
 
-/// The signing side of a certificate, as far as it shows in what is signed.
+/// The issuer of a certificate.
 #[derive(Clone, Debug)]
 pub struct Issuer {
-    /// Its subject, octet by octet.
+    /// Its subject, as exact octets.
     pub name: EncodedName,
     /// Its key.
     pub key: PublicKey,
     /// Its subjectKeyIdentifier (RFC 5280, 4.2.1.1: the two match).
     pub key_id: Vec<u8>,
-    /// Its validity: what it signs lies within.
+    /// Its validity; certificates below must lie within it.
     pub validity: Validity,
     /// extnValue of its issuerAltName.
     pub issuer_alternative_name: Option<Vec<u8>>,
     /// How many CAs may follow below it; `None`: no limit.
     pub path_length: Option<u8>,
-    /// What it and those above it forbid.
+    /// The restrictions of its certificate and of those above it.
     pub restrictions: Restrictions,
 }
 
 impl Issuer {
-    /// From the issuer's certificate. A certificate without subjectKeyIdentifier counts as having the
-    /// usual one (RFC 5280, 4.2.1.2, method 1).
+    /// Reads the issuer's certificate. Without a subjectKeyIdentifier, it uses the usual one (RFC
+    /// 5280, 4.2.1.2, method 1).
     ///
     /// # Errors
     /// [`X509Error::MayNotSignCertificates`] unless it is a CA with keyCertSign;
@@ -49,11 +49,11 @@ impl Issuer {
         })
     }
 
-    /// From the data of an IACA of which there is no certificate at hand: what
-    /// [`super::profile::iaca`] would have written for it.
+    /// Makes the issuer of the description of an IACA, when its certificate is not at hand: as
+    /// [`super::profile::iaca`] would write it.
     ///
     /// # Errors
-    /// [`X509Error::Encoding`]; with values that satisfy their types it does not happen.
+    /// [`X509Error::Encoding`], only for values that their types should have refused.
     pub fn described_iaca(
         data: &IacaData,
         validity: Validity,

@@ -1,7 +1,7 @@
 //! Distinguished names as exact octets.
 //!
 //! An issuer name is copied from the issuer's certificate and compared octet by octet (ISO/IEC
-//! 18013-5 B.1.1): a name that is taken apart and written again may change its string types.
+//! 18013-5 B.1.1), because decoding and encoding it again could change its string types.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ use crate::domain::{
 #[derive(Clone, PartialEq, Eq)]
 pub struct EncodedName(Vec<u8>);
 
-/// As many as most names have.
+/// Initial capacity, enough for most names.
 const OCTETS_EXPECTED: usize = 256;
 
 impl EncodedName {
@@ -57,11 +57,11 @@ impl EncodedName {
         Ok(Self(encoding::sequence(&[&rdns])?))
     }
 
-    /// Keeps the octets of a foreign name.
+    /// Takes the octets of a foreign name.
     ///
     /// # Errors
-    /// [`X509Error::Malformed`] unless it has the structure of a `Name` with nothing after it. What the
-    /// strings hold is not looked at.
+    /// [`X509Error::Malformed`] unless it has the structure of a `Name` with nothing after it. The
+    /// strings are not checked.
     pub fn from_der(der: &[u8]) -> Result<Self, X509Error> {
         NameView::read(der)?;
         Ok(Self(der.to_vec()))
@@ -72,7 +72,7 @@ impl EncodedName {
         &self.0
     }
 
-    /// The name, for comparison with one that somebody has written down.
+    /// The name in the form that configured names are compared in.
     pub fn comparable(&self) -> ComparableName {
         let view = self.view();
         ComparableName::of(view.0.iter().map(|Attribute { kind, value, starts_rdn }| {
@@ -110,16 +110,16 @@ impl EncodedName {
         self.view().text(oid::COMMON_NAME).map(str::to_owned)
     }
 
-    /// Whether some reader may take both for the same name (RFC 5280, 7.1): letters of either case,
-    /// blanks and string types do not count.
+    /// Whether some reader may consider both names equal (RFC 5280, 7.1): compares without case,
+    /// blanks and string types.
     pub fn may_equal(&self, other: &Self) -> bool {
         self == other
             || DirectoryName::of(&self.view()).may_equal(&DirectoryName::of(&other.view()))
     }
 
-    /// Laid out.
+    /// Splits the name into attributes.
     pub(super) fn view(&self) -> NameView<'_> {
-        // Both constructors leave only what can be read.
+        // Both constructors have checked the structure.
         NameView::known(&self.0).unwrap_or_default()
     }
 }
@@ -150,7 +150,7 @@ fn utf8(text: &AttributeText) -> (Tag, &str) {
     (Tag::Utf8String, text.as_str())
 }
 
-/// The values of a name that the profiles speak of; other attributes are left out.
+/// The attributes that the profiles use; others are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameAttributes {
     /// countryName.
@@ -193,21 +193,21 @@ pub(super) struct Attribute<'a> {
     pub(super) starts_rdn: bool,
 }
 
-/// As many as most names have.
+/// Initial capacity, enough for most names.
 const ATTRIBUTES_EXPECTED: usize = 6;
 
 impl<'a> NameView<'a> {
-    /// Lays out a `Name` with nothing after it.
+    /// Splits a `Name` with nothing after it, and checks its nesting.
     fn read(der: &'a [u8]) -> Result<Self, X509Error> {
         Element::structured(der).and_then(Self::of).ok_or(X509Error::Malformed("name"))
     }
 
-    /// The same of octets that are known to be nested to the end, as those of a certificate that was read.
+    /// Splits octets whose nesting was checked before, such as those of a certificate.
     pub(super) fn known(der: &'a [u8]) -> Result<Self, X509Error> {
         Element::known(der).and_then(Self::of).ok_or(X509Error::Malformed("name"))
     }
 
-    /// Lays out an element that is nested to the end.
+    /// Splits an element whose nesting was checked before.
     pub(super) fn of(name: Element<'a>) -> Option<Self> {
         if name.tag != SEQUENCE {
             return None;
@@ -243,7 +243,7 @@ impl<'a> NameView<'a> {
 }
 
 impl<'a> Attribute<'a> {
-    /// The value as text; `None` for the string types that nobody should use any more.
+    /// The value as text; `None` for obsolete string types.
     pub(super) fn text(&self) -> Option<&'a str> {
         matches!(self.value.tag, UTF8_STRING | PRINTABLE_STRING | IA5_STRING)
             .then(|| std::str::from_utf8(self.value.content).ok())
@@ -288,9 +288,9 @@ fn short_name(kind: OidRef<'_>) -> Option<&'static str> {
     NAMES.iter().find(|(known, _)| kind == *known).map(|(_, name)| *name)
 }
 
-/// RFC 4514, 2.4; characters that cannot be seen, too, for the text goes into logs.
+/// Escapes as in RFC 4514, 2.4, and invisible characters too, because the text goes into logs.
 fn write_escaped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    // What needs no escape is written in one piece.
+    // Text without escapes is written in one piece.
     let mut written = 0;
     for (at, character) in text.char_indices() {
         let after = at + character.len_utf8();

@@ -1,4 +1,4 @@
-//! The profiles: which certificates we make, and what stands in each.
+//! Certificate profiles: which certificates are issued, and what each contains.
 
 pub mod document_signer;
 pub mod generic;
@@ -10,7 +10,7 @@ use crate::domain::{
     member::{Member, Message},
 };
 
-/// The profiles that there are rules for.
+/// The profiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
     /// ISO/IEC 18013-5 Table B.1.
@@ -22,7 +22,7 @@ pub enum Profile {
 }
 
 impl Profile {
-    /// The same as a key's policy and the audit log name it.
+    /// The purpose that a signing key needs for the profile.
     pub fn purpose(self) -> KeyPurpose {
         match self {
             Self::Iaca => KeyPurpose::Iaca,

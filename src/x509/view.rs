@@ -1,4 +1,4 @@
-//! What signed octets say, without copying and without judging.
+//! Zero-copy views of certificates and requests. They check structure, not content.
 
 pub(super) mod value;
 
@@ -26,7 +26,7 @@ pub(super) struct Signed<'a> {
 }
 
 impl<'a> Signed<'a> {
-    /// Lays out the three parts; what is in them is not looked at.
+    /// Splits it into its three parts, without reading them.
     pub(super) fn read(of: &'static str, der: &'a [u8]) -> Result<Self, X509Error> {
         let element = Element::known(der).ok_or(X509Error::Malformed(of))?;
         let mut fields = Fields::of(of, element)?;
@@ -41,7 +41,8 @@ impl<'a> Signed<'a> {
     }
 }
 
-/// The parts of a `TBSCertificate` (RFC 5280, 4.1.2), each nested to its end, none interpreted.
+/// The parts of a `TBSCertificate` (RFC 5280, 4.1.2). The nesting of each is checked, the values
+/// are not interpreted.
 pub(super) struct TbsParts<'a> {
     version: Option<Element<'a>>,
     serial: Element<'a>,
@@ -56,10 +57,10 @@ pub(super) struct TbsParts<'a> {
 }
 
 impl<'a> TbsParts<'a> {
-    /// Lays them out.
+    /// Splits a `TBSCertificate` into its parts.
     ///
     /// # Errors
-    /// [`X509Error::Malformed`] names the part whose structure does not hold.
+    /// [`X509Error::Malformed`] names the part with a broken structure.
     pub(super) fn read(tbs: Element<'a>) -> Result<Self, X509Error> {
         let mut fields = Fields::of("certificate", tbs)?;
         let version = fields.take_if(context_constructed(0));
@@ -98,7 +99,7 @@ impl<'a> TbsParts<'a> {
         parts.find(|(_, part)| Element::strict(part.der).is_none()).map(|(name, _)| name)
     }
 
-    /// Whether all parts but the issuer's name are DER.
+    /// Whether all parts except the issuer's name are DER.
     pub(super) fn is_der_but_for_issuer(&self) -> bool {
         !self.has_unique_ids
             && self
@@ -126,7 +127,7 @@ impl<'a> TbsParts<'a> {
 pub(super) struct TbsView<'a> {
     /// 0 for v1, 2 for v3.
     pub(super) version: u8,
-    /// Content of the INTEGER.
+    /// The content octets of the INTEGER.
     pub(super) serial: &'a [u8],
     /// `AlgorithmIdentifier`, all its octets.
     pub(super) algorithm: &'a [u8],
@@ -142,11 +143,11 @@ pub(super) struct TbsView<'a> {
     pub(super) has_unique_ids: bool,
     /// In the order of the encoding.
     pub(super) extensions: Vec<ExtensionView<'a>>,
-    /// The part in which a DEFAULT value is written out, which DER does not have (X.690, 11.5).
+    /// The part that encodes a DEFAULT value, if any; DER leaves those out (X.690, 11.5).
     pub(super) default_written: Option<&'static str>,
 }
 
-/// A time and the type it is written as.
+/// A time, and its ASN.1 type.
 #[derive(Clone, Copy)]
 pub(super) struct TimeView {
     pub(super) is_utc_time: bool,
@@ -193,7 +194,7 @@ impl<'a> TbsView<'a> {
         })
     }
 
-    /// The first extension of a kind that came before (RFC 5280, 4.2: none does).
+    /// The first repeated extension, if any (RFC 5280, 4.2 forbids them).
     pub(super) fn repeated_extension(&self) -> Option<&ExtensionView<'a>> {
         let mut seen = BTreeSet::new();
         self.extensions.iter().find(|extension| !seen.insert(&extension.oid))
@@ -229,7 +230,7 @@ fn time(element: &Element<'_>) -> Result<TimeView, X509Error> {
     let mut all = [0; 14];
     all[..2].copy_from_slice(century);
     all[2..].copy_from_slice(digits);
-    // RFC 5280 knows no leap seconds; Timestamp would read one as the second before.
+    // RFC 5280 has no leap seconds, and Timestamp would read one as the second before.
     if all.ends_with(b"60") {
         return Err(malformed());
     }
@@ -245,7 +246,7 @@ fn extensions(wrapper: Element<'_>) -> Result<Vec<ExtensionView<'_>>, X509Error>
     }
 }
 
-/// As many as most certificates have.
+/// Initial capacity, enough for most certificates.
 const EXTENSIONS_EXPECTED: usize = 8;
 
 /// `Extensions`, SIZE (1..MAX).

@@ -1,11 +1,11 @@
-//! Hashes that are signed.
+//! Digests for signing.
 
 use aws_lc_rs::digest;
 
 use super::HashAlgorithm;
 
-/// A finished hash. Only this, never raw octets, reaches a signing mechanism: PKCS#11 tokens
-/// truncate or sign what they are given.
+/// A finished hash. Signing mechanisms take this type and never raw octets, because PKCS#11 tokens
+/// truncate or sign whatever they are given.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Digest {
     algorithm: HashAlgorithm,
@@ -26,7 +26,7 @@ impl Digest {
         Self { algorithm, octets }
     }
 
-    /// A digest that travelled between our processes; `None` when the length is not the algorithm's.
+    /// Reads a digest from another process; `None` when the length does not fit the algorithm.
     pub fn from_octets(algorithm: HashAlgorithm, octets: &[u8]) -> Option<Self> {
         let mut digest = Self { algorithm, octets: [0; 64] };
         if octets.len() != digest.as_octets().len() {
@@ -36,7 +36,7 @@ impl Digest {
         Some(digest)
     }
 
-    /// The function that made it.
+    /// The hash function.
     pub fn algorithm(&self) -> HashAlgorithm {
         self.algorithm
     }

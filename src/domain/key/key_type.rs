@@ -41,7 +41,7 @@ impl KeyType {
         Self::Ed25519,
     ];
 
-    /// The name that the API uses (`keyType`).
+    /// The name in the API and in audit entries.
     pub fn name(self) -> &'static str {
         match self {
             Self::P256 => "secp256r1",
@@ -54,7 +54,7 @@ impl KeyType {
         }
     }
 
-    /// The algorithm that a key of this type signs with; it cannot be chosen.
+    /// The signature algorithm, which the key type determines.
     pub fn signature_algorithm(self) -> SignatureAlgorithm {
         match self {
             Self::P256 => SignatureAlgorithm::EcdsaSha256,
@@ -72,7 +72,7 @@ impl KeyType {
         self.coordinate_octets().is_some()
     }
 
-    /// Octets of one coordinate of a point; `None` where there is none.
+    /// Length of one coordinate of a point in octets; `None` for keys of other kinds.
     pub fn coordinate_octets(self) -> Option<usize> {
         match self {
             Self::P256 => Some(32),
@@ -97,7 +97,7 @@ impl KeyType {
         Self::ALL.into_iter().find(|key_type| key_type.curve() == Some(curve))
     }
 
-    /// The RSA key type of a modulus of so many bits.
+    /// The RSA key type for the length of a modulus.
     pub fn of_modulus_bits(bits: usize) -> Option<Self> {
         match bits {
             2048 => Some(Self::Rsa2048),
@@ -136,7 +136,7 @@ impl KeyType {
 }
 
 impl fmt::Display for KeyType {
-    /// As a person writes it: `P-256`, `RSA-2048`.
+    /// The common name: `P-256`, `RSA-2048`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::P256 => "P-256",
@@ -181,8 +181,8 @@ pub enum SignatureAlgorithm {
 }
 
 impl SignatureAlgorithm {
-    /// The hash function within. A signature of Ed25519 takes the message itself; the hash is what an
-    /// order for one is known by.
+    /// The hash function of the algorithm. Ed25519 signs the message itself; there the hash only
+    /// identifies the request for a signature.
     pub fn hash(self) -> HashAlgorithm {
         match self {
             Self::EcdsaSha256 | Self::RsaSha256 => HashAlgorithm::Sha256,

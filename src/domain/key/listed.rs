@@ -1,10 +1,10 @@
-//! Public keys that an operator does not want: SHA-256 over each `SubjectPublicKeyInfo`.
+//! The operator's deny list of public keys: SHA-256 over each `SubjectPublicKeyInfo`.
 
-/// More than any published list has; 32 octets each.
+/// Longest list, in keys of 32 octets. No published list is as long.
 const LISTED_KEYS_MAX: usize = 2_000_000;
-/// Of a file with so many lines.
+/// Longest file: that many lines, with comments.
 pub const LISTED_OCTETS_MAX: u64 = 160 * 1_024 * 1_024;
-/// Problems that are told one by one.
+/// Number of problems that are reported one by one.
 const PROBLEMS_MAX: usize = 20;
 
 /// The list, sorted.
@@ -13,10 +13,10 @@ pub struct ListedKeys(Vec<[u8; 32]>);
 
 impl ListedKeys {
     /// Reads one SHA-256 in 64 hexadecimal digits per line. Blank lines and lines that begin with
-    /// `#` say nothing.
+    /// `#` are skipped.
     ///
     /// # Errors
-    /// One sentence for each line that is something else, with its number.
+    /// A message with the line number for each line that is something else.
     pub fn read(text: &str) -> Result<Self, Vec<String>> {
         let (mut keys, mut problems, mut more) = (Vec::new(), Vec::new(), 0_usize);
         for (index, line) in text.lines().enumerate() {

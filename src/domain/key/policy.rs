@@ -11,7 +11,7 @@ pub struct KeyPolicy {
 }
 
 impl KeyPolicy {
-    /// Refuses a type that the operator does not allow, as one that there is no support for.
+    /// Refuses a type that the operator does not allow, with the error for an unsupported type.
     ///
     /// # Errors
     /// [`KeyError::Unsupported`].

@@ -1,4 +1,4 @@
-//! ECDSA signatures as COSE wants them.
+//! ECDSA signatures in the form of COSE.
 
 use aws_lc_rs::signature as alc;
 use der::{Decode, asn1::UintRef};
@@ -15,7 +15,7 @@ impl RawSignature {
         &self.0
     }
 
-    /// The octets, for keeping.
+    /// The octets, owned.
     pub fn into_octets(self) -> Vec<u8> {
         self.0
     }
@@ -69,7 +69,7 @@ mod tests {
     fn a_signature_keeps_its_meaning_without_der_whatever_zeros_its_numbers_start_with() {
         for key_type in [KeyType::P256, KeyType::P384, KeyType::P521] {
             let key = SoftwareKey::generate(key_type);
-            // Every 256th number is short.
+            // One number in 256 starts with a zero octet.
             for message in 0..600_u32 {
                 let message = message.to_be_bytes();
                 let raw = key.sign(&message).to_raw(key_type).unwrap();

@@ -1,6 +1,7 @@
-//! Keys whose private half is known, or is found with little work (BR 6.1.1.3; NIST SP 800-89, 5.3.3).
+//! Detects weak public keys, whose private half is known or cheap to find (BR 6.1.1.3; NIST SP
+//! 800-89, 5.3.3).
 //!
-//! What is decided here needs the public key alone. The operator's own list is held elsewhere.
+//! The operator's deny list is in [`super::ListedKeys`].
 
 mod elliptic;
 mod published;
@@ -13,7 +14,7 @@ use super::{KeyType, PublicKey};
 /// What is wrong with a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weakness {
-    /// The private key stands in a public document.
+    /// The private key is printed in a public document.
     Published,
     /// The private key of an elliptic curve is a number that can be guessed.
     SmallPrivateKey,
@@ -21,7 +22,7 @@ pub enum Weakness {
     SmallOrder,
     /// The modulus has a divisor below 2^16.
     SmallDivisor,
-    /// The modulus is a prime, or a power of a prime: nothing keeps the private exponent secret.
+    /// The modulus is a prime or a power of a prime, so anyone can compute the private exponent.
     OnePrime,
     /// The primes are so close that Fermat's method finds them.
     ClosePrimes,
@@ -30,8 +31,8 @@ pub enum Weakness {
 }
 
 impl PublicKey {
-    /// What is wrong with this key; `None` when nothing is known. With RSA this takes milliseconds
-    /// (one exponentiation modulo the modulus); with the others microseconds.
+    /// Finds a weakness; `None` when none is known. Takes milliseconds with RSA (one exponentiation
+    /// modulo the modulus), and microseconds with other keys.
     pub fn weakness(&self) -> Option<Weakness> {
         if published::is_published(&self.spki_sha256()) {
             return Some(Weakness::Published);

@@ -1,4 +1,4 @@
-//! What stands in the tree: organisations, tenants, services.
+//! The nodes of the resource tree: organisations, tenants, services.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::domain::{
     path::{KeyPath, PathElement, ResourcePath},
 };
 
-/// What stands at a path, and who put it there.
+/// A node and its origin.
 #[derive(Debug, Clone)]
 pub struct Resource {
     /// Declared resources are read-only over the API.
@@ -17,7 +17,7 @@ pub struct Resource {
     pub node: Node,
 }
 
-/// Who put a resource into the tree.
+/// Who created a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The configuration file.
@@ -36,7 +36,7 @@ impl Origin {
     }
 }
 
-/// What stands at a path.
+/// A node of the tree.
 #[derive(Debug, Clone)]
 pub enum Node {
     /// The top.
@@ -92,7 +92,7 @@ impl Service {
         }
     }
 
-    /// What is attached to it, in order of attachment; `None` when nothing can be.
+    /// Its dependencies in order of attachment; `None` for types that have none.
     pub fn dependencies(&self) -> Option<&[ResourcePath]> {
         match self {
             Self::X509 { dependencies } => Some(dependencies),
@@ -161,13 +161,13 @@ impl ServiceKind {
 pub struct Kms {
     /// The configured tokens, at least one; several are to hold the same keys.
     pub tokens: Vec<String>,
-    /// Labels of keys that were there before us; wins over the template.
+    /// Labels of existing keys that the KMS adopts. They take precedence over the template.
     pub labels: BTreeMap<PathElement, String>,
-    /// How other labels are made.
+    /// The template of all other labels.
     pub template: LabelTemplate,
     /// The purposes that a key is narrowed to; a key without an entry may sign for all.
     pub policies: BTreeMap<PathElement, Vec<KeyPurpose>>,
-    /// Whether the operator wants it to lead to keys of other KMS services that say the same.
+    /// Whether the operator allows it to share labels with other KMS services that allow it too.
     pub shared_labels: bool,
 }
 
@@ -185,8 +185,8 @@ impl Kms {
         }
     }
 
-    /// Whether the key's label is told by the configuration, by table or template: such keys are
-    /// managed on the token.
+    /// Whether the configuration gives the key's label, by table or template (an adopted key). Such
+    /// keys are managed on the token.
     pub fn adopts(&self, key: &KeyPath) -> bool {
         self.labels.contains_key(key.id_text()) || self.template != LabelTemplate::default()
     }

@@ -1,4 +1,4 @@
-//! KMS services that lead to each other's keys.
+//! Finds KMS services that share labels, and so keys, on one token.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,14 +8,15 @@ use crate::domain::{
     path::ResourcePath,
 };
 
-/// Two KMS services whose keys can have one label on one token: each signs with the other's keys.
+/// Two KMS services that can produce the same label on one token, so that each could sign with the
+/// other's keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedLabel {
     /// One of them.
     pub one: ResourcePath,
     /// The other.
     pub other: ResourcePath,
-    /// The token's name, as the first of the two has it.
+    /// The token, by the name that the first of the two uses.
     pub token: String,
     /// A label that both can lead to.
     pub label: String,
@@ -24,12 +25,13 @@ pub struct SharedLabel {
 }
 
 impl ResourceTree {
-    /// Names of tokens that stand for the same token as another name. What was known stays.
+    /// Adds aliases of tokens to those that are known.
     pub fn add_same_tokens(&mut self, names: &BTreeMap<String, String>) {
         self.same_tokens.extend(names.iter().map(|(name, of)| (name.clone(), of.clone())));
     }
 
-    /// All pairs of KMS services that can have one label, but those that are meant to.
+    /// All pairs of KMS services that can share a label, unless the operator allows it on both
+    /// sides.
     pub fn shared_labels(&self) -> Vec<SharedLabel> {
         let all: Vec<_> = self.all_kms().collect();
         let (plain, special): (Vec<_>, Vec<_>) = all.iter().partition(|(_, kms)| is_plain(kms));
@@ -44,12 +46,12 @@ impl ResourceTree {
         found
     }
 
-    /// A KMS that can have a label of one more, which is to stand at `path`.
+    /// A KMS that could share a label with a new one at `path`.
     pub fn sharing(&self, path: &ResourcePath, kms: &Kms) -> Option<SharedLabel> {
         self.all_kms().find_map(|other| self.shared((path, kms), other))
     }
 
-    /// Two tokens of one KMS that are one: there is nothing that stands in for it.
+    /// Two configured tokens of one KMS that are the same token, so that it has no replica.
     pub fn tokens_twice<'a>(&self, kms: &'a Kms) -> Option<(&'a str, &'a str)> {
         kms.tokens.iter().enumerate().find_map(|(index, name)| {
             let is_same = |other: &&String| self.token(other) == self.token(name);
@@ -62,7 +64,7 @@ impl ResourceTree {
         self.services().filter_map(|(path, _)| Some((path, self.kms(path)?)))
     }
 
-    /// The one name of a token that has several.
+    /// Resolves aliases of a token to one name.
     fn token<'a>(&'a self, name: &'a str) -> &'a str {
         self.same_tokens.get(name).map_or(name, String::as_str)
     }
@@ -72,7 +74,7 @@ impl ResourceTree {
         (path, kms): (&ResourcePath, &Kms),
         (other_path, other): (&ResourcePath, &Kms),
     ) -> Option<SharedLabel> {
-        // Full paths differ.
+        // Labels that are full paths differ between KMS services.
         if path == other_path || (is_plain(kms) && is_plain(other)) {
             return None;
         }
@@ -98,8 +100,8 @@ fn is_plain(kms: &Kms) -> bool {
     kms.labels.is_empty() && kms.template == LabelTemplate::default()
 }
 
-/// A label that both can lead to. Keys that a table names have no label by the template; those labels
-/// count all the same, because a table changes.
+/// Finds a label that both can produce. The template's label of a key in the table counts too,
+/// because the table may change.
 fn common_label(
     (path, kms): (&ResourcePath, &Kms),
     (other_path, other): (&ResourcePath, &Kms),
@@ -117,8 +119,9 @@ fn common_label(
 }
 
 impl Kms {
-    /// Two keys that have one label and not the same policy: what the policy of one forbids, the object
-    /// does under the other's name. The ids, and the label.
+    /// Two keys of one KMS with the same label and different policies. The stricter policy has no
+    /// effect then, because the same object signs under the other id. Returns both ids and the
+    /// label.
     pub fn aliases(&self, path: &ResourcePath) -> Option<(String, String, String)> {
         let mut seen = HashMap::new();
         for (id, label) in &self.labels {

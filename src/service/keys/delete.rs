@@ -1,4 +1,4 @@
-//! Deletion of keys, and of what is left of those that another tool has deleted.
+//! Deletes keys, and the pins of keys that another tool has deleted.
 
 use tokio::time::Instant;
 
@@ -18,8 +18,8 @@ use crate::{
     service::{Call, Services, error::Error, key_errors, signing},
 };
 
-/// Deletes a key from the HSM; it cannot be brought back. Where a pinned key is on its token no more,
-/// the path is set free. The answer is the path.
+/// Deletes a key from the HSM for good. If the token has lost a pinned key, only the pin is
+/// removed. Returns the path.
 ///
 /// # Errors
 /// [`Error`]: adopted, or of a KMS of several tokens (403), missing (404), in use and not forced
@@ -35,7 +35,8 @@ pub async fn delete(
     let path = KeyPath::of(&call.target, id);
     let deletion = Deletion { services, call, kms, path, guard, now };
 
-    // 1. A key that is pinned and gone leaves nothing on the token to be deleted, whoever made it.
+    // 1. A pinned key that is gone from its token: remove the pin. This is allowed for adopted keys
+    // too.
     if services.keyring.pin_of(&deletion.path).is_some() {
         let _turn = turn(services, tokens[0]).await?;
         if let Err(KeyFault::Gone) = look_for(services, kms, &deletion.path).await {
@@ -43,14 +44,14 @@ pub async fn delete(
         }
     }
 
-    // 2. Keys that were there before us are not ours to delete.
+    // 2. Refuse adopted keys: they are managed on the token.
     let (_, token) = changeable_kms_of(services, call)?;
     if kms.adopts(&deletion.path) {
         let message = "adopted keys are managed on the token".to_owned();
         return Err(Error::Forbidden { message: message.into(), field: None });
     }
 
-    // 3. Its turn; exactly one key, the pinned one.
+    // 3. Lock the token. Find exactly one key, the pinned one, and destroy it.
     let _turn = turn(services, token).await?;
     match look_for(services, kms, &deletion.path).await {
         Ok(hosted) => deletion.destroy(token, &hosted).await,
@@ -93,7 +94,7 @@ impl Deletion<'_> {
         Ok(self.path)
     }
 
-    /// Removes the pin of a key that is on its token no more.
+    /// Removes the pin of a key that is gone from its token.
     async fn set_free(self) -> Result<KeyPath, Error> {
         let Some(pin) = self.services.keyring.pin_of(&self.path) else {
             return Err(key_errors::faulty(&self.path, KeyFault::Missing, None));
@@ -106,7 +107,8 @@ impl Deletion<'_> {
         Ok(self.path)
     }
 
-    /// No valid certificate that the caller minds needs the key; how many CA certificates do.
+    /// Refuses if valid certificates of the guarded kind use the key. Returns how many CA
+    /// certificates do.
     async fn refuse_in_use(&self, spki_sha256: [u8; 32]) -> Result<u64, Error> {
         let ledger = &self.services.ledger;
         let used_by = ledger.valid_ca_certificates(spki_sha256, self.now).await;

@@ -1,4 +1,5 @@
-//! What the ledger is told of a change of a key: before the HSM is asked, and after it.
+//! Records a change of a key in the ledger: the intent before the HSM is asked, and the outcome
+//! after it.
 
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use crate::{
     service::{Call, Services, error::Error, key_errors, signing},
 };
 
-/// How often, and after how long, an outcome that the ledger did not take is tried again.
+/// Retries of an outcome that the ledger did not take.
 const RETRIES_MAX: u32 = 60;
 const RETRY_AFTER_MS: u64 = 500;
 
-/// What is done with a key.
+/// The kinds of change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     Generate,
@@ -50,7 +51,7 @@ impl Operation {
     }
 }
 
-/// One change, on its way from intent to outcome.
+/// One change of a key, from intent to outcome.
 pub(super) struct Recording<'a> {
     services: &'a Services,
     call: &'a Call,
@@ -128,7 +129,7 @@ impl<'a> Recording<'a> {
         if let Err(error) = destroyed {
             return Err(self.failed(error).await);
         }
-        // The key is gone, whether or not the ledger takes it: so is its pin.
+        // The key is gone from the token even if the ledger fails now, so the pin goes first.
         self.services.keyring.unpinned(self.path);
         let detail = json!({ "spkiSha256": signing::hex(&spki_sha256) });
         self.end(PinChange::Remove, self.operation.outcome(), detail).await
@@ -145,12 +146,13 @@ impl<'a> Recording<'a> {
             | ChangeError::Failed(_) => EntryKind::KeyAborted,
         };
         let detail = json!({ "reason": error.to_string() });
-        // The caller is told of the failure itself; the record is tried again.
+        // The caller hears why the change failed; if the record fails too, `end` retries it.
         let _ = self.end(PinChange::None, kind, detail).await;
         key_errors::change(self.path, self.operation.type_member(), error)
     }
 
-    /// What the ledger does not take now is tried again until the next start finds it open.
+    /// Records an outcome. If the ledger fails, retries in the background; if that fails too, the
+    /// next start finds the open change.
     async fn end(&self, pin: PinChange, kind: EntryKind, detail: Value) -> Result<(), Error> {
         let ledger = self.services.ledger.clone();
         let (change, audit) = (self.change(), self.entry(kind, detail));

@@ -1,4 +1,4 @@
-//! Tenants and services as the ledger keeps them.
+//! The stored form of tenants and services.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,14 +7,15 @@ use crate::domain::{
     tree::{Kms, Node, Service, Vical},
 };
 
-/// A tenant or service as the ledger keeps it. Members may be added, never renamed.
+/// A tenant or service as JSON in the ledger. Fields may be added but never renamed, because
+/// earlier versions have stored them.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub(in crate::service) enum Definition {
     Tenant {
         name: String,
     },
-    /// Over the API a KMS has one token.
+    /// A KMS that is created over the API has one token.
     Kms {
         token: String,
     },
@@ -34,7 +35,7 @@ impl Definition {
     pub(super) fn of(node: &Node) -> Self {
         let texts = |paths: &[ResourcePath]| paths.iter().map(ToString::to_string).collect();
         match node {
-            // Organisations are declared only.
+            // Never stored: only the configuration declares organisations.
             Node::Organisation => Self::Tenant { name: String::new() },
             Node::Tenant(name) => Self::Tenant { name: name.clone() },
             Node::Service(Service::Kms(kms)) => Self::Kms { token: kms.first_token().to_owned() },

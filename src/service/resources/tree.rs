@@ -1,4 +1,4 @@
-//! The tree that requests see: what is declared, and what the ledger holds, put together.
+//! The current resource tree: the declared resources merged with those in the ledger.
 
 use std::{
     collections::BTreeMap,
@@ -14,20 +14,22 @@ use crate::{
     ledger::{Ledger, StoredResource},
 };
 
-/// The tree, whole at every moment. One change at a time.
+/// The shared tree (copy on write): readers take a snapshot, writers replace the whole tree, one at
+/// a time.
 pub struct Tree {
     current: RwLock<Arc<ResourceTree>>,
     pub(super) changing: tokio::sync::Mutex<()>,
-    /// What the tokens themselves have told of names that stand for one token.
+    /// Configured names that turned out to be the same token, once the tokens had started.
     same_tokens: RwLock<BTreeMap<String, String>>,
 }
 
 impl Tree {
-    /// The declared tree, with what the ledger holds put into it.
+    /// Merges the stored resources into the declared tree.
     ///
     /// # Errors
-    /// In words for the operator: a stored resource that no longer fits the declared ones, a token
-    /// that is no longer there. Issuing without a store that went away would be worse.
+    /// A message for the operator when a stored resource no longer fits the declared ones, or its
+    /// token is gone. The daemon does not start then, because it would issue certificates without
+    /// storing them where it should.
     pub fn new(
         declared: ResourceTree,
         stored: Vec<StoredResource>,
@@ -41,8 +43,8 @@ impl Tree {
         })
     }
 
-    /// Prepares a tree of other declared resources. No client can change the tree until it is taken
-    /// up or dropped.
+    /// Prepares the tree for a new configuration. The returned guard locks the tree against changes
+    /// until it is taken up or dropped.
     ///
     /// # Errors
     /// As for [`Self::new`], or that the ledger cannot be read.
@@ -59,8 +61,8 @@ impl Tree {
         Ok(Redeclared { tree: self, next, _alone: alone })
     }
 
-    /// Takes up what the tokens tell, once they are known: names that stand for one token. It holds
-    /// for redeclared trees too.
+    /// Records which configured names are the same token, once the tokens have started. Trees of
+    /// later configurations get it too.
     pub async fn learn_same_tokens(&self, names: BTreeMap<String, String>) {
         let _alone = self.changing.lock().await;
         let mut tree = ResourceTree::clone(&self.snapshot());
@@ -79,7 +81,7 @@ impl Tree {
     }
 }
 
-/// A tree that is ready to be taken up.
+/// A prepared tree, and the lock on changes.
 pub struct Redeclared<'a> {
     tree: &'a Tree,
     next: ResourceTree,
@@ -92,7 +94,7 @@ impl Redeclared<'_> {
         &self.next
     }
 
-    /// From now on.
+    /// Makes it the current tree.
     pub fn take_up(self) {
         self.tree.replace(self.next);
     }
@@ -103,7 +105,7 @@ fn merged(
     stored: Vec<StoredResource>,
     tokens: &[&str],
 ) -> Result<ResourceTree, String> {
-    // Parents come first: a path is shorter than those below it.
+    // Sorted by depth, because a parent must be inserted before its children.
     let mut stored = stored;
     stored.sort_by_key(|resource| resource.path.elements().count());
     let misfit = |path: &ResourcePath, error: &dyn std::fmt::Display| {

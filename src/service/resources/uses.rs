@@ -1,8 +1,8 @@
-//! What a service uses, and the grants that its maker needs for it.
+//! The grants that a client needs on the keys and stores that its new service will use.
 //!
-//! A service signs with the keys and changes the stores that it uses on behalf of everybody who may
-//! call it. So whoever makes it use something must have a grant on that: otherwise a service of one
-//! tenant would sign with the keys of another.
+//! A service signs with its keys and writes into its stores for every client that may call it. So a
+//! client that creates a service needs a grant on each of them; otherwise it could have a service
+//! of its own tenant sign with another tenant's keys (confused deputy).
 
 use super::{NewService, NewServiceKind};
 use crate::{
@@ -33,7 +33,8 @@ pub(super) fn check_grants(call: &Call, new: &NewService) -> Result<(), Error> {
     Ok(())
 }
 
-/// The store of a stored certificate. A path of one element stands for itself: no store is there.
+/// The store of a stored certificate. For a path of one element it is the path itself, where no
+/// store can be.
 pub(in crate::service) fn store_of(certificate: &ResourcePath) -> ResourcePath {
     certificate.parent().unwrap_or_else(|| certificate.clone())
 }

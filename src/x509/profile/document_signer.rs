@@ -18,7 +18,8 @@ use crate::{
     },
 };
 
-/// Table B.3, validity: at most 457 days. The default is a second less, for RFC 5280 counts both ends.
+/// Table B.3, validity: at most 457 days. The default is a second less, because RFC 5280 counts
+/// both ends.
 pub const VALIDITY: ValidityRule = ValidityRule {
     default_seconds: 457 * DAY_SECONDS - 1,
     longest: Some((457 * DAY_SECONDS, "a document signer is valid for at most 457 days")),
@@ -45,7 +46,8 @@ pub fn plan(
         // Table B.3 has no row for basicConstraints: left out.
         // Table B.3, keyUsage: critical, digitalSignature only.
         Extension::KeyUsage(vec![KeyUsage::DigitalSignature]),
-        // Table B.3, extKeyUsage: critical, mdlDS. Readers of the first edition refuse a second one.
+        // Table B.3, extKeyUsage: critical, mdlDS. One purpose only, because readers of the first
+        // edition refuse a second one.
         Extension::ExtendedKeyUsage {
             critical: true,
             purposes: vec![oid::MDL_DOCUMENT_SIGNER.into()],

@@ -24,11 +24,11 @@ use crate::{
     },
 };
 
-/// A year when nothing is said, no limit but the issuer's.
+/// One year by default, limited only by the issuer's validity.
 pub const VALIDITY: ValidityRule =
     ValidityRule { default_seconds: 365 * DAY_SECONDS, longest: None };
 
-/// What an operator may relax.
+/// Rules that an operator may relax.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     /// Allows a CA without keyCertSign, against RFC 5280, 4.2.1.9 read together with 4.2.1.3. Such a
@@ -38,8 +38,8 @@ pub struct Options {
     pub reserved_purposes: bool,
 }
 
-/// Whether a purpose has a profile of its own: it makes its holder a document signer, a signer of
-/// VICALs, a reader, or one who answers for the CA (RFC 6960, 4.2.2.2).
+/// Whether a purpose is reserved for another profile: document signers, VICAL signers, readers,
+/// OCSP responders (RFC 6960, 4.2.2.2).
 fn is_reserved(purpose: &Oid) -> bool {
     let is_under = |parent: ObjectIdentifier| {
         purpose.as_octets().starts_with(parent.as_bytes())
@@ -98,8 +98,8 @@ fn check_signing_key(key: &PublicKey, is_ca: bool) -> Result<(), ProfileError> {
 /// Plans a certificate that `key` both signs and is certified by.
 ///
 /// # Errors
-/// [`ProfileError`] when `issuerName` is not the subject, for an RSA-2048 CA, and for key usages that
-/// contradict each other or the kind of certificate.
+/// [`ProfileError`] when the given issuer name is not the subject, for an RSA-2048 CA, and for key
+/// usages that contradict each other or the kind of certificate.
 pub fn self_signed(
     serial: SerialNumber,
     data: &GenericData,
@@ -133,9 +133,9 @@ pub fn self_signed(
 /// Plans a certificate that `issuer` signs.
 ///
 /// # Errors
-/// [`ProfileError`] when `issuerName` is not the issuer's, when the issuer's path length does not allow
-/// the certificate, for an RSA-2048 CA on either side, and for key usages that contradict each other
-/// or the kind of certificate.
+/// [`ProfileError`] when the given issuer name is not the issuer's, when the issuer's path length
+/// does not allow the certificate, for an RSA-2048 CA on either side, and for key usages that
+/// contradict each other or the kind of certificate.
 pub fn ca_signed(
     serial: SerialNumber,
     data: &GenericData,
@@ -215,7 +215,7 @@ fn check(
             "Ed25519 may not be certified as CA",
         ));
     }
-    // RFC 8410, 5; RFC 8813, 3; RFC 3279, 2.3.1: what a key of the type cannot do.
+    // RFC 8410, 5; RFC 8813, 3; RFC 3279, 2.3.1: usages that the key type does not allow.
     if let Some(wrong) =
         data.key_usage.iter().find(|usage| usage.is_against(subject_key.key_type()))
     {
@@ -290,7 +290,7 @@ fn extensions(
         extensions.push(Extension::KeyUsage(data.key_usage.clone()));
     }
     if !data.extended_key_usage.is_empty() {
-        // RFC 5280, 4.2.1.12: either; non-critical as everybody expects it.
+        // RFC 5280, 4.2.1.12: either; non-critical, because that is usual.
         extensions.push(Extension::ExtendedKeyUsage {
             critical: false,
             purposes: data.extended_key_usage.clone(),

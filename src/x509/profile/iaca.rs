@@ -15,13 +15,13 @@ use crate::{
     },
 };
 
-/// Table B.1, validity: at most 20 years. Counted as 20 times 365 days, for validators do so.
+/// Table B.1, validity: at most 20 years. Counted as 20 times 365 days, because validators do so.
 pub const VALIDITY: ValidityRule = ValidityRule {
     default_seconds: 7_300 * DAY_SECONDS,
     longest: Some((7_300 * DAY_SECONDS, "an IACA is valid for at most 7300 days")),
 };
 
-/// What Table B.1 leaves open.
+/// Choices that Table B.1 leaves open.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     /// Writes an authorityKeyIdentifier, equal to the subjectKeyIdentifier. Table B.1 has no row for

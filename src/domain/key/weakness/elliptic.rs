@@ -1,4 +1,4 @@
-//! Private keys of elliptic curves that are guessed first.
+//! Elliptic curve keys with a private key that is easy to guess.
 
 use std::sync::LazyLock;
 
@@ -6,7 +6,8 @@ use aws_lc_rs::agreement::{Algorithm, ECDH_P256, ECDH_P384, ECDH_P521, PrivateKe
 
 use crate::domain::key::{KeyType, PublicKey};
 
-/// All private keys of one octet: the generator itself, and what tests and faulty generators use.
+/// All private keys of one octet: the generator itself, and values that tests and faulty generators
+/// use.
 const SCALARS: std::ops::RangeInclusive<u8> = 1..=u8::MAX;
 
 /// Whether the private key is one of [`SCALARS`], or the order of the curve less one of them: both
@@ -21,7 +22,7 @@ pub(super) fn small_private_key(key: &PublicKey) -> bool {
     key.coordinates().is_some_and(|(x, _)| table.iter().any(|small| small == x))
 }
 
-/// x coordinates, made at the first look: the curve's own code computes them.
+/// Their x coordinates, computed at the first use.
 type Table = LazyLock<Vec<Vec<u8>>>;
 
 static P256: Table = LazyLock::new(|| coordinates(&ECDH_P256, 32));
@@ -65,7 +66,7 @@ const fn number(first: u8) -> [u8; 32] {
     octets
 }
 
-/// 2^255 - 256 + the first octet: the prime of the field is 2^255 - 19.
+/// The number 2^255 - 256 + `first`, little-endian. The prime of the field is 2^255 - 19.
 const fn below_prime(first: u8) -> [u8; 32] {
     let mut octets = [0xFF; 32];
     octets[0] = first;
@@ -73,7 +74,7 @@ const fn below_prime(first: u8) -> [u8; 32] {
     octets
 }
 
-/// Whether the point of Ed25519 has the order 1, 2, 4 or 8: then anybody can make signatures.
+/// Whether the point has the order 1, 2, 4 or 8. Anyone can forge signatures under such a key.
 pub(super) fn has_small_order(octets: &[u8]) -> bool {
     let Ok(mut y) = <[u8; 32]>::try_from(octets) else { return false };
     // The last bit is the sign of x.

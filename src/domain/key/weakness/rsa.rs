@@ -1,4 +1,4 @@
-//! Moduli that are no product of two large primes far from each other.
+//! Weak RSA moduli: not a product of two large primes that are far apart.
 
 use std::sync::LazyLock;
 
@@ -6,16 +6,16 @@ use num_bigint::BigUint;
 
 use super::Weakness;
 
-/// Divisors below this are tried.
+/// Trial division goes up to this.
 const DIVISORS_BELOW: usize = 1 << 16;
 /// Steps of Fermat's method.
 const FERMAT_ROUNDS: usize = 100;
-/// Powers that are looked for: a modulus of 4096 bits with divisors above 2^16 is no higher one of
-/// a number that anybody would take for a prime of RSA.
+/// The highest power that is tested for. A modulus of 4096 bits that is a higher power is one of a
+/// number that no generator would take for a prime.
 const POWERS: [u32; 4] = [2, 3, 5, 7];
 /// The primes of the fingerprint (Nemec and others, The Return of Coppersmith's Attack, 2017).
 const FINGERPRINT_PRIME_MAX: u64 = 167;
-/// Generates the primes of the library that is to blame.
+/// The generator of the primes that the faulty library makes.
 const FINGERPRINT_GENERATOR: u64 = 65_537;
 
 pub(super) fn weakness(modulus: &[u8]) -> Option<Weakness> {
@@ -35,7 +35,7 @@ pub(super) fn weakness(modulus: &[u8]) -> Option<Weakness> {
     }
 }
 
-/// Products of as many small primes as fit 64 bits, with these primes.
+/// Small primes in groups whose product fits 64 bits, so that one division tests a whole group.
 static DIVISORS: LazyLock<Vec<(u64, Vec<u64>)>> = LazyLock::new(|| {
     let mut products: Vec<(u64, Vec<u64>)> = Vec::new();
     for prime in small_primes() {
@@ -72,7 +72,7 @@ fn has_small_divisor(modulus: &BigUint) -> bool {
     })
 }
 
-/// Of a division by a number of one digit.
+/// The remainder of a division by a number of one digit.
 fn remainder(number: &BigUint, divisor: u64) -> u64 {
     number.iter_u64_digits().rev().fold(0, |rest, digit| {
         let rest = (u128::from(rest) << 64 | u128::from(digit)) % u128::from(divisor);
@@ -80,7 +80,7 @@ fn remainder(number: &BigUint, divisor: u64) -> u64 {
     })
 }
 
-/// Looks for a and b with n = a² - b², a from the square root on.
+/// Fermat's factorisation: looks for a and b with n = a² - b², starting with a at the square root.
 fn is_close(modulus: &BigUint) -> bool {
     let mut a = modulus.sqrt() + 1_u8;
     let mut rest = &a * &a - modulus;
@@ -92,8 +92,8 @@ fn is_close(modulus: &BigUint) -> bool {
     })
 }
 
-/// Whether a number is a square. Most are told by their remainders (H. Cohen, A Course in
-/// Computational Algebraic Number Theory, 1.7.2).
+/// Whether a number is a square. Most non-squares are recognised by their remainders (H. Cohen, A
+/// Course in Computational Algebraic Number Theory, 1.7.2).
 fn is_square(number: &BigUint) -> bool {
     let may_be = [64, 63, 65, 11].into_iter().all(|modulus| {
         let rest = remainder(number, modulus);
