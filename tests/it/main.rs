@@ -41,6 +41,7 @@ mod metrics;
 mod modules;
 mod monitoring;
 mod openapi;
+mod openapi_examples;
 mod outages;
 mod pinned;
 mod pins;
