@@ -313,6 +313,13 @@ pub enum HsmError {
 }
 
 impl HsmError {
+    /// With the shortest `Retry-After`.
+    const UNAVAILABLE: Self = Self::Unavailable { retry_after_seconds: 1 };
+    /// With the shortest `Retry-After`.
+    const BUSY: Self = Self::Busy { retry_after_seconds: 1 };
+    /// With the shortest `Retry-After`.
+    const LATE: Self = Self::DeadlineMissed { retry_after_seconds: 1 };
+
     /// Whether the public half of the private key is missing or ambiguous, which only an operator can mend.
     pub fn is_unbound(&self) -> bool {
         matches!(self, Self::Unusable { reason } if reason.starts_with(UNBOUND))

@@ -30,8 +30,8 @@ impl Token {
                 match timeout_at(deadline, settled).await {
                     Ok(Ok(published)) => published.outlook(Instant::now()),
                     // The supervisor has ended.
-                    Ok(Err(_)) => return Err(HsmError::Unavailable { retry_after_seconds: 1 }),
-                    Err(_) => return Err(HsmError::DeadlineMissed { retry_after_seconds: 1 }),
+                    Ok(Err(_)) => return Err(HsmError::UNAVAILABLE),
+                    Err(_) => return Err(HsmError::LATE),
                 }
             }
         };

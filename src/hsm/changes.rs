@@ -235,7 +235,7 @@ fn unexpected(answer: KeyChangeResult) -> ChangeError {
             if destroyed { "was" } else { "could not be" }
         )),
         KeyChangeResult::Made(_) | KeyChangeResult::Destroyed => {
-            ChangeError::Unknown(HsmError::Unavailable { retry_after_seconds: 1 })
+            ChangeError::Unknown(HsmError::UNAVAILABLE)
         }
     }
 }

@@ -168,7 +168,7 @@ impl Token {
 mod tests {
     use super::*;
 
-    const UNAVAILABLE: Result<(), HsmError> = Err(HsmError::Unavailable { retry_after_seconds: 1 });
+    const UNAVAILABLE: Result<(), HsmError> = Err(HsmError::UNAVAILABLE);
 
     #[test]
     fn three_failures_in_a_row_cost_the_trust_and_a_later_proof_restores_it() {
@@ -184,7 +184,7 @@ mod tests {
             health.record(&UNAVAILABLE);
             // These do not count.
             health.record::<()>(&Err(HsmError::Missing));
-            health.record::<()>(&Err(HsmError::Busy { retry_after_seconds: 1 }));
+            health.record::<()>(&Err(HsmError::BUSY));
         }
         assert!(!health.is_good(proven_at));
         health.record(&Ok(()));

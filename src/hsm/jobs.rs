@@ -41,7 +41,7 @@ impl Job {
     }
 
     fn answer_late(self) {
-        self.answer(Err(HsmError::DeadlineMissed { retry_after_seconds: 1 }));
+        self.answer(Err(HsmError::LATE));
     }
 
     /// Refuses it when it would be late.
@@ -49,7 +49,7 @@ impl Job {
         if self.is_wanted(now + taking) {
             return Some(self);
         }
-        self.answer(Err(HsmError::Busy { retry_after_seconds: 1 }));
+        self.answer(Err(HsmError::BUSY));
         None
     }
 }
@@ -84,10 +84,10 @@ impl Queue {
                 Some((client, jobs)) if jobs.len() > own => {
                     let client = Arc::clone(client);
                     if let Some(shed) = self.take(&client, VecDeque::pop_back) {
-                        shed.answer(Err(HsmError::Busy { retry_after_seconds: 1 }));
+                        shed.answer(Err(HsmError::BUSY));
                     }
                 }
-                _ => return job.answer(Err(HsmError::Busy { retry_after_seconds: 1 })),
+                _ => return job.answer(Err(HsmError::BUSY)),
             }
         }
         self.waiting_count += 1;
@@ -102,7 +102,7 @@ impl Queue {
     /// Takes back a job whose signer was lost. A second loss is final.
     pub(super) fn give_back(&mut self, mut job: Job) {
         if job.retried {
-            job.answer(Err(HsmError::Unavailable { retry_after_seconds: 1 }));
+            job.answer(Err(HsmError::UNAVAILABLE));
         } else {
             job.retried = true;
             self.returned.push_front(job);
@@ -133,7 +133,7 @@ impl Queue {
     pub(super) fn hold(&mut self, job: Job, queue_max: usize) {
         match self.held.len() < queue_max {
             true => self.held.push(job),
-            false => job.answer(Err(HsmError::Busy { retry_after_seconds: 1 })),
+            false => job.answer(Err(HsmError::BUSY)),
         }
     }
 

@@ -243,7 +243,7 @@ impl Supervisor {
     fn handle_command(&mut self, command: Command) {
         match command {
             Command::Sign(job) if self.stopping.is_some() => {
-                job.answer(Err(HsmError::Unavailable { retry_after_seconds: 1 }));
+                job.answer(Err(HsmError::UNAVAILABLE));
             }
             Command::Sign(job) => {
                 if let Some(refusal) = self.refusal_of(&job.request) {
@@ -257,7 +257,7 @@ impl Supervisor {
                 self.demand_signer();
             }
             Command::Change(change) if self.stopping.is_some() => {
-                let unavailable = HsmError::Unavailable { retry_after_seconds: 1 };
+                let unavailable = HsmError::UNAVAILABLE;
                 let _ = change.reply.send(ChangeOutcome::NotAsked(unavailable));
             }
             Command::Change(change) => {

@@ -199,11 +199,7 @@ impl Token {
         }
         let (reply, answer) = oneshot::channel();
         self.command(Command::ProveKey(key.clone(), reply))?;
-        match timeout(self.0.sign_deadline, answer).await {
-            Ok(Ok(result)) => result?,
-            Ok(Err(_)) => return Err(HsmError::Unavailable { retry_after_seconds: 1 }),
-            Err(_) => return Err(HsmError::DeadlineMissed { retry_after_seconds: 1 }),
-        }
+        until(Instant::now() + self.0.sign_deadline, answer).await?;
         let mut proven = proven();
         if proven.len() >= KEYS_MAX {
             proven.clear();
@@ -297,11 +293,7 @@ impl Token {
         let client = client.into();
         let job = Job { request, client, since, deadline, given_at: None, retried: false, reply };
         self.command(Command::Sign(job))?;
-        match timeout_at(deadline, answer).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(HsmError::Unavailable { retry_after_seconds: 1 }),
-            Err(_) => Err(HsmError::DeadlineMissed { retry_after_seconds: 1 }),
-        }
+        until(deadline, answer).await
     }
 
     /// Reports a signature that did not verify: raises the alarm, kills the signer that made it, and puts the
@@ -355,11 +347,7 @@ impl Token {
     async fn refresh(&self) -> Result<(), HsmError> {
         let (reply, answer) = oneshot::channel();
         self.command(Command::Refresh(reply))?;
-        match timeout(self.0.sign_deadline, answer).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(HsmError::Unavailable { retry_after_seconds: 1 }),
-            Err(_) => Err(HsmError::DeadlineMissed { retry_after_seconds: 1 }),
-        }
+        until(Instant::now() + self.0.sign_deadline, answer).await
     }
 
     /// A handle that does not keep the signers alive.
@@ -374,9 +362,7 @@ impl Token {
         match self.command(Command::Change(ChangeJob { change, deadline, reply })) {
             Err(error) => ChangeOutcome::NotAsked(error),
             // The supervisor enforces the deadlines, before the change begins and after.
-            Ok(()) => answer
-                .await
-                .unwrap_or(ChangeOutcome::Lost(HsmError::Unavailable { retry_after_seconds: 1 })),
+            Ok(()) => answer.await.unwrap_or(ChangeOutcome::Lost(HsmError::UNAVAILABLE)),
         }
     }
 
@@ -384,21 +370,27 @@ impl Token {
     pub(super) async fn relist(&self) -> Result<(), HsmError> {
         let (reply, answer) = oneshot::channel();
         self.command(Command::Relist(reply))?;
-        match timeout(2 * self.0.start_deadline, answer).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(HsmError::Unavailable { retry_after_seconds: 1 }),
-            Err(_) => Err(HsmError::DeadlineMissed { retry_after_seconds: 1 }),
-        }
+        until(Instant::now() + 2 * self.0.start_deadline, answer).await
     }
 
     /// Never blocks: when the supervisor is behind, the channel is full and the caller gets
     /// [`HsmError::Busy`].
     fn command(&self, command: Command) -> Result<(), HsmError> {
         self.0.commands.try_send(command).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => HsmError::Busy { retry_after_seconds: 1 },
-            mpsc::error::TrySendError::Closed(_) => {
-                HsmError::Unavailable { retry_after_seconds: 1 }
-            }
+            mpsc::error::TrySendError::Full(_) => HsmError::BUSY,
+            mpsc::error::TrySendError::Closed(_) => HsmError::UNAVAILABLE,
         })
+    }
+}
+
+/// The supervisor's answer, unless the deadline passes or the supervisor has ended.
+async fn until<T>(
+    deadline: Instant,
+    answer: oneshot::Receiver<Result<T, HsmError>>,
+) -> Result<T, HsmError> {
+    match timeout_at(deadline, answer).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(HsmError::UNAVAILABLE),
+        Err(_) => Err(HsmError::LATE),
     }
 }

@@ -118,7 +118,7 @@ impl Supervisor {
                 self.canary_failed(at, &canary, &fault.tamed());
             }
             (Task::Catalogue, Answer::Listed(keys)) if self.hides_all_keys(&keys) => {
-                self.refresh.settle(&Err(HsmError::Unavailable { retry_after_seconds: 1 }));
+                self.refresh.settle(&Err(HsmError::UNAVAILABLE));
                 self.lose(at, LossCause::Fault, KEYS_HIDDEN);
             }
             (Task::Relist, Answer::Listed(keys)) if self.hides_all_keys(&keys) => {
@@ -142,7 +142,7 @@ impl Supervisor {
                 self.change_failed(at, reply, &fault.tamed());
             }
             (Task::Catalogue, Answer::Failed(fault)) => {
-                self.refresh.settle(&Err(HsmError::Unavailable { retry_after_seconds: 1 }));
+                self.refresh.settle(&Err(HsmError::UNAVAILABLE));
                 self.task_failed(at, &fault.tamed(), None);
             }
             // The answer does not fit the request. The task is put back first, because a change has to wait
@@ -196,11 +196,11 @@ impl Supervisor {
             }
             Class::Capacity => {
                 self.log_fault(&fault, Some(&key), "shed load");
-                job.answer(Err(HsmError::Busy { retry_after_seconds: 1 }));
+                job.answer(Err(HsmError::BUSY));
             }
             Class::Unexpected => {
                 self.log_fault(&fault, Some(&key), "fail the request");
-                job.answer(Err(HsmError::Unavailable { retry_after_seconds: 1 }));
+                job.answer(Err(HsmError::UNAVAILABLE));
             }
             // Retrying is safe, because a signature that nobody has received does no harm.
             Class::Session

@@ -20,20 +20,8 @@ impl Supervisor {
     /// Whether a fault may be that of a key alone. Asked only while no signer is up, because otherwise others
     /// show that the token works.
     pub(super) fn may_be_the_key(&self, fault: &Fault) -> bool {
-        self.up.is_empty()
-            && match fault.class {
-                Class::Caller
-                | Class::Handle
-                | Class::Device
-                | Class::Vendor
-                | Class::Unexpected => true,
-                Class::Session
-                | Class::Login
-                | Class::Credential
-                | Class::Capacity
-                | Class::Configuration
-                | Class::Identity => false,
-            }
+        use Class::{Caller, Device, Handle, Unexpected, Vendor};
+        self.up.is_empty() && matches!(fault.class, Caller | Handle | Device | Vendor | Unexpected)
     }
 
     /// Asks for a listing in place of the canary signature, because a token that is in trouble fails that
@@ -69,14 +57,7 @@ impl Supervisor {
                 self.log_fault(&fault.tamed(), None, "start another signer after a pause");
                 self.start_failed(reason);
             }
-            (
-                Answer::Listed(_)
-                | Answer::Failed(_)
-                | Answer::Signed(_)
-                | Answer::Missing
-                | Answer::Changed(_),
-                _,
-            ) => self.start_failed(PROTOCOL_BROKEN.to_owned()),
+            _ => self.start_failed(PROTOCOL_BROKEN.to_owned()),
         }
     }
 

@@ -100,23 +100,16 @@ impl Supervisor {
         let failed = self.failed_canaries.entry(id).or_default();
         *failed += 1;
         let in_a_row = *failed >= FAILED_CANARIES_MAX;
-        match fault.class {
-            Class::Capacity | Class::Unexpected if in_a_row || fault.is_out_of_memory() => {
-                self.log_fault(fault, Some(&canary.key.label), "kill and respawn the signer");
-                self.lose(at, LossCause::Fault, &format!("its canary signatures fail: {fault}"));
-            }
-            Class::Caller
-            | Class::Session
-            | Class::Handle
-            | Class::Login
-            | Class::Credential
-            | Class::Capacity
-            | Class::Device
-            | Class::Vendor
-            | Class::Configuration
-            | Class::Identity
-            | Class::Unexpected => self.task_failed(at, fault, Some(&canary.key.label)),
+        let fails_requests_only = matches!(fault.class, Class::Capacity | Class::Unexpected);
+        if fails_requests_only && (in_a_row || fault.is_out_of_memory()) {
+            self.log_fault(fault, Some(&canary.key.label), "kill and respawn the signer");
+            return self.lose(
+                at,
+                LossCause::Fault,
+                &format!("its canary signatures fail: {fault}"),
+            );
         }
+        self.task_failed(at, fault, Some(&canary.key.label));
     }
 
     /// The token or the key may be at fault. The next canary is made with another key, if there is one, so

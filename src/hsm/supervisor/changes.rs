@@ -56,7 +56,7 @@ impl PendingChange {
             if let Some(ending) = ending {
                 let _ = ending.await;
             }
-            self.answer(ChangeOutcome::Lost(HsmError::Unavailable { retry_after_seconds: 1 }));
+            self.answer(ChangeOutcome::Lost(HsmError::UNAVAILABLE));
         });
     }
 }
@@ -69,7 +69,7 @@ impl Changes {
     /// Refuses a change when `queue_max` wait already.
     pub(super) fn push(&mut self, change: ChangeJob, queue_max: usize) {
         if self.0.len() >= queue_max {
-            let busy = HsmError::Busy { retry_after_seconds: 1 };
+            let busy = HsmError::BUSY;
             let _ = change.reply.send(ChangeOutcome::NotAsked(busy));
         } else {
             self.0.push_back(change);
@@ -99,7 +99,7 @@ impl Changes {
             if change.deadline > now && !change.reply.is_closed() {
                 return Some(change);
             }
-            let late = HsmError::DeadlineMissed { retry_after_seconds: 1 };
+            let late = HsmError::LATE;
             let _ = change.reply.send(ChangeOutcome::NotAsked(late));
         }
     }
@@ -174,7 +174,7 @@ impl Supervisor {
         let task = Task::Change(PendingChange { name, reply });
         if let Err(task) = self.up[at].ask(Request::Change(Box::new(change)), task, patience) {
             if let Task::Change(reply) = *task {
-                let unavailable = HsmError::Unavailable { retry_after_seconds: 1 };
+                let unavailable = HsmError::UNAVAILABLE;
                 self.unproven.remove(&reply.name);
                 reply.answer(ChangeOutcome::NotAsked(unavailable));
             }
@@ -232,19 +232,9 @@ impl Supervisor {
     pub(super) fn change_failed(&mut self, at: usize, reply: PendingChange, fault: &Fault) {
         self.up[at].restart_patience(Instant::now());
         let label = reply.name.label.clone();
-        let retry_after_seconds = 1;
-        reply.answer(ChangeOutcome::Lost(match fault.class {
-            Class::Capacity => HsmError::Busy { retry_after_seconds },
-            Class::Caller
-            | Class::Session
-            | Class::Handle
-            | Class::Login
-            | Class::Credential
-            | Class::Device
-            | Class::Vendor
-            | Class::Configuration
-            | Class::Identity
-            | Class::Unexpected => HsmError::Unavailable { retry_after_seconds },
+        reply.answer(ChangeOutcome::Lost(match fault.class == Class::Capacity {
+            true => HsmError::BUSY,
+            false => HsmError::UNAVAILABLE,
         }));
         self.task_failed(at, fault, Some(&label));
     }

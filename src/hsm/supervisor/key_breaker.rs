@@ -257,7 +257,7 @@ impl KeyBreakers {
     pub(super) fn prove(&mut self, key: TokenKey, waiting: Waiter, queue_max: usize, now: Instant) {
         let name = KeyRef::to(&key);
         if self.keys.len() >= KEYS_WATCHED_MAX && !self.keys.contains_key(&name) {
-            let _ = waiting.send(Err(HsmError::Busy { retry_after_seconds: 1 }));
+            let _ = waiting.send(Err(HsmError::BUSY));
             return;
         }
         let breaker = self.keys.entry(name).or_insert_with(|| KeyBreaker {
@@ -277,7 +277,7 @@ impl KeyBreakers {
         breaker.waiting.retain(|waiting| !waiting.is_closed());
         match breaker.waiting.len() < queue_max {
             true => breaker.waiting.push(waiting),
-            false => drop(waiting.send(Err(HsmError::Busy { retry_after_seconds: 1 }))),
+            false => drop(waiting.send(Err(HsmError::BUSY))),
         }
     }
 

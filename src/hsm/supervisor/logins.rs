@@ -97,20 +97,11 @@ impl Supervisor {
             let decision = if is_open { LoginDecision::NotNow } else { decision };
             let fingerprint = fingerprint.clone();
             signer.answer_login(decision);
-            match decision {
-                LoginDecision::Granted { .. } => {
-                    signer.login = LoginStage::Running(fingerprint);
-                    return;
-                }
-                LoginDecision::RefusedBefore
-                | LoginDecision::Unsettled
-                | LoginDecision::Unexplained
-                | LoginDecision::Later { .. }
-                | LoginDecision::NotNoted
-                | LoginDecision::NotNow => {
-                    signer.login = LoginStage::None;
-                }
+            if let LoginDecision::Granted { .. } = decision {
+                signer.login = LoginStage::Running(fingerprint);
+                return;
             }
+            signer.login = LoginStage::None;
         }
     }
 
