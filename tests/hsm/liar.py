@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Stands between the front and an honest signer and lies to the front. For tests only.
+"""A proxy between the front and a signer that breaks the protocol. For tests only.
 
-LIAR_SIGNER is the program of the honest signer, LIAR_MODE names the lie; once the file LIAR_HONEST is
-there, new processes tell the truth. Frames are four octets of length, most significant first, and a
+LIAR_SIGNER is the program of the signer and LIAR_MODE the kind of lie. Once the file LIAR_HONEST exists, new
+processes pass everything on unchanged. Frames are four octets of length, most significant first, and a
 message of postcard: Ready is 0, Answer is 2 and then the id of the request,
 Login is 3, Noted is 4.
 """
