@@ -1,4 +1,4 @@
-//! The composition root: the only place that knows every concrete type.
+//! The composition root: builds the parts of the daemon in order, connects them, and ends them in order.
 
 mod advice;
 mod jobs;
@@ -29,13 +29,13 @@ use crate::{
     systemd::{self, Sockets},
 };
 
-/// The daemon, serving.
+/// The daemon while it serves.
 pub struct App {
     running: Running,
     tokens: Vec<Token>,
     ledger: Ledger,
     services: Arc<Services>,
-    /// What a reload must leave as it is.
+    /// The settings that a reload cannot change.
     fixed: Fixed,
     observations: Arc<Observations>,
     service_manager: Arc<ServiceManager>,
@@ -43,22 +43,22 @@ pub struct App {
     informing: Schedule,
     /// All other jobs; requests in flight need some of them until they have ended.
     upkeep: Schedule,
-    /// How long work in flight may take at the end.
+    /// How long requests in flight may take when the daemon stops.
     shutdown: Duration,
 }
 
-/// How long the start waits for the first state of the tokens. A token that is away after it does
-/// not keep the daemon from starting.
+/// How long the start waits for the first state of each token. The daemon starts also when a token is
+/// still away then.
 const TOKENS_KNOWN_WITHIN: Duration = Duration::from_secs(10);
-/// What the end takes beside work in flight: signers, ledger.
+/// How long signers and ledger may take when the daemon stops.
 const ENDING: Duration = Duration::from_secs(15);
 
 impl App {
-    /// Opens the ledger, starts the signers, opens the listeners that were not passed; in this
-    /// order.
+    /// Opens the ledger, starts the signers, and opens the listeners that systemd has not passed, in
+    /// this order.
     ///
     /// # Errors
-    /// In words for the operator: what is in the way of a start.
+    /// In words for the operator: why the daemon cannot start.
     pub async fn start(
         config: Config,
         sockets: Sockets,
@@ -182,12 +182,12 @@ impl App {
         })
     }
 
-    /// Where the API and the operations listener are.
+    /// The addresses of the API and of the operations listener.
     pub fn addresses(&self) -> (SocketAddr, Option<SocketAddr>) {
         (self.running.address, self.running.operations)
     }
 
-    /// Ends in the order of the dependencies: requests, signers, ledger.
+    /// Stops the listeners, then the signers, then the ledger, because each needs the next.
     pub async fn stop(self) {
         tracing::info!("stopping");
         systemd::stopping(2 * self.shutdown + ENDING);
@@ -206,12 +206,12 @@ impl App {
     }
 }
 
-/// The program that runs, also when another has taken its place on disk (proc_pid_exe(5)): a signer
-/// that is started after an upgrade is of the front's own version.
+/// The running program, also after another file has replaced it on disk (proc_pid_exe(5)). A signer that
+/// is started after an upgrade must have the version of the daemon that starts it.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// Starts the signers of all tokens; with the public keys on record, for keys that have none on
-/// their token. Must be called in a tokio runtime.
+/// Starts the signers of all tokens. `stored` are the public keys on record, for private keys without a
+/// public key on their token. Must be called in a tokio runtime.
 pub fn start_tokens(configs: Vec<TokenConfig>, stored: &[StoredKey]) -> Vec<Token> {
     let start = |config| Token::start_with(config, OWN_PROGRAM.into(), stored.to_vec());
     configs.into_iter().map(start).collect()

@@ -36,37 +36,37 @@ enum Command {
         /// Accept private JWKs as signing keys. Never in production.
         #[arg(long)]
         dev: bool,
-        /// Begin a new ledger although there was one that is gone: its serial numbers, certificates,
-        /// stores, pins and audit log are lost. Restore a backup instead, wherever there is one.
+        /// Begin a new ledger although an earlier one has disappeared. Its serial numbers, certificates, stores,
+        /// pins and audit log are lost. Restore a backup instead if there is one.
         #[arg(long)]
         new_ledger: bool,
     },
-    /// Report every problem of a configuration, and make a signature with each configured key.
+    /// Report every problem of a configuration, and sign with each configured key.
     Check {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// Only read the configuration file: no credential and no token.
+        /// Check the configuration file only: read no credential, use no token.
         #[arg(long)]
         config_only: bool,
     },
-    /// Write a backup of the ledger, beside a daemon that may be running, and read it back.
+    /// Write a backup of the ledger and read it back. The daemon may be running.
     Backup {
-        /// The new file; it is never overwritten.
+        /// The new file; an existing file is not overwritten.
         file: PathBuf,
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Make the ledger out of a backup; there must be none, and no daemon. Looks for the keys of all
-    /// CAs on the tokens first.
+    /// Restore the ledger from a backup. No ledger may exist and no daemon may run. First checks that
+    /// the keys of all CAs are on the tokens.
     Restore {
         /// The backup.
         file: PathBuf,
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
-        /// Do not look for the keys.
+        /// Do not check the keys.
         #[arg(long)]
         without_hsm: bool,
     },
@@ -81,15 +81,15 @@ enum Command {
     },
     /// Write man pages.
     Man {
-        /// Where to.
+        /// The directory that they are written to.
         directory: PathBuf,
     },
-    /// Sign for a serving chancery; started by it, never by hand.
+    /// Sign for the daemon. Only the daemon starts this.
     #[command(hide = true)]
     Signer,
 }
 
-/// Runs what the arguments ask for.
+/// Runs the subcommand of the arguments.
 pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve { config, dev, new_ledger } => serve::run(&config, dev, new_ledger),
@@ -108,7 +108,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Says why a subcommand ends, where a person or the journal reads it.
+/// Reports why a subcommand fails.
 fn fail(error: impl std::fmt::Display) -> ExitCode {
     output::complain(error);
     ExitCode::FAILURE

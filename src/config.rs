@@ -1,7 +1,7 @@
-//! The configuration: one TOML file, read once, checked as a whole.
+//! The configuration: one TOML file, which is read and checked as a whole.
 //!
-//! Only this module reads files and environment for settings. [`Config`] holds domain values and
-//! no option that has a default; a secret is only ever the path of a file.
+//! Only this module reads files and environment variables for settings. [`Config`] has domain values, with
+//! the defaults filled in. It has no secrets, only the paths of files with secrets.
 
 mod check;
 mod raw;
@@ -20,18 +20,18 @@ use crate::{
     service::Settings,
 };
 
-/// Everything the daemon needs to know.
+/// All settings.
 #[derive(Debug)]
 pub struct Config {
     /// The listener with mutual TLS.
     pub api: ApiConfig,
     /// The listeners without TLS.
     pub plain_listeners: PlainListeners,
-    /// The SQLite file.
+    /// The SQLite file of the ledger.
     pub ledger: PathBuf,
     /// What is logged, and how.
     pub log: LogConfig,
-    /// Limits of the listeners.
+    /// Limits of listeners and requests.
     pub limits: Limits,
     /// The settings of the use cases.
     pub settings: Settings,
@@ -41,16 +41,16 @@ pub struct Config {
     pub tokens: Vec<TokenConfig>,
     /// Organisations, tenants and services.
     pub tree: ResourceTree,
-    /// Who may do what.
+    /// The clients and their permissions.
     pub clients: Vec<ClientConfig>,
-    /// What keeps nothing from working and an operator should mend, one line each.
+    /// Problems that do not prevent the start, one line each.
     pub warnings: Vec<String>,
 }
 
 /// What is logged, and how.
 #[derive(Debug)]
 pub struct LogConfig {
-    /// The form of what is logged.
+    /// The format of log lines.
     pub format: LogFormat,
     /// `tracing` filter directives.
     pub filter: String,
@@ -59,7 +59,7 @@ pub struct LogConfig {
 /// The form of what is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Fields of the journal where standard error is the journal, text elsewhere.
+    /// Journal fields if standard error is the journal, otherwise text.
     Auto,
     /// Lines for people.
     Text,
@@ -72,18 +72,18 @@ pub enum LogFormat {
 #[error("{}", .0.join("\n"))]
 pub struct ConfigError(pub Vec<String>);
 
-/// Where credentials are.
+/// Where files named `credential:NAME` are.
 enum Credentials {
     /// In this directory.
     In(PathBuf),
-    /// Nobody looks.
+    /// They are not looked up.
     NotNeeded,
 }
 
 impl Config {
-    /// Reads and checks a file. Relative paths in it start from its own directory. A secret may be
-    /// named `credential:NAME` and then lies in `$CREDENTIALS_DIRECTORY` (systemd.exec(5)), or,
-    /// without that, in `credentials` beside the file.
+    /// Reads and checks a file. Relative paths in it are relative to its directory. A secret may be named
+    /// `credential:NAME`: a file in `$CREDENTIALS_DIRECTORY` (systemd.exec(5)) or, without that variable, in the
+    /// directory `credentials` beside the configuration.
     ///
     /// # Errors
     /// [`ConfigError`] lists every problem.
@@ -93,7 +93,8 @@ impl Config {
         Self::read(file, Credentials::In(directory))
     }
 
-    /// The same for those who need no credential, and may not read any.
+    /// Reads and checks a file like [`Self::load`], but looks up no credential, for subcommands that may not read
+    /// them.
     ///
     /// # Errors
     /// [`ConfigError`] lists every problem.

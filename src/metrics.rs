@@ -1,7 +1,7 @@
-//! Instruments, and the text that Prometheus reads (exposition format 0.0.4).
+//! Prometheus instruments, and the text of the metrics page (exposition format 0.0.4).
 //!
-//! Each layer measures its own work; `http` puts it together. Reading an instrument takes no lock
-//! that work is done under.
+//! Each layer measures its own work with instruments, and `http` collects them. Collecting waits for no lock
+//! that is held during work, so that the page answers while the HSM or the ledger hangs.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use prometheus::{
     proto::{self, Bucket, Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
 };
 
-/// Upper bounds in seconds: from a write to an SSD to a signature that is given up.
+/// Bounds of the buckets in seconds: from a write to an SSD to the deadline of a signature.
 const BOUNDS: [f64; 13] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
@@ -24,7 +24,7 @@ pub fn histogram(name: &'static str, help: &'static str) -> Histogram {
     Histogram::with_opts(options).expect(NAMES_FIT)
 }
 
-/// Counters, one for each value of the labels.
+/// A family of counters, one for each combination of label values.
 #[expect(clippy::expect_used, reason = "names are constants")]
 pub fn counters(name: &'static str, help: &'static str, labels: &[&str]) -> IntCounterVec {
     IntCounterVec::new(Opts::new(name, help), labels).expect(NAMES_FIT)
@@ -33,7 +33,7 @@ pub fn counters(name: &'static str, help: &'static str, labels: &[&str]) -> IntC
 /// The media type of [`Page::into_text`].
 pub const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What is scraped at one moment.
+/// The metrics page of one scrape.
 #[derive(Default)]
 pub struct Page(Vec<MetricFamily>);
 
@@ -44,32 +44,32 @@ pub struct Sample<'a> {
 }
 
 impl<'a> Sample<'a> {
-    /// With labels.
+    /// From pairs of label and value.
     pub fn new(labels: impl Into<Vec<(&'static str, &'a str)>>, value: f64) -> Self {
         Self { labels: labels.into(), value }
     }
 }
 
-/// How often something took how long, counted elsewhere.
+/// A histogram whose buckets were counted elsewhere.
 pub struct Durations<'a> {
-    /// Names and values.
+    /// Pairs of label and value.
     pub labels: Vec<(&'static str, &'a str)>,
-    /// Bounds in seconds, rising, and how many took at most so long.
+    /// Cumulative buckets: the upper bound in seconds, and how many observations are at most that.
     pub at_most: Vec<(f64, u64)>,
-    /// How many there were.
+    /// The number of observations.
     pub count: u64,
-    /// How long they took together.
+    /// Their sum.
     pub sum: Duration,
 }
 
 impl Page {
-    /// What instruments have measured; those that have measured nothing yet are left out.
+    /// Adds instruments. Families without a sample are left out, because they are no valid text.
     pub fn instruments(&mut self, instruments: &impl Collector) {
         let measured = instruments.collect().into_iter();
         self.0.extend(measured.filter(|family| !family.get_metric().is_empty()));
     }
 
-    /// Values that go up and down.
+    /// Adds a family of gauges.
     pub fn gauges<'a>(
         &mut self,
         name: &str,
@@ -86,12 +86,12 @@ impl Page {
         self.family(MetricType::GAUGE, name, help, metrics);
     }
 
-    /// One value that goes up and down.
+    /// Adds one gauge.
     pub fn gauge(&mut self, name: &str, help: &str, value: f64) {
         self.gauges(name, help, [Sample::new([], value)]);
     }
 
-    /// Values that only grow.
+    /// Adds a family of counters.
     pub fn counters<'a>(
         &mut self,
         name: &str,
@@ -108,7 +108,7 @@ impl Page {
         self.family(MetricType::COUNTER, name, help, metrics);
     }
 
-    /// Histograms.
+    /// Adds a family of histograms.
     pub fn durations<'a>(
         &mut self,
         name: &str,
@@ -152,10 +152,10 @@ impl Page {
         self.0.push(family);
     }
 
-    /// The text.
+    /// Renders the page.
     ///
     /// # Errors
-    /// When a family cannot be written: a fault of ours.
+    /// A family cannot be written.
     pub fn into_text(self) -> Result<Vec<u8>, prometheus::Error> {
         let mut text = Vec::with_capacity(16 << 10);
         TextEncoder::new().encode(&self.0, &mut text)?;
@@ -173,13 +173,13 @@ fn labelled(labels: Vec<(&'static str, &str)>) -> Metric {
     Metric::from_label(pairs.collect())
 }
 
-/// How many, as the format has numbers. Exact up to 2^53.
+/// Converts a count to a sample value; exact up to 2^53.
 #[expect(clippy::cast_precision_loss, reason = "nothing here is counted so far")]
 pub fn count(number: u64) -> f64 {
     number as f64
 }
 
-/// 1 for true.
+/// Converts a flag to a sample value: 1 for true.
 pub fn flag(value: bool) -> f64 {
     f64::from(u8::from(value))
 }

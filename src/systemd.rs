@@ -1,21 +1,22 @@
-//! The service manager (sd_notify(3), sd_listen_fds(3)). Without one, nothing happens.
+//! The protocol of the service manager (sd_notify(3), sd_listen_fds(3)). Without a service manager, these
+//! functions do nothing.
 
 use std::{net::TcpListener, time::Duration};
 
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 
-/// The daemon serves.
+/// Says that the daemon serves, also at the end of a reload.
 pub fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// How the daemon is doing, in one line.
+/// Sends the status line.
 pub fn status(status: &str) {
     tell(&[NotifyState::Status(status)]);
 }
 
-/// The daemon has begun to reload; [`ready`] ends it.
+/// Says that a reload has begun; [`ready`] ends it.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => tell(&[NotifyState::Reloading, now]),
@@ -23,18 +24,18 @@ pub fn reloading() {
     }
 }
 
-/// The daemon has begun to stop, and may take so long.
+/// Says that the stop has begun and how long it may take.
 pub fn stopping(within: Duration) {
     let microseconds = u32::try_from(within.as_micros()).unwrap_or(u32::MAX);
     tell(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(microseconds)]);
 }
 
-/// The daemon makes progress.
+/// Feeds the watchdog.
 pub fn alive() {
     tell(&[NotifyState::Watchdog]);
 }
 
-/// How often the service manager wants to hear [`alive`], if at all.
+/// The longest time that the watchdog allows between two calls of [`alive`]; `None` without a watchdog.
 pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled()
 }
@@ -52,7 +53,7 @@ pub fn stderr_is_journal() -> bool {
     stream == format!("{}:{}", stderr.st_dev, stderr.st_ino)
 }
 
-/// The listening sockets that were passed to us; systemd goes on listening while we restart.
+/// Socket activation: listening sockets that systemd has opened for us, and that stay open while we restart.
 #[derive(Debug, Default)]
 pub struct Sockets {
     /// `FileDescriptorName=api`.
@@ -64,14 +65,14 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Takes what was passed. To be called once.
+    /// Takes the sockets that were passed. Must be called once only.
     ///
     /// # Errors
-    /// In words for the operator: a socket with a name that is none of ours, with a name that came
-    /// before, or that is no listening TCP socket.
+    /// In words for the operator: a socket has an unknown name, the name of another one, or is no listening TCP
+    /// socket.
     pub fn take() -> Result<Self, String> {
         let failed = |error| format!("sockets of the service manager: {error}");
-        // Closes them on exec, too: signers get none of them.
+        // This sets close-on-exec too, because signers must not inherit the sockets.
         let names: Vec<String> =
             sd_notify::listen_fds_with_names().map_err(failed)?.map(|(_, name)| name).collect();
         let mut passed = ListenFd::from_env();

@@ -1,5 +1,5 @@
-//! What a configuration says that only its files, its tokens or its ledger can judge: what keeps the
-//! daemon from starting, and what the operator is told.
+//! Checks of the configuration that need its files, its tokens or its ledger: problems that prevent the
+//! start, and warnings.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -13,13 +13,13 @@ use crate::{
     service::upgrade,
 };
 
-/// A token as [`same_tokens`] knows it.
+/// A token, for [`same_tokens`].
 pub struct KnownToken {
     /// Its name in the configuration.
     pub name: String,
     /// Its label in the configuration.
     pub label: String,
-    /// What it tells of itself, if it was there.
+    /// What the token says of itself; `None` if it was never reached.
     pub facts: Option<Arc<TokenFacts>>,
 }
 
@@ -27,7 +27,8 @@ pub(super) fn known((token, label): (&Token, String)) -> KnownToken {
     KnownToken { name: token.name().to_owned(), label, facts: token.facts() }
 }
 
-/// Names of tokens that stand for the same token as an earlier name, as the tokens themselves tell.
+/// Finds configured names that lead to the same token, by what the tokens say of themselves. Maps each later
+/// name to the first one.
 pub fn same_tokens(tokens: impl Iterator<Item = KnownToken>) -> BTreeMap<String, String> {
     let mut first = BTreeMap::new();
     let mut same = BTreeMap::new();
@@ -43,8 +44,8 @@ pub fn same_tokens(tokens: impl Iterator<Item = KnownToken>) -> BTreeMap<String,
     same
 }
 
-/// KMS services that lead to each other's keys: what keeps the daemon from starting, and what is only
-/// told. A service that a client has made cannot be removed, so it is told.
+/// Finds KMS services that lead to each other's keys: problems, then warnings. It is only a warning for a
+/// service that a client has created, because nothing can remove that.
 pub fn shared_labels(tree: &ResourceTree) -> (Vec<String>, Vec<String>) {
     let shared = tree.shared_labels().into_iter();
     let (declared, others): (Vec<_>, Vec<_>) = shared.partition(|shared| shared.is_declared);
@@ -52,8 +53,8 @@ pub fn shared_labels(tree: &ResourceTree) -> (Vec<String>, Vec<String>) {
     (words(declared), words(others))
 }
 
-/// Clients that nobody can be, which are refused, and those whom more may be than the operator may think,
-/// or nobody as it seems, which are told.
+/// Checks the subjects and issuers of the clients: problems where no certificate can match a client, then
+/// warnings where too many certificates may match, or probably none.
 pub fn clients(config: &Config) -> (Vec<String>, Vec<String>) {
     let cas = http::client_ca_subjects(&config.api);
     let (mut refused, mut told, mut unbound) = (Vec::new(), Vec::new(), Vec::new());
@@ -99,7 +100,7 @@ pub(super) async fn log_inherited(ledger: Ledger, now: Timestamp) -> Result<(), 
     Ok(())
 }
 
-/// The same of a ledger's file that a daemon may be using; in words.
+/// Lists what [`log_inherited`] logs, for the file of a ledger that a daemon may be using.
 pub fn inherited(ledger: &Path, now: Timestamp) -> Vec<String> {
     let LedgerBeside { older, inherited } = match Ledger::inherited_beside(ledger, now) {
         Ok(Some(beside)) => beside,

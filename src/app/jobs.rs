@@ -20,23 +20,23 @@ use crate::{
 
 /// Deletes the answers to Idempotency-Keys that are older than the configured time.
 const FORGET_ANSWERS: Job = every("forget-answers", Duration::from_secs(3_600));
-/// Puts on record which tokens and which pinned keys there are.
+/// Records new tokens and where pinned keys are; raises the alarm for pinned keys that cannot be used.
 const RECORD_TOKENS: Job = every("record-tokens", Duration::from_secs(1));
 /// Checks that the ledger's file is still the one at its path.
 const LEDGER_PLACE: Job = every("ledger-place", Duration::from_secs(1));
-/// Checks whether a transaction of the ledger takes too long.
+/// Checks whether a transaction of the ledger takes too long for callers to wait.
 const LEDGER_STALLS: Job = every("ledger-stalls", Duration::from_millis(100));
-/// Logs what an earlier version has left in the ledger.
+/// Logs what an earlier version has left in the ledger and this version would refuse.
 const INHERITED: Job = Job { name: "inherited", period: None, deadline: Duration::from_secs(600) };
 
 /// Takes up TLS files that have changed.
 const TLS_FILES: Job = every("tls-files", Duration::from_secs(5));
-/// Logs the numbers of answers to callers, and records those of their refusals.
+/// Logs how many answers callers had, and writes the audit entry that sums up their refusals.
 const LOG_ANSWERS: Job = every("log-answers", Duration::from_secs(60));
-/// Logs the numbers of answers to the public.
+/// Logs how many answers the public had.
 const LOG_PUBLIC_ANSWERS: Job = every("log-public-answers", Duration::from_secs(10));
 
-/// How long a run may take; more than a ledger takes that stalls for a while.
+/// How long a run may take. A ledger or a disk that stalls for some seconds is no failure of a job.
 const DEADLINE: Duration = Duration::from_secs(60);
 const fn every(name: &'static str, period: Duration) -> Job {
     Job { name, period: Some(period), deadline: DEADLINE }
@@ -108,7 +108,7 @@ pub(super) fn add_listeners(schedule: &mut Schedule, running: &Running) {
     });
 }
 
-/// Runs what may block in a thread of its own.
+/// Runs a blocking call outside the threads of the runtime.
 async fn blocking(run: impl FnOnce() + Send + 'static) -> Result<(), String> {
     tokio::task::spawn_blocking(run).await.map_err(|error| error.to_string())
 }

@@ -1,4 +1,4 @@
-//! Backup and restoration of the ledger, beside the daemon and instead of it.
+//! Backup and restoration of the ledger, and acceptance of a replaced token.
 
 use std::{collections::HashSet, path::Path, time::Duration};
 
@@ -14,19 +14,19 @@ use crate::{
 /// How long a token may take to start.
 const TOKEN_KNOWN_WITHIN: Duration = Duration::from_secs(30);
 
-/// Writes a backup into a new file, and reads it back; what is in it.
+/// Writes a backup into a new file and reads it back. Returns what it contains.
 ///
 /// # Errors
-/// In words for the operator. There is no new file then.
+/// In words for the operator. The new file does not exist then.
 pub fn backup(config: &Config, to: &Path) -> Result<Counts, String> {
     ledger::backup(&config.ledger, to, Timestamp::now()).map(|label| label.counts)
 }
 
-/// Makes the ledger out of a backup. With `check_keys`, only if each key that its CAs sign with is
-/// on a token; the signers are asked.
+/// Restores the ledger from a backup. With `check_keys`, it starts the signers first and refuses if a key
+/// of a CA is on no token.
 ///
 /// # Errors
-/// In words for the operator. There is no ledger then.
+/// In words for the operator. The ledger does not exist then.
 pub async fn restore(config: Config, from: &Path, check_keys: bool) -> Result<Counts, String> {
     let now = Timestamp::now();
     let restoration = Restoration::prepare(from, &config.ledger, now)?;
@@ -38,8 +38,8 @@ pub async fn restore(config: Config, from: &Path, check_keys: bool) -> Result<Co
     Ok(counts)
 }
 
-/// Accepts a token in place of the one on record under a name of the configuration; the serial number
-/// that was on record. The keys that are pinned are looked for on it by the next start.
+/// Accepts a token in place of the one on record under a configured name. Returns the serial number that was
+/// on record. The next start looks for the pinned keys on the new token.
 ///
 /// # Errors
 /// In words for the operator.
@@ -64,10 +64,10 @@ pub async fn accept_token(
     accepted.map_err(wrong)
 }
 
-/// Of `CK_TOKEN_INFO.serialNumber`.
+/// Length of `CK_TOKEN_INFO.serialNumber`.
 const SERIAL_OCTETS_MAX: usize = 16;
 
-/// Looks for the keys on all tokens.
+/// Checks that each of the keys is on a token.
 ///
 /// # Errors
 /// Names the tokens that could not be asked, and every key that is missing.

@@ -1,4 +1,4 @@
-//! A changed configuration, taken up while the daemon serves: all of it, or nothing.
+//! Reload: the daemon takes up a changed configuration while it serves, all of it or nothing.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,8 +14,8 @@ use crate::{
 };
 
 impl App {
-    /// Takes up what `load` reads, or goes on as before and reports every problem; tells the service
-    /// manager. `set_log_filter` is called with the new filter.
+    /// Takes up the configuration that `load` reads, or changes nothing and reports every problem. Informs the
+    /// service manager.
     pub async fn reload(
         &mut self,
         load: impl FnOnce() -> Result<Config, Vec<String>>,
@@ -41,7 +41,7 @@ impl App {
         systemd::ready(&self.service_manager.line());
     }
 
-    /// The new log filter, when everything was taken up.
+    /// Takes up a configuration. Returns its log filter.
     async fn take_up(&mut self, config: Config) -> Result<String, Vec<String>> {
         let mut problems = self.fixed.differences(&Fixed::of(&config));
         let tls = NewTls::read(&config.api).map_err(|mut found| problems.append(&mut found)).ok();
@@ -82,7 +82,7 @@ impl App {
     }
 }
 
-/// What only a restart can change.
+/// The settings that only a restart can change.
 pub(super) struct Fixed {
     api: SocketAddr,
     plain: PlainListeners,
@@ -114,7 +114,7 @@ impl Fixed {
         }
     }
 
-    /// One line for each setting that differs.
+    /// Returns one line for each setting that differs.
     fn differences(&self, other: &Self) -> Vec<String> {
         let settings = [
             ("api.listen", self.api != other.api),

@@ -21,7 +21,7 @@ pub(super) struct Schedule {
     tasks: JoinSet<()>,
 }
 
-/// A name, and when a job runs.
+/// The name of a job, and when it runs.
 #[derive(Clone, Copy)]
 pub(super) struct Job {
     pub(super) name: &'static str,
@@ -36,8 +36,8 @@ impl Schedule {
         Self { observations, tasks: JoinSet::new() }
     }
 
-    /// Adds a job, which runs at once and then as it says. `run` makes the future of one run; its error is in
-    /// words for the operator.
+    /// Adds a job, which runs at once and then with its period. `run` starts one run; an error of it is in words
+    /// for the operator.
     pub(super) fn add<F>(&mut self, job: Job, mut run: impl FnMut() -> F + Send + 'static)
     where
         F: Future<Output = Result<(), String>> + Send + 'static,
@@ -59,7 +59,7 @@ where
     F: Future<Output = Result<(), String>> + Send + 'static,
 {
     let begun = Instant::now();
-    // A task of its own, because its panic must end no other run.
+    // The run is a task of its own, because its panic must not end this loop.
     let mut task = AbortOnDropHandle::new(tokio::spawn(run));
     let ended = match timeout(deadline, &mut task).await {
         Ok(ended) => ended,

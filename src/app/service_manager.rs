@@ -1,5 +1,5 @@
-//! What the service manager is told while the daemon serves: its status in one line, and that it makes
-//! progress.
+//! Informs the service manager (systemd) while the daemon serves: sends its status line, and feeds its
+//! watchdog.
 
 use std::{
     net::SocketAddr,
@@ -16,7 +16,7 @@ use crate::{
     systemd,
 };
 
-/// Tells the service manager.
+/// Informs the service manager.
 pub(super) struct ServiceManager {
     address: SocketAddr,
     pulse: Arc<Pulse>,

@@ -34,10 +34,10 @@ enum Action {
         /// Exact common name of the subject.
         #[arg(long, value_name = "NAME")]
         common_name: Option<String>,
-        /// Signed by, or certifying, this key.
+        /// Full path of the key that signed the certificate or that it certifies.
         #[arg(long, value_name = "PATH")]
         key_path: Option<String>,
-        /// At most so many; all pages are read until then.
+        /// The largest number of certificates to list.
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
@@ -45,10 +45,10 @@ enum Action {
     Show {
         /// Path of the x509 service.
         service: String,
-        /// Serial number, hexadecimal; as other programs print it, too: 0x before it, colons, blanks or
-        /// hyphens between its digits.
+        /// Serial number, hexadecimal. Also accepted: 0x before it, and colons, blanks or hyphens between the
+        /// digits, as other programs print it.
         serial: String,
-        /// The certificate alone, as PEM.
+        /// Print the certificate alone, as PEM.
         #[arg(long)]
         pem: bool,
     },
@@ -93,7 +93,7 @@ impl Cert {
     }
 }
 
-/// The digits alone. The daemon says what is wrong with anything else.
+/// Removes prefix and separators. What else is wrong, the daemon reports.
 fn serial_hex(given: &str) -> String {
     let given = given.trim();
     let digits = given.strip_prefix("0x").or(given.strip_prefix("0X")).unwrap_or(given);

@@ -1,4 +1,4 @@
-//! `chancery check`: what would keep the daemon from working, all of it.
+//! `chancery check`: reports every problem that would prevent the daemon from working.
 
 use std::{collections::BTreeMap, path::Path, process::ExitCode, time::Duration};
 
@@ -25,7 +25,7 @@ const TOKEN_KNOWN_WITHIN: Duration = Duration::from_secs(30);
 
 const NO_PROBLEMS: &str = "no problems";
 
-/// Prints one line for each key and each problem; fails when there is a problem.
+/// Prints one line for each key and each problem. Fails if there is a problem.
 pub(super) fn run(file: &Path, config_only: bool) -> ExitCode {
     if config_only {
         return match Config::load_without_credentials(file) {
@@ -77,7 +77,7 @@ pub(super) fn run(file: &Path, config_only: bool) -> ExitCode {
     }
 }
 
-/// What keeps nothing from working changes no exit code.
+/// Prints warnings, which do not change the exit code.
 fn warn(warnings: &[String]) {
     for warning in warnings {
         output::warn(format_args!("warning: {warning}"));
@@ -120,7 +120,7 @@ async fn check_tokens(config: Config, output: &mut Output) -> Result<Vec<String>
     Ok(problems)
 }
 
-/// What the token says it can sign with, whether or not that is used here.
+/// Prints the mechanisms that the token offers for signing, also those that are not used here.
 fn show_facts(token: &Token, output: &mut Output) {
     let Some(facts) = token.facts() else { return };
     let name = token.name();
@@ -136,10 +136,10 @@ fn show_facts(token: &Token, output: &mut Output) {
     }
 }
 
-/// Keys that have signed, and the tokens that they did so on: all of a KMS must show the same.
+/// The keys that have signed, each with token and public key, because all tokens of a KMS must have the same key.
 type Seen = BTreeMap<KeyPath, (PublicKey, Vec<String>)>;
 
-/// Signs with each key that a KMS service leads to, and names those of its table that are missing.
+/// Signs with each key of a KMS service, and reports the keys of its table that are missing.
 async fn check_keys(
     token: &Token,
     tree: &ResourceTree,

@@ -15,13 +15,13 @@ use zeroize::Zeroizing;
 use super::{memory, output::complain};
 use crate::http;
 
-/// Where the daemon is and who asks: by flags, or in a profile file; flags win.
+/// Address and client certificate, from flags or a profile file. Flags take precedence.
 #[derive(Args)]
 pub(super) struct Connection {
     /// Address of the daemon, https://HOST:PORT.
     #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,
-    /// CAs that the daemon's certificate may come from, PEM.
+    /// CAs that may have issued the daemon's certificate, PEM.
     #[arg(long, global = true, value_name = "FILE")]
     cacert: Option<PathBuf>,
     /// Client certificate chain, PEM.
@@ -30,8 +30,8 @@ pub(super) struct Connection {
     /// Private key of the client certificate, PEM.
     #[arg(long, global = true, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// TOML file with url, cacert, cert and key; relative paths start from its directory. Without
-    /// it, ~/.config/chancery/client.toml is read if it is there.
+    /// TOML file with url, cacert, cert and key; paths are relative to its directory. Default:
+    /// ~/.config/chancery/client.toml, if it exists.
     #[arg(long, global = true, value_name = "FILE")]
     profile: Option<PathBuf>,
     /// Print the answer as JSON.
@@ -49,25 +49,25 @@ struct Profile {
     key: Option<PathBuf>,
 }
 
-/// Why a subcommand failed, each with an exit code of its own. 2 is a wrong command line.
+/// Why a subcommand failed. Each cause has an exit code; 2 is a wrong command line.
 pub(super) enum Failure {
-    /// 1: the daemon refused, in its own words.
+    /// 1: the daemon refused the request, with this message.
     Refused(String),
-    /// 3: the daemon could not be asked.
+    /// 3: the daemon could not be reached.
     Unreachable(String),
-    /// 4: the client is not set up.
+    /// 4: a client file is missing or cannot be used.
     Setup(String),
 }
 
 impl Failure {
-    /// The words alone.
+    /// The message.
     pub(super) fn words(&self) -> &str {
         match self {
             Self::Refused(words) | Self::Unreachable(words) | Self::Setup(words) => words,
         }
     }
 
-    /// Prints the words and gives the code.
+    /// Prints the message. Returns the exit code.
     pub(super) fn report(self) -> ExitCode {
         let (words, code) = match self {
             Self::Refused(words) => (words, 1),
@@ -79,7 +79,7 @@ impl Failure {
     }
 }
 
-/// A connection that is set up.
+/// An HTTP client for one daemon.
 pub(super) struct Client {
     agent: Agent,
     url: String,
@@ -103,10 +103,10 @@ impl Client {
         let cacert = file(connection.cacert.or(profile.cacert), "cacert")?;
         let cert = file(connection.cert.or(profile.cert), "cert")?;
         let key = file(connection.key.or(profile.key), "key")?;
-        // A second provider would be refused; that one is there already is fine.
+        // An error means that a provider is installed already, which is fine.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         memory::keep_off_disk();
-        // ureq would panic where certificate and key do not fit together.
+        // Check this first, because ureq panics if certificate and key do not belong together.
         http::check_client_files(&cacert, &cert, &key)
             .map_err(|problems| Failure::Setup(problems.join("; ")))?;
         let private_key = PrivateKey::from_pem(&read(&key)?)
@@ -125,7 +125,7 @@ impl Client {
         Ok(Self { agent, url: url.trim_end_matches('/').to_owned(), json: connection.json })
     }
 
-    /// Sends a request; the answer of a success.
+    /// Sends a request. Returns the answer if it is a success.
     pub(super) fn send(
         &self,
         method: &str,
@@ -135,7 +135,7 @@ impl Client {
         success(self.ask(method, path, body)?)
     }
 
-    /// Sends a request; the answer, whatever it is.
+    /// Sends a request. Returns any answer.
     pub(super) fn ask(
         &self,
         method: &str,
@@ -155,16 +155,16 @@ impl Client {
         Ok((answer.status(), text))
     }
 
-    /// Where the daemon is.
+    /// The address of the daemon.
     pub(super) fn url(&self) -> &str {
         &self.url
     }
 }
 
-/// The answer of a success.
+/// Returns the body of an answer if it is a success.
 ///
 /// # Errors
-/// Any other one, in the daemon's words.
+/// Any other answer, with the daemon's message.
 pub(super) fn success((status, text): (StatusCode, String)) -> Result<Value, Failure> {
     match status.is_success() {
         true => Ok(serde_json::from_str(&text).unwrap_or_default()),
@@ -172,7 +172,7 @@ pub(super) fn success((status, text): (StatusCode, String)) -> Result<Value, Fai
     }
 }
 
-/// What an answer that is no success says.
+/// The message of an answer that is no success.
 pub(super) fn message(text: &str) -> String {
     let json: Value = serde_json::from_str(text).unwrap_or_default();
     json["message"].as_str().unwrap_or("no message").to_owned()
@@ -220,7 +220,7 @@ fn certificates(file: &PathBuf) -> Result<Vec<ureq::tls::Certificate<'static>>, 
     if found.is_empty() { Err(wrong(&"no certificate in it")) } else { Ok(found) }
 }
 
-/// Rows under a heading, each column as wide as it needs.
+/// Formats a table with a heading. Each column is as wide as its longest cell.
 pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
@@ -239,7 +239,7 @@ pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A member as text; empty when it is absent.
+/// A member as text; empty if it is absent.
 pub(super) fn text(value: &Value, member: &str) -> String {
     match &value[member] {
         Value::String(text) => text.clone(),

@@ -1,4 +1,4 @@
-//! `chancery completions` and `chancery man`: what packages install beside the program.
+//! `chancery completions` and `chancery man`: shell completions and man pages, which packages install.
 
 use std::{fs, io, path::Path, process::ExitCode};
 
@@ -11,7 +11,7 @@ use clap_mangen::{
 
 use super::{fail, output};
 
-/// From an installed package to a first certificate; lines that are indented are commands.
+/// How to get from an installed package to a first certificate. Indented lines are commands.
 const GETTING_STARTED: &str = include_str!("getting_started.txt");
 
 /// Writes a shell's completions to standard output.
@@ -21,11 +21,10 @@ pub(super) fn completions(mut command: Command, shell: Shell) -> ExitCode {
     output::print(String::from_utf8_lossy(&script))
 }
 
-/// The reference that explains every setting.
+/// The configuration file that explains every setting.
 const CONFIGURATION: &str = include_str!("../../config/chancery.toml");
 
-/// Writes one man page for each subcommand into a directory, one for all, and one for the
-/// configuration.
+/// Writes man pages into a directory: one for the program, one for each subcommand, one for the configuration.
 pub(super) fn man(command: Command, directory: &Path) -> ExitCode {
     let pages = clap_mangen::generate_to(command.clone(), directory)
         .and_then(|()| fs::write(directory.join("chancery.1"), first_page(command)?))
@@ -36,7 +35,7 @@ pub(super) fn man(command: Command, directory: &Path) -> ExitCode {
     }
 }
 
-/// The page that people open first says how to begin before it lists options.
+/// Renders the page of the program, with a section on how to begin before the options.
 fn first_page(mut command: Command) -> io::Result<Vec<u8>> {
     command.build();
     let man = Man::new(command);
@@ -52,7 +51,7 @@ fn first_page(mut command: Command) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// The reference itself, as it is: its comments are the text.
+/// Renders the page of the configuration: the configuration file with its comments.
 fn configuration_page() -> String {
     let mut roff = Roff::new();
     roff.control("TH", ["chancery.toml", "5", env!("CARGO_PKG_VERSION"), "chancery"])

@@ -42,29 +42,29 @@ enum Action {
     Show {
         /// Full path of the key.
         path: String,
-        /// As PEM.
+        /// Print it as PEM.
         #[arg(long)]
         pem: bool,
     },
-    /// List the IACAs that a key is on record with, without a certificate that was issued or is stored.
+    /// List the IACAs that requests have described for a key, and that were neither issued nor stored here.
     IacaPins {
         /// Full path of the key.
         path: String,
     },
-    /// Drop them: the next document signer may describe another IACA for the key.
+    /// Remove these records. The next document signer may then describe another IACA for the key.
     DropIacaPins {
         /// Full path of the key.
         path: String,
     },
-    /// Delete a key from the HSM. It cannot be brought back. Asks first when a certificate that is valid
-    /// still was issued with it or for it.
+    /// Delete a key from the HSM. This cannot be undone. Asks first if a valid certificate was issued with
+    /// the key or for it.
     Delete {
         /// Full path of the key.
         path: String,
-        /// Without a question, also when certificates that are valid use it.
+        /// Do not ask, even if valid certificates use the key.
         #[arg(long)]
         yes: bool,
-        /// The same, and even while a valid CA certificate uses it.
+        /// Like --yes, and also delete the key of a valid CA certificate.
         #[arg(long)]
         force: bool,
     },
@@ -144,10 +144,10 @@ impl Key {
     }
 }
 
-/// Asks whoever types whether a key that is in use is to go.
+/// Asks on the terminal whether a key that is in use is to be deleted.
 ///
 /// # Errors
-/// When the answer is not yes, or nobody is there to give one.
+/// The path of the key was not typed, or standard input is no terminal.
 fn is_wanted(path: &str, why: &str) -> Result<(), Failure> {
     let kept = |words: &str| Err(Failure::Refused(format!("{why}: {path} is kept; {words}")));
     if !io::stdin().is_terminal() {
@@ -162,7 +162,7 @@ fn is_wanted(path: &str, why: &str) -> Result<(), Failure> {
     }
 }
 
-/// What is read of an answer that is typed.
+/// The longest answer that is read.
 const TYPED_BYTES_MAX: u64 = 4_096;
 
 fn pins_of(path: &str) -> String {
@@ -180,7 +180,7 @@ fn print_pins(output: &mut Output, client: &Client, answer: &Value) {
     output.text(table(&["SUBJECT", "SOURCE", "NOT BEFORE", "NOT AFTER", "PINNED AT"], &rows));
 }
 
-/// One key, or a list of them.
+/// Prints one key or a list of keys.
 fn print_keys(output: &mut Output, client: &Client, answer: &Value) {
     if client.json {
         output.line(answer);

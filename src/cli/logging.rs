@@ -1,4 +1,4 @@
-//! Where log lines go: standard error, as text or JSON, or the journal with its fields.
+//! Where log lines go: to standard error as text or JSON, or to the journal with fields.
 
 mod journal;
 mod throttle;
@@ -16,15 +16,15 @@ use crate::{
     http, systemd,
 };
 
-/// Changes what is logged while the daemon runs.
+/// Changes the log filter while the daemon runs.
 pub(super) struct Filter {
     handle: reload::Handle<Targets, Registry>,
-    /// Bounds what is logged.
+    /// Limits the number of lines.
     pub(super) throttle: Throttle,
 }
 
 impl Filter {
-    /// From now on. The configuration has checked the filter.
+    /// Replaces the filter, which the configuration has checked.
     pub(super) fn replace(&self, filter: &str) {
         if let Err(error) = self.handle.reload(filter.parse::<Targets>().unwrap_or_default()) {
             tracing::error!(%error, "log.filter stays as it was");
@@ -32,13 +32,13 @@ impl Filter {
     }
 }
 
-/// Installs the subscriber. The configuration has checked the filter.
+/// Installs the subscriber of `tracing`. The configuration has checked the filter.
 ///
 /// # Errors
-/// In words for the operator: the journal cannot be written to.
+/// In words for the operator: the journal cannot be reached.
 pub(super) fn start(config: &LogConfig) -> Result<Filter, String> {
     let (filter, handle) = reload::Layer::new(config.filter.parse::<Targets>().unwrap_or_default());
-    // Words of its own about a standard error that cannot be written would end the thread: nobody reads them.
+    // By default, tracing reports a write error with eprintln!, which would panic.
     let lines =
         || tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
     let layer = match config.format {

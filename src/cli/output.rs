@@ -1,5 +1,5 @@
-//! What the command line writes. A reader that leaves (`| head -1`) and a disk that is full are no reason
-//! to panic, which is what `print!` does.
+//! The output of the command line. Replaces `print!`, because `print!` panics when the reader leaves (`| head -1`)
+//! or the disk is full.
 
 use std::{
     fmt::Display,
@@ -9,17 +9,17 @@ use std::{
 
 /// The exit code when standard output cannot be written.
 const NOT_WRITTEN: u8 = 5;
-/// The exit code when the reader of standard output has left: that of a program which SIGPIPE ends.
+/// The exit code when the reader of standard output has left: as if SIGPIPE had ended the program.
 const READER_GONE: u8 = 128 + 13;
 
-/// Standard output, until it fails; what comes after that is dropped.
+/// Standard output. After the first error, further output is dropped.
 #[derive(Default)]
 pub(super) struct Output {
     failed: Option<io::Error>,
 }
 
 impl Output {
-    /// Writes text as it is.
+    /// Writes text without a newline.
     pub(super) fn text(&mut self, text: impl Display) {
         if self.failed.is_none() {
             let mut out = io::stdout().lock();
@@ -32,12 +32,12 @@ impl Output {
         self.text(format_args!("{line}\n"));
     }
 
-    /// Whether nothing more can be written.
+    /// Whether a write has failed.
     pub(super) fn has_failed(&self) -> bool {
         self.failed.is_some()
     }
 
-    /// The exit code of a command that has done its work and ends with `code`, if that could be told.
+    /// The exit code of a finished command: `code`, or the one for the error of the output.
     pub(super) fn end(self, code: ExitCode) -> ExitCode {
         match self.failed {
             None => code,
@@ -50,19 +50,19 @@ impl Output {
     }
 }
 
-/// Writes text as all that a command says; its exit code.
+/// Writes the whole output of a command. Returns its exit code.
 pub(super) fn print(text: impl Display) -> ExitCode {
     let mut output = Output::default();
     output.text(text);
     output.end(ExitCode::SUCCESS)
 }
 
-/// Says what is wrong, where a person or the journal reads it; to nobody if need be.
+/// Reports an error on standard error.
 pub(super) fn complain(words: impl Display) {
     warn(format_args!("chancery: {words}"));
 }
 
-/// Writes a line to standard error; nobody can be told when that fails.
+/// Writes a line to standard error. A failure is ignored, because there is no place to report it.
 pub(super) fn warn(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }

@@ -5,7 +5,7 @@ use std::{path::Path, process::ExitCode};
 use super::{fail, logging, memory, output};
 use crate::{app, config::Config};
 
-/// Writes a backup and says what is in it.
+/// Writes a backup and prints what it contains.
 pub(super) fn backup(to: &Path, config: &Path) -> ExitCode {
     let config = match Config::load_without_credentials(config) {
         Ok(config) => config,
@@ -21,7 +21,7 @@ pub(super) fn backup(to: &Path, config: &Path) -> ExitCode {
     }
 }
 
-/// Makes the ledger out of a backup.
+/// Restores the ledger from a backup.
 pub(super) fn restore(from: &Path, config: &Path, without_hsm: bool) -> ExitCode {
     let read = if without_hsm { Config::load_without_credentials } else { Config::load };
     let mut config = match read(config) {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{app::App, config::Config, keys::DevKeysAllowed, systemd::Sockets};
 
-/// Serves until SIGTERM or SIGINT, then ends in order. SIGHUP reads the configuration again.
+/// Serves until SIGTERM or SIGINT, then stops the daemon in order. SIGHUP reloads the configuration.
 pub(super) fn run(file: &Path, dev: bool, new_ledger: bool) -> ExitCode {
     let config = match Config::load(file) {
         Ok(config) => config,

@@ -1,8 +1,9 @@
-//! `chancery signer`: started by the front only, with a socket as its standard input.
+//! `chancery signer`: the process that loads a PKCS#11 module. Only the daemon starts it, with a socket as standard
+//! input.
 
 use std::process::ExitCode;
 
-/// Serves signatures until the socket closes. Logs to standard error, which the front reads.
+/// Signs until the socket closes. Logs to standard error, which the daemon reads.
 pub(super) fn run() -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)

@@ -1,4 +1,4 @@
-//! `chancery status`: how a running daemon is doing, at a glance.
+//! `chancery status`: the status of a running daemon, from `GET /v1/status`.
 
 mod report;
 mod text;

@@ -1,4 +1,4 @@
-//! `chancery token`: which token a name of the configuration stands for.
+//! `chancery token`: which token belongs to a configured name.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::fail;
 use crate::{app, config::Config};
 
-/// Say which token a name of the configuration stands for.
+/// Say which token belongs to a configured name.
 #[derive(Args)]
 pub(super) struct Token {
     #[command(subcommand)]
@@ -16,12 +16,12 @@ pub(super) struct Token {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Accept another token in place of the one on record, as after an HSM was replaced. The daemon must
-    /// not be running; its log and status name the serial number that was found.
+    /// Accept another token in place of the one on record, after an HSM was replaced. The daemon must not
+    /// be running. Its log and status name the serial number that it found.
     Accept {
         /// The name of the token in the configuration.
         name: String,
-        /// The serial number of the token that is accepted.
+        /// The serial number of the new token.
         #[arg(long)]
         serial: String,
         /// The configuration file.

@@ -1,4 +1,4 @@
-//! From TOML values to domain values, collecting every problem on the way.
+//! Converts TOML values to domain values, and collects every problem.
 
 mod bad_keys;
 mod listeners;
@@ -39,7 +39,7 @@ use crate::{
 };
 
 pub(super) struct Check<'a> {
-    /// Relative paths start here.
+    /// The directory that relative paths are relative to.
     pub(super) directory: &'a Path,
     pub(super) credentials: Credentials,
     pub(super) problems: Vec<String>,
@@ -99,7 +99,7 @@ impl Check<'_> {
         self.problems.push(problem.into());
     }
 
-    /// A name that is shown to people.
+    /// Checks a name that is shown to people.
     fn shown_name(&mut self, place: &str, name: &str) {
         if name.trim().is_empty() {
             self.problem(format!("{place}: a name is not blank"));
@@ -108,7 +108,7 @@ impl Check<'_> {
         }
     }
 
-    /// A file that must be readable when the daemon starts.
+    /// Checks that a file is readable.
     fn file(&mut self, setting: &str, value: &str) -> PathBuf {
         let path = match (value.strip_prefix("credential:"), &self.credentials) {
             (Some(name), _) if name.contains('/') => {
@@ -297,7 +297,7 @@ impl Check<'_> {
 
     fn client_certificate(&mut self, place: &str, raw: &RawClient) -> Option<ClientCertificate> {
         match (&raw.subject, &raw.certificate_sha256) {
-            // Certificates whose subject is empty or unreadable would all be this client.
+            // An empty or unreadable subject would match every such certificate.
             (Some(subject), None) if subject.trim().is_empty() => {
                 self.problem(format!("{place}: a subject is not blank"));
                 None
@@ -360,7 +360,8 @@ impl Check<'_> {
     }
 }
 
-/// Whether both have one subject, of any issuer with one of them and of one issuer with the other.
+/// Whether two clients have the same subject, one with an issuer and one without, so that a certificate can
+/// match both.
 fn is_one_unbound(one: &ClientCertificate, other: &ClientCertificate) -> bool {
     match (one, other) {
         (
@@ -371,7 +372,8 @@ fn is_one_unbound(one: &ClientCertificate, other: &ClientCertificate) -> bool {
     }
 }
 
-/// Beside the ledger: where the service may write, and what is backed up.
+/// The file that records tried PINs. It is beside the ledger, because the service may write to that directory
+/// and operators back it up.
 fn tried_pins(ledger: &Path) -> PathBuf {
     let mut name = ledger.as_os_str().to_owned();
     name.push(".tried-pins");

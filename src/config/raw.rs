@@ -1,4 +1,4 @@
-//! The configuration file as TOML has it. Every member is explained in `config/chancery.toml`.
+//! The configuration file as TOML values. `config/chancery.toml` explains every setting.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 

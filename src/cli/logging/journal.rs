@@ -1,5 +1,6 @@
-//! The journal's own protocol (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>). Each field of a log line is a
-//! field of its entry, for machines, and stands in MESSAGE too: people and forwarders read nothing else.
+//! Writes to the journal by its native protocol (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>). Each field of an
+//! event becomes a journal field, for programs. It is also in MESSAGE, because people and log forwarders read only
+//! that.
 
 use std::{
     fmt::{self, Debug, Write as _},
@@ -15,33 +16,33 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-/// Where journald listens.
+/// The socket of journald.
 pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
 /// `SYSLOG_IDENTIFIER`.
 const IDENTIFIER: &str = "chancery";
-/// Octets of a value, MESSAGE included, that are kept: an entry has to fit into one datagram.
+/// The longest value, MESSAGE included, because an entry must fit into one datagram. Longer ones are cut.
 const VALUE_BYTES_MAX: usize = 4_096;
-/// Name of the field that tracing has the words of an event in.
+/// The field of tracing that has the message of an event.
 const WORDS: &str = "message";
 
-/// Writes to the journal what happens.
+/// A layer of tracing that writes events to the journal.
 pub(super) struct Journal {
     socket: UnixDatagram,
     path: PathBuf,
 }
 
-/// Names and values, in the order of the line in the source.
+/// Names and values of the fields, in the order of the source.
 #[derive(Default)]
 struct Fields(Vec<(&'static str, String)>);
 
 impl Journal {
-    /// Writes to a socket that journald listens on.
+    /// Connects to the socket of journald.
     ///
     /// # Errors
-    /// When nobody listens there.
+    /// The socket does not exist, or no process listens on it.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
-        // journald drops what is empty.
+        // journald drops empty fields.
         socket.send_to(&[], path)?;
         Ok(Self { socket, path: path.to_owned() })
     }
@@ -87,7 +88,7 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Journal {
         }
         fields.put(&mut entry);
         put(&mut entry, "MESSAGE", &message);
-        // A journal that is gone, or full, is no reason to stop.
+        // An error is ignored, because a missing or full journal must not stop the daemon.
         let _ = self.socket.send_to(&entry, &self.path);
     }
 }
@@ -100,13 +101,13 @@ impl Fields {
         }
     }
 
-    /// Adds `name=value` for each, in quotes where the end of the value would not be seen.
+    /// Adds `name=value` for each field. A value with blanks or quotes is quoted, so that its end is visible.
     fn describe(&self, prefix: &str, message: &mut String) {
         for (name, value) in &self.0 {
             let space = if message.is_empty() { "" } else { " " };
             let is_plain =
                 !value.is_empty() && !value.contains(|c: char| c.is_whitespace() || c == '"');
-            // Writing to a string never fails.
+            // Writing to a string cannot fail.
             let _ = match is_plain {
                 true => write!(message, "{space}{prefix}{name}={value}"),
                 false => write!(message, "{space}{prefix}{name}={value:?}"),
@@ -131,7 +132,7 @@ impl Visit for Fields {
     }
 }
 
-/// Adds a field; its length comes before it, because a value may have several lines.
+/// Adds a field in the form with a length, because a value may have several lines.
 fn put(entry: &mut Vec<u8>, name: &str, value: &str) {
     let value = &value.as_bytes()[..value.floor_char_boundary(VALUE_BYTES_MAX)];
     entry.extend_from_slice(name.as_bytes());
@@ -141,7 +142,7 @@ fn put(entry: &mut Vec<u8>, name: &str, value: &str) {
     entry.push(b'\n');
 }
 
-/// As syslog(3) counts.
+/// The level as a priority of syslog(3).
 fn priority(level: Level) -> &'static str {
     match level {
         Level::ERROR => "3",

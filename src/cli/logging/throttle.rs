@@ -1,8 +1,9 @@
-//! A bound for the lines of the log, whatever goes on: during an outage of the HSM each request has
-//! something to say, and whoever may ask for what fails could fill the disk with it.
+//! Rate limit for log lines. During an outage of the HSM each request logs something, so a client could fill the
+//! disk with failing requests.
 //!
-//! Each place in the program has so many lines in a minute; further ones are counted, and the number is
-//! told at the end of it. What is below INFO was asked for, and is not counted.
+//! Each log statement of the program may write [`LINES_PER_MINUTE`] lines in a minute. Further lines are counted,
+//! and the number is logged at the end of the minute. Levels below INFO are not limited, because only an operator
+//! can switch them on.
 
 use std::{
     collections::HashMap,
@@ -13,19 +14,19 @@ use std::{
 use tracing::{Event, Level, Subscriber, callsite::Identifier};
 use tracing_subscriber::{Layer, layer::Context};
 
-/// Lines of one place in the program in a minute.
+/// Lines that one log statement may write in a minute.
 const LINES_PER_MINUTE: u32 = 120;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// See the module.
+/// The rate limit.
 #[derive(Clone)]
 pub(in crate::cli) struct Throttle {
-    /// The target of lines that have a bound of their own.
+    /// The target of log statements that are limited elsewhere.
     exempt: &'static str,
     places: Arc<Mutex<HashMap<Identifier, Place>>>,
 }
 
-/// Where a line is written, and how often it was.
+/// A log statement, and the number of its lines in this minute.
 struct Place {
     file: &'static str,
     line: u32,
@@ -38,7 +39,7 @@ impl Throttle {
         Self { exempt, places: Arc::default() }
     }
 
-    /// Tells every minute what was left out, until it is dropped.
+    /// Logs every minute how many lines were left out, until it is dropped.
     pub(in crate::cli) async fn keep_telling(self) {
         loop {
             tokio::time::sleep(MINUTE).await;
@@ -46,9 +47,9 @@ impl Throttle {
         }
     }
 
-    /// Tells what was left out, and starts a new minute.
+    /// Logs how many lines were left out, and starts a new minute.
     pub(in crate::cli) fn tell(&self) {
-        // The lock is not held while lines are written, since they are counted here.
+        // Release the lock before logging, because these lines are counted here too.
         let places = std::mem::take(&mut *self.places());
         for Place { file, line, left_out, .. } in places.into_values() {
             if left_out > 0 {
@@ -57,7 +58,7 @@ impl Throttle {
         }
     }
 
-    /// Counts a line, and says whether it is written.
+    /// Counts a line. Returns whether it may be written.
     fn has_room(&self, event: &Event<'_>) -> bool {
         let metadata = event.metadata();
         if *metadata.level() > Level::INFO || metadata.target() == self.exempt {

@@ -27,7 +27,7 @@ impl Report {
         matches!(&*self.body.status, "ready" | "degraded")
     }
 
-    /// The answer of the daemon, and what this program adds.
+    /// The answer of the daemon as JSON, with url, rates, and why details are missing.
     pub(super) fn to_json(&self) -> String {
         let mut json = json!(self.body);
         json["url"] = json!(self.url);
@@ -42,13 +42,13 @@ impl Report {
         Value::to_string(&json)
     }
 
-    /// Adds what has changed since an earlier report.
+    /// Calculates the rates since an earlier report.
     pub(super) fn compare(&mut self, before: Option<&Self>) {
         let Some(before) = before else { return };
         let seconds = (self.taken - before.taken).as_secs_f64();
         let earlier: BTreeMap<_, _> =
             before.tokens().iter().map(|token| (&token.name, token.signed)).collect();
-        // After a restart of the daemon it has signed less than before.
+        // The difference is negative after a restart of the daemon: no rate then.
         let rates = self.tokens().iter().filter_map(|token| {
             let signed = token.signed.checked_sub(*earlier.get(&token.name)?)?;
             let signed = u32::try_from(signed).unwrap_or(u32::MAX);

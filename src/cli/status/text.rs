@@ -8,7 +8,7 @@ use crate::{
     http::wire::status::{CaBody, Details, JobBody, StatusBody, TokenBody},
 };
 
-/// CAs that are listed, at most.
+/// The largest number of CAs that are listed.
 const CAS_SHOWN: usize = 10;
 
 /// The whole report, with a final newline.

@@ -6,13 +6,13 @@ use super::Check;
 use crate::domain::key::{LISTED_OCTETS_MAX, ListedKeys};
 
 impl Check<'_> {
-    /// The keys in the file, when one is named.
+    /// Reads the keys in the file, if one is configured.
     pub(super) fn bad_keys(&mut self, file: Option<&str>) -> ListedKeys {
         const SETTING: &str = "issuance.bad_keys";
         let Some(file) = file else { return ListedKeys::default() };
         let path = self.directory.join(file);
         let mut text = String::new();
-        // One octet more than is allowed tells a longer file.
+        // Read one octet more than the limit, to notice a longer file.
         let read = File::open(&path)
             .and_then(|file| file.take(LISTED_OCTETS_MAX + 1).read_to_string(&mut text));
         match read {

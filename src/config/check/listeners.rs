@@ -1,4 +1,4 @@
-//! Addresses that are listened on.
+//! The addresses of the listeners.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,7 +6,7 @@ use super::Check;
 use crate::http::PlainListeners;
 
 impl Check<'_> {
-    /// No two listeners want the same address and port.
+    /// Checks that no two listeners have the same address and port.
     pub(super) fn listeners(&mut self, api: SocketAddr, plain: PlainListeners) {
         let named = [
             ("api.listen", Some(api)),
@@ -28,8 +28,8 @@ impl Check<'_> {
     }
 }
 
-/// Whether the second one that listens is told that the address is in use. Port 0 is any free port. `[::]` is
-/// all of IPv4 too, unless the system says otherwise (net.ipv6.bindv6only).
+/// Whether the second of two listeners would fail with EADDRINUSE. Port 0 means any free port. `[::]` includes
+/// all of IPv4, unless net.ipv6.bindv6only is set.
 fn exclude_each_other(one: SocketAddr, other: SocketAddr) -> bool {
     let is_everywhere = |ip: IpAddr| ip == IpAddr::from([0_u16; 8]);
     let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
@@ -64,7 +64,7 @@ mod tests {
                 (one.parse().unwrap(), other.parse().unwrap());
             assert_eq!(exclude_each_other(one, other), wanted, "{one} {other}");
             let listener = std::net::TcpListener::bind(SocketAddr::new(one.ip(), 0));
-            // And as this machine has it, where it has the addresses.
+            // Compare with what the kernel of this machine does, if the machine has the addresses.
             if let (Ok(listener), true) = (listener, one.port() == other.port() && one.port() != 0)
             {
                 let port = listener.local_addr().unwrap().port();

@@ -1,4 +1,4 @@
-//! When signers are replaced that are well otherwise.
+//! The limits after which a working signer is replaced.
 
 use super::{Check, raw::RawRecycling};
 use crate::hsm::Recycling;

@@ -1,15 +1,16 @@
-//! What a token's module may see, and that it does not see what is not its own.
+//! The sandbox of a PKCS#11 module: which files it may use, and that no secret of another part is among them.
 
 use std::path::{Path, PathBuf};
 
 use super::{Check, RawToken, raw::RawSandbox};
 use crate::hsm::{MEMORY_MAX_MB_DEFAULT, Network, Sandbox, SandboxLevel, TokenConfig};
 
-/// Where SoftHSM is configured, and its setting for where the tokens lie (softhsm2.conf(5)).
+/// The environment variable with SoftHSM's configuration file, and the setting for its token directory
+/// (softhsm2.conf(5)).
 const SOFTHSM_CONF: (&str, &str) = ("SOFTHSM2_CONF", "directories.tokendir");
 
 impl Check<'_> {
-    /// `raw` has its environment still.
+    /// Must be called before `environment` is taken out of `raw`.
     pub(super) fn sandbox(&mut self, place: &str, raw: &RawToken) -> Sandbox {
         let RawSandbox { level, required, network, read, write, memory_max_mb } = &raw.sandbox;
         let level = match level.as_deref() {
@@ -61,7 +62,7 @@ impl Check<'_> {
         Some(PathBuf::from(value)).filter(|path| path.is_absolute())
     }
 
-    /// No sandbox opens the way to `secrets`, each with its setting, or to another token's PIN.
+    /// Checks that no sandbox includes one of `secrets`, each given with its setting, or the PIN of another token.
     pub(super) fn nothing_shown(&mut self, tokens: &[TokenConfig], secrets: &[(&str, &Path)]) {
         for token in tokens.iter().filter(|token| token.sandbox.level == SandboxLevel::Full) {
             let others = tokens.iter().filter(|other| other.name != token.name);
@@ -83,7 +84,7 @@ impl Check<'_> {
     }
 }
 
-/// Without links, as far as the path exists.
+/// Resolves symbolic links in the part of the path that exists.
 fn real(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) => real(parent).join(name),

@@ -1,4 +1,4 @@
-//! Files that hold a secret: that they are there, and for nobody else.
+//! Checks of files with secrets: they must exist, and no other user may read or change them.
 
 use std::{
     fs::{self, File},
@@ -9,14 +9,15 @@ use std::{
 
 use super::Check;
 
-/// What the unit gives as a credential whose file is missing (`SetCredential=` in `chancery.service`); the
-/// path of the file follows. systemd itself would refuse the start without saying which file it is.
+/// How the content of a credential begins whose file is missing: a placeholder (`SetCredential=` in
+/// `chancery.service`), followed by the path of the file. Without it, systemd would refuse the start and not
+/// name the file.
 const MISSING: &str = "chancery-missing:";
-/// Longest path that is read after it (`PATH_MAX`).
+/// The longest path after [`MISSING`] (`PATH_MAX`).
 const PATH_BYTES_MAX: u64 = 4_096;
 
 impl Check<'_> {
-    /// A file with a secret, that must be readable when the daemon starts.
+    /// Checks that a file with a secret is readable, and only by its owner.
     pub(super) fn secret(&mut self, setting: &str, value: &str) -> PathBuf {
         let problems = self.problems.len();
         let path = self.file(setting, value);
@@ -28,7 +29,7 @@ impl Check<'_> {
                 "{setting}: {missing} is missing, which the unit gives as {value}"
             ));
         }
-        // systemd gives credentials to the service alone, by means that a mode does not show.
+        // The mode of a credential says nothing: systemd protects it by other means.
         let is_given =
             value.starts_with("credential:") && std::env::var_os("CREDENTIALS_DIRECTORY").is_some();
         if !is_given && let Some(others) = readers(&path) {
@@ -42,7 +43,7 @@ impl Check<'_> {
     }
 }
 
-/// The file that a credential stands for and that is not there.
+/// If a credential is the placeholder for a missing file: the path of that file.
 fn missing(path: &Path) -> Option<String> {
     let mut head = String::new();
     let limit = PATH_BYTES_MAX + MISSING.len() as u64;
@@ -50,8 +51,8 @@ fn missing(path: &Path) -> Option<String> {
     Some(head.strip_prefix(MISSING)?.trim().to_owned())
 }
 
-/// Who can read or change a file beside its owner. root's file may be there for a group, as the one of the
-/// service, when that is not root's own.
+/// Who beside the owner can read or change a file. A group other than root's may read a file of root's,
+/// because the service may run in that group.
 fn readers(path: &Path) -> Option<String> {
     let is = fs::metadata(path).ok()?;
     let mode = is.mode() & 0o777;

@@ -1,15 +1,16 @@
-//! How a token's module is initialised and logged in to.
+//! The settings for initialising a PKCS#11 module and logging in.
 
 use std::collections::BTreeMap;
 
 use super::{Check, raw::RawUserType};
 use crate::hsm::{TokenConfig, TokenUser};
 
-/// `CKU_USER`; the security officer (0) and `CKU_CONTEXT_SPECIFIC` (2) have no business here.
+/// `CKU_USER`. The security officer (0) and `CKU_CONTEXT_SPECIFIC` (2) are refused, because signing needs
+/// neither.
 const NORMAL_USER: i64 = 1;
 
 impl Check<'_> {
-    /// They end with a NUL in the module.
+    /// Refuses NUL, because the module reads the arguments as C strings.
     pub(super) fn module_arguments(&mut self, place: &str, raw: Option<String>) -> Option<String> {
         if raw.as_ref().is_some_and(|text| text.contains('\0')) {
             self.problem(format!("{place}: module_arguments has a NUL"));
@@ -41,7 +42,8 @@ impl Check<'_> {
     }
 }
 
-/// Names of tokens that, as far as the configuration tells, stand for the same token as an earlier name.
+/// Finds configured names that lead to the same token, as far as the configuration shows. Maps each later name
+/// to the first one.
 pub(super) fn same_tokens(tokens: &[TokenConfig]) -> BTreeMap<String, String> {
     let mut same = BTreeMap::new();
     for (index, token) in tokens.iter().enumerate() {

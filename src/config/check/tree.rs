@@ -29,7 +29,7 @@ impl Check<'_> {
         for organisation in organisations {
             self.insert(&mut tree, "organisations", &organisation.path, Node::Organisation);
         }
-        // Parents first, whatever the order of the file.
+        // Parents come first, in whatever order the file has them.
         let mut tenants = tenants;
         tenants.sort_by_key(|tenant| tenant.path.matches('.').count());
         for RawBranch { path, name } in tenants {
@@ -171,7 +171,7 @@ impl Check<'_> {
         Kms { tokens, labels, template, policies, shared_labels }
     }
 
-    /// The tokens that a KMS names, or the only one there is.
+    /// The tokens that a KMS names; without names, the only configured token.
     fn tokens_of(
         &mut self,
         place: &str,
@@ -250,7 +250,8 @@ impl Check<'_> {
     }
 }
 
-/// One line for each way in which the declared KMS services lead to each other's keys.
+/// Reports declared KMS services that lead to each other's keys, and paths or tokens of one service that lead to
+/// the same key.
 fn shared_keys(tree: &ResourceTree) -> Vec<String> {
     let pairs = tree.shared_labels().into_iter().filter(|shared| shared.is_declared);
     let mut problems: Vec<_> = pairs.map(|shared| shared_by_two(&shared)).collect();
