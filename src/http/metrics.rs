@@ -1,7 +1,7 @@
-//! `GET /metrics`: what Prometheus scrapes. Everything is read from memory; neither the HSM nor the
-//! ledger is asked, so that it answers while they hang.
+//! `GET /metrics`, rendered from [`Status`] and from instruments. It is made from memory, because it must answer
+//! while the HSM or the ledger hangs.
 //!
-//! Labels have few values: a route is its template, never the path that was sent.
+//! The number of series does not depend on what clients send: the label of a route is its template.
 
 mod tokens;
 
@@ -106,7 +106,7 @@ impl Names {
     }
 }
 
-/// The page.
+/// Answers with the page.
 pub(super) fn answer(context: &Context) -> HttpResponse {
     let status = context.services.status(context.front());
     let mut page = Page::default();
@@ -119,7 +119,7 @@ pub(super) fn answer(context: &Context) -> HttpResponse {
     if let Some(next_update) = status.front.crl_next_update {
         page.gauge(
             "chancery_client_crl_next_update_seconds",
-            "When the first CRL of api.client_crl has to have a successor (Unix time).",
+            "When the first CRL of api.client_crl must have a successor (Unix time).",
             seconds(next_update),
         );
     }
@@ -153,7 +153,7 @@ fn flags(page: &mut Page, status: &Status) {
     let flags = [
         (
             "chancery_ready",
-            "Whether a signature would succeed now, as far as is known without asking anybody.",
+            "Whether a signature would succeed now, as far as is known from memory.",
             status.is_ready(),
         ),
         (
@@ -188,7 +188,7 @@ fn jobs(page: &mut Page, status: &Status) {
     );
     page.gauges(
         "chancery_job_duration_seconds",
-        "How long the last run of the job took that succeeded.",
+        "How long the last successful run of the job took.",
         jobs().map(|(name, job)| Sample::new([("name", *name)], job.duration.as_secs_f64())),
     );
     page.counters(
@@ -201,7 +201,7 @@ fn jobs(page: &mut Page, status: &Status) {
 fn ledger(page: &mut Page, ledger: &LedgerFigures) {
     page.gauge(
         "chancery_ledger_up",
-        "Whether the last transaction of the ledger lasted. One is made every 15 s at least.",
+        "Whether the last transaction of the ledger succeeded. There is one every 15 s at least.",
         flag(ledger.writable),
     );
     page.counters(
@@ -214,7 +214,7 @@ fn ledger(page: &mut Page, ledger: &LedgerFigures) {
     );
     page.gauge(
         "chancery_ledger_transaction_age_seconds",
-        "How long the transaction under way has taken, or a checkpoint after it; 0 without one.",
+        "Age of the transaction that runs, or of the checkpoint after it; 0 without one.",
         ledger.under_way.unwrap_or_default().as_secs_f64(),
     );
     page.gauges(
@@ -228,7 +228,7 @@ fn ledger(page: &mut Page, ledger: &LedgerFigures) {
     page.gauge("chancery_audit_tree_size", "Entries of the audit log.", count(ledger.tree_size));
     page.counters(
         "chancery_certificates_issued_total",
-        "Certificates ever issued, as the ledger has them.",
+        "Certificates ever issued, from the ledger.",
         ledger
             .issued
             .iter()

@@ -1,5 +1,5 @@
-//! Health, readiness and status, rendered from [`Status`]; and the listener that has the first two, and the
-//! metrics, without TLS.
+//! `/healthz`, `/readyz` and `/v1/status`, rendered from [`Status`], and the operations listener, which serves
+//! health, readiness and metrics without TLS.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ async fn answer(context: &Context, request: &HttpRequest) -> Result<HttpResponse
     })
 }
 
-/// 200 while the process works; touches neither HSM nor ledger.
+/// `GET /healthz`: 200 while the process works. Uses neither HSM nor ledger.
 pub(super) fn health(context: &Context) -> HttpResponse {
     let status = context.services.status(context.front());
     HttpResponse::Ok().json_body(&HealthBody {
@@ -65,7 +65,7 @@ struct HealthBody {
 
 const RETRY_AFTER_SECONDS: u64 = 5;
 
-/// 200 when a signature would succeed now, as far as can be known.
+/// `GET /readyz`: 200 if a signature would succeed now, as far as can be known.
 pub(super) async fn readiness(context: &Context) -> HttpResponse {
     let status = context.services.probed_status(context.front()).await;
     let (code, word) = match status.health() {

@@ -1,4 +1,5 @@
-//! The log entries that no request writes: start, stop, what a crash left behind, refusals.
+//! Audit entries beside those of issued certificates and changed keys: start, stop, reload, recovery after a
+//! crash, refused requests.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,11 +12,11 @@ use crate::{
     ledger::{Ledger, LedgerError, OpenIntent, PinChange, Restoration},
 };
 
-/// Aborts the intents that a crash left open. Whether the HSM signed cannot be known, so each is
-/// recorded with the hash of what may have been signed; its serial number stays spent.
+/// Aborts the intents that a crash left open. The audit entry has the hash of the octets, because the HSM may
+/// have signed them. The serial number is not used again.
 ///
 /// # Errors
-/// [`LedgerError`] when the ledger does not take it; the daemon must not start then.
+/// [`LedgerError`] if it cannot be recorded. The daemon must not start then.
 pub async fn abort_open_intents(
     ledger: &Ledger,
     open: Vec<OpenIntent>,
@@ -44,11 +45,11 @@ pub async fn abort_open_intents(
     Ok(())
 }
 
-/// Ends the changes of keys that a crash left open. Whether the HSM made or destroyed the key is for
-/// the token to tell: what it holds is found under its path.
+/// Ends the changes of keys that a crash left open. Whether the HSM made or destroyed the key is not known here:
+/// the next listing of the token shows it.
 ///
 /// # Errors
-/// [`LedgerError`] when the ledger does not take it; the daemon must not start then.
+/// [`LedgerError`] if it cannot be recorded. The daemon must not start then.
 pub async fn end_open_key_changes(ledger: &Ledger, now: Timestamp) -> Result<(), LedgerError> {
     for change in ledger.open_key_changes().await? {
         tracing::warn!(
@@ -75,10 +76,10 @@ pub async fn end_open_key_changes(ledger: &Ledger, now: Timestamp) -> Result<(),
     Ok(())
 }
 
-/// Records the start and its flags.
+/// Records the start of the daemon with its flags.
 ///
 /// # Errors
-/// [`LedgerError`] when the ledger does not take it; the daemon must not start then.
+/// [`LedgerError`] if it cannot be recorded. The daemon must not start then.
 pub async fn started(
     ledger: &Ledger,
     dev: bool,
@@ -91,10 +92,10 @@ pub async fn started(
     Ok(())
 }
 
-/// Records that a changed configuration is about to be taken up, and its flags.
+/// Records a reload with its flags, before the new configuration is taken up.
 ///
 /// # Errors
-/// [`LedgerError`] when the ledger does not take it; the old configuration must stay then.
+/// [`LedgerError`] if it cannot be recorded. The old configuration must stay then.
 pub async fn reloaded(
     ledger: &Ledger,
     import_keys: bool,
@@ -108,16 +109,16 @@ pub async fn reloaded(
 /// Records an orderly stop.
 ///
 /// # Errors
-/// [`LedgerError`] when the ledger does not take it.
+/// [`LedgerError`] if it cannot be recorded.
 pub async fn stopped(ledger: &Ledger, now: Timestamp) -> Result<(), LedgerError> {
     ledger.append(AuditRecord::new(EntryKind::Stopped, now, None, None, None, json!({}))).await?;
     Ok(())
 }
 
-/// Makes a checked backup the ledger, and says so in its log.
+/// Turns a checked backup into the ledger, and records that in its audit log.
 ///
 /// # Errors
-/// In words for the operator; there is no ledger then.
+/// In words for the operator. The ledger does not exist then.
 pub fn restored(
     restoration: Restoration,
     keys_checked: bool,
@@ -136,25 +137,25 @@ pub fn restored(
 
 /// A request that was refused.
 pub struct Refusal<'a> {
-    /// Of the request.
+    /// The id of the request.
     pub request_id: &'a str,
     /// The configured client, or the subject of an unknown certificate.
     pub client: &'a str,
-    /// The target of the path, when it could be read.
+    /// The target in the path, if it could be parsed.
     pub target: Option<&'a str>,
-    /// What was asked for.
+    /// The path of the request.
     pub operation: &'a str,
     /// HTTP status.
     pub status: u16,
-    /// As the caller was told.
+    /// The message of the answer.
     pub message: &'a str,
 }
 
-/// Records a refused request that would have changed something. Does not wait for a ledger that stalls,
-/// because the caller waits for the refusal.
+/// Records a refused request that would have changed something. Does not wait for a stalled ledger, because
+/// the caller waits for the answer.
 ///
 /// # Errors
-/// In words for the log: why it is not recorded.
+/// In words for the log: why it could not be recorded.
 pub async fn refused(
     services: &Services,
     refusal: Refusal<'_>,
@@ -181,27 +182,27 @@ pub async fn refused(
     }
 }
 
-/// How often a caller was refused.
+/// The refused requests of one caller.
 #[derive(Debug)]
 pub struct RefusedCaller {
     /// The configured client, or the subject of an unknown certificate.
     pub name: Arc<str>,
-    /// By HTTP status.
+    /// Their numbers by HTTP status.
     pub statuses: BTreeMap<u16, u64>,
 }
 
 impl RefusedCaller {
-    /// How often.
+    /// Their number.
     pub fn count(&self) -> u64 {
         self.statuses.values().sum()
     }
 }
 
-/// Records how many requests were refused since a time that have no entry of their own: of the
-/// `named` callers each by itself, of the others all together.
+/// Records how many refused requests since a time have no entry of their own: for each of the `named` callers,
+/// and the sum for the `others`.
 ///
 /// # Errors
-/// [`LedgerError`] when the ledger does not take it.
+/// [`LedgerError`] if it cannot be recorded.
 pub async fn more_refused(
     services: &Services,
     since: Timestamp,

@@ -1,9 +1,8 @@
-//! Which token each name of the configuration stands for, and whether the tokens still have the pinned
-//! keys.
+//! The record of tokens: which token belongs to each configured name, and whether the tokens still have the
+//! pinned keys.
 //!
-//! A token is known by its serial number. The first one that is seen under a name is put on record in
-//! the ledger; another one under that name is left alone, also after a restart, until an operator has
-//! accepted it.
+//! A token is identified by its serial number. The ledger records the first one that is seen under a name.
+//! Another one under that name is not used, also after a restart, until an operator has accepted it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -25,11 +24,11 @@ use crate::{
     ledger::{KeyPin, Ledger, LedgerError, RecordedToken},
 };
 
-/// Lost and found keys that are told of one by one at a look; of the others, the number is.
-const TOLD_AT_ONCE: usize = 20;
+/// The largest number of keys that one look logs one by one. Of further keys it logs the number.
+const LOGGED_AT_ONCE: usize = 20;
 
-/// The serial number that a token without a configured one must have: the one on record, or, for a name
-/// that is new, that of the token which has all the pinned keys of the KMS services that name it alone.
+/// The serial number that a token must have when none is configured: the one on record. For a name without
+/// a record it is the one in the pins of the KMS services that name this token alone, if they agree.
 pub fn serial_on_record(
     name: &str,
     recorded: &[RecordedToken],
@@ -51,24 +50,24 @@ pub fn serial_on_record(
     }
 }
 
-/// Has a look at the tokens now and then, and puts on record what they show.
+/// Looks at the tokens again and again, and records what has changed.
 pub struct Watch {
-    /// By name.
+    /// The serial numbers on record, by configured name.
     serials: HashMap<String, String>,
-    /// As seen last.
+    /// The pinned keys that could not be used at the last look.
     refused: BTreeMap<KeyPath, PinFault>,
-    /// By KMS, the key that its tokens disagree about, as seen last.
+    /// The KMS services whose tokens held different keys at the last look, each with such a key.
     different: BTreeMap<ResourcePath, KeyPath>,
 }
 
 impl Watch {
-    /// From what the ledger has on record.
+    /// From the tokens that the ledger has on record.
     pub fn new(recorded: Vec<RecordedToken>) -> Self {
         let serials = recorded.into_iter().map(|token| (token.name, token.serial));
         Self { serials: serials.collect(), refused: BTreeMap::new(), different: BTreeMap::new() }
     }
 
-    /// One look.
+    /// Looks once.
     pub async fn look(&mut self, services: &Services) {
         let tree = services.tree.snapshot();
         let tokens: Vec<_> = services.keyring.tokens().cloned().collect();
@@ -77,8 +76,8 @@ impl Watch {
                 tracing::warn!(token = token.name(), %error, "a token is not on record yet");
             }
         }
-        self.tell_of_keys(services, &tree);
-        self.tell_of_twins(services, &tree);
+        self.log_refused_keys(services, &tree);
+        self.log_disagreeing_twins(services, &tree);
     }
 
     async fn record(
@@ -91,7 +90,8 @@ impl Watch {
         let keyring = &services.keyring;
         let before = self.serials.get(token.name());
         let is_new = before != Some(&facts.serial);
-        // With a strange token in its place, the right one would be refused from then on.
+        // A token without any of the pinned keys is probably the wrong one. Recording it would make the right one
+        // be refused later.
         if is_new && keyring.hides_all_pins(token, tree) {
             return Ok(());
         }
@@ -116,13 +116,13 @@ impl Watch {
         Ok(())
     }
 
-    /// Raises the alarm for pinned keys that nobody can sign with any more, once for each.
-    fn tell_of_keys(&mut self, services: &Services, tree: &ResourceTree) {
+    /// Logs an alarm for each pinned key that cannot be used any more, once.
+    fn log_refused_keys(&mut self, services: &Services, tree: &ResourceTree) {
         let by_kms = services.keyring.pinned_keys(tree);
         let refused: BTreeMap<_, _> = by_kms.into_values().flat_map(|keys| keys.refused).collect();
-        let is_told = |(key, fault): &(&KeyPath, &PinFault)| self.refused.get(key) == Some(fault);
-        let new: Vec<_> = refused.iter().filter(|found| !is_told(found)).collect();
-        for (key, fault) in new.iter().take(TOLD_AT_ONCE) {
+        let is_logged = |(key, fault): &(&KeyPath, &PinFault)| self.refused.get(key) == Some(fault);
+        let new: Vec<_> = refused.iter().filter(|found| !is_logged(found)).collect();
+        for (key, fault) in new.iter().take(LOGGED_AT_ONCE) {
             tracing::error!(
                 %key,
                 alarm = "pinned-key",
@@ -131,8 +131,8 @@ impl Watch {
                 fault.words()
             );
         }
-        if new.len() > TOLD_AT_ONCE {
-            let more = new.len() - TOLD_AT_ONCE;
+        if new.len() > LOGGED_AT_ONCE {
+            let more = new.len() - LOGGED_AT_ONCE;
             tracing::error!(more, alarm = "pinned-key", "more pinned keys cannot be used");
         }
         let back = self.refused.keys().filter(|key| !refused.contains_key(*key)).count();
@@ -142,8 +142,8 @@ impl Watch {
         self.refused = refused;
     }
 
-    /// Raises the alarm for tokens that hold different keys under the same path, once for each path.
-    fn tell_of_twins(&mut self, services: &Services, tree: &ResourceTree) {
+    /// Logs an alarm for each KMS whose tokens hold different keys under the same path, once.
+    fn log_disagreeing_twins(&mut self, services: &Services, tree: &ResourceTree) {
         let different = services.keyring.twins(tree).into_iter().filter_map(|twins| match twins {
             (kms, Standing::Different(key)) => Some((kms.clone(), key)),
             (_, Standing::Ready | Standing::NoToken) => None,
@@ -162,10 +162,10 @@ impl Watch {
     }
 }
 
-/// Accepts a token in place of the one on record; the serial number that was on record.
+/// Accepts a token in place of the one on record. Returns the serial number that was on record.
 ///
 /// # Errors
-/// [`LedgerError`] when the ledger does not take it.
+/// [`LedgerError`] if it cannot be recorded.
 pub async fn accept(
     ledger: &Ledger,
     name: &str,

@@ -1,6 +1,6 @@
-//! What an earlier version has left in the ledger that would be refused today, in words for the operator.
+//! Warnings about ledger contents of earlier versions that this version would refuse.
 //!
-//! Nothing is taken away: services keep what they use, and keys their first role.
+//! Only warnings: services keep what they use, and keys keep their first role.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -19,15 +19,15 @@ use crate::{
     x509::Certificate,
 };
 
-/// Warnings that are told, at most; one more counts the rest.
+/// The largest number of warnings. One more warning has the number of the others.
 const WARNINGS_MAX: usize = 20;
-/// Paths that one warning names, at most.
+/// The largest number of paths that one warning names.
 const NAMED_MAX: usize = 4;
-/// RSA keys that are looked at, at most: each look takes a processor for a tenth of a second.
+/// The largest number of RSA keys that are checked, because each check takes a tenth of a second of processor time.
 const RSA_MAX: usize = 32;
 
-/// One warning for each service, and for each key, that today's rules would not allow. Takes seconds when
-/// there are many RSA keys.
+/// Returns one warning for each service and each key that this version would refuse. Takes seconds if there are
+/// many RSA keys.
 pub fn warnings(held: &Inherited, now: Timestamp) -> Vec<String> {
     let keys = CaKeys::of(held, now);
     let mut warnings: Vec<_> = held.resources.iter().filter_map(outside).collect();
@@ -50,7 +50,7 @@ pub fn warnings(held: &Inherited, now: Timestamp) -> Vec<String> {
     warnings
 }
 
-/// A service that uses what lies outside its own tenant.
+/// The warning about a service that uses services outside its own tenant.
 fn outside(InheritedResource { now, before }: &InheritedResource) -> Option<String> {
     let tenant = now.path.parent()?;
     let before = uses(before)?;
@@ -73,9 +73,9 @@ fn outside(InheritedResource { now, before }: &InheritedResource) -> Option<Stri
     ))
 }
 
-/// The services that a service uses, each once.
+/// The paths of the services that a service uses, each once.
 fn uses(definition: &str) -> Option<Vec<ResourcePath>> {
-    // What does not parse keeps the daemon from starting, which says so.
+    // A definition that cannot be parsed is skipped, because it prevents the start with a message of its own.
     let node = serde_json::from_str::<Definition>(definition).ok()?.into_node().ok()?;
     let Node::Service(service) = node else { return None };
     let mut uses = service.dependencies().unwrap_or_default().to_vec();
@@ -89,7 +89,8 @@ fn uses(definition: &str) -> Option<Vec<ResourcePath>> {
     Some(uses)
 }
 
-/// Keys with CA certificates that were issued here or with descriptions, by the SHA-256 of the public key.
+/// The keys of CAs, with the certificates that were issued here and the descriptions, by the SHA-256 of the public
+/// key.
 struct CaKeys<'a> {
     all: BTreeMap<[u8; 32], CaKey<'a>>,
 }
@@ -97,7 +98,7 @@ struct CaKeys<'a> {
 #[derive(Default)]
 struct CaKey<'a> {
     cas: Vec<Ca<'a>>,
-    /// Descriptions that have not ended.
+    /// Descriptions that still count.
     pins: Vec<&'a IacaPin>,
 }
 
@@ -146,13 +147,13 @@ impl CaKey<'_> {
         self.cas.iter().find_map(|ca| ca.key_path).or(of_pin)
     }
 
-    /// The key has both roles on record; it keeps the first.
+    /// The warning about a key that is recorded as an IACA's and another CA's. It keeps the first role.
     fn two_roles(&self, spki_sha256: &[u8; 32]) -> Option<String> {
         let is_registered = self.iacas().next().is_some();
         let certified = self.iacas().filter(|ca| !ca.has_ended).map(|ca| ca.since);
         let described = self.pins.iter().filter(|_| !is_registered).map(|pin| pin.pinned_at);
         let iaca = certified.chain(described).min()?;
-        // A certificate over a public key that came with a request counts in its own service alone.
+        // A certificate for a public key from a request counts only in the service that issued it.
         let counts = |ca: &&Ca<'_>| {
             ca.key_path.is_some()
                 || ca.certificate.is_self_signed()
@@ -177,7 +178,7 @@ impl CaKey<'_> {
         ))
     }
 
-    /// Descriptions that the registered IACA has ended.
+    /// The warning about descriptions that no longer count because the IACA is registered.
     fn descriptions(&self, spki_sha256: &[u8; 32]) -> Option<String> {
         self.iacas().next()?;
         let is_none = |pin: &&&IacaPin| !self.iacas().any(|ca| describes(pin, &ca.certificate));
@@ -204,7 +205,7 @@ fn describes(pin: &IacaPin, certificate: &Certificate) -> bool {
         && pin.not_after == validity.not_after()
 }
 
-/// Pinned keys and keys of CAs that are known to be bad.
+/// Warnings about pinned keys and CA keys that are known to be bad.
 fn bad_keys(held: &Inherited, cas: &CaKeys<'_>) -> Vec<String> {
     let mut seen = HashSet::new();
     let mut rsa = 0;
@@ -283,12 +284,12 @@ mod tests {
         for (now, before, is_told) in [
             (vec![other], vec![other], true),
             (vec!["a.b.kms", other], vec![other], true),
-            // The tenant above, and one whose name only begins alike.
+            // The parent tenant, and a tenant whose name has the same beginning.
             (vec!["a.kms"], vec!["a.kms"], true),
             (vec!["a.bb.kms"], vec!["a.bb.kms"], true),
             (vec!["a.b.kms"], vec!["a.b.kms"], false),
             (vec!["a.b.d.kms"], vec!["a.b.d.kms"], false),
-            // Detached since, and attached under today's rules.
+            // Detached since then, and attached under the rules of this version.
             (vec![], vec![other], false),
             (vec![other], vec![], false),
         ] {

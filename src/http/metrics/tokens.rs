@@ -30,7 +30,7 @@ pub(super) fn show(page: &mut Page, status: &Status) {
     );
     page.gauges(
         "chancery_pinned_keys_refused",
-        "Pinned keys that nobody can sign with although their token is up: gone, replaced or doubled.",
+        "Pinned keys that cannot be used although their token is up: missing, replaced or ambiguous.",
         status.pinned_keys.iter().map(|(kms, keys)| {
             Sample::new([("kms", kms.as_str())], size(keys.refused.len()))
         }),
@@ -95,7 +95,7 @@ fn mechanisms(page: &mut Page, status: &Status) {
         status.tokens.iter().filter_map(|(name, token)| Some((name, token.facts.as_ref()?)));
     page.gauges(
         "chancery_token_mechanism_key_size",
-        "Keys that a mechanism of the token signs with, by its own word. RSA-PSS is told, not used.",
+        "Key sizes of the signing mechanisms that the token says it has. RSA-PSS is shown, not used.",
         facts.flat_map(|(token, facts)| {
             facts.offers.iter().flat_map(|offer| {
                 [("min", offer.key_size_min), ("max", offer.key_size_max)].map(|(limit, bits)| {
@@ -111,7 +111,7 @@ fn mechanisms(page: &mut Page, status: &Status) {
 fn signatures(page: &mut Page, tokens: &[Figures<'_>]) {
     page.counters(
         "chancery_signatures_total",
-        "Signatures that were asked for, by what came of them.",
+        "Requested signatures, by outcome.",
         tokens.iter().flat_map(|(token, figures)| {
             figures.signatures.iter().map(|(outcome, number)| {
                 Sample::new([("token", *token), ("outcome", outcome.name())], count(*number))
@@ -121,14 +121,14 @@ fn signatures(page: &mut Page, tokens: &[Figures<'_>]) {
     durations(
         page,
         "chancery_sign_seconds",
-        "Time from the signer that takes an order to a signature.",
+        "Time from the moment a signer takes a request to the signature.",
         tokens,
         |figures| &figures.signing,
     );
     durations(
         page,
         "chancery_queue_wait_seconds",
-        "Time from an order for a signature to the signer that takes it.",
+        "Time from a request for a signature to the moment a signer takes it.",
         tokens,
         |figures| &figures.queue_wait,
     );
@@ -146,7 +146,7 @@ fn signers(page: &mut Page, tokens: &[Figures<'_>]) {
     );
     page.counters(
         "chancery_signers_recycled_total",
-        "Signers that were replaced in good order before they met a limit, by cause.",
+        "Working signers that were replaced before they reached a limit, by cause.",
         tokens.iter().flat_map(|(token, figures)| {
             figures.signers_recycled.iter().map(|(cause, number)| {
                 Sample::new([("token", *token), ("cause", cause.name())], count(*number))
@@ -163,7 +163,7 @@ fn signers(page: &mut Page, tokens: &[Figures<'_>]) {
     counters(
         page,
         "chancery_signer_starts_failed_total",
-        "Signer processes that did not come up.",
+        "Signer processes that failed to start.",
         tokens,
         |figures| figures.starts_failed,
     );
@@ -215,7 +215,7 @@ fn sizes(page: &mut Page, tokens: &[Figures<'_>]) {
         ),
         (
             "chancery_signer_sessions",
-            "Sessions that the token has open for the signer that has most, where it says so.",
+            "Open sessions of the signer that has most, if the token reports them.",
             |usage| usage.sessions,
         ),
     ];
