@@ -1,4 +1,4 @@
-//! What answers must look like.
+//! Assertions about answers.
 
 use serde_json::{Value, json};
 
@@ -16,11 +16,11 @@ pub fn refused(answer: &Answer, status: u16, field: Option<&str>, message: &str)
     assert_eq!(answer.json["exception"], true, "{}", shown());
     assert_eq!(answer.json["requestId"].as_str(), answer.header("x-request-id"), "{}", shown());
     assert_eq!(answer.header("content-type"), Some("application/json"), "{}", shown());
-    // Existing clients take these two words, and nothing else, for "it is there".
+    // Existing clients recognise a duplicate by these two words alone.
     assert_eq!(said.contains("already exists"), message.contains("already exists"), "{}", shown());
 }
 
-/// Asserts the shape of a duplicate, member for member.
+/// Asserts that an answer is exactly the refusal of a duplicate.
 #[track_caller]
 pub fn duplicate(answer: &Answer, target: &str, kind: &str, field: Option<&str>) {
     let mut wanted = json!({

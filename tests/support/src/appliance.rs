@@ -17,11 +17,11 @@ pub use crate::{
     requests::{KMS, SERVICE, STORE, documented, generic_ca, key, key_label},
 };
 
-/// What `/healthz` says of its token, which is not for service.
+/// The warning in `/healthz` about its token.
 pub const SOFTHSM_WARNING: &str =
     "token softhsm is SoftHSM: keys are files, there is no certified boundary";
-/// Where a module looks for its configuration, the file in the appliance, its setting that says where keys
-/// are, and where they are in the appliance.
+/// For each module: the environment variable with its configuration file, the name of that file in the appliance,
+/// the setting for the place of its keys, and that place in the appliance.
 const MODULE_CONFIGURATIONS: [(&str, &str, &str, &str); 2] = [
     ("SOFTHSM2_CONF", "softhsm2.conf", "directories.tokendir", "tokens"),
     ("KRYOPTIC_CONF", "kryoptic.conf", "dbargs", "db/token.sql"),
@@ -42,13 +42,12 @@ impl Appliance {
         Self::below(&env::temp_dir())
     }
 
-    /// The same in a directory below this one.
+    /// The same, in a directory below `parent`.
     pub fn below(parent: &Path) -> Self {
         let directory = tempfile::tempdir_in(parent).unwrap();
         copy(template(), directory.path());
         let appliance = Self { directory };
-        // Whatever stands there: the template may have been copied from elsewhere, and nothing but this
-        // copy may be written to.
+        // Replace any path, because the template may be a copy itself, and only this copy may be written to.
         for (_, file, setting, store) in MODULE_CONFIGURATIONS {
             let conf = appliance.path(file);
             let Ok(text) = fs::read_to_string(&conf) else { continue };
@@ -117,12 +116,12 @@ impl Appliance {
         Daemon::start(self, Path::new(binary()), arguments).settled()
     }
 
-    /// Starts another file than the one that was built.
+    /// Starts another program than the one that was built.
     pub fn start_program(&self, program: &Path) -> Daemon {
         self.start_unsettled(program).settled()
     }
 
-    /// The same without waiting for the signers.
+    /// The same, without waiting for the signers.
     pub fn start_unsettled(&self, program: &Path) -> Daemon {
         Daemon::start(self, program, &[])
     }
@@ -137,7 +136,7 @@ impl Appliance {
         self.try_shell(script).unwrap_or_else(|said| panic!("{said}"))
     }
 
-    /// The same; the script and all that it said when it has failed.
+    /// The same; an error is the script and its output.
     fn try_shell(&self, script: &str) -> Result<String, String> {
         let output = Command::new("bash")
             .args(["-euo", "pipefail", "-c", script])
@@ -150,15 +149,15 @@ impl Appliance {
         if output.status.success() { Ok(text) } else { Err(format!("{script}\n{text}{errors}")) }
     }
 
-    /// Makes a key pair on the token with another tool than ours.
+    /// Generates a key pair on the token, without the daemon.
     pub fn generate_key(&self, label: &str, id: &str, key_type: &str) {
         self.pkcs11_tool(&format!(
             "--keypairgen --key-type {key_type} --label {label} --id {id} --usage-sign"
         ));
     }
 
-    /// Runs `pkcs11-tool` on the token, logged in. SoftHSM has moments without any token while
-    /// another process logs in; nothing was done then, and it is run again.
+    /// Runs `pkcs11-tool` on the token, logged in. While another process logs in, SoftHSM may show no token for a
+    /// moment; the tool has done nothing then, and is run again.
     pub fn pkcs11_tool(&self, arguments: &str) -> String {
         let script = format!(
             "PIN=$(cat pin) pkcs11-tool --module {} \
@@ -173,7 +172,7 @@ impl Appliance {
     }
 
     /// Makes a client certificate and returns the paths of certificate and key, without suffix.
-    /// It is one of a client unless the options bring extensions of their own.
+    /// It has extendedKeyUsage clientAuth, unless the options set extensions.
     pub fn client_certificate(&self, name: &str, subject: &str, options: &str) -> PathBuf {
         let extensions = match options.contains("-extfile") {
             true => "",
@@ -204,7 +203,7 @@ impl Appliance {
         certificate
     }
 
-    /// What the daemon says when it does not start.
+    /// What the daemon prints; it must refuse to start.
     pub fn refuses_to_start(&self) -> String {
         let limit = SOON.as_secs().to_string();
         let output = Command::new("timeout")
@@ -218,7 +217,7 @@ impl Appliance {
         said
     }
 
-    /// The ledger, as another process sees it.
+    /// A connection to the ledger, as of another process.
     pub fn ledger(&self) -> rusqlite::Connection {
         let connection = rusqlite::Connection::open(self.path("ledger.sqlite")).unwrap();
         connection.busy_timeout(SOON).unwrap();
@@ -238,8 +237,8 @@ fn module() -> String {
     module.trim_matches('"').to_owned()
 }
 
-/// Provisioned once for all tests of a run; or where `CHANCERY_APPLIANCE` says, by `tests/modules.sh`,
-/// which has done so with another module.
+/// The appliance that all others are copies of. It is provisioned once for all tests of a run, or is in the directory
+/// `CHANCERY_APPLIANCE`, where `tests/modules.sh` has made one with another module.
 fn template() -> &'static Path {
     static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
@@ -248,10 +247,10 @@ fn template() -> &'static Path {
         }
         let directory = scratch().join("appliance");
         let script = repository("softhsm/demo.sh");
-        // Two test programs may come here at the same time.
+        // Two test programs may do this at the same time.
         let lock = fs::File::create(directory.with_extension("lock")).unwrap();
         lock.lock().unwrap();
-        // What is there is kept; a configuration from before a change of ours would be, too.
+        // The script keeps existing files, so remove a configuration that is older than its source.
         let made = directory.join("chancery.toml");
         let of = repository("config/dev.toml");
         let modified = |file: &Path| fs::metadata(file).and_then(|file| file.modified()).ok();

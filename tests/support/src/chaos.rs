@@ -1,4 +1,4 @@
-//! The module that fails when told to (`tests/chaos`), between signers and a real one.
+//! The module that injects faults (`tests/chaos`), between the signers and a real module.
 
 use std::{
     env, fs,
@@ -6,37 +6,37 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Where orders are given and calls are noted.
+/// A directory with orders for the module and traces of its calls.
 pub struct Chaos {
     directory: PathBuf,
 }
 
 impl Chaos {
-    /// In a directory of its own, without any order.
+    /// Makes the directory, without orders.
     pub fn new(directory: PathBuf) -> Self {
         fs::create_dir(&directory).unwrap();
         Self::of(directory)
     }
 
-    /// In a directory that is there.
+    /// Uses an existing directory.
     pub fn of(directory: PathBuf) -> Self {
         Self { directory }
     }
 
-    /// The module, which cargo has built along with this test program.
+    /// The file of the module, which cargo builds with this test program.
     pub fn module() -> PathBuf {
         let module = env::current_exe().unwrap().with_file_name("libchancery_chaos.so");
         assert!(module.exists(), "{} is not there", module.display());
         module
     }
 
-    /// What signers need to find the module that is wrapped, and the orders.
+    /// The environment variables of signers: the wrapped module, and this directory.
     pub fn environment(&self, wrapped: &str) -> [(String, String); 2] {
         let directory = self.directory.to_str().unwrap().to_owned();
         [("CHAOS_MODULE".to_owned(), wrapped.to_owned()), ("CHAOS_DIR".to_owned(), directory)]
     }
 
-    /// Gives orders, one a line, instead of those that there were. They are counted anew.
+    /// Replaces all orders, one on each line. Their counts start at zero.
     pub fn order(&self, orders: &str) {
         static VERSION: AtomicU64 = AtomicU64::new(0);
         let version = VERSION.fetch_add(1, Ordering::Relaxed);

@@ -48,7 +48,7 @@ impl Client {
         self.post(&format!("/v1/{SERVICE}/x509-service-api/{route}"), &body.to_string())
     }
 
-    /// The same to a daemon that may be gone.
+    /// The same, to a daemon that may have ended.
     pub fn try_issue(&self, route: &str, body: &Value) -> Result<Answer, ureq::Error> {
         self.try_post(&format!("/v1/{SERVICE}/x509-service-api/{route}"), &body.to_string())
     }
@@ -58,7 +58,7 @@ impl Client {
         self.try_post(path, body).unwrap()
     }
 
-    /// POSTs JSON text to a daemon that may be gone.
+    /// POSTs JSON text to a daemon that may have ended.
     pub fn try_post(&self, path: &str, body: &str) -> Result<Answer, ureq::Error> {
         self.send("POST", path, &[("content-type", "application/json")], body)
     }
@@ -81,7 +81,7 @@ impl Client {
         Answer::read(self.agent.run(request).unwrap()).unwrap()
     }
 
-    /// Any request.
+    /// Sends any request.
     pub fn send(
         &self,
         method: &str,
@@ -111,7 +111,7 @@ pub struct Answer {
     pub json: Value,
     /// Body as it came.
     pub text: String,
-    /// The same, octet for octet.
+    /// Body as bytes.
     pub body: Vec<u8>,
 }
 

@@ -19,24 +19,24 @@ use crate::{
     requests::KMS,
 };
 
-/// How long a start is waited for that may never end.
+/// How long to wait for signers that may never come up.
 const SETTLED_WITHIN: Duration = Duration::from_secs(3);
 
 /// A running daemon; killed when dropped.
 pub struct Daemon {
     child: Child,
-    /// Signers that it has when all are up.
+    /// The configured number of signers.
     processes: usize,
     log: PathBuf,
     /// `https://host:port`.
     pub url: String,
     /// Where the API listens.
     pub api: SocketAddr,
-    /// `http://host:port`.
+    /// `http://host:port` of the operations listener.
     pub operations: String,
-    /// `http://host:port` of what everyone may fetch.
+    /// `http://host:port` of the distribution listener.
     pub distribution: String,
-    /// The client of the provisioned certificate.
+    /// A client with the provisioned certificate.
     pub client: Client,
 }
 
@@ -87,7 +87,7 @@ impl Daemon {
         self.connector(appliance, certificate)()
     }
 
-    /// Makes such clients one after the other, wherever it is taken.
+    /// Makes such clients; it can be moved into a thread.
     pub fn connector(
         &self,
         appliance: &Appliance,
@@ -98,7 +98,7 @@ impl Daemon {
         move || Client::new(&pki, &certificate, &url)
     }
 
-    /// Waits until `/readyz` says so.
+    /// Waits until `/readyz` answers 200.
     pub fn wait_until_ready(&self) {
         let ready = until(SOON, || {
             let status = ureq::get(format!("{}/readyz", self.operations)).call().ok()?.status();
@@ -107,8 +107,8 @@ impl Daemon {
         ready.unwrap_or_else(|| panic!("not ready:\n{}", self.log()));
     }
 
-    /// Has these keys sign once: a key that has not signed yet proves itself before it is used, and a
-    /// test that freezes signers is to hold back the signature itself.
+    /// Has each key sign once. A key makes a test signature before its first use; a test that freezes signers wants to
+    /// freeze the signature of the request instead.
     pub fn prove(&self, keys: &[&str]) {
         for name in keys {
             let listed = self.client.get(&format!("/v1/{KMS}.{name}/kms-service-api/keys")).ok();
@@ -125,7 +125,7 @@ impl Daemon {
         (answer.status().as_u16(), json["checks"].take())
     }
 
-    /// Waits until `/readyz` says `word` of the token.
+    /// Waits until `/readyz` says `word` about the token.
     #[track_caller]
     pub fn wait_for_token(&self, word: &str) {
         let said = until(SOON, || (self.readiness().1["token:softhsm"] == word).then_some(()));
@@ -142,15 +142,15 @@ impl Daemon {
         children_of(self.pid())
     }
 
-    /// The process ids of its signers when no other is being started. SoftHSM writes its token anew
-    /// at each login, in place: one that is frozen or killed meanwhile leaves a token that is none.
+    /// The process ids of its signers, after all of them are up. SoftHSM rewrites its token at each login: a signer that is
+    /// frozen or killed while it logs in leaves a broken token.
     pub fn settled_signers(&self) -> Vec<u32> {
         let settled = until(SOON, || settled_signers(self.pid(), self.processes));
         settled.unwrap_or_else(|| panic!("not all signers are up:\n{}", self.log()))
     }
 
-    /// Waits for its signers, unless there is a token that lets none in: a key that is made, or read,
-    /// while another signer logs in may meet a token of SoftHSM that is just being written.
+    /// Waits until its signers are up, or a token has refused them, because a key that is generated or read while a
+    /// signer logs in may meet a half-written token of SoftHSM.
     pub(crate) fn settled(self) -> Self {
         let fails = || self.log().contains(" no signer token=").then_some(());
         until(SETTLED_WITHIN, || {
@@ -164,13 +164,13 @@ impl Daemon {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    /// `kill -9`.
+    /// Sends SIGKILL.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// SIGTERM; it must end by itself, in order.
+    /// Sends SIGTERM; the daemon must stop with success.
     pub fn stop(mut self) {
         signal(self.pid(), "TERM");
         let status = until(SOON, || self.child.try_wait().unwrap());
@@ -186,16 +186,16 @@ impl Drop for Daemon {
     }
 }
 
-/// The signers of a daemon, stopped where they stand: an HSM that does not answer.
+/// Signers that are stopped with SIGSTOP, as if the HSM did not answer.
 pub struct Frozen(Vec<u32>);
 
 impl Frozen {
-    /// Stops them.
+    /// Stops all signers of a daemon.
     pub fn signers_of(daemon: &Daemon) -> Self {
         Self::these(daemon.settled_signers())
     }
 
-    /// Stops some of them.
+    /// Stops these.
     pub fn these(signers: Vec<u32>) -> Self {
         assert!(!signers.is_empty());
         for pid in &signers {
@@ -209,7 +209,7 @@ impl Frozen {
         &self.0
     }
 
-    /// Lets them go on.
+    /// Continues them.
     pub fn thaw(mut self) {
         for pid in self.0.drain(..) {
             signal(pid, "CONT");
@@ -218,7 +218,7 @@ impl Frozen {
 }
 
 impl Drop for Frozen {
-    /// Stopped processes do not notice that their front is gone.
+    /// Kills them, because a stopped process does not notice that its front has ended.
     fn drop(&mut self) {
         let read = |pid: &u32, file: &str| {
             fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default()

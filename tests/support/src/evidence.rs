@@ -1,4 +1,4 @@
-//! What the ledger says happened, held against what clients hold and what the token was asked.
+//! Compares the ledger with what clients have received and what the token was asked to sign.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,9 +16,9 @@ use crate::{
     spy::Spy,
 };
 
-/// The ledger as one committed state shows it.
+/// The contents of the ledger at one moment.
 pub struct Evidence {
-    /// By id.
+    /// Ordered by id.
     pub intents: Vec<Intent>,
     /// In order of issue.
     pub certificates: Vec<Certificate>,
@@ -61,7 +61,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// Of an answer that is a 200.
+    /// Reads an answer that is a 200.
     pub fn of(answer: &Answer) -> Self {
         let index = answer.header("chancery-audit-index").and_then(|index| index.parse().ok());
         let text = |member: &str| answer.json[member].as_str();
@@ -87,14 +87,14 @@ impl Held {
     }
 }
 
-/// Everything that must hold when nothing is under way: see the methods. `spy` is given where the
-/// token was watched.
+/// Asserts everything that must hold while no request is in progress; see the methods. `spy` has recorded the calls of
+/// the token, if there is one.
 #[track_caller]
 pub fn assert_sound(appliance: &Appliance, held: &[Held], spy: Option<&Spy>) -> Evidence {
     assert_sound_in(&mut appliance.ledger(), held, spy)
 }
 
-/// The same of a ledger in another place.
+/// The same for a ledger in another place.
 #[track_caller]
 pub fn assert_sound_in(ledger: &mut Connection, held: &[Held], spy: Option<&Spy>) -> Evidence {
     let ledger = ledger.transaction().unwrap();
@@ -188,7 +188,7 @@ impl Evidence {
         }
     }
 
-    /// `intent`, then exactly one of `issued` and `aborted`, as the intent's state says.
+    /// The log has `intent` and then one of `issued` and `aborted`, as the state of the intent says.
     fn assert_log_tells_each_story(&self) {
         let mut stories: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for entry in &self.entries {
@@ -253,7 +253,7 @@ fn assert_log_has_no_gap(ledger: &Connection) {
     }
 }
 
-/// Every copy is of a certificate that names it, and none is missing or only reserved.
+/// Every entry of a store is a copy of a certificate that names it. No copy is missing, or reserved without content.
 fn assert_stores_hold_certificates(ledger: &Connection, evidence: &Evidence) {
     let stored: BTreeMap<String, Option<Vec<u8>>> =
         rows(ledger, "SELECT store || '.' || id, der FROM store_entries", |row| {
@@ -288,7 +288,7 @@ fn pem_der(pem: &str) -> Vec<u8> {
     STANDARD.decode(text).unwrap()
 }
 
-/// The first element of the outer sequence: what the signature is over.
+/// The first element of the outer sequence, which is the signed part.
 fn tbs_of(der: &[u8]) -> &[u8] {
     let (content, _) = element(der);
     let (_, whole) = element(content);
@@ -316,11 +316,11 @@ fn serial_of(tbs: &[u8]) -> &[u8] {
     element(after_version).0
 }
 
-/// By other code than the product's: a self-signed certificate.
+/// Verifies a self-signed certificate, by other code than the product's.
 #[track_caller]
 pub fn assert_signed_by_itself(der: &[u8]) {
     let certificate = x509_cert::Certificate::from_der(der).unwrap();
-    // Each hash goes with one curve, or with RSA.
+    // Each hash belongs to one curve, or to RSA.
     let algorithm: &dyn signature::VerificationAlgorithm =
         match certificate.signature_algorithm().oid.to_string().as_str() {
             "1.2.840.10045.4.3.2" => &signature::ECDSA_P256_SHA256_ASN1,

@@ -1,5 +1,5 @@
-//! What the test programs and the benchmarks share: a token, an appliance on it, the daemon, and its
-//! clients. Nothing here knows the types of `chancery`; see `Cargo.toml` for the reason.
+//! Shared code of the test programs and benchmarks: a token, an appliance with it, the daemon and its clients. It does
+//! not use the types of `chancery`; `Cargo.toml` says why.
 
 pub mod appliance;
 pub mod chaos;

@@ -1,4 +1,4 @@
-//! Clients that keep asking, and what they were told.
+//! Clients that send requests all the time, and the answers that they got.
 
 use std::{
     sync::{
@@ -17,10 +17,10 @@ use crate::{
     evidence::{Held, assert_signed_by_itself},
 };
 
-/// Between two requests of a client.
+/// Pause between two requests of a client.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// One request and what came of it.
+/// One request and its answer.
 pub struct Told {
     /// When it was sent.
     pub sent: Instant,
@@ -37,7 +37,7 @@ impl Told {
     }
 }
 
-/// Clients at work; each has a connection of its own.
+/// Clients that send requests, each on its own connection.
 pub struct Load {
     stop: Arc<AtomicBool>,
     told: Arc<Mutex<Vec<Told>>>,
@@ -45,8 +45,8 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts them; `request` makes route and body from the number of the client and the round.
-    /// A client ends with its connection: the daemon has gone.
+    /// Starts the clients; `request` makes route and body from the number of the client and the round. A client ends when
+    /// its connection fails, because then the daemon has ended.
     pub fn start(
         appliance: &Appliance,
         daemon: &Daemon,
@@ -107,7 +107,7 @@ impl Load {
         assert!(seen.is_some(), "not {count} answers with {status} within {limit:?}");
     }
 
-    /// Waits until a request is served that was sent after `since`; how long after it that was.
+    /// Waits until a request that was sent after `since` is served, and returns how long after `since` that was.
     #[track_caller]
     pub fn recovery(&self, since: Instant, limit: Duration) -> Duration {
         let served = || {
@@ -119,7 +119,7 @@ impl Load {
             .unwrap_or_else(|| panic!("no service {limit:?} after the HSM's return"))
     }
 
-    /// Has the clients finish their requests; everything that they were told.
+    /// Lets the clients finish their requests, and returns all of them.
     pub fn stop(self) -> Vec<Told> {
         self.stop.store(true, Ordering::Relaxed);
         self.join()
@@ -134,8 +134,8 @@ impl Load {
     }
 }
 
-/// Only certificates that verify, and refusals that say when to come back; all within `limit`.
-/// What clients hold.
+/// Asserts that every answer came within `limit`, and is a certificate that verifies or a refusal with `Retry-After`.
+/// Returns the certificates.
 #[track_caller]
 pub fn assert_clean(told: &[Told], limit: Duration) -> Vec<Held> {
     assert!(!told.is_empty());
@@ -159,7 +159,7 @@ pub fn assert_clean(told: &[Told], limit: Duration) -> Vec<Held> {
         .collect()
 }
 
-/// A 503 of the contract: `Retry-After`, and no word of PKCS#11 or of files.
+/// Asserts that a 503 has `Retry-After` and mentions neither PKCS#11 nor files.
 #[track_caller]
 pub fn assert_clean_refusal(answer: &Answer) {
     assert_eq!(answer.status, 503, "{}", answer.json);

@@ -1,4 +1,4 @@
-//! What tests of outages share: bounds, an appliance that is quick to notice, and faults from outside.
+//! For tests of outages: time limits, an appliance that notices outages quickly, and faults from outside.
 
 use std::{fs, time::Duration};
 
@@ -8,14 +8,14 @@ use crate::{
     load::Told,
 };
 
-/// What a client waits for at most.
+/// How long a client waits for a signature.
 pub const SIGN_DEADLINE_MS: u64 = 4_000;
-/// For any answer: the deadline of the signature, and what a busy machine needs besides.
+/// How long any answer may take: the deadline of the signature, and extra time for a busy machine.
 pub const ANSWER_WITHIN: Duration = Duration::from_millis(SIGN_DEADLINE_MS + 4_000);
-/// Service after the HSM's return.
+/// How long after the HSM's return service must be back.
 pub const BACK_WITHIN: Duration = Duration::from_secs(5);
 
-/// One whose readiness and signatures have short deadlines.
+/// An appliance with short deadlines for signatures and readiness.
 pub fn appliance() -> Appliance {
     let appliance = Appliance::new();
     appliance
@@ -42,7 +42,7 @@ pub fn wait_for_signers(daemon: &Daemon, gone: &[u32]) -> Vec<u32> {
     up.unwrap_or_else(|| panic!("no two new signers are up:\n{}", daemon.log()))
 }
 
-/// Without a restart, no intent stays open; there is no certificate that no client got.
+/// Asserts that no intent stays open, and that every recorded certificate was received by a client.
 pub fn assert_ledger_knows(appliance: &Appliance, held: &[Held]) -> Evidence {
     let open = || appliance.count("select count(*) from intents where state = 'open'");
     until(SOON, || (open() == 0).then_some(())).expect("an intent stays open");
@@ -51,18 +51,18 @@ pub fn assert_ledger_knows(appliance: &Appliance, held: &[Held]) -> Evidence {
     evidence
 }
 
-/// How many were told to come back later.
+/// The number of answers with 503.
 pub fn refusals(told: &[Told]) -> usize {
     told.iter().filter(|told| told.answer.as_ref().is_ok_and(|a| a.status == 503)).count()
 }
 
-/// The token's directory, out of sight of the module.
+/// Moves the token's directory away, so that the module does not find it.
 pub fn move_token_away(appliance: &Appliance) {
     fs::rename(appliance.path("tokens"), appliance.path("aside")).unwrap();
     fs::create_dir(appliance.path("tokens")).unwrap();
 }
 
-/// And back, instead of what lies in its place.
+/// Moves it back, over what is in its place.
 pub fn move_token_back(appliance: &Appliance) {
     fs::remove_dir_all(appliance.path("tokens")).unwrap();
     fs::rename(appliance.path("aside"), appliance.path("tokens")).unwrap();

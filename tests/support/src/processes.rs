@@ -1,4 +1,4 @@
-//! Programs, processes and waiting.
+//! The program under test, processes, and waiting.
 
 use std::{
     env, fs,
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long anything may take that should happen at once.
+/// Timeout for things that normally happen at once.
 pub const SOON: Duration = Duration::from_secs(20);
 
 /// The program under test, which cargo has built beside this one.
@@ -37,7 +37,7 @@ pub fn scratch() -> PathBuf {
     scratch
 }
 
-/// Asks until there is an answer or the time is over.
+/// Polls until there is an answer or the time is over.
 pub fn until<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
@@ -56,13 +56,13 @@ pub fn signal(pid: u32, name: &str) {
     Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
 }
 
-/// The signers of a front when there are as many as it wants and all of them sign.
+/// The signers of a front, if there are `wanted` and the tokens of all are open.
 pub fn settled_signers(front: u32, wanted: usize) -> Option<Vec<u32>> {
     let signers = children_of(front);
     (signers.len() == wanted && signers.iter().all(|pid| signs(*pid))).then_some(signers)
 }
 
-/// Whether a signer has threads that sign: its token is open.
+/// Whether the token of a signer is open: it has threads that sign.
 pub fn signs(signer: u32) -> bool {
     let threads = fs::read_dir(format!("/proc/{signer}/task"));
     threads.is_ok_and(|mut threads| {
@@ -73,14 +73,14 @@ pub fn signs(signer: u32) -> bool {
     })
 }
 
-/// The processes that a process has started.
+/// The child processes of a process.
 pub fn children_of(pid: u32) -> Vec<u32> {
     fs::read_dir("/proc")
         .unwrap()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
         .filter(|child| {
             let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-            // The name stands in parentheses and may hold anything.
+            // The name is in parentheses and may contain anything.
             let after = stat.rsplit(')').next().unwrap_or_default();
             let fields: Vec<_> = after.split_whitespace().collect();
             fields.get(1) == Some(&pid.to_string().as_str()) && fields.first() != Some(&"Z")

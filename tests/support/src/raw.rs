@@ -1,4 +1,4 @@
-//! TLS connections on which a test sends octets of its own.
+//! TLS connections on which a test sends bytes of its own.
 
 use std::{
     io::{Read, Write},
@@ -32,7 +32,7 @@ pub fn tls_of(appliance: &Appliance, certificate: &Path) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// A TLS connection on which a test sends what it likes, when it likes.
+/// A TLS connection on which a test sends any bytes at any time.
 pub struct Raw(StreamOwned<ClientConnection, TcpStream>);
 
 impl Raw {
@@ -51,19 +51,19 @@ impl Raw {
         Self::open(appliance, daemon, &appliance.path("pki/client"))
     }
 
-    /// Sends octets.
+    /// Sends bytes.
     pub fn write(&mut self, octets: impl AsRef<[u8]>) {
         self.0.write_all(octets.as_ref()).unwrap();
         self.0.flush().unwrap();
     }
 
-    /// Sends octets to a peer that may not want them any more.
+    /// Sends bytes to a peer that may have closed the connection.
     pub fn try_write(&mut self, octets: impl AsRef<[u8]>) -> std::io::Result<()> {
         self.0.write_all(octets.as_ref())?;
         self.0.flush()
     }
 
-    /// Asks whether the daemon is there, over this connection; none when it has ended.
+    /// Sends a request for `/healthz`; `None` if the connection has ended.
     pub fn status(&mut self) -> Option<u16> {
         self.try_write("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").ok()?;
         let mut beginning = [0];
@@ -72,7 +72,7 @@ impl Raw {
         Some(self.answer().0)
     }
 
-    /// Whether the other end has closed the connection, or does within some time.
+    /// Whether the peer closes the connection before the read timeout.
     pub fn ends(&mut self) -> bool {
         match self.0.read(&mut [0]) {
             Ok(octets) => octets == 0,

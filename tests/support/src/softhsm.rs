@@ -1,18 +1,18 @@
-//! A SoftHSM token with nothing on it.
+//! An empty SoftHSM token.
 
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// The module.
+/// Path of the PKCS#11 module.
 pub const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 /// The user's PIN of each token.
 pub const PIN: &str = "7391";
 
-/// A SoftHSM of its own: directory, configuration, one token. Removed when dropped.
+/// An instance of SoftHSM: directory, configuration, one token. Removed when dropped.
 pub struct SoftHsm {
-    /// All files of it.
+    /// Has all its files.
     pub directory: PathBuf,
 }
 
@@ -98,7 +98,7 @@ impl SoftHsm {
         ]);
     }
 
-    /// The signer processes that were started with this configuration, zombies not counted.
+    /// The signer processes with this configuration, without zombies.
     pub fn signers(&self) -> Vec<u32> {
         let marker = format!("SOFTHSM2_CONF={}\0", self.conf().display()).into_bytes();
         let contains =

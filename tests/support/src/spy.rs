@@ -1,5 +1,4 @@
-//! What the token was really asked: OpenSC's pkcs11-spy between the signers and SoftHSM, noting
-//! every call of PKCS#11.
+//! Records what the token is asked, with OpenSC's pkcs11-spy between the signers and SoftHSM.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -7,15 +6,15 @@ use crate::appliance::{Appliance, key_label};
 
 const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
-/// The notes of the spy.
+/// The log of the spy.
 pub struct Spy {
     notes: PathBuf,
 }
 
 impl Spy {
-    /// Puts the spy before the token. There is one signer with one session then, so that no two
-    /// threads write into each other's lines, and canary signatures are made with a P-384 key: a
-    /// SHA-256 digest at the token is a digest that a client is behind.
+    /// Puts the spy between signers and token. It configures one signer with one session, because the lines of several
+    /// threads would mix. Canary signatures are made with a P-384 key, so that every SHA-256 digest belongs to a
+    /// request.
     pub fn on(appliance: &Appliance) -> Self {
         let notes = appliance.path("spy.log");
         fs::write(&notes, "").unwrap();
@@ -35,8 +34,8 @@ impl Spy {
         Self { notes }
     }
 
-    /// The SHA-256 digests that a signature was asked for, but for those that keys prove themselves with
-    /// before they are used: the daemon's log names these before they are signed.
+    /// The SHA-256 digests that were to be signed, without those of test signatures before the first use of a key, which
+    /// the daemon's log names.
     pub fn digests(&self) -> BTreeSet<[u8; 32]> {
         let notes = self.notes();
         let mut lines = notes.lines();
@@ -81,7 +80,7 @@ impl Spy {
     }
 }
 
-/// The octets of a line such as `    00000010  98 DA  ..`.
+/// The bytes of a line such as `    00000010  98 DA  ..`.
 fn dumped(line: &str) -> Vec<u8> {
     line.split_whitespace()
         .skip(1)

@@ -11,13 +11,13 @@ use crate::{
     requests::key_label,
 };
 
-/// The token of the examples, in readiness.
+/// The name of the first token, in the configuration and in `/readyz`.
 pub const A: &str = "softhsm";
-/// The other.
+/// The name of the second token.
 pub const B: &str = "other";
 
 impl Appliance {
-    /// A second token, of a module environment of its own, and the settings that name it.
+    /// Adds a second token, in a SoftHSM of its own.
     pub fn add_token_b(&self, settings: &str) {
         self.add_token_b_behind(
             "/usr/lib/softhsm/libsofthsm2.so",
@@ -25,7 +25,7 @@ impl Appliance {
         );
     }
 
-    /// The same behind any module.
+    /// Adds a second token, used through any module.
     pub fn add_token_b_behind(&self, module: &str, settings: &str) {
         self.shell(
             "mkdir tokens-b; sed 's|/tokens$|/tokens-b|' softhsm2.conf >softhsm2-b.conf
@@ -38,12 +38,12 @@ impl Appliance {
         ));
     }
 
-    /// Both tokens stand behind the KMS of the examples, each with the key `twin`.
+    /// An appliance whose KMS uses both tokens, each with the key `twin`.
     pub fn with_twins(settings: &str) -> Self {
         Self::with_twins_added(settings, |appliance| appliance.add_token_b(settings))
     }
 
-    /// The same with a second token that `add_token_b` adds.
+    /// The same, with a second token that `add_token_b` adds.
     pub fn with_twins_added(settings: &str, add_token_b: impl FnOnce(&Self)) -> Self {
         let appliance = Self::new();
         appliance.configure_token(settings);
@@ -52,13 +52,13 @@ impl Appliance {
         });
         add_token_b(&appliance);
         appliance.shell("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out twin");
-        // Copies need not have one CKA_ID.
+        // The copies have different CKA_IDs.
         appliance.import_key("twin", "", "chancery-dev", "twin", "aa01");
         appliance.import_key("twin", "-b", "b", "twin", "bb02");
         appliance
     }
 
-    /// A key of a file on a token, as a key of the KMS of the examples.
+    /// Imports a key from a file, as a key of the KMS of the examples.
     pub fn import_key(&self, file: &str, suffix: &str, token: &str, key: &str, id: &str) {
         let label = key_label(key);
         self.shell(&format!(
@@ -68,14 +68,14 @@ impl Appliance {
         ));
     }
 
-    /// The directory of a token, out of sight of its module.
+    /// Moves the directory of a token away, so that its module does not find it.
     pub fn move_away(&self, token: &str) {
         let tokens = self.path(tokens_of(token));
         fs::rename(&tokens, tokens.with_extension("aside")).unwrap();
         fs::create_dir(tokens).unwrap();
     }
 
-    /// The directory back in its place.
+    /// Moves it back.
     pub fn move_back(&self, token: &str) {
         let tokens = self.path(tokens_of(token));
         fs::remove_dir(&tokens).unwrap();
@@ -92,8 +92,7 @@ impl Appliance {
         daemon.signers().into_iter().filter(is_its).collect()
     }
 
-    /// The same once both are open. One that is killed while it logs in may leave half a token behind:
-    /// SoftHSM writes to it then, and not atomically.
+    /// The same, after both are up: a signer that is killed while it logs in may leave a half-written token of SoftHSM.
     pub fn open_signers_of(&self, daemon: &Daemon, token: &str) -> Vec<u32> {
         let open = until(SOON, || {
             let signers = self.signers_of(daemon, token);
@@ -102,7 +101,7 @@ impl Appliance {
         open.unwrap_or_else(|| panic!("two signers of {token} are not open:\n{}", daemon.log()))
     }
 
-    /// Stops them where they stand.
+    /// Stops them with SIGSTOP.
     pub fn freeze(&self, daemon: &Daemon, token: &str) -> Frozen {
         Frozen::these(self.open_signers_of(daemon, token))
     }
@@ -112,7 +111,7 @@ fn tokens_of(token: &str) -> &'static str {
     if token == A { "tokens" } else { "tokens-b" }
 }
 
-/// Waits until readiness says so of a check; status and checks then.
+/// Waits until `/readyz` says `word` about a check, and returns status and checks.
 #[track_caller]
 pub fn wait_for_check(daemon: &Daemon, check: &str, word: &str) -> (u16, Value) {
     let said = until(SOON, || {
