@@ -7,11 +7,11 @@ mod inventory;
 mod material;
 mod pair;
 mod pins;
+mod readiness;
 mod refusal;
-mod standing;
+mod replicas;
 #[cfg(test)]
 mod tests;
-mod twins;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -21,10 +21,10 @@ pub use inventory::keys_of;
 pub use material::material;
 use pins::Pins;
 pub use pins::{PinFault, PinnedKey, PinnedKeys};
+pub use readiness::KmsReadiness;
 pub use refusal::{KeyFault, KeyRefusal};
-pub use standing::Standing;
+use replicas::{FindError, KeyReplicas};
 use tokio::time::Instant;
-use twins::{Holdings, Unfound};
 
 use crate::{
     domain::{
@@ -95,7 +95,7 @@ pub struct HostedKey {
     pub path: KeyPath,
     /// On the first token that has it.
     pub key: TokenKey,
-    holdings: Holdings,
+    replicas: KeyReplicas,
     /// The purposes that the key's policy names.
     pub listed: Vec<KeyPurpose>,
 }
@@ -253,37 +253,37 @@ impl Keyring {
     /// token is away.
     pub async fn find_hosted(&self, hosted: HostedPath) -> Result<HostedKey, KeyFault> {
         let HostedPath { path, label, tokens, listed } = hosted;
-        let found = Holdings::find(&tokens, &label).await;
-        let holdings = found.map_err(|unfound| match unfound {
-            Unfound::Different(tokens) => KeyFault::Different(tokens),
-            Unfound::Hsm(HsmError::Missing) => match self.pin_of(&path) {
+        let found = KeyReplicas::find(&tokens, &label).await;
+        let replicas = found.map_err(|error| match error {
+            FindError::Different(tokens) => KeyFault::Different(tokens),
+            FindError::Hsm(HsmError::Missing) => match self.pin_of(&path) {
                 None => KeyFault::Missing,
                 Some(_) => KeyFault::Gone,
             },
-            Unfound::Hsm(HsmError::Ambiguous { .. }) => KeyFault::Ambiguous,
-            Unfound::Hsm(error) if error.is_unbound() => KeyFault::Unbound(error.to_string()),
+            FindError::Hsm(HsmError::Ambiguous { .. }) => KeyFault::Ambiguous,
+            FindError::Hsm(error) if error.is_unbound() => KeyFault::Unbound(error.to_string()),
             // A pinned key could be used once, so the fault is the token's: it may lack a mechanism now.
-            Unfound::Hsm(HsmError::Unusable { reason }) if self.pin_of(&path).is_some() => {
+            FindError::Hsm(HsmError::Unusable { reason }) if self.pin_of(&path).is_some() => {
                 tracing::warn!(%path, reason, "a key that was used cannot be used now");
                 let retry_after_seconds = LOST_RETRY_SECONDS;
                 KeyFault::Hsm(HsmError::Unavailable { retry_after_seconds })
             }
-            Unfound::Hsm(
+            FindError::Hsm(
                 error @ (HsmError::Unusable { .. }
                 | HsmError::Unavailable { .. }
                 | HsmError::Busy { .. }
                 | HsmError::DeadlineMissed { .. }),
             ) => KeyFault::Hsm(error),
         })?;
-        let key = holdings.key().clone();
+        let key = replicas.key().clone();
         if self.is_changed(&path, key.public_key.spki_sha256()) {
             return Err(KeyFault::Changed);
         }
         // A key must sign before it is pinned, because its two objects may not belong together.
         if self.pin_of(&path).is_none() {
-            holdings.prove().await.map_err(KeyFault::Hsm)?;
+            replicas.prove().await.map_err(KeyFault::Hsm)?;
         }
-        Ok(HostedKey { path, key, holdings, listed })
+        Ok(HostedKey { path, key, replicas, listed })
     }
 }
 
@@ -336,7 +336,7 @@ impl Key {
     /// [`HsmError`] when no token can sign, and none is about to be able to.
     pub async fn until_up(&self) -> Result<Instant, HsmError> {
         match self {
-            Self::Hosted(hosted) => hosted.holdings.until_up().await,
+            Self::Hosted(hosted) => hosted.replicas.until_up().await,
             // Keys in memory need no token.
             Self::Dev(_) | Self::Public(_) => Ok(Instant::now()),
         }
@@ -355,7 +355,7 @@ impl Key {
         deadline: Instant,
     ) -> Result<Signature, HsmError> {
         match self {
-            Self::Hosted(hosted) => hosted.holdings.sign(client, message, deadline).await,
+            Self::Hosted(hosted) => hosted.replicas.sign(client, message, deadline).await,
             Self::Dev(key) => key.sign(message),
             Self::Public(_) => {
                 Err(HsmError::Unusable { reason: "a public key cannot sign".to_owned() })
@@ -366,7 +366,7 @@ impl Key {
     /// Tells the token that a signature of this key did not verify.
     pub fn report_bad_signature(&self) {
         if let Self::Hosted(hosted) = self {
-            hosted.holdings.report_bad_signature();
+            hosted.replicas.report_bad_signature();
         }
     }
 }
@@ -374,19 +374,19 @@ impl Key {
 impl HostedKey {
     /// The configured name of the first token that has it.
     pub fn token_name(&self) -> &str {
-        self.holdings.token_name()
+        self.replicas.token_name()
     }
 
     /// The pin that the first use of this key makes.
     pub fn as_pinned(&self) -> PinnedKey {
         PinnedKey {
             spki_sha256: self.key.public_key.spki_sha256(),
-            token_serial: self.holdings.token_serial(),
+            token_serial: self.replicas.token_serial(),
         }
     }
 
     /// Whether its private half may leave a token.
     pub fn is_extractable(&self) -> bool {
-        self.holdings.is_extractable()
+        self.replicas.is_extractable()
     }
 }

@@ -11,7 +11,7 @@ mod record;
 use std::collections::BTreeMap;
 
 pub use delete::{Guard, delete};
-use record::{Operation, Recording};
+use record::{ChangeRecord, Operation};
 use tokio::time::Instant;
 
 use super::{
@@ -94,8 +94,8 @@ pub async fn generate(
 
     // 3. Wait until the token is up. Record the intent.
     new.until_up().await?;
-    let recording = Recording::new(services, call, Operation::Generate, &new.path, now);
-    recording.begin(new.detail(key_type)).await?;
+    let record = ChangeRecord::new(services, call, Operation::Generate, &new.path, now);
+    record.begin(new.detail(key_type)).await?;
 
     // 4. Make it in the HSM, read it back, have it sign.
     let made = token.generate(&new.label, &new.cka_id, key_type).await;
@@ -109,7 +109,7 @@ pub async fn generate(
         },
         Err(error) => Err(error),
     };
-    let key = recording.made(token, made).await?;
+    let key = record.made(token, made).await?;
     Ok(ShownKey { path: new.path, public_key: key.public_key, extractable: false })
 }
 
@@ -142,14 +142,14 @@ pub async fn import(
 
     // 3. Wait until the token is up. Record the intent.
     new.until_up().await?;
-    let recording = Recording::new(services, call, Operation::Import, &new.path, now);
-    recording.begin(new.detail(key_type)).await?;
+    let record = ChangeRecord::new(services, call, Operation::Import, &new.path, now);
+    record.begin(new.detail(key_type)).await?;
 
     // 4. Hand it to the HSM, read it back, have it sign.
     let made = token.import(&new.label, &new.cka_id, material).await;
 
     // 5. Record the outcome, and the pin with it.
-    let key = recording.made(token, made).await?;
+    let key = record.made(token, made).await?;
     Ok(ShownKey { path: new.path, public_key: key.public_key, extractable: false })
 }
 

@@ -19,7 +19,7 @@ use crate::{
         time::Timestamp,
     },
     hsm::{TokenFacts, TokenFigures, TokenState},
-    keys::{PinFault, PinnedKeys, Standing},
+    keys::{KmsReadiness, PinFault, PinnedKeys},
     ledger::LedgerFigures,
 };
 
@@ -36,7 +36,7 @@ pub struct Status {
     /// The tokens, by name.
     pub tokens: BTreeMap<String, TokenStatus>,
     /// The KMS services with several tokens.
-    pub twins: BTreeMap<ResourcePath, Standing>,
+    pub twins: BTreeMap<ResourcePath, KmsReadiness>,
     /// The pinned keys of each KMS that has some and whose tokens are configured.
     pub pinned_keys: BTreeMap<ResourcePath, PinnedKeys>,
     /// Whether the ledger takes writes.
@@ -201,7 +201,7 @@ impl Status {
         self.ledger == LedgerState::Writable
             && !self.front.is_full
             && self.tokens.values().all(|token| token.state().is_ready() || token.has_stand_in)
-            && self.twins.values().all(Standing::is_ready)
+            && self.twins.values().all(KmsReadiness::is_ready)
             && !self.pinned_keys.values().any(PinnedKeys::are_all_refused)
     }
 

@@ -20,7 +20,7 @@ use crate::{
         tree::ResourceTree,
     },
     hsm::Token,
-    keys::{PinFault, Standing},
+    keys::{KmsReadiness, PinFault},
     ledger::{KeyPin, Ledger, LedgerError, RecordedToken},
 };
 
@@ -145,8 +145,8 @@ impl Watch {
     /// Logs an alarm for each KMS whose tokens hold different keys under the same path, once.
     fn log_disagreeing_twins(&mut self, services: &Services, tree: &ResourceTree) {
         let different = services.keyring.twins(tree).into_iter().filter_map(|twins| match twins {
-            (kms, Standing::Different(key)) => Some((kms.clone(), key)),
-            (_, Standing::Ready | Standing::NoToken) => None,
+            (kms, KmsReadiness::Different(key)) => Some((kms.clone(), key)),
+            (_, KmsReadiness::Ready | KmsReadiness::NoToken) => None,
         });
         let different: BTreeMap<_, _> = different.collect();
         for (kms, key) in &different {

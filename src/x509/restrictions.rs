@@ -41,14 +41,14 @@ struct Inner {
 #[error("{message}")]
 pub struct Forbidden {
     /// Where it stands.
-    pub place: Place,
+    pub part: RestrictedPart,
     /// What is forbidden, and by what.
     pub message: String,
 }
 
 /// A part of a certificate that an issuer restricts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum RestrictedPart {
     /// The subject.
     Subject,
     /// The subject alternative names.
@@ -130,7 +130,7 @@ impl Restrictions {
             .chain(given.uris.iter().map(|uri| Name::Uri(uri.as_str())))
             .chain(given.emails.iter().map(|email| Name::Email(email.as_str())))
             .chain(addresses.iter().map(|address| Name::Ip(address)));
-        let names = names.map(|name| (Place::SubjectAlternativeNames, name));
+        let names = names.map(|name| (RestrictedPart::SubjectAlternativeNames, name));
         let is_ca = data.certificate_authority.is_some();
         inner.judge(subject, is_ca, names.collect(), &data.extended_key_usage)
     }
@@ -141,8 +141,8 @@ impl Restrictions {
     /// The first thing that is [`Forbidden`], or cannot be read.
     pub fn allow_certificate(&self, certificate: &Certificate) -> Result<(), Forbidden> {
         let Some(inner) = &self.0 else { return Ok(()) };
-        let place = Place::SubjectAlternativeNames;
-        let unreadable = |error: X509Error| Forbidden { place, message: error.to_string() };
+        let part = RestrictedPart::SubjectAlternativeNames;
+        let unreadable = |error: X509Error| Forbidden { part, message: error.to_string() };
         let signed = Signed::read("certificate", certificate.der()).map_err(unreadable)?;
         let view = TbsView::read(signed.tbs).map_err(unreadable)?;
         let mut names = Vec::new();
@@ -154,7 +154,7 @@ impl Restrictions {
             for name in all {
                 let name = Name::read(&name)
                     .ok_or_else(|| unreadable(X509Error::Malformed("subjectAltName")))?;
-                names.push((place, name));
+                names.push((part, name));
             }
         }
         let purposes = match view.extension(oid::EXTENDED_KEY_USAGE) {
@@ -175,7 +175,7 @@ impl Inner {
         &self,
         subject: &'a EncodedName,
         is_ca: bool,
-        mut names: Vec<(Place, Name<'a>)>,
+        mut names: Vec<(RestrictedPart, Name<'a>)>,
         purposes: &[Oid],
     ) -> Result<(), Forbidden> {
         if !self.names.is_empty() {
@@ -184,21 +184,21 @@ impl Inner {
                 let Some(value) = attribute.text() else { continue };
                 // RFC 5280, 4.2.1.10: the old place of an address.
                 if attribute.kind == oid::EMAIL_ADDRESS {
-                    names.push((Place::Subject, Name::Email(value)));
+                    names.push((RestrictedPart::Subject, Name::Email(value)));
                 }
                 // TLS clients have read host names from there, and OpenSSL holds them against dNSName.
                 if attribute.kind == oid::COMMON_NAME && !is_ca && names::looks_like_dns(value) {
-                    names.push((Place::Subject, Name::Dns(value)));
+                    names.push((RestrictedPart::Subject, Name::Dns(value)));
                 }
             }
             if !view.attributes().is_empty() {
                 let directory = DirectoryName::of(&view);
-                names.push((Place::Subject, Name::Directory(directory)));
+                names.push((RestrictedPart::Subject, Name::Directory(directory)));
             }
-            for (place, name) in &names {
+            for (part, name) in &names {
                 for constraints in &self.names {
                     constraints.check(name).map_err(|what| Forbidden {
-                        place: *place,
+                        part: *part,
                         message: format!("the issuer's name constraints forbid {what}"),
                     })?;
                 }
@@ -207,7 +207,7 @@ impl Inner {
         for held in &self.purposes {
             if let Some(purpose) = purposes.iter().find(|purpose| !held.contains(*purpose)) {
                 return Err(Forbidden {
-                    place: Place::ExtendedKeyUsage,
+                    part: RestrictedPart::ExtendedKeyUsage,
                     message: format!("the issuer's extended key usage does not hold {purpose}"),
                 });
             }

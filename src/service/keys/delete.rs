@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::{
     changeable_kms_of, kms_of, look_for,
-    record::{Operation, Recording},
+    record::{ChangeRecord, Operation},
     turn,
 };
 use crate::{
@@ -88,9 +88,9 @@ impl Deletion<'_> {
         let used_by = self.refuse_in_use(spki_sha256).await?;
         let up = token.until_up(Instant::now() + token.sign_deadline()).await;
         up.map_err(|error| key_errors::change(&self.path, None, ChangeError::Failed(error)))?;
-        let recording = self.begin(token.name(), &key.label, spki_sha256, used_by, false).await?;
+        let record = self.begin(token.name(), &key.label, spki_sha256, used_by, false).await?;
         let destroyed = token.destroy(key).await;
-        recording.destroyed(spki_sha256, destroyed).await?;
+        record.destroyed(spki_sha256, destroyed).await?;
         Ok(self.path)
     }
 
@@ -102,8 +102,8 @@ impl Deletion<'_> {
         let used_by = self.refuse_in_use(pin.spki_sha256).await?;
         let label = self.kms.label_of(&self.path);
         let tokens = self.kms.tokens.join(", ");
-        let recording = self.begin(&tokens, &label, pin.spki_sha256, used_by, true).await?;
-        recording.destroyed(pin.spki_sha256, Ok(())).await?;
+        let record = self.begin(&tokens, &label, pin.spki_sha256, used_by, true).await?;
+        record.destroyed(pin.spki_sha256, Ok(())).await?;
         Ok(self.path)
     }
 
@@ -134,10 +134,10 @@ impl Deletion<'_> {
         spki_sha256: [u8; 32],
         used_by: u64,
         was_gone: bool,
-    ) -> Result<Recording<'_>, Error> {
+    ) -> Result<ChangeRecord<'_>, Error> {
         let Self { services, call, path, now, .. } = self;
-        let recording = Recording::new(services, call, Operation::Delete, path, *now);
-        recording
+        let record = ChangeRecord::new(services, call, Operation::Delete, path, *now);
+        record
             .begin(serde_json::json!({
                 "token": token,
                 "label": label,
@@ -147,7 +147,7 @@ impl Deletion<'_> {
                 "wasGone": was_gone,
             }))
             .await?;
-        Ok(recording)
+        Ok(record)
     }
 }
 

@@ -52,7 +52,7 @@ impl Operation {
 }
 
 /// One change of a key, from intent to outcome.
-pub(super) struct Recording<'a> {
+pub(super) struct ChangeRecord<'a> {
     services: &'a Services,
     call: &'a Call,
     operation: Operation,
@@ -60,7 +60,7 @@ pub(super) struct Recording<'a> {
     now: Timestamp,
 }
 
-impl<'a> Recording<'a> {
+impl<'a> ChangeRecord<'a> {
     pub(super) fn new(
         services: &'a Services,
         call: &'a Call,

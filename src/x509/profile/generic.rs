@@ -20,7 +20,7 @@ use crate::{
         name::{EncodedName, NameAttributes},
         oid,
         plan::{Signer, TbsPlan},
-        restrictions::Place,
+        restrictions::RestrictedPart,
     },
 };
 
@@ -157,10 +157,10 @@ pub fn ca_signed(
     let subject = EncodedName::encode(&data.subject)
         .map_err(|error| ProfileError::at(Member::SubjectName, error.to_string()))?;
     issuer.restrictions.allow(&subject, data).map_err(|forbidden| {
-        let member = match forbidden.place {
-            Place::Subject => Member::SubjectName,
-            Place::SubjectAlternativeNames => Member::SubjectAlternativeNames,
-            Place::ExtendedKeyUsage => Member::ExtendedKeyUsage,
+        let member = match forbidden.part {
+            RestrictedPart::Subject => Member::SubjectName,
+            RestrictedPart::SubjectAlternativeNames => Member::SubjectAlternativeNames,
+            RestrictedPart::ExtendedKeyUsage => Member::ExtendedKeyUsage,
         };
         ProfileError::at(member, forbidden.message)
     })?;

@@ -23,7 +23,7 @@ const IMPATIENT_AFTER: u32 = 4;
 
 /// Why the tokens of a KMS lead to no key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Unfound {
+pub(super) enum FindError {
     /// They show different public keys under one label.
     Different(String),
     /// The error of one token.
@@ -32,29 +32,29 @@ pub(super) enum Unfound {
 
 /// A key on one token.
 #[derive(Clone)]
-struct Holding {
+struct KeyReplica {
     token: Token,
     key: TokenKey,
 }
 
 /// One key on one token or on several.
 #[derive(Clone)]
-pub(super) struct Holdings {
+pub(super) struct KeyReplicas {
     /// Never empty. All show the same public key.
-    all: Vec<Holding>,
+    all: Vec<KeyReplica>,
     /// Index of the token that made the last signature.
     maker: Arc<AtomicUsize>,
     /// The signer of that token that made it.
     signer: Arc<AtomicU64>,
 }
 
-impl Holdings {
+impl KeyReplicas {
     /// Finds the key with that label on each of the tokens. Tokens that are up must hold the same
-    /// key. A token that is down counts as holding it only if its last listing shows the same key.
-    pub(super) async fn find(tokens: &[Token], label: &str) -> Result<Self, Unfound> {
+    /// key. A token that is down counts as replica it only if its last listing shows the same key.
+    pub(super) async fn find(tokens: &[Token], label: &str) -> Result<Self, FindError> {
         if let [token] = tokens {
-            let key = token.find(label).await.map_err(Unfound::Hsm)?;
-            return Ok(Self::of(vec![Holding { token: token.clone(), key }]));
+            let key = token.find(label).await.map_err(FindError::Hsm)?;
+            return Ok(Self::of(vec![KeyReplica { token: token.clone(), key }]));
         }
         let up: Vec<_> = tokens.iter().filter(|token| is_up(token)).collect();
         let listed = up.iter().map(|token| token.look_up(label));
@@ -65,27 +65,27 @@ impl Holdings {
             true if up.is_empty() => find_on(&tokens.iter().collect::<Vec<_>>(), label).await?,
             true => match find_on(&up, label).await {
                 // No token that is up has the key, so only those that are down can tell.
-                Err(Unfound::Hsm(HsmError::Missing)) if up.len() < tokens.len() => {
+                Err(FindError::Hsm(HsmError::Missing)) if up.len() < tokens.len() => {
                     let away: Vec<_> = tokens.iter().filter(|token| !is_up(token)).collect();
                     find_on(&away, label).await?
                 }
                 found => found?,
             },
         };
-        let public_key = all.first().map(|holding| holding.key.public_key.clone());
+        let public_key = all.first().map(|replica| replica.key.public_key.clone());
         for token in tokens.iter().filter(|token| !is_up(token)) {
-            let is_new = all.iter().all(|holding| holding.token.name() != token.name());
+            let is_new = all.iter().all(|replica| replica.token.name() != token.name());
             if let Ok(key) = token.look_up(label)
                 && is_new
                 && Some(&key.public_key) == public_key.as_ref()
             {
-                all.push(Holding { token: token.clone(), key });
+                all.push(KeyReplica { token: token.clone(), key });
             }
         }
         Ok(Self::of(all))
     }
 
-    fn of(all: Vec<Holding>) -> Self {
+    fn of(all: Vec<KeyReplica>) -> Self {
         Self { all, maker: Arc::default(), signer: Arc::default() }
     }
 
@@ -106,14 +106,14 @@ impl Holdings {
 
     /// Whether its private half may leave one of its tokens.
     pub(super) fn is_extractable(&self) -> bool {
-        self.all.iter().any(|Holding { token, key }| token.is_extractable(key))
+        self.all.iter().any(|KeyReplica { token, key }| token.is_extractable(key))
     }
 
     /// Waits until one of its tokens could sign, and returns the deadline of the signature.
     pub(super) async fn until_up(&self) -> Result<Instant, HsmError> {
         let deadline = Instant::now() + self.patience();
         let mut waiting: FuturesUnordered<_> =
-            self.all.iter().map(|holding| holding.token.until_up(deadline)).collect();
+            self.all.iter().map(|replica| replica.token.until_up(deadline)).collect();
         let mut refusals = Vec::new();
         while let Some(result) = waiting.next().await {
             match result {
@@ -125,7 +125,7 @@ impl Holdings {
     }
 
     fn patience(&self) -> Duration {
-        let deadlines = self.all.iter().map(|holding| holding.token.sign_deadline());
+        let deadlines = self.all.iter().map(|replica| replica.token.sign_deadline());
         deadlines.max().unwrap_or_default()
     }
 
@@ -139,13 +139,13 @@ impl Holdings {
         deadline: Instant,
     ) -> Result<Signature, HsmError> {
         let patience = self.patience();
-        if let [Holding { token, key }] = &self.all[..] {
+        if let [KeyReplica { token, key }] = &self.all[..] {
             let made = token.sign_for(client, key, message, deadline).await?;
             self.signer.store(made.maker, Relaxed);
             return Ok(made.signature);
         }
         let attempt = |at: usize| async move {
-            let Holding { token, key } = &self.all[at];
+            let KeyReplica { token, key } = &self.all[at];
             (at, token.sign_for(client, key, message, deadline).await)
         };
         let mut order = self.best_first().into_iter();
@@ -189,15 +189,15 @@ impl Holdings {
 
     /// Has the key sign on each of its tokens that is up, at least on one.
     pub(super) async fn prove(&self) -> Result<(), HsmError> {
-        let up: Vec<_> = self.all.iter().filter(|holding| is_up(&holding.token)).collect();
+        let up: Vec<_> = self.all.iter().filter(|replica| is_up(&replica.token)).collect();
         let asked = if up.is_empty() { self.all.iter().take(1).collect() } else { up };
-        let proofs = asked.iter().map(|holding| holding.token.prove_key(&holding.key));
+        let proofs = asked.iter().map(|replica| replica.token.prove_key(&replica.key));
         join_all(proofs).await.into_iter().collect()
     }
 
     /// Tells the token that made the last signature that it does not verify.
     pub(super) fn report_bad_signature(&self) {
-        let Holding { token, key } = &self.all[self.maker.load(Relaxed).min(self.all.len() - 1)];
+        let KeyReplica { token, key } = &self.all[self.maker.load(Relaxed).min(self.all.len() - 1)];
         token.report_bad_signature(key, self.signer.load(Relaxed));
     }
 
@@ -221,7 +221,7 @@ impl Holdings {
     }
 
     fn log_move(&self, at: usize, reason: &str) {
-        let Holding { token, key } = &self.all[at];
+        let KeyReplica { token, key } = &self.all[at];
         tracing::warn!(
             token = token.name(),
             key = key.label,
@@ -237,36 +237,36 @@ fn is_up(token: &Token) -> bool {
 }
 
 /// Asks the tokens themselves.
-async fn find_on(tokens: &[&Token], label: &str) -> Result<Vec<Holding>, Unfound> {
+async fn find_on(tokens: &[&Token], label: &str) -> Result<Vec<KeyReplica>, FindError> {
     let found = join_all(tokens.iter().map(|token| token.find(label))).await;
     let refusals: Vec<_> = found.iter().filter_map(|found| found.as_ref().err()).cloned().collect();
-    let holdings = agreed(tokens.iter().copied().zip(found))?;
-    match holdings.is_empty() {
-        true => Err(Unfound::Hsm(most_hopeful(refusals))),
-        false => Ok(holdings),
+    let replicas = agreed(tokens.iter().copied().zip(found))?;
+    match replicas.is_empty() {
+        true => Err(FindError::Hsm(most_hopeful(refusals))),
+        false => Ok(replicas),
     }
 }
 
 /// Collects the tokens that have the key, and refuses if two hold different keys.
 fn agreed<'a>(
     found: impl Iterator<Item = (&'a Token, Result<TokenKey, HsmError>)>,
-) -> Result<Vec<Holding>, Unfound> {
-    let mut holdings: Vec<Holding> = Vec::new();
+) -> Result<Vec<KeyReplica>, FindError> {
+    let mut replicas: Vec<KeyReplica> = Vec::new();
     for (token, found) in found {
         let key = match found {
             Ok(key) => key,
-            Err(ambiguous @ HsmError::Ambiguous { .. }) => return Err(Unfound::Hsm(ambiguous)),
+            Err(ambiguous @ HsmError::Ambiguous { .. }) => return Err(FindError::Hsm(ambiguous)),
             Err(_) => continue,
         };
-        if let Some(first) = holdings.first()
+        if let Some(first) = replicas.first()
             && first.key.public_key != key.public_key
         {
             let words = format!("{} and {}", first.token.name(), token.name());
-            return Err(Unfound::Different(words));
+            return Err(FindError::Different(words));
         }
-        holdings.push(Holding { token: token.clone(), key });
+        replicas.push(KeyReplica { token: token.clone(), key });
     }
-    Ok(holdings)
+    Ok(replicas)
 }
 
 /// Picks the error to report when all tokens have refused: the one after which a retry is most

@@ -13,7 +13,7 @@ use crate::{
 
 /// Readiness of a KMS of several tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum KmsReadiness {
     /// Requests can be expected to succeed.
     Ready,
     /// None of its tokens is ready.
@@ -22,7 +22,7 @@ pub enum Standing {
     Different(KeyPath),
 }
 
-impl Standing {
+impl KmsReadiness {
     /// Whether requests can be expected to succeed.
     pub fn is_ready(&self) -> bool {
         *self == Self::Ready
@@ -48,10 +48,10 @@ impl Standing {
 
 impl Keyring {
     /// The readiness of each KMS service that has several tokens, sorted by path.
-    pub fn twins<'a>(&self, tree: &'a ResourceTree) -> Vec<(&'a ResourcePath, Standing)> {
+    pub fn twins<'a>(&self, tree: &'a ResourceTree) -> Vec<(&'a ResourcePath, KmsReadiness)> {
         let all = tree.services().filter_map(|(path, _)| Some((path, tree.kms(path)?)));
         all.filter(|(_, kms)| kms.tokens.len() > 1)
-            .map(|(path, kms)| (path, self.standing(path, kms)))
+            .map(|(path, kms)| (path, self.readiness(path, kms)))
             .collect()
     }
 
@@ -71,9 +71,9 @@ impl Keyring {
         tokens.iter().any(|token| token.state().is_ready())
     }
 
-    fn standing(&self, path: &ResourcePath, kms: &Kms) -> Standing {
+    fn readiness(&self, path: &ResourcePath, kms: &Kms) -> KmsReadiness {
         if !self.has_ready_token(kms) {
-            return Standing::NoToken;
+            return KmsReadiness::NoToken;
         }
         let mut seen = BTreeMap::new();
         let tokens = self.tokens_of(kms).unwrap_or_default();
@@ -89,9 +89,9 @@ impl Keyring {
                     .find_map(|(differs, key)| differs.then_some(key))
             });
             if let Some(key) = differs {
-                return Standing::Different(key);
+                return KmsReadiness::Different(key);
             }
         }
-        Standing::Ready
+        KmsReadiness::Ready
     }
 }
