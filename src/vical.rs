@@ -1,10 +1,10 @@
-//! VICALs (ISO/IEC 18013-5 Annex C): what is listed in, signed bytes out. No clock, no key, no
-//! knowledge of certificates: whoever lists one has read it.
+//! VICALs (ISO/IEC 18013-5 Annex C): encodes and signs lists of certificates. Pure: no clock, no
+//! private key. It does not parse the listed certificates; the caller has done so.
 //!
 //! A VICAL is a chain of types: [`List`] (everything decided) → [`UnsignedVical`] (encoded once) →
 //! [`SignedVical`] (signature checked and joined to the very octets that were signed).
 //!
-//! Reading a VICAL is not done here: nothing in the appliance takes one in.
+//! There is no VICAL parser, because the appliance does not read VICALs.
 
 mod envelope;
 mod payload;
@@ -20,7 +20,7 @@ pub enum VicalError {
     /// C.1.7: a VICAL is signed with ES256, ES384 or ES512.
     #[error("an RSA key cannot sign a VICAL")]
     KeyType,
-    /// Our own octets could not be written. A defect, not the caller's fault.
+    /// Our own structure could not be encoded: a bug, not the caller's fault.
     #[error("encoding failed: {0}")]
     Encoding(String),
     /// The signature does not verify over the octets with the signer's public key.

@@ -9,7 +9,7 @@ use coset::{
 use super::{List, VicalError};
 use crate::domain::key::{KeyType, PublicKey, Signature, sha256};
 
-/// A VICAL that is encoded and not yet signed. Not `Clone`: one list, one signature.
+/// A VICAL that is encoded and not yet signed. Not `Clone`, so that it is signed once.
 pub struct UnsignedVical {
     envelope: CoseSign1,
     key: PublicKey,
@@ -22,7 +22,7 @@ impl UnsignedVical {
     /// above it follow in order (RFC 9360, 2).
     ///
     /// # Errors
-    /// [`VicalError::KeyType`] for a key of another kind than ECDSA.
+    /// [`VicalError::KeyType`] for a key that is not ECDSA.
     pub fn encode(
         list: &List,
         key: &PublicKey,
@@ -56,8 +56,8 @@ impl UnsignedVical {
         sha256(&self.to_be_signed)
     }
 
-    /// Checks the signature, in the form that is kept, and puts it in. `tagged` writes tag 18
-    /// before the structure.
+    /// Checks the signature in its final form, and adds it. `tagged` writes tag 18 before the
+    /// structure.
     ///
     /// # Errors
     /// [`VicalError::SignatureMismatch`] when the signature is not the key's.
@@ -84,7 +84,7 @@ pub struct SignedVical {
 }
 
 impl SignedVical {
-    /// All octets: what is published.
+    /// All octets, as they are published.
     pub fn octets(&self) -> &[u8] {
         &self.octets
     }

@@ -14,14 +14,14 @@ const TAG_DATE_TIME: u64 = 0;
 /// Unsigned bignum (RFC 8949, 3.4.3).
 const TAG_BIGNUM: u64 = 2;
 
-/// Everything that a VICAL says.
+/// The content of a VICAL.
 #[derive(Debug, Clone)]
 pub struct List {
     /// Who publishes it.
     pub provider: String,
     /// When it was issued.
     pub date: Timestamp,
-    /// Unique, growing.
+    /// The issue id: unique and increasing.
     pub issue_id: u64,
     /// When the next one is to be expected.
     pub next_update: Option<Timestamp>,
@@ -38,11 +38,11 @@ pub struct CertificateInfo {
     pub serial_number: Vec<u8>,
     /// The octets of the subject key identifier, without a wrapper.
     pub subject_key_id: Vec<u8>,
-    /// The document types that it may be trusted for; at least one.
+    /// The document types that it is trusted for; at least one.
     pub doc_types: Vec<String>,
     /// Left out when empty.
     pub certificate_profiles: Vec<String>,
-    /// The issuer's name for people.
+    /// The issuer's name as text.
     pub issuing_authority: String,
     /// The issuer's country.
     pub issuing_country: Option<String>,
@@ -66,7 +66,7 @@ impl List {
             ("version", Some(text(VERSION))),
             ("vicalProvider", Some(text(&self.provider))),
             ("date", Some(date_time(self.date))),
-            // Spelled so in the standard; JSON has vicalIssueId.
+            // Spelled so in the standard; the JSON of the API has vicalIssueId.
             ("vicalIssueID", Some(Value::from(self.issue_id))),
             ("nextUpdate", self.next_update.map(date_time)),
             ("certificateInfos", Some(Value::Array(infos))),
@@ -122,7 +122,7 @@ fn date_time(moment: Timestamp) -> Value {
     Value::Tag(TAG_DATE_TIME, Box::new(Value::Text(moment.to_string())))
 }
 
-/// biguint: tag 2 even for a number that an integer could hold, as the standard's type says.
+/// biguint: tag 2 even for small numbers, as the standard's type requires.
 fn bignum(big_endian: &[u8]) -> Value {
     let zeros = big_endian.iter().take_while(|octet| **octet == 0).count();
     Value::Tag(TAG_BIGNUM, Box::new(octets(&big_endian[zeros..])))

@@ -1,10 +1,10 @@
 //! Uniform resource names.
 
-/// Whether a text is a URN (RFC 8141, 2), as `certificateProfile` wants one.
+/// Whether a text is a URN (RFC 8141, 2), as `certificateProfile` must be.
 pub fn is_urn(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once(':') else { return false };
     let Some((namespace, specific)) = rest.split_once(':') else { return false };
-    // The components for resolution, query and fragment follow the name and may be empty.
+    // The r-, q- and f-components follow the name and may be empty.
     let name = specific.split(['?', '#']).next().unwrap_or_default();
     scheme.eq_ignore_ascii_case("urn")
         && is_namespace(namespace)
@@ -13,7 +13,7 @@ pub fn is_urn(text: &str) -> bool {
         && is_escaped(specific)
 }
 
-/// Two to 32 letters, digits and hyphens, none of them at an end.
+/// Namespace identifier: 2 to 32 letters, digits and hyphens, no hyphen at an end.
 fn is_namespace(text: &str) -> bool {
     (2..=32).contains(&text.len())
         && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-')
@@ -21,7 +21,7 @@ fn is_namespace(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-/// The characters of RFC 3986 that may stand in a name and its components, `%` with two digits.
+/// The characters that RFC 3986 allows in a name and its components, `%` with two hex digits.
 fn is_escaped(text: &str) -> bool {
     let octets = text.as_bytes();
     octets.iter().enumerate().all(|(place, octet)| match octet {

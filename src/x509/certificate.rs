@@ -1,4 +1,4 @@
-//! Certificates that somebody gave us or that we keep.
+//! Parsed certificates: those that callers supply, and stored ones.
 
 use std::sync::OnceLock;
 
@@ -23,14 +23,14 @@ use crate::domain::{
 /// The PEM label.
 pub(super) const LABEL: &str = "CERTIFICATE";
 
-/// A certificate, parsed once. Says what is written in it; whether that is good is for
-/// [`super::lint`] and for the caller.
+/// A certificate, parsed once. Parsing checks the structure; [`super::lint`] and the callers judge
+/// the content.
 #[derive(Clone)]
 pub struct Certificate {
     der: Vec<u8>,
     tbs: Vec<u8>,
     algorithm: Vec<u8>,
-    /// Whether the algorithm inside the signed octets is the one outside (RFC 5280, 4.1.1.2).
+    /// Whether the algorithms inside and outside the signed octets are equal (RFC 5280, 4.1.1.2).
     algorithms_agree: bool,
     signature: Vec<u8>,
     serial: Vec<u8>,
@@ -38,7 +38,7 @@ pub struct Certificate {
     validity: Validity,
     subject: EncodedName,
     spki: Vec<u8>,
-    /// What the line above says, once somebody has asked.
+    /// The parsed key, cached at the first use.
     public_key: OnceLock<Result<PublicKey, KeyError>>,
     subject_key_id: Option<Vec<u8>>,
     authority_key_id: Option<Vec<u8>>,
@@ -48,7 +48,7 @@ pub struct Certificate {
     key_usage: Vec<KeyUsage>,
 }
 
-/// What an issuer alternative name says in the two forms that an IACA may use.
+/// The names in an issuer alternative name, in the two forms that an IACA may use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ContactNames {
     /// The first rfc822Name.
@@ -67,13 +67,13 @@ impl From<&IssuerAlternativeName> for ContactNames {
 }
 
 impl Certificate {
-    /// Reads a certificate as OpenSSL, GnuTLS and Go read it: lengths and nesting are those of DER,
-    /// nothing stands after it; a named bit list may end in zeros, TRUE be another octet than FF, a
-    /// DEFAULT be written out, a string hold what its type does not allow. That an IACA is DER to the
-    /// end is a rule of [`super::lint`].
+    /// Parses as leniently as OpenSSL, GnuTLS and Go do: lengths and nesting are those of DER, and
+    /// nothing follows the certificate; but a named bit list may end in zeros, TRUE may be another
+    /// octet than FF, a DEFAULT may be encoded, and a string may contain characters that its type
+    /// forbids. Strict DER is a rule for IACAs, in [`super::lint`].
     ///
     /// # Errors
-    /// [`X509Error::Malformed`] names the part that is not what it must be.
+    /// [`X509Error::Malformed`] names the malformed part.
     pub fn from_der(der: &[u8]) -> Result<Self, X509Error> {
         let signed = Signed::read("certificate", der)?;
         let view = TbsView::read(signed.tbs)?;
@@ -143,7 +143,8 @@ impl Certificate {
         &self.tbs
     }
 
-    /// Content of the INTEGER, as it is: foreign serial numbers may be anything.
+    /// The content octets of the INTEGER, unchecked: foreign serial numbers may be negative or
+    /// long.
     pub fn serial(&self) -> &[u8] {
         &self.serial
     }
@@ -163,7 +164,7 @@ impl Certificate {
         self.validity
     }
 
-    /// SHA-256 over the `SubjectPublicKeyInfo` as it stands there, whatever the type of the key.
+    /// SHA-256 over the `SubjectPublicKeyInfo` as encoded, whatever the type of the key.
     pub fn spki_sha256(&self) -> [u8; 32] {
         sha256(&self.spki)
     }
@@ -171,7 +172,7 @@ impl Certificate {
     /// The certified key.
     ///
     /// # Errors
-    /// [`KeyError`]: a foreign key may be of a type or form that we do not support.
+    /// [`KeyError`] when the key's type or encoding is not supported.
     pub fn public_key(&self) -> Result<PublicKey, KeyError> {
         self.public_key.get_or_init(|| PublicKey::from_spki_der(&self.spki)).clone()
     }
@@ -186,7 +187,7 @@ impl Certificate {
         self.authority_key_id.as_deref()
     }
 
-    /// Whether basicConstraints say so (RFC 5280, 4.2.1.9).
+    /// Whether basicConstraints mark a CA (RFC 5280, 4.2.1.9).
     pub fn is_ca(&self) -> bool {
         self.certificate_authority.is_some()
     }
@@ -196,12 +197,12 @@ impl Certificate {
         self.certificate_authority.flatten()
     }
 
-    /// The bits of keyUsage, none when the extension is absent (RFC 5280, 4.2.1.3).
+    /// The key usages; empty when the extension is absent (RFC 5280, 4.2.1.3).
     pub fn key_usage(&self) -> &[KeyUsage] {
         &self.key_usage
     }
 
-    /// A CA with keyCertSign. Without keyUsage: no.
+    /// Whether it is a CA with keyCertSign. A CA without keyUsage does not count.
     pub fn may_sign_certificates(&self) -> bool {
         self.is_ca() && self.key_usage.contains(&KeyUsage::KeyCertSign)
     }
@@ -237,23 +238,23 @@ impl Certificate {
     }
 }
 
-/// What a store keeps of a certificate that is a copy for use: nothing is asked of it but its structure.
+/// The outline of a base entry in a store, of which only the structure is checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outline {
     /// All octets.
     pub der: Vec<u8>,
-    /// SHA-256 over the `SubjectPublicKeyInfo` as it stands there.
+    /// SHA-256 over the `SubjectPublicKeyInfo` as encoded.
     pub spki_sha256: [u8; 32],
-    /// Whether it can be read, and is a CA's.
+    /// Whether it can be parsed in full, and is a CA's.
     pub is_ca: bool,
 }
 
 impl Outline {
-    /// Reads exactly one PEM block with the label `CERTIFICATE`, and in it the parts of one certificate
-    /// (RFC 5280, 4.1). What is in the parts is not looked at.
+    /// Reads exactly one PEM block with the label `CERTIFICATE`, and in it the parts of one
+    /// certificate (RFC 5280, 4.1). The content of the parts is not checked.
     ///
     /// # Errors
-    /// [`X509Error::Pem`]; [`X509Error::Malformed`] names the part whose structure does not hold.
+    /// [`X509Error::Pem`]; [`X509Error::Malformed`] names the part with a broken structure.
     pub fn from_pem(text: &str) -> Result<Self, X509Error> {
         let der = pem::decode(&[LABEL], text)?;
         let signed = Signed::read("certificate", &der)?;

@@ -1,8 +1,8 @@
-//! Certification requests, PKCS#10 (RFC 2986): those of others and our own.
+//! Certification requests, PKCS#10 (RFC 2986): reads callers' requests, and makes our own.
 //!
-//! Of a foreign request only the public key counts, once its owner has proved to hold the private
-//! one. Its subject and the extensions that it asks for go nowhere: their structure must hold, and
-//! what they say is not judged.
+//! Only the public key of a caller's request is used, after its signature has proved possession of
+//! the private key. Its subject and requested extensions are ignored; only their structure is
+//! checked.
 
 use der::{Encode, Tag};
 
@@ -23,10 +23,10 @@ use crate::domain::{
 
 /// The PEM label.
 const LABEL: &str = "CERTIFICATE REQUEST";
-/// Those that are read: keytool, certtool and certreq write the second one (RFC 7468, 7).
+/// Accepted PEM labels. keytool, certtool and certreq write the second one (RFC 7468, 7).
 const LABELS: [&str; 2] = [LABEL, "NEW CERTIFICATE REQUEST"];
 
-/// A foreign request whose proof of possession holds.
+/// A caller's request whose signature (proof of possession) verifies.
 #[derive(Debug, Clone)]
 pub struct CertificationRequest {
     public_key: PublicKey,
@@ -47,7 +47,7 @@ impl CertificationRequest {
         }
         let subject = fields.take(SEQUENCE).map_err(malformed)?;
         let spki = fields.take(SEQUENCE).map_err(malformed)?;
-        // Attributes: some writers leave the empty set out.
+        // Some writers leave empty attributes out.
         let attributes = fields.take_if(context_constructed(0));
         fields.end().map_err(|_| CsrError::Malformed("attributes"))?;
         if !is_name(subject) {
@@ -78,13 +78,13 @@ impl CertificationRequest {
     }
 }
 
-/// `Name`: a SEQUENCE of SETs of types with a value each.
+/// Checks `Name`: a SEQUENCE of SETs of types with one value each.
 fn is_name(element: Element<'_>) -> bool {
     Element::structured(element.der).is_some()
         && each(&element, |rdn| rdn.tag == SET && each(rdn, |pair| is_pair(pair, None)))
 }
 
-/// `[0] Attributes` (RFC 2986, 4.1): types with a SET of values each.
+/// Checks `[0] Attributes` (RFC 2986, 4.1): types with a SET of values each.
 fn are_attributes(element: Element<'_>) -> bool {
     Element::structured(element.der).is_some() && each(&element, |pair| is_pair(pair, Some(SET)))
 }
@@ -93,7 +93,7 @@ fn each(element: &Element<'_>, holds: impl Fn(&Element<'_>) -> bool) -> bool {
     element.each().all(|child| child.is_some_and(|child| holds(&child)))
 }
 
-/// A SEQUENCE of a type and what belongs to it, whose tag may be given.
+/// Checks a SEQUENCE of an OID and one value, whose tag may be given.
 fn is_pair(pair: &Element<'_>, tag: Option<u8>) -> bool {
     pair.tag == SEQUENCE
         && pair.children_exactly().is_some_and(|[kind, value]| {
@@ -113,7 +113,7 @@ fn malformed(error: X509Error) -> CsrError {
     }
 }
 
-/// Why a text is no request that proves possession of a key.
+/// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CsrError {
     /// Not one PEM block of the right label.
@@ -128,7 +128,7 @@ pub enum CsrError {
     /// Signed with SHA-1.
     #[error("signed with SHA-1; use SHA-256, SHA-384 or SHA-512")]
     Sha1,
-    /// Signed with an algorithm that is not offered.
+    /// Signed with an unsupported algorithm.
     #[error("signature algorithm {0} is not supported")]
     Algorithm(String),
     /// The signature is not the key's.
@@ -136,7 +136,7 @@ pub enum CsrError {
     Signature,
 }
 
-/// Our own request, encoded and not signed. Not `Clone`: one request, one signature.
+/// Our own request, encoded and not signed. Not `Clone`, so that it is signed once.
 #[derive(Debug)]
 pub struct UnsignedRequest {
     tbs: Vec<u8>,
@@ -144,11 +144,11 @@ pub struct UnsignedRequest {
 }
 
 impl UnsignedRequest {
-    /// `CertificationRequestInfo` (RFC 2986, 4.1): version 0; the attributes are there even when there
-    /// are none; extensionRequest (RFC 2985, 5.4.2) only with at least one alternative name.
+    /// Encodes `CertificationRequestInfo` (RFC 2986, 4.1), version 0. The attributes are encoded
+    /// even when empty; extensionRequest (RFC 2985, 5.4.2) only with at least one alternative name.
     ///
     /// # Errors
-    /// [`X509Error::Encoding`]; with values that satisfy their types it does not happen.
+    /// [`X509Error::Encoding`], only for values that their types should have refused.
     pub fn encode(
         subject: &DistinguishedName,
         names: &SubjectAlternativeNames,
@@ -180,7 +180,7 @@ impl UnsignedRequest {
         sha256(&self.tbs)
     }
 
-    /// What the key signs: the octets under the hash of its algorithm.
+    /// The digest for the key: the octets under the hash of its algorithm.
     pub fn digest(&self) -> Digest {
         Digest::of(self.key.key_type().signature_algorithm().hash(), &self.tbs)
     }
@@ -198,7 +198,7 @@ impl UnsignedRequest {
     }
 }
 
-/// Our own request, signed by the key that it names.
+/// Our own request, signed.
 #[derive(Debug, Clone)]
 pub struct SignedRequest(Vec<u8>);
 

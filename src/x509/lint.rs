@@ -1,7 +1,7 @@
-//! Whether octets keep the rules of their profile.
+//! The lint: checks that encoded certificates keep the rules of their profile.
 //!
-//! Runs on what was encoded, not on what was meant: everything is read again from the octets, by
-//! code that the encoder does not use. A finding on octets of our own is a defect; nothing is signed.
+//! It reads everything again from the encoded octets, with code that the encoder does not use. A
+//! finding on our own octets is a bug, and nothing is signed.
 //!
 //! A rule is a name, a clause and a function; a profile is a list of rules and a table of extensions.
 
@@ -23,24 +23,24 @@ use super::{
 };
 use crate::domain::key::PublicKey;
 
-/// A rule that octets break.
+/// A broken rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{rule} ({clause}): {detail}")]
 pub struct Finding {
     /// The name of the rule.
     pub rule: &'static str,
-    /// Where it is written.
+    /// The clause of the standard.
     pub clause: &'static str,
-    /// What is wrong, in words for a caller whose certificate it is.
+    /// The problem, in words for the caller who supplied the certificate.
     pub detail: String,
 }
 
-/// Who is to sign the octets that are linted.
+/// Who will sign the linted octets.
 #[derive(Debug, Clone, Copy)]
 pub enum SignedBy<'a> {
     /// The certified key.
     Itself,
-    /// Another.
+    /// An issuer.
     Issuer(&'a Issuer),
 }
 
@@ -58,8 +58,8 @@ pub fn tbs(
     judge(profile, &Specimen::read(tbs_der, signed_by, ca_without_key_cert_sign, None)?)
 }
 
-/// Checks the octets that were made from a plan against every rule of its profile, and then against
-/// the plan.
+/// Checks octets against every rule of their profile, and compares them with the plan that they
+/// were made from.
 ///
 /// # Errors
 /// The first [`Finding`].
@@ -93,11 +93,11 @@ fn judge(profile: Profile, specimen: &Specimen<'_>) -> Result<(), Finding> {
     run(rules, specimen)
 }
 
-/// Checks a foreign certificate against the whole IACA profile (ISO/IEC 18013-5 Table B.1), by the
-/// rules that our own are written by. Its subjectKeyIdentifier may be made in any way, an
-/// authorityKeyIdentifier may be there, it may be valid for 20 calendar years, and have further
-/// attributes, CRL distribution points and private extensions. The self-signature is not checked here:
-/// see [`Certificate::is_self_signed`].
+/// Checks a foreign certificate against the IACA profile (ISO/IEC 18013-5 Table B.1), with these
+/// differences from our own: its subjectKeyIdentifier may be computed in any way, it may have an
+/// authorityKeyIdentifier, be valid for 20 calendar years, and have further attributes, CRL
+/// distribution points and private extensions. The self-signature is not checked here: see
+/// [`Certificate::is_self_signed`].
 ///
 /// # Errors
 /// The first [`Finding`]; it names the part.
@@ -122,7 +122,7 @@ pub fn supplied_iaca(certificate: &Certificate) -> Result<(), Finding> {
     run(iaca::RULES, &specimen)
 }
 
-/// What such a certificate has that is unusual, and no reason to refuse it.
+/// Warnings: unusual properties of such a certificate that are no reason to refuse it.
 pub fn supplied_iaca_warnings(certificate: &Certificate) -> Vec<Finding> {
     match Specimen::read(certificate.tbs_der(), SignedBy::Itself, false, None) {
         Ok(specimen) => all(supplied::WARNINGS, &specimen),
@@ -130,8 +130,8 @@ pub fn supplied_iaca_warnings(certificate: &Certificate) -> Vec<Finding> {
     }
 }
 
-/// Holds a certificate against the profile of a VICAL signer (ISO/IEC 18013-5 Table C.1), whoever
-/// made it: every rule that it breaks. Signatures are not checked here.
+/// Checks a certificate against the profile of a VICAL signer (ISO/IEC 18013-5 Table C.1), whoever
+/// issued it, and collects every broken rule. Signatures are not checked here.
 pub fn vical_signer(certificate: &Certificate) -> Vec<Finding> {
     let specimen = match Specimen::read(certificate.tbs_der(), SignedBy::Itself, false, None) {
         Ok(specimen) => specimen,
@@ -163,12 +163,12 @@ fn as_planned(view: &TbsView<'_>, plan: &TbsPlan, subject: &EncodedName) -> Resu
     })
 }
 
-/// Octets laid out for the rules.
+/// The parsed octets that the rules look at.
 struct Specimen<'a> {
     view: TbsView<'a>,
     issuer: NameView<'a>,
     subject: NameView<'a>,
-    /// The certified key, when it is of a type that we know and encoded in the one way.
+    /// The certified key, when its type is supported and its encoding canonical.
     subject_key: Option<PublicKey>,
     signed_by: SignedBy<'a>,
     ca_without_key_cert_sign: bool,
@@ -208,7 +208,7 @@ impl<'a> Specimen<'a> {
         }
     }
 
-    /// The one who signs, when it is another.
+    /// The issuer, when the certificate is not self-signed.
     fn signer(&self) -> Option<&'a Issuer> {
         match self.signed_by {
             SignedBy::Itself => None,
@@ -222,8 +222,8 @@ impl<'a> Specimen<'a> {
     }
 }
 
-/// DER to the end but for the issuer's name: it is copied from a certificate that others may have made,
-/// and a rule holds it against that.
+/// Strict DER except for the issuer's name, which is copied from a certificate that others may have
+/// issued. A separate rule compares it with that certificate.
 fn strict_but_for_issuer(tbs_der: &[u8]) -> Option<Element<'_>> {
     let element = Element::known(tbs_der)?;
     let is_der = Element::strict(tbs_der).is_some()
@@ -231,8 +231,8 @@ fn strict_but_for_issuer(tbs_der: &[u8]) -> Option<Element<'_>> {
     is_der.then_some(element)
 }
 
-/// The key in a `SubjectPublicKeyInfo`, if it is encoded in the one way. When the octets are those of
-/// a key that is at hand, reading its point or modulus once more would say nothing new.
+/// The key in a `SubjectPublicKeyInfo`, if its encoding is canonical. Octets of a known key are not
+/// parsed again, because that costs time and cannot fail.
 fn subject_key(spki: &[u8], known: Option<&PublicKey>) -> Option<PublicKey> {
     match known.filter(|key| algorithm::is_of_key(spki, key)) {
         Some(known) => Some(known.clone()),
@@ -240,7 +240,7 @@ fn subject_key(spki: &[u8], known: Option<&PublicKey>) -> Option<PublicKey> {
     }
 }
 
-/// What a rule finds: nothing, or what is wrong.
+/// The result of a rule: nothing, or the problem.
 type Verdict = Result<(), String>;
 
 /// A rule with its name and the clause it comes from.

@@ -32,7 +32,7 @@ impl EncodedName {
     /// as UTF8String.
     ///
     /// # Errors
-    /// [`X509Error::Encoding`]; with values that satisfy their types it does not happen.
+    /// [`X509Error::Encoding`], only for values that their types should have refused.
     pub fn encode(name: &DistinguishedName) -> Result<Self, X509Error> {
         let country = name.country.as_ref();
         let values = [

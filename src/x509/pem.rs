@@ -5,21 +5,21 @@ use data_encoding::BASE64;
 
 /// Characters of one line of base64 (RFC 7468, 2).
 const LINE_CHARACTERS: usize = 64;
-/// What they stand for.
+/// Octets that such a line encodes.
 const LINE_OCTETS: usize = LINE_CHARACTERS / 4 * 3;
 
-/// Characters of a label that are repeated.
+/// Longest label that an error message repeats.
 const LABEL_CHARACTERS_MAX: usize = 64;
 
 const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
 
-/// The octets in the only block of `text`, which must have one of the `labels`. Lines end with LF or
-/// CRLF, and may have blanks before that; white space may stand around the block, nothing else.
+/// Decodes the only block of `text`, which must have one of the `labels`. Lines end with LF or
+/// CRLF, and may have trailing blanks. Only white space may surround the block.
 ///
 /// # Errors
-/// [`PemError`] for any other text, for a second block and for what is not base64 inside.
+/// [`PemError`] for any other text, for a second block, and for a block that is not base64.
 pub fn decode(labels: &[&str], text: &str) -> Result<Vec<u8>, PemError> {
     read(labels, text).map_err(|fault| PemError {
         wanted: labels.first().copied().unwrap_or_default().to_owned(),
@@ -51,7 +51,7 @@ fn read(labels: &[&str], text: &str) -> Result<Vec<u8>, PemFault> {
     if !after.is_empty() {
         return Err(PemFault::TextAfter);
     }
-    // What follows BEGIN on its line, and what stands before END on its own: blanks, if anything.
+    // The text after BEGIN and before END on their lines must be blank.
     let (first, lines) = body.split_once('\n').ok_or(PemFault::LineEnds)?;
     let last = lines.rsplit('\n').next().unwrap_or_default();
     if !first.trim_ascii().is_empty() || !last.is_empty() {
@@ -67,13 +67,13 @@ fn read(labels: &[&str], text: &str) -> Result<Vec<u8>, PemFault> {
     }
 }
 
-/// A label of a caller, short and of letters.
+/// Shortens a label for an error message, and drops characters that are not printable ASCII.
 fn shown(label: &str) -> String {
     let is_shown = |character: &char| character.is_ascii_graphic() || *character == ' ';
     label.chars().filter(is_shown).take(LABEL_CHARACTERS_MAX).collect()
 }
 
-/// A block with lines of 64 characters, LF after each, the last one too.
+/// Encodes a block with lines of 64 characters, each ended by LF.
 pub fn encode(label: &str, der: &[u8]) -> String {
     let (begin, end) = (format!("-----BEGIN {label}-----\n"), format!("-----END {label}-----\n"));
     let lines = der.len().div_ceil(LINE_OCTETS);
@@ -89,17 +89,17 @@ pub fn encode(label: &str, der: &[u8]) -> String {
     text
 }
 
-/// Why a text is not the one PEM block.
+/// Why a text is not exactly one PEM block.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected exactly one {wanted} block: {fault}")]
 pub struct PemError {
-    /// The label that was wanted.
+    /// The expected label.
     pub wanted: String,
-    /// What was found instead.
+    /// The problem.
     pub fault: PemFault,
 }
 
-/// What is wrong with a text that should be one PEM block.
+/// Problems of PEM text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PemFault {
     /// U+FEFF anywhere.

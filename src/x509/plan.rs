@@ -1,4 +1,4 @@
-//! Everything decided, nothing encoded.
+//! A planned certificate: everything is decided, nothing encoded.
 
 use super::{extension::Extension, issuer::Issuer, profile::Profile};
 use crate::domain::{
@@ -6,8 +6,8 @@ use crate::domain::{
     serial::SerialNumber, validity::Validity,
 };
 
-/// What a certificate will say. Made by a profile alone, used up by
-/// [`super::UnsignedCertificate::encode`].
+/// The content of a certificate. Only a profile makes it; [`super::UnsignedCertificate::encode`]
+/// consumes it.
 #[derive(Debug)]
 pub struct TbsPlan {
     pub(super) profile: Profile,
@@ -27,7 +27,7 @@ pub struct TbsPlan {
 pub(super) enum Signer {
     /// The certified key: issuer and subject are the same.
     Itself,
-    /// Another.
+    /// An issuer with another key.
     Issuer(Box<Issuer>),
 }
 
@@ -52,7 +52,7 @@ impl TbsPlan {
         &self.subject
     }
 
-    /// The one who signs; `None` when the certified key does.
+    /// The issuer; `None` when the certified key signs.
     pub fn issuer(&self) -> Option<&Issuer> {
         match &self.signer {
             Signer::Itself => None,
@@ -75,7 +75,7 @@ impl TbsPlan {
         self.path_length_of_ca().is_some()
     }
 
-    /// The effective pathLenConstraint: the one asked for, or the one that the issuer's leaves.
+    /// The effective pathLenConstraint: the requested one, or the longest that the issuer's allows.
     pub fn path_length(&self) -> Option<u8> {
         match self.path_length_of_ca() {
             Some(PathLength::AtMost(length)) => Some(length),

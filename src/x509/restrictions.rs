@@ -1,8 +1,8 @@
-//! What a CA certificate forbids to the certificates below it: name constraints, extended key usage,
-//! and critical extensions that are not processed here.
+//! Restrictions that a CA certificate puts on the certificates below it: name constraints, extended
+//! key usage, and critical extensions that are not processed here.
 //!
-//! A subtree that cannot be judged makes the CA certificate useless as an issuer: what other
-//! implementations refuse, or judge differently, is refused.
+//! A CA certificate with a name constraint that cannot be evaluated is refused as an issuer, and so
+//! is one that other implementations refuse or evaluate differently.
 
 mod base;
 mod directory;
@@ -24,25 +24,25 @@ use crate::domain::{oid::Oid, request::GenericData};
 pub(super) use directory::DirectoryName;
 use names::{Name, NameConstraints};
 
-/// What CA certificates forbid to the certificates below them. Clones share it.
+/// The restrictions of one or several CA certificates. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Restrictions(Option<Arc<Inner>>);
 
 #[derive(Debug, Clone, Default)]
 struct Inner {
-    /// All of them hold.
+    /// A name must satisfy each of them.
     names: Vec<Arc<NameConstraints>>,
-    /// Of each CA with extended key usage its purposes; a purpose must be in all of them.
+    /// The purposes of each CA with extended key usage; a purpose must be in all of them.
     purposes: Vec<Arc<HashSet<Oid>>>,
 }
 
-/// What a certificate may not say.
+/// A violation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Forbidden {
-    /// Where it stands.
+    /// The restricted part.
     pub part: RestrictedPart,
-    /// What is forbidden, and by what.
+    /// Which value violates which restriction.
     pub message: String,
 }
 
@@ -58,10 +58,11 @@ pub enum RestrictedPart {
 }
 
 impl Restrictions {
-    /// What one CA certificate forbids.
+    /// Reads the restrictions of one CA certificate.
     ///
     /// # Errors
-    /// In words: the certificate says something that is not processed here, or that cannot be judged.
+    /// A message when the certificate has a critical extension that is not processed here, or a
+    /// restriction that cannot be evaluated.
     pub fn of(certificate: &Certificate) -> Result<Self, String> {
         let signed = Signed::read("certificate", certificate.der()).map_err(text)?;
         let view = TbsView::read(signed.tbs).map_err(text)?;
@@ -93,7 +94,7 @@ impl Restrictions {
         Ok(Self((!is_none).then(|| Arc::new(inner))))
     }
 
-    /// Both hold.
+    /// Combines both, so that both must be satisfied.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         match (&self.0, &other.0) {
@@ -108,13 +109,13 @@ impl Restrictions {
         }
     }
 
-    /// Whether a certificate with this subject and this content may be issued.
+    /// Checks a certificate that is to be issued.
     ///
-    /// A certificate without extended key usage is for any purpose; below a CA that has the extension
-    /// it counts for the CA's purposes only, and is issued, as OpenSSL, Go and Windows read it.
+    /// A certificate without extended key usage is allowed below a CA that has it. OpenSSL, Go and
+    /// Windows then treat it as valid for the CA's purposes only.
     ///
     /// # Errors
-    /// The first thing that is [`Forbidden`].
+    /// The first violation.
     pub fn allow(&self, subject: &EncodedName, data: &GenericData) -> Result<(), Forbidden> {
         let Some(inner) = &self.0 else { return Ok(()) };
         let given = &data.subject_alternative_names;
@@ -135,10 +136,10 @@ impl Restrictions {
         inner.judge(subject, is_ca, names.collect(), &data.extended_key_usage)
     }
 
-    /// Whether a certificate that exists keeps to them.
+    /// Checks an existing certificate.
     ///
     /// # Errors
-    /// The first thing that is [`Forbidden`], or cannot be read.
+    /// The first violation, or a part that cannot be read.
     pub fn allow_certificate(&self, certificate: &Certificate) -> Result<(), Forbidden> {
         let Some(inner) = &self.0 else { return Ok(()) };
         let part = RestrictedPart::SubjectAlternativeNames;
@@ -164,7 +165,8 @@ impl Restrictions {
             }
             None => Vec::new(),
         };
-        // A CA's own purposes are no use of its key; they restrict what is below it.
+        // Purposes in a CA certificate are not checked here, because they only restrict
+        // certificates below it.
         let purposes = if certificate.is_ca() { Vec::new() } else { purposes };
         inner.judge(certificate.subject(), certificate.is_ca(), names, &purposes)
     }
@@ -182,11 +184,12 @@ impl Inner {
             let view = subject.view();
             for attribute in view.attributes() {
                 let Some(value) = attribute.text() else { continue };
-                // RFC 5280, 4.2.1.10: the old place of an address.
+                // RFC 5280, 4.2.1.10: e-mail addresses in the subject are checked too.
                 if attribute.kind == oid::EMAIL_ADDRESS {
                     names.push((RestrictedPart::Subject, Name::Email(value)));
                 }
-                // TLS clients have read host names from there, and OpenSSL holds them against dNSName.
+                // OpenSSL checks a common name that looks like a host name too, because TLS clients
+                // used to read host names from it.
                 if attribute.kind == oid::COMMON_NAME && !is_ca && names::looks_like_dns(value) {
                     names.push((RestrictedPart::Subject, Name::Dns(value)));
                 }
@@ -216,8 +219,8 @@ impl Inner {
     }
 }
 
-/// The critical extensions of a CA certificate that are processed. A certificate with another one,
-/// also one with policies, is refused by some validators.
+/// The critical extensions of a CA certificate that are processed. Some validators refuse
+/// certificates with others, policies among them.
 const PROCESSED: [ObjectIdentifier; 6] = [
     oid::BASIC_CONSTRAINTS,
     oid::KEY_USAGE,
@@ -227,7 +230,8 @@ const PROCESSED: [ObjectIdentifier; 6] = [
     oid::CRL_DISTRIBUTION_POINTS,
 ];
 
-/// RFC 5280, 4.2.1.11: `requireExplicitPolicy [0]`; what cannot be read counts as having it.
+/// Whether policyConstraints have `requireExplicitPolicy [0]` (RFC 5280, 4.2.1.11). Malformed ones
+/// count as having it.
 fn requires_explicit_policy(value: &[u8]) -> bool {
     let fields = Element::strict(value).and_then(|constraints| constraints.children());
     fields.is_none_or(|fields| fields.iter().any(|field| field.tag == context_primitive(0)))

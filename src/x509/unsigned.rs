@@ -1,4 +1,4 @@
-//! From a plan to octets, and from octets and a signature to a certificate.
+//! Encodes a plan, and joins the octets with a signature.
 
 use super::{
     EncodedName, X509Error, algorithm, certificate::LABEL, encoding, lint, pem, plan::TbsPlan,
@@ -9,7 +9,7 @@ use crate::domain::{
     validity::Validity,
 };
 
-/// DER fixed and linted. Not `Clone`: one plan, one signature.
+/// A `TBSCertificate`, encoded and linted. Not `Clone`, so that one plan leads to one signature.
 #[derive(Debug)]
 pub struct UnsignedCertificate {
     tbs: Vec<u8>,
@@ -23,7 +23,7 @@ pub struct SignedCertificate {
     facts: Facts,
 }
 
-/// What stays the same from plan to certificate.
+/// The data that plan and certificate share.
 #[derive(Debug)]
 struct Facts {
     serial: SerialNumber,
@@ -35,12 +35,12 @@ struct Facts {
 }
 
 impl UnsignedCertificate {
-    /// Encodes once; then every lint of the profile runs on those very octets, and they are compared
-    /// with the plan.
+    /// Encodes the plan once. Runs every lint of the profile on the octets, and compares them with
+    /// the plan.
     ///
     /// # Errors
-    /// [`X509Error::Lint`] names the broken rule, [`X509Error::Encoding`] is for what cannot be
-    /// written. Both are defects of ours: a profile lets no such plan through.
+    /// [`X509Error::Lint`] names the broken rule; [`X509Error::Encoding`] is for values that cannot
+    /// be encoded. Both are bugs, because a profile should not make such a plan.
     pub fn encode(plan: TbsPlan) -> Result<Self, X509Error> {
         let subject = EncodedName::encode(&plan.subject)?;
         // Copied, never encoded again (ISO/IEC 18013-5 B.1.1: octet-equal).
@@ -58,12 +58,12 @@ impl UnsignedCertificate {
         &self.tbs
     }
 
-    /// SHA-256 over the octets to be signed: what the intent is recorded by.
+    /// SHA-256 over the octets to be signed, as the intent records it.
     pub fn tbs_sha256(&self) -> [u8; 32] {
         sha256(&self.tbs)
     }
 
-    /// What the issuer's key signs: the octets under the hash of its algorithm.
+    /// The digest for the issuer's key: the octets under the hash of its algorithm.
     pub fn digest(&self) -> Digest {
         Digest::of(self.facts.issuer_key.key_type().signature_algorithm().hash(), &self.tbs)
     }
@@ -113,7 +113,7 @@ macro_rules! accessors {
                 self.facts.validity
             }
 
-            /// Issuer, octet by octet the issuer's subject.
+            /// Issuer; the same octets as the issuer's subject.
             pub fn issuer(&self) -> &EncodedName {
                 &self.facts.issuer
             }
@@ -137,7 +137,7 @@ macro_rules! accessors {
 }
 accessors!(UnsignedCertificate, SignedCertificate);
 
-/// As many as most certificates have.
+/// Initial capacity, enough for most certificates.
 const EXTENSIONS_OCTETS_EXPECTED: usize = 512;
 
 /// `TBSCertificate` (RFC 5280, 4.1.2), v3.

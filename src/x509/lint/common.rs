@@ -1,4 +1,4 @@
-//! Rules of every profile.
+//! Rules for every profile.
 
 use der::asn1::ObjectIdentifier;
 
@@ -64,7 +64,7 @@ fn signature_algorithm(specimen: &Specimen<'_>) -> Verdict {
         found.is_some() && found == expected,
         "the signature algorithm must be the signing key's",
     )?;
-    // RFC 4055, 5: NULL for RSA; the reader has seen to it that ECDSA has none.
+    // RFC 4055, 5: NULL for RSA. The parser has checked that ECDSA has no parameters.
     require(
         found.is_some_and(algorithm::is_ecdsa) || specimen.view.algorithm.ends_with(&[NULL, 0]),
         "it must be ECDSA, or RSA with NULL for its parameters",
@@ -82,7 +82,7 @@ fn issuer_octets(specimen: &Specimen<'_>) -> Verdict {
     )
 }
 
-/// The attributes that we write, in our order, with their upper bounds in characters.
+/// The attributes of our names in our order, with their upper bounds in characters.
 const ATTRIBUTES: [(ObjectIdentifier, usize); 6] = [
     (oid::COUNTRY, 2),
     (oid::COMMON_NAME, 64),
@@ -98,7 +98,7 @@ fn subject_layout(specimen: &Specimen<'_>) -> Verdict {
         attributes.iter().all(|attribute| attribute.starts_rdn),
         "every RDN must have one attribute",
     )?;
-    // Each is found after the one before it.
+    // Each attribute must come after the one before it in the list.
     let mut places = ATTRIBUTES.iter();
     require(
         attributes.iter().all(|attribute| places.any(|(kind, _)| attribute.kind == *kind)),

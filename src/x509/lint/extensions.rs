@@ -1,4 +1,5 @@
-//! Rules of extensions: a table for each profile, and the forms of those that several share.
+//! Rules for extensions: the check against a profile's table, and rules that several profiles
+//! share.
 
 use aws_lc_rs::digest::{Digest, SHA1_FOR_LEGACY_USE_ONLY, digest};
 use der::asn1::ObjectIdentifier;
@@ -18,12 +19,12 @@ pub(super) struct Row {
     pub(super) critical: bool,
 }
 
-/// A row of an extension that must be there.
+/// A row for a mandatory extension.
 pub(super) const fn must(oid: ObjectIdentifier, name: &'static str, critical: bool) -> Row {
     Row { oid, name, mandatory: true, critical }
 }
 
-/// A row of an extension that may be there.
+/// A row for an optional extension.
 pub(super) const fn may(oid: ObjectIdentifier, name: &'static str, critical: bool) -> Row {
     Row { oid, name, mandatory: false, critical }
 }
@@ -31,8 +32,8 @@ pub(super) const fn may(oid: ObjectIdentifier, name: &'static str, critical: boo
 pub(super) const CRITICAL: bool = true;
 pub(super) const NON_CRITICAL: bool = false;
 
-/// Holds the extensions against the rows: none twice, none missing, none beside the table, each with
-/// the criticality of its row, each value DER.
+/// Checks the extensions against the rows: none repeated, none missing, none that the table does
+/// not have, each with the criticality of its row, each value DER.
 pub(super) fn check(table: &[Row], specimen: &Specimen<'_>) -> Result<(), Finding> {
     const CLAUSE: &str = "RFC 5280, 4.2";
     let finding = |rule, detail| Err(Finding { rule, clause: CLAUSE, detail });
@@ -60,14 +61,14 @@ pub(super) const ONCE: Rule = Rule { name: "extension-once", clause: "RFC 5280, 
 /// B.1.1.
 pub(super) const PROHIBITED: Rule =
     Rule { name: "extension-prohibited", clause: "ISO/IEC 18013-5 B.1.1", check: not_prohibited };
-/// Of our own certificates and of supplied ones.
+/// For our own certificates and for supplied ones.
 pub(super) const CRL_DISTRIBUTION_POINT: Rule = Rule {
     name: "crl-distribution-point",
     clause: "RFC 5280, 4.2.1.13",
     check: crl_distribution_point,
 };
 
-/// The forms of the extensions that every profile of ours writes alike.
+/// Rules for extensions that all profiles write alike.
 pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "subject-key-identifier",
@@ -117,7 +118,7 @@ fn subject_key_identifier(specimen: &Specimen<'_>) -> Verdict {
     )
 }
 
-/// Method 1, from the octets: without tag, length and count of unused bits.
+/// Method 1: over the BIT STRING without tag, length and count of unused bits.
 fn key_id(specimen: &Specimen<'_>) -> Option<Digest> {
     let [_, bits] = Element::known(specimen.view.spki)?.children_exactly()?;
     Some(digest(&SHA1_FOR_LEGACY_USE_ONLY, bits.content.get(1..)?))

@@ -25,7 +25,7 @@ pub(super) const TABLE: &[Row] = &[
     may(oid::CRL_DISTRIBUTION_POINTS, "cRLDistributionPoints", NON_CRITICAL),
 ];
 
-/// Rules of our own and of supplied IACAs.
+/// Rules for our own and for supplied IACAs.
 pub(super) const RULES: &[Rule] = &[
     Rule { name: "iaca-self-issued", clause: CLAUSE, check: self_issued },
     Rule { name: "iaca-country", clause: CLAUSE, check: country },
@@ -36,7 +36,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule { name: "iaca-contact", clause: CLAUSE, check: contact },
 ];
 
-/// Rules of our own alone.
+/// Further rules for our own IACAs.
 pub(super) const OWN_RULES: &[Rule] = &[Rule { name: "iaca-span", clause: CLAUSE, check: span }];
 
 fn self_issued(specimen: &Specimen<'_>) -> Verdict {

@@ -1,4 +1,4 @@
-//! ISO/IEC 18013-5 Table B.1 as held against IACAs that others made.
+//! ISO/IEC 18013-5 Table B.1: further rules for IACAs that others issued.
 
 mod names;
 mod places;
@@ -14,7 +14,7 @@ use crate::{
 const CLAUSE: &str = "ISO/IEC 18013-5 Table B.1";
 const COMMON_CLAUSE: &str = "ISO/IEC 18013-5 B.1.1";
 
-/// Before those of [`super::iaca`], which hold for every IACA.
+/// Rules that run before those of [`super::iaca`], which apply to every IACA.
 pub(super) const RULES: &[Rule] = &[
     common::VERSION,
     common::SERIAL,
@@ -49,7 +49,7 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-/// What a supplied IACA may have, and should not.
+/// Warnings: properties that a supplied IACA may have, and should not.
 pub(super) const WARNINGS: &[Rule] = &[
     Rule { name: "further-attributes", clause: CLAUSE, check: names::further },
     Rule { name: "authority-by-serial", clause: COMMON_CLAUSE, check: places::authority_by_serial },
@@ -75,8 +75,7 @@ fn span(specimen: &Specimen<'_>) -> Verdict {
     )
 }
 
-/// id-ce and id-pe (RFC 5280, appendix A): what Annex B and everybody knows. Private extensions are not
-/// opened.
+/// Extensions under id-ce and id-pe (RFC 5280, appendix A) are parsed. Private extensions are not.
 const KNOWN_ARCS: [&[u8]; 2] = [&[0x55, 0x1D], &[0x2B, 0x06, 0x01, 0x05, 0x05, 0x07, 0x01]];
 
 fn known_extensions_are_der(specimen: &Specimen<'_>) -> Verdict {
@@ -85,7 +84,7 @@ fn known_extensions_are_der(specimen: &Specimen<'_>) -> Verdict {
     });
     for extension in known {
         let element = Element::strict(extension.value);
-        // None of them is an empty list; an empty basicConstraints is judged elsewhere.
+        // None of them may be an empty list. basicConstraints may, and have a rule of their own.
         let may_be_empty = extension.oid == oid::BASIC_CONSTRAINTS;
         require(
             element.is_some_and(|element| may_be_empty || !element.content.is_empty()),
@@ -95,7 +94,7 @@ fn known_extensions_are_der(specimen: &Specimen<'_>) -> Verdict {
     Ok(())
 }
 
-/// What an extension is called, or its number.
+/// The name of an extension, or its OID.
 fn name_of(extension: OidRef<'_>) -> String {
     const NAMES: [(ObjectIdentifier, &str); 9] = [
         (oid::SUBJECT_KEY_ID, "subjectKeyIdentifier"),

@@ -1,4 +1,4 @@
-//! ISO/IEC 18013-5 Table C.1: the VICAL signer, as held against certificates of others and ours.
+//! ISO/IEC 18013-5 Table C.1: rules for VICAL signers, for our certificates and for others'.
 
 use super::{
     Rule, Specimen, Verdict, common, extensions, require,
@@ -109,7 +109,7 @@ fn key_usage(specimen: &Specimen<'_>) -> Verdict {
     )
 }
 
-/// ISO/IEC 23220-4's own purpose may stand beside it, never instead.
+/// The purpose of ISO/IEC 23220-4 is allowed in addition, not instead.
 fn extended_key_usage(specimen: &Specimen<'_>) -> Verdict {
     require(
         specimen.view.extension(oid::EXTENDED_KEY_USAGE).is_some_and(|extension| {
@@ -124,7 +124,7 @@ fn extended_key_usage(specimen: &Specimen<'_>) -> Verdict {
     )
 }
 
-/// There is no row for it.
+/// Table C.1 has no row for it.
 fn basic_constraints(specimen: &Specimen<'_>) -> Verdict {
     require(
         specimen.view.extension(oid::BASIC_CONSTRAINTS).is_none(),

@@ -1,4 +1,4 @@
-//! One subtree of name constraints, and which names lie in it.
+//! One subtree of name constraints, and which names are within it.
 
 use super::{
     directory::DirectoryName,
@@ -6,28 +6,28 @@ use super::{
 };
 use crate::x509::{element::Element, name::NameView};
 
-/// The base of a subtree, in a form that can be judged.
+/// The base of a subtree, parsed for comparison.
 #[derive(Debug)]
 pub(super) enum Base {
-    /// Lower case, perhaps with a leading dot; empty: all names.
+    /// A host in lower case, with or without a leading dot. Empty: all names.
     Dns(String),
     /// One mailbox: the local part as it is, the host in lower case.
     Mailbox(String, String),
     /// A host in lower case; with a leading dot: all hosts below it.
     EmailHost(String),
-    /// The same for URIs.
+    /// A host for URIs, in the same form.
     UriHost(String),
     /// Address and mask, each of 4 or of 16 octets.
     Ip(Vec<u8>, Vec<u8>),
-    /// The first RDNs of a subject.
+    /// A prefix of a subject's RDNs.
     Directory(DirectoryName),
-    /// A form that no name of ours has, by its tag.
+    /// A form that none of our names has, by its tag.
     Other(u8),
 }
 
 impl Base {
     /// # Errors
-    /// In words: it cannot be judged.
+    /// A message when it cannot be evaluated.
     pub(super) fn read(base: &Element<'_>) -> Result<Self, String> {
         let name = Name::read(base).ok_or("nameConstraints are malformed")?;
         let unjudged = || format!("a subtree of the nameConstraints cannot be judged: {name}");
@@ -65,7 +65,7 @@ impl Base {
         }
     }
 
-    /// Whether it speaks of names of that form.
+    /// Whether it applies to names of that form.
     pub(super) fn is_of(&self, name: &Name<'_>) -> bool {
         match (self, name) {
             (Self::Dns(_), Name::Dns(_))
@@ -78,7 +78,7 @@ impl Base {
         }
     }
 
-    /// Whether a name of its form lies within, as the strictest reader has it.
+    /// Whether every reader considers the name within the subtree (for permitted subtrees).
     pub(super) fn permits(&self, name: &Name<'_>) -> bool {
         match (self, name) {
             (Self::Dns(base), Name::Dns(dns)) => is_at_or_below(&dns.to_ascii_lowercase(), base),
@@ -101,7 +101,8 @@ impl Base {
         }
     }
 
-    /// Whether a name of its form lies within, or a part of it does, as any reader may have it.
+    /// Whether some reader considers the name, or a part of it, within the subtree (for excluded
+    /// subtrees).
     pub(super) fn excludes(&self, name: &Name<'_>) -> bool {
         match (self, name) {
             (Self::Dns(base), Name::Dns(dns)) => {
@@ -139,8 +140,8 @@ pub(super) fn host_of(uri: &str) -> Option<String> {
     (is_host(host) && !is_address).then(|| host.to_ascii_lowercase())
 }
 
-/// The base itself, or labels before it; with a leading dot only labels before it. All are below
-/// nothing.
+/// Whether a host is the base or below it; with a leading dot only below it. Every host is below
+/// the empty base.
 fn is_at_or_below(host: &str, base: &str) -> bool {
     match base.strip_prefix('.') {
         _ if base.is_empty() => true,
@@ -149,7 +150,8 @@ fn is_at_or_below(host: &str, base: &str) -> bool {
     }
 }
 
-/// RFC 5280, 4.2.1.10, of mailboxes and URIs: the host itself; with a leading dot those below it.
+/// RFC 5280, 4.2.1.10, for mailboxes and URIs: exactly the base; with a leading dot only hosts
+/// below it.
 fn is_host_of(host: &str, base: &str) -> bool {
     if base.starts_with('.') { is_at_or_below(host, base) } else { host == base }
 }

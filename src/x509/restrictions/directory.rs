@@ -1,19 +1,20 @@
-//! Names of subjects as name constraints compare them: RDN by RDN (RFC 5280, 7.1).
+//! Distinguished names in the form that name constraints compare: RDN by RDN (RFC 5280, 7.1).
 
 use crate::x509::{
     element::{Element, IA5_STRING, PRINTABLE_STRING, UTF8_STRING},
     name::{Attribute, NameView},
 };
 
-/// A `Name`, each RDN in two forms that can be compared octet by octet.
+/// A `Name`, each RDN normalised in two ways for comparison.
 #[derive(Debug)]
 pub(in crate::x509) struct DirectoryName(Vec<Rdn>);
 
 #[derive(Debug)]
 struct Rdn {
-    /// Letters of ASCII in lower case, blanks folded: what every reader takes for the same.
+    /// ASCII letters in lower case, blanks folded. Names that are equal so are equal for every
+    /// reader.
     narrow: Vec<Vec<u8>>,
-    /// All letters in lower case: what some reader may take for the same.
+    /// All letters in lower case. Names that differ so are different for every reader.
     wide: Vec<Vec<u8>>,
 }
 
@@ -32,17 +33,17 @@ impl DirectoryName {
         Self(rdns.map(rdn).collect())
     }
 
-    /// Whether `base` is what it begins with, for every reader.
+    /// Whether every reader considers `base` a prefix.
     pub(super) fn is_below(&self, base: &Self) -> bool {
         self.begins_with(base, |rdn| &rdn.narrow)
     }
 
-    /// Whether `base` is what it begins with, for some reader.
+    /// Whether some reader may consider `base` a prefix.
     pub(super) fn may_be_below(&self, base: &Self) -> bool {
         self.begins_with(base, |rdn| &rdn.wide)
     }
 
-    /// Whether both are the same for some reader.
+    /// Whether some reader may consider both equal.
     pub(in crate::x509) fn may_equal(&self, other: &Self) -> bool {
         self.0.len() == other.0.len() && self.may_be_below(other)
     }
@@ -53,7 +54,7 @@ impl DirectoryName {
     }
 }
 
-/// Type and value of an attribute; of a value that is no text, its octets.
+/// Type and value of an attribute; the octets of a value that is not text.
 fn comparable(attribute: &Attribute<'_>, fold: fn(&str) -> String) -> Vec<u8> {
     let mut octets = attribute.kind.as_octets().to_vec();
     octets.push(0);

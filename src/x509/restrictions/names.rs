@@ -1,4 +1,4 @@
-//! Name constraints (RFC 5280, 4.2.1.10), and the names that they speak of.
+//! Name constraints (RFC 5280, 4.2.1.10), and the names that they apply to.
 
 use super::{
     base::{Base, host_of},
@@ -9,7 +9,7 @@ use crate::x509::{
     name::NameView,
 };
 
-/// Subtrees of one certificate, at most.
+/// Maximum number of subtrees in one certificate.
 const SUBTREES_MAX: usize = 512;
 
 /// The nameConstraints of one CA certificate.
@@ -19,7 +19,7 @@ pub(super) struct NameConstraints {
     excluded: Vec<Base>,
 }
 
-/// A name that a certificate gives its subject.
+/// A name in a certificate: the subject or an alternative name.
 #[derive(Debug)]
 pub(super) enum Name<'a> {
     Dns(&'a str),
@@ -28,13 +28,13 @@ pub(super) enum Name<'a> {
     /// 4 or 16 octets.
     Ip(&'a [u8]),
     Directory(DirectoryName),
-    /// A form that is not judged, by its tag.
+    /// A form that is not supported, by its tag.
     Other(u8),
 }
 
 impl NameConstraints {
     /// # Errors
-    /// In words: it is malformed, or holds a subtree that cannot be judged.
+    /// A message when it is malformed, or has a subtree that cannot be evaluated.
     pub(super) fn read(value: &[u8]) -> Result<Self, String> {
         let malformed = || "nameConstraints are malformed".to_owned();
         let lists = Element::strict(value)
@@ -60,7 +60,7 @@ impl NameConstraints {
     }
 
     /// # Errors
-    /// The name, in words, when it is excluded, not permitted, or cannot be judged.
+    /// A description of the name when it is excluded, not permitted, or cannot be evaluated.
     pub(super) fn check(&self, name: &Name<'_>) -> Result<(), String> {
         let speaks_of = |base: &&Base| base.is_of(name);
         let mut permitted = self.permitted.iter().filter(speaks_of).peekable();
@@ -153,7 +153,7 @@ pub(super) fn is_host(text: &str) -> bool {
     !text.is_empty() && text.split('.').all(is_label)
 }
 
-/// A text that some readers take for a host name: several labels.
+/// Whether some readers take a common name for a host name: it has several labels.
 pub(super) fn looks_like_dns(text: &str) -> bool {
     let text = text.trim();
     let text = text.strip_suffix('.').unwrap_or(text);

@@ -1,4 +1,4 @@
-//! What the values of the extensions say that the profiles know.
+//! Parsers of the values of extensions that the profiles know.
 
 use crate::{
     domain::{oid::OidRef, request::KeyUsage},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// RFC 5280, 4.2.1.9: `None` for an end entity, the path length inside for a CA. A length above 255
-/// says no more than 255.
+/// is read as 255.
 pub(in crate::x509) fn basic_constraints(value: &[u8]) -> Result<Option<Option<u8>>, X509Error> {
     let mut fields = Fields::of("basicConstraints", strict("basicConstraints", value)?)?;
     let ca = fields.take_if(BOOLEAN).map(|ca| ca.content);
@@ -24,13 +24,13 @@ pub(in crate::x509) fn basic_constraints(value: &[u8]) -> Result<Option<Option<u
         (Some([0xFF]), Some([first, ..])) if first & 0x80 != 0 => malformed("basicConstraints"),
         (Some([0xFF]), Some([length] | [0, length])) => Ok(Some(Some(*length))),
         (Some([0xFF]), Some(_)) => Ok(Some(Some(u8::MAX))),
-        // DEFAULT FALSE is left out, and a length needs a CA.
+        // DER leaves DEFAULT FALSE out, and a length needs a CA.
         _ => malformed("basicConstraints"),
     }
 }
 
-/// The same of a certificate that others made: TRUE is anything but 0, FALSE may be written out, and a
-/// length without a CA says nothing.
+/// The lenient form for foreign certificates: TRUE is anything but 0, FALSE may be encoded, and a
+/// length without a CA is ignored.
 pub(in crate::x509) fn foreign_basic_constraints(
     value: &[u8],
 ) -> Result<Option<Option<u8>>, X509Error> {
@@ -52,8 +52,8 @@ pub(in crate::x509) fn foreign_basic_constraints(
     Ok(is_ca.then_some(length))
 }
 
-/// RFC 5280, 4.2.1.3, of a certificate that others made: zeros at the end, and bits without a name, say
-/// nothing.
+/// RFC 5280, 4.2.1.3, in the lenient form for foreign certificates: trailing zeros and unnamed bits
+/// are ignored.
 pub(in crate::x509) fn foreign_key_usage(value: &[u8]) -> Result<Vec<KeyUsage>, X509Error> {
     const OF: &str = "keyUsage";
     let element = Element::structured(value).filter(|element| element.tag == BIT_STRING);
@@ -84,7 +84,7 @@ pub(in crate::x509) fn key_usage(value: &[u8]) -> Result<Vec<KeyUsage>, X509Erro
     let is_set = |position: usize| {
         bits.get(position / 8).is_some_and(|octet| octet & (0x80 >> (position % 8)) != 0)
     };
-    // The last bit that is written must be set, and be one that has a name.
+    // The last encoded bit must be set, and must be a named one.
     let last = bits.len() * 8 - 1 - usize::from(unused);
     if last >= KeyUsage::ALL.len() || !is_set(last) {
         return malformed("keyUsage");
@@ -142,11 +142,11 @@ pub(in crate::x509) enum GeneralNameView<'a> {
     Dns(&'a str),
     Uri(&'a str),
     Ip(&'a [u8]),
-    /// What should be a `Name`.
+    /// The content of directoryName, which should be a `Name`.
     Directory(Element<'a>),
     /// `None` when it is no object identifier.
     RegisteredId(Option<OidRef<'a>>),
-    /// `OtherName`: what should be a type and its value.
+    /// `OtherName`, which should be a type and a value.
     OtherName(Element<'a>),
     /// x400Address or ediPartyName.
     Other,
@@ -172,7 +172,7 @@ pub(in crate::x509) fn general_names<'a>(
     sequence(of, value)?.iter().map(|name| general_name(of, name)).collect()
 }
 
-/// What a `DistributionPoint` (RFC 5280, 4.2.1.13) says.
+/// A `DistributionPoint` (RFC 5280, 4.2.1.13).
 pub(in crate::x509) struct DistributionPointView<'a> {
     pub(in crate::x509) full_name: Vec<GeneralNameView<'a>>,
     /// Whether reasons or cRLIssuer is there.
@@ -214,7 +214,7 @@ fn distribution_point<'a>(
                 _ => return malformed(of),
             }
         }
-        // RFC 5280, 4.2.1.13: not of reasons alone, nor empty.
+        // RFC 5280, 4.2.1.13: neither empty nor reasons alone.
         None if crl_issuer.is_none() => return malformed(of),
         None => {}
     }

@@ -1,4 +1,5 @@
-//! The subject of an IACA that others made (ISO/IEC 18013-5 Table B.1 and B.1.1; RFC 5280, appendix A.1).
+//! Rules for the subject of IACAs that others issued (ISO/IEC 18013-5 Table B.1 and B.1.1; RFC
+//! 5280, appendix A.1).
 
 use der::asn1::ObjectIdentifier;
 
@@ -12,8 +13,8 @@ use crate::{
     },
 };
 
-/// What an attribute that we know may be: its name, its upper bound in characters, how often it may
-/// stand there, its string types.
+/// Limits of a known attribute: its name, its upper bound in characters, how often it may occur,
+/// its string types.
 struct Kind {
     oid: ObjectIdentifier,
     name: &'static str,
@@ -32,14 +33,14 @@ const fn kind(
     Kind { oid, name, characters_max, times_max, types }
 }
 
-/// DirectoryString as B.1.1 has it.
+/// DirectoryString, restricted by B.1.1.
 const DIRECTORY: &[u8] = &[PRINTABLE_STRING, UTF8_STRING];
 const PRINTABLE: &[u8] = &[PRINTABLE_STRING];
 const IA5: &[u8] = &[IA5_STRING];
 const ANY_TIMES: usize = usize::MAX;
 
 const KINDS: [Kind; 8] = [
-    // How often, and the type: the rules of every IACA.
+    // How often it occurs, and its type, are rules for every IACA.
     kind(oid::COUNTRY, "countryName", 2, ANY_TIMES, DIRECTORY),
     kind(oid::COMMON_NAME, "commonName", 64, 1, DIRECTORY),
     kind(oid::STATE_OR_PROVINCE, "stateOrProvinceName", 128, 1, DIRECTORY),
@@ -50,7 +51,7 @@ const KINDS: [Kind; 8] = [
     kind(oid::EMAIL_ADDRESS, "emailAddress", 255, ANY_TIMES, IA5),
 ];
 
-/// B.1.1: no Teletex, BMP, Universal nor any other old type.
+/// B.1.1: no TeletexString, BMPString, UniversalString or other obsolete types.
 const STRING_TYPES: &[u8] = &[PRINTABLE_STRING, UTF8_STRING, IA5_STRING];
 
 /// Types of attributes, and their values.
@@ -58,7 +59,7 @@ pub(super) fn strings(specimen: &Specimen<'_>) -> Verdict {
     values("subject", &specimen.subject)
 }
 
-/// The values of any name; `place` says whose.
+/// Checks the values of a name; `place` says whose.
 pub(super) fn values(place: &str, name: &NameView<'_>) -> Verdict {
     name.attributes().iter().try_for_each(|attribute| value(place, attribute))
 }
@@ -82,7 +83,7 @@ fn value(place: &str, attribute: &Attribute<'_>) -> Verdict {
     }
 }
 
-/// One attribute an RDN; each that identifies the authority at most once.
+/// One attribute per RDN, and each identifying attribute at most once.
 pub(super) fn layout(specimen: &Specimen<'_>) -> Verdict {
     let attributes = specimen.subject.attributes();
     require(
@@ -96,7 +97,7 @@ pub(super) fn layout(specimen: &Specimen<'_>) -> Verdict {
     Ok(())
 }
 
-/// Attributes that Table B.1 does not have: no reason to refuse.
+/// A warning for attributes that Table B.1 does not have.
 pub(super) fn further(specimen: &Specimen<'_>) -> Verdict {
     const OF_THE_TABLE: usize = 5;
     let table = &KINDS[..OF_THE_TABLE];

@@ -1,4 +1,5 @@
-//! The general names in an IACA that others made: contact, CRL distribution points, and the like.
+//! Rules for general names in IACAs that others issued: contact, CRL distribution points, and
+//! others.
 
 use super::super::{Specimen, Verdict, require};
 use super::names;
@@ -48,7 +49,7 @@ pub(super) fn contact(specimen: &Specimen<'_>) -> Verdict {
     all_names(specimen, oid::ISSUER_ALT_NAME, "issuerAltName")
 }
 
-/// The same for the subject's, which Annex B does not forbid.
+/// The same for subjectAltName, which Annex B does not forbid.
 pub(super) fn subject_alternative_names(specimen: &Specimen<'_>) -> Verdict {
     all_names(specimen, oid::SUBJECT_ALT_NAME, "subjectAltName")
 }
@@ -63,7 +64,7 @@ fn all_names(
     names.iter().try_for_each(|name| general_name(part, name))
 }
 
-/// One point or more, each with an address of 5.5's form, for all reasons and of this issuer.
+/// At least one point, each with a URI as in 5.5, without reasons and cRLIssuer.
 pub(super) fn distribution_points(specimen: &Specimen<'_>) -> Verdict {
     const PART: &str = "cRLDistributionPoints";
     let Some(extension) = specimen.view.extension(oid::CRL_DISTRIBUTION_POINTS) else {
@@ -84,7 +85,8 @@ pub(super) fn distribution_points(specimen: &Specimen<'_>) -> Verdict {
     })
 }
 
-/// Absent, or the certificate's own key identifier; issuer and serial number beside it only as its own.
+/// authorityKeyIdentifier: absent, or the certificate's own key identifier. Issuer and serial
+/// number are allowed if they are its own.
 pub(super) fn authority_key_identifier(specimen: &Specimen<'_>) -> Verdict {
     const PART: &str = "authorityKeyIdentifier";
     let Some(extension) = specimen.view.extension(oid::AUTHORITY_KEY_ID) else { return Ok(()) };
@@ -115,7 +117,7 @@ pub(super) fn authority_key_identifier(specimen: &Specimen<'_>) -> Verdict {
     }
 }
 
-/// That there are issuer and serial number: no reason to refuse.
+/// A warning for issuer and serial number in it.
 pub(super) fn authority_by_serial(specimen: &Specimen<'_>) -> Verdict {
     let extension = specimen.view.extension(oid::AUTHORITY_KEY_ID);
     let found = extension.and_then(|extension| value::authority_key_id(extension.value).ok());
