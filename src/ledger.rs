@@ -13,45 +13,46 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
+use backend::{Backend, Opened, Storage};
+use batch::Writer;
 use commit_delay::CommitDelay;
 pub use error::{BeginError, CreateError, LedgerError};
 use figures::Figures;
-use job::{Queue, WhenFull};
+use operation::{Answered, Operation, Slot};
+use queue::Queue;
+use read::Read;
 pub use record::*;
-pub use sqlite::{backup::backup, file::NewLedger, restore::Restoration};
-use sqlite::{
-    checkpoint::Checkpoints,
-    file::LedgerFile,
-    sql::{read, write},
-    transaction::Transaction,
-};
+pub use sqlite::{backup::backup, restore::Restoration};
 pub use standing::PATIENCE;
 use tokio::sync::watch;
+use write::{Abort, Append, Begin, Complete, Write};
 
-use crate::{
-    audit::AuditRecord,
-    domain::path::{PathElement, ResourcePath},
-};
+use crate::audit::AuditRecord;
 
 mod answers;
+mod backend;
+mod batch;
 mod commit_delay;
+#[cfg(test)]
+mod conformance;
 mod error;
 mod figures;
 mod inherited;
 mod inventory;
 mod issuers;
-mod job;
 mod keys;
-mod reader;
+mod operation;
+mod queue;
+mod read;
+mod readers;
 mod record;
+mod resources;
 mod sqlite;
 mod standing;
 mod stores;
-#[cfg(test)]
-mod tests;
 mod tokens;
 mod vical;
-mod writer;
+mod write;
 
 /// Writes that wait, at most; each is some kilobytes.
 const WRITE_JOBS_MAX: usize = 8_192;
@@ -65,12 +66,12 @@ pub struct Ledger {
 }
 
 struct Inner {
-    writes: Queue,
-    reads: Queue,
+    writes: Queue<Write>,
+    reads: Queue<Read>,
     figures: Arc<Figures>,
     known_keys_version: Arc<AtomicU64>,
     delay: Arc<CommitDelay>,
-    file: Arc<LedgerFile>,
+    storage: Storage,
     /// Whether a transaction takes longer than anybody waits.
     stalled: watch::Sender<bool>,
 }
@@ -104,36 +105,29 @@ impl Ledger {
         new: NewLedger,
         write_jobs_max: usize,
     ) -> Result<(Self, Vec<OpenIntent>), LedgerError> {
-        let file = Arc::new(LedgerFile::prepare(path, new)?);
-        let checkpoints = Checkpoints::of(Arc::clone(&file));
-        let connection = checkpoints.writer()?;
-        let open_intents = read::open_intents(&connection)?;
-        let figures = Arc::new(Figures::of(&connection)?);
-        let known_keys_version = Arc::new(AtomicU64::new(0));
+        let Opened { backend, storage, open_intents, news } = Backend::open(path, new)?;
+        let figures = Arc::new(Figures::of(news));
         let (writes, to_write) = Queue::new(write_jobs_max, figures.write_seconds.clone());
         let (reads, to_read) = Queue::new(READ_JOBS_MAX, figures.read_seconds.clone());
-        let delay = Arc::<CommitDelay>::default();
-        reader::start(&file, to_read)
-            .and_then(|()| {
-                let (figures, version) = (Arc::clone(&figures), Arc::clone(&known_keys_version));
-                let delay = Arc::clone(&delay);
-                writer::start(checkpoints, connection, to_write, figures, version, delay)
-            })
+        let writer = Writer {
+            backend,
+            figures: Arc::clone(&figures),
+            known_keys_version: Arc::default(),
+            delay: Arc::default(),
+        };
+        let inner = Inner {
+            writes,
+            reads,
+            figures,
+            known_keys_version: Arc::clone(&writer.known_keys_version),
+            delay: Arc::clone(&writer.delay),
+            storage,
+            stalled: watch::Sender::new(false),
+        };
+        readers::start(&inner.storage, to_read)
+            .and_then(|()| writer.start(to_write))
             .map_err(|error| LedgerError::unavailable(format!("no thread: {error}")))?;
-        Ok((
-            Self {
-                inner: Arc::new(Inner {
-                    writes,
-                    reads,
-                    figures,
-                    known_keys_version,
-                    delay,
-                    file,
-                    stalled: watch::Sender::new(false),
-                }),
-            },
-            open_intents,
-        ))
+        Ok((Self { inner: Arc::new(inner) }, open_intents))
     }
 
     /// Records an intent: its row, its reservations, new pins and its audit entries. It stays open
@@ -142,15 +136,7 @@ impl Ledger {
     /// # Errors
     /// [`BeginError`] says what is taken or has changed; nothing is recorded then.
     pub async fn begin(&self, intent: Intent) -> Result<IntentId, BeginError> {
-        let writes = &self.inner.writes;
-        let on_keys = intent.iaca_pin.is_some()
-            || intent.noted_key.is_some()
-            || !intent.used_issuers.is_empty();
-        let work = move |transaction: &Transaction<'_>| write::begin(transaction, &intent);
-        match on_keys {
-            true => writes.run_on_keys(WhenFull::Refuse, work).await,
-            false => writes.run(WhenFull::Refuse, work).await,
-        }
+        self.write(Begin(intent)).await
     }
 
     /// Records what an intent came to: its product, its audit entry, and the answer to be given again.
@@ -160,17 +146,8 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError`]; the intent is still open then, and wants to be aborted.
     pub async fn complete(&self, id: IntentId, outcome: Outcome) -> Result<u64, LedgerError> {
-        let writes = &self.inner.writes;
         self.inner.delay.note(id.since);
-        let on_keys = match &outcome.product {
-            Product::Certificate(certificate) => certificate.is_ca,
-            Product::Request | Product::Vical(_) => false,
-        };
-        let work = move |transaction: &Transaction<'_>| write::complete(transaction, id, &outcome);
-        match on_keys {
-            true => writes.run_on_keys(WhenFull::Wait, work).await,
-            false => writes.run(WhenFull::Wait, work).await,
-        }
+        self.write(Complete(id, outcome)).await
     }
 
     /// Records that an intent came to nothing and frees what it reserved; its serial number stays
@@ -180,8 +157,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Unavailable`]; the intent is then found open at the next start.
     pub async fn abort(&self, id: IntentId, audit: AuditRecord) -> Result<(), LedgerError> {
-        let writes = &self.inner.writes;
-        writes.run(WhenFull::Wait, move |transaction| write::abort(transaction, id, &audit)).await
+        self.write(Abort(id, audit)).await
     }
 
     /// Adds an entry to the audit log; the answer is its index.
@@ -189,126 +165,30 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
     pub async fn append(&self, audit: AuditRecord) -> Result<u64, LedgerError> {
-        let writes = &self.inner.writes;
-        writes
-            .run(WhenFull::Refuse, move |transaction| {
-                let index = write::append(transaction, &audit)?;
-                Ok(index.unsigned_abs())
-            })
-            .await
-    }
-
-    /// Records a tenant or service and its audit entry.
-    ///
-    /// # Errors
-    /// [`CreateError`]; nothing is recorded then.
-    pub async fn create_resource(
-        &self,
-        resource: StoredResource,
-        audit: AuditRecord,
-    ) -> Result<(), CreateError> {
-        let writes = &self.inner.writes;
-        writes
-            .run(WhenFull::Refuse, move |transaction| {
-                write::create_resource(transaction, &resource, &audit)
-            })
-            .await
-    }
-
-    /// Records a changed definition and its audit entry.
-    ///
-    /// # Errors
-    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
-    pub async fn change_resource(
-        &self,
-        resource: StoredResource,
-        audit: AuditRecord,
-    ) -> Result<(), LedgerError> {
-        let writes = &self.inner.writes;
-        writes
-            .run(WhenFull::Refuse, move |transaction| {
-                write::change_resource(transaction, &resource, &audit)
-            })
-            .await
-    }
-
-    /// All tenants and services that were created over the API.
-    ///
-    /// # Errors
-    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
-    pub async fn resources(&self) -> Result<Vec<StoredResource>, LedgerError> {
-        self.read(|connection| Ok(read::resources(connection)?)).await
-    }
-
-    /// All key pins, by path.
-    ///
-    /// # Errors
-    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
-    pub async fn key_pins(&self) -> Result<Vec<KeyPin>, LedgerError> {
-        self.read(|connection| Ok(read::key_pins(connection)?)).await
-    }
-
-    /// The full path of the first of these ids that exists or is reserved.
-    ///
-    /// # Errors
-    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
-    pub async fn taken(
-        &self,
-        paths: Vec<(ResourcePath, PathElement)>,
-    ) -> Result<Option<ResourcePath>, LedgerError> {
-        self.read(move |connection| {
-            for (store, id) in &paths {
-                if read::is_taken(connection, store, id)? {
-                    return Ok(Some(store.child(id)));
-                }
-            }
-            Ok(None)
-        })
-        .await
-    }
-
-    /// One entry of a store; reserved ids are not there yet.
-    ///
-    /// # Errors
-    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
-    pub async fn store_entry(
-        &self,
-        store: ResourcePath,
-        id: PathElement,
-    ) -> Result<Option<StoreEntry>, LedgerError> {
-        self.read(move |connection| Ok(read::store_entry(connection, &store, &id)?)).await
-    }
-
-    /// All entries of a store, sorted by full path; reserved ids are not there yet.
-    ///
-    /// # Errors
-    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
-    pub async fn store_entries(&self, store: ResourcePath) -> Result<Vec<StoreEntry>, LedgerError> {
-        self.read(move |connection| Ok(read::store_entries(connection, &store)?)).await
-    }
-
-    /// The full paths of all entries of a store, sorted; reserved ids are not there yet.
-    ///
-    /// # Errors
-    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
-    pub async fn store_ids(&self, store: ResourcePath) -> Result<Vec<ResourcePath>, LedgerError> {
-        self.read(move |connection| Ok(read::store_ids(connection, &store)?)).await
+        self.write(Append(audit)).await
     }
 
     /// Writes what waits, empties the write-ahead log and closes the file. Calls that come later,
     /// also of clones, are [`LedgerError::Unavailable`].
     pub async fn close(self) {
         // The writer goes last: only the last connection can remove the write-ahead log.
-        for _ in 0..reader::READERS {
+        for _ in 0..readers::READERS {
             self.inner.reads.stop().await;
         }
         self.inner.writes.stop().await;
     }
 
-    async fn read<T: Send + 'static>(
-        &self,
-        work: impl FnMut(&Transaction<'_>) -> Result<T, LedgerError> + Send + 'static,
-    ) -> Result<T, LedgerError> {
-        self.inner.reads.run(WhenFull::Refuse, work).await
+    fn write<O: Operation>(&self, operation: O) -> impl Future<Output = Answered<O>>
+    where
+        Write: From<Slot<O>>,
+    {
+        self.inner.writes.call(operation)
+    }
+
+    fn read<O: Operation>(&self, operation: O) -> impl Future<Output = Answered<O>>
+    where
+        Read: From<Slot<O>>,
+    {
+        self.inner.reads.call(operation)
     }
 }

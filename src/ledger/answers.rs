@@ -1,7 +1,11 @@
 //! Answers that are given again to the same Idempotency-Key.
 
 use super::{
-    KeptAnswer, Ledger, RequestKey, error::LedgerError, job::WhenFull, sqlite::sql::answers,
+    Ledger,
+    error::LedgerError,
+    read::FindAnswer,
+    record::{KeptAnswer, RequestKey},
+    write::ForgetAnswers,
 };
 use crate::domain::time::Timestamp;
 
@@ -16,7 +20,7 @@ impl Ledger {
         request: RequestKey,
         since: Timestamp,
     ) -> Result<Option<(KeptAnswer, u64)>, LedgerError> {
-        self.read(move |connection| Ok(answers::find(connection, &request, since)?)).await
+        self.read(FindAnswer(request, since)).await
     }
 
     /// Forgets answers that were kept before `since`, the oldest first and `limit` at most; the
@@ -29,9 +33,6 @@ impl Ledger {
         since: Timestamp,
         limit: usize,
     ) -> Result<usize, LedgerError> {
-        let writes = &self.inner.writes;
-        writes
-            .run(WhenFull::Refuse, move |connection| Ok(answers::forget(connection, since, limit)?))
-            .await
+        self.write(ForgetAnswers(since, limit)).await
     }
 }

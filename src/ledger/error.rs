@@ -38,17 +38,6 @@ impl LedgerError {
     }
 }
 
-impl From<rusqlite::Error> for LedgerError {
-    fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error() {
-            Some(code) => {
-                Self::unavailable(format!("SQLite: {error} (code {})", code.extended_code))
-            }
-            None => Self::unavailable(format!("SQLite: {error}")),
-        }
-    }
-}
-
 /// Why an intent was not recorded. Nothing of it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BeginError {
@@ -84,12 +73,6 @@ pub enum BeginError {
     Ledger(#[from] LedgerError),
 }
 
-impl From<rusqlite::Error> for BeginError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Ledger(error.into())
-    }
-}
-
 /// Why something was not created. Nothing of it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
@@ -99,10 +82,4 @@ pub enum CreateError {
     /// The ledger itself.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-}
-
-impl From<rusqlite::Error> for CreateError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Ledger(error.into())
-    }
 }

@@ -10,12 +10,10 @@ use std::{
 };
 
 use prometheus::Histogram;
-use rusqlite::Connection;
 
 use super::{
     Ledger,
     record::{CaEnd, LedgerFigures, News},
-    sqlite::sql::figures,
 };
 use crate::{domain::client::KeyPurpose, metrics};
 
@@ -45,8 +43,8 @@ struct Known {
 const CAS_MAX: usize = 1_000;
 
 impl Figures {
-    /// Counts what is there.
-    pub(super) fn of(connection: &Connection) -> rusqlite::Result<Self> {
+    /// Those of a ledger that holds this.
+    pub(super) fn of(news: News) -> Self {
         let figures = Self {
             tree_size: AtomicU64::new(0),
             known: Mutex::default(),
@@ -64,12 +62,8 @@ impl Figures {
                 "Time from a read's call to its answer, waiting included.",
             ),
         };
-        figures.learn(figures::all(connection)?);
-        Ok(figures)
-    }
-
-    pub(super) fn tree_size(&self) -> u64 {
-        self.tree_size.load(Ordering::Relaxed)
+        figures.learn(news);
+        figures
     }
 
     pub(super) fn begun(&self) {
@@ -141,12 +135,12 @@ impl Ledger {
         cas.sort_by_key(|ca| ca.not_after);
         cas.truncate(CAS_MAX);
         let fault = match figures.has_room() {
-            _ if self.inner.file.place().is_displaced() => Some("its file is not at its path"),
+            _ if self.inner.storage.is_displaced() => Some("its file is not at its path"),
             false => Some("its disk is full, or nearly"),
             true => None,
         };
         LedgerFigures {
-            tree_size: figures.tree_size(),
+            tree_size: figures.tree_size.load(Ordering::Relaxed),
             issued: known.issued.values().copied().collect(),
             cas,
             writable: figures.writable.load(Ordering::Relaxed) && fault.is_none(),

@@ -1,13 +1,15 @@
-//! What is on record of keys that sign certificates, and which of two roles a key has: that of an
-//! IACA, or that of another CA.
+//! Keys that sign certificates: what is on record of them.
+
+use std::sync::atomic::Ordering;
 
 use super::{
-    Ledger, LedgerError,
-    job::WhenFull,
+    Ledger,
+    error::LedgerError,
+    read::{CasNamed, HasIssuedCa, IacaPins, OneKey, UnindexedCas},
     record::{
         IacaPin, IssuerIndex, KeyQuestion, KnownCertificate, KnownKey, NamedQuestion, UsedIssuer,
     },
-    sqlite::sql::issuers,
+    write::{DropIacaPins, IndexCas},
 };
 use crate::audit::AuditRecord;
 
@@ -15,7 +17,7 @@ impl Ledger {
     /// Changes with everything that may change an answer of [`Self::known_key`] or
     /// [`Self::cas_named`], before the one who changed it has been answered.
     pub fn known_keys_version(&self) -> u64 {
-        self.inner.known_keys_version.load(std::sync::atomic::Ordering::Acquire)
+        self.inner.known_keys_version.load(Ordering::Acquire)
     }
 
     /// What is known of a public key.
@@ -23,7 +25,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
     pub async fn known_key(&self, question: KeyQuestion) -> Result<KnownKey, LedgerError> {
-        self.read(move |connection| Ok(issuers::known_key(connection, &question)?)).await
+        self.read(OneKey(question)).await
     }
 
     /// CA certificates with a subject that may have signed another: issued here, then used here, then
@@ -35,7 +37,7 @@ impl Ledger {
         &self,
         question: NamedQuestion,
     ) -> Result<Vec<KnownCertificate>, LedgerError> {
-        self.read(move |connection| Ok(issuers::named(connection, &question)?)).await
+        self.read(CasNamed(question)).await
     }
 
     /// Whether a CA certificate over that public key was issued here, by any service.
@@ -47,8 +49,7 @@ impl Ledger {
         spki_sha256: [u8; 32],
         sha256: [u8; 32],
     ) -> Result<bool, LedgerError> {
-        self.read(move |connection| Ok(issuers::has_issued(connection, &spki_sha256, &sha256)?))
-            .await
+        self.read(HasIssuedCa(spki_sha256, sha256)).await
     }
 
     /// Descriptions and used certificates of IACAs that a public key is on record with.
@@ -59,7 +60,7 @@ impl Ledger {
         &self,
         spki_sha256: [u8; 32],
     ) -> Result<(Vec<IacaPin>, Vec<UsedIssuer>), LedgerError> {
-        self.read(move |connection| Ok(issuers::iaca_pins(connection, &spki_sha256)?)).await
+        self.read(IacaPins(spki_sha256)).await
     }
 
     /// Drops them, with an audit entry; false, and no entry, when there were none.
@@ -71,12 +72,7 @@ impl Ledger {
         spki_sha256: [u8; 32],
         audit: AuditRecord,
     ) -> Result<bool, LedgerError> {
-        let writes = &self.inner.writes;
-        writes
-            .run_on_keys(WhenFull::Refuse, move |transaction| {
-                Ok(issuers::drop_pins(transaction, &spki_sha256, &audit)?)
-            })
-            .await
+        self.write(DropIacaPins(spki_sha256, audit)).await
     }
 
     /// CA certificates in stores that an earlier version has not indexed, at most `many`: where they
@@ -85,7 +81,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
     pub async fn unindexed_cas(&self, many: u32) -> Result<Vec<(i64, Vec<u8>)>, LedgerError> {
-        self.read(move |connection| Ok(issuers::unindexed(connection, many)?)).await
+        self.read(UnindexedCas(many)).await
     }
 
     /// Indexes them.
@@ -93,11 +89,6 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
     pub async fn index_cas(&self, entries: Vec<(i64, IssuerIndex)>) -> Result<(), LedgerError> {
-        let writes = &self.inner.writes;
-        writes
-            .run_on_keys(WhenFull::Wait, move |transaction| {
-                Ok(issuers::index(transaction, &entries)?)
-            })
-            .await
+        self.write(IndexCas(entries)).await
     }
 }

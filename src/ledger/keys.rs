@@ -1,10 +1,11 @@
-//! Changes of keys: what was begun, and what it came to.
+//! Keys: their pins, and changes of them, from what was begun to what it came to.
 
 use super::{
-    KeyChange, Ledger, PinChange,
+    Ledger,
     error::LedgerError,
-    job::WhenFull,
-    sqlite::sql::{keys, write},
+    read::{KeyPins, OpenKeyChanges, ValidCaCertificates, ValidCertificatesOfKey},
+    record::{KeyChange, KeyPin, PinChange},
+    write::{BeginKeyChange, EndKeyChange},
 };
 use crate::{
     audit::AuditRecord,
@@ -12,6 +13,14 @@ use crate::{
 };
 
 impl Ledger {
+    /// All key pins, by path.
+    ///
+    /// # Errors
+    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
+    pub async fn key_pins(&self) -> Result<Vec<KeyPin>, LedgerError> {
+        self.read(KeyPins()).await
+    }
+
     /// Records that a key is about to be changed, before the HSM is asked. It stays open until
     /// [`Self::end_key_change`]; one that a lost write left open for the same path is replaced.
     ///
@@ -22,14 +31,7 @@ impl Ledger {
         change: KeyChange,
         audit: AuditRecord,
     ) -> Result<(), LedgerError> {
-        let writes = &self.inner.writes;
-        writes
-            .run(WhenFull::Refuse, move |transaction| {
-                keys::begin(transaction, &change)?;
-                write::append(transaction, &audit)?;
-                Ok(())
-            })
-            .await
+        self.write(BeginKeyChange(change, audit)).await
     }
 
     /// Records what a change came to, with what it means for the key's pin: nothing, when another
@@ -44,14 +46,7 @@ impl Ledger {
         pin: PinChange,
         audit: AuditRecord,
     ) -> Result<(), LedgerError> {
-        let writes = &self.inner.writes;
-        writes
-            .run(WhenFull::Wait, move |transaction| {
-                keys::end(transaction, &change, &pin)?;
-                write::append(transaction, &audit)?;
-                Ok(())
-            })
-            .await
+        self.write(EndKeyChange(change, pin, audit)).await
     }
 
     /// The changes that were begun and have not ended, by path.
@@ -59,7 +54,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
     pub async fn open_key_changes(&self) -> Result<Vec<KeyChange>, LedgerError> {
-        self.read(|connection| Ok(keys::open(connection)?)).await
+        self.read(OpenKeyChanges()).await
     }
 
     /// How many certificates that were issued with a key of this path, or for it, have not expired.
@@ -71,7 +66,7 @@ impl Ledger {
         path: KeyPath,
         now: Timestamp,
     ) -> Result<u64, LedgerError> {
-        self.read(move |connection| Ok(keys::valid_of_key(connection, &path, now)?)).await
+        self.read(ValidCertificatesOfKey(path, now)).await
     }
 
     /// How many CA certificates with that public key were issued here and have not expired.
@@ -83,6 +78,6 @@ impl Ledger {
         spki_sha256: [u8; 32],
         now: Timestamp,
     ) -> Result<u64, LedgerError> {
-        self.read(move |connection| Ok(keys::valid_cas(connection, &spki_sha256, now)?)).await
+        self.read(ValidCaCertificates(spki_sha256, now)).await
     }
 }

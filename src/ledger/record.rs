@@ -9,6 +9,7 @@ mod intent;
 mod issuer;
 mod pin;
 mod resource;
+mod storage;
 mod store;
 mod token;
 mod vical;
@@ -26,6 +27,7 @@ pub use issuer::{
 };
 pub use pin::{IacaPin, KeyChange, KeyPin, PinChange, Pinning};
 pub use resource::StoredResource;
+pub use storage::NewLedger;
 pub use store::{EntryKind, NewEntry, StoreEntry, StoredCopy};
 pub use token::RecordedToken;
 pub use vical::{

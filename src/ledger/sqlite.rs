@@ -1,10 +1,17 @@
 //! The SQLite backend: one file, its tables and statements. Nothing outside this module names SQLite.
 
+pub(super) mod backend;
 pub(super) mod backup;
-pub(super) mod checkpoint;
+mod checkpoint;
+mod error;
 pub(super) mod file;
-pub(super) mod place;
+mod operations;
+mod place;
 pub(super) mod restore;
-pub(super) mod schema;
-pub(super) mod sql;
-pub(super) mod transaction;
+mod schema;
+mod sql;
+#[cfg(test)]
+mod tests;
+mod transaction;
+
+pub(super) use sql::inherited::beside as inherited_beside;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Ledger, error::LedgerError, job::WhenFull, sqlite::sql::write};
+use super::{Ledger, error::LedgerError, write::Probe};
 
 /// A transaction that takes longer than this is waited for by nobody: its callers, and those that come
 /// while it goes on, are told so. What was begun is done to its end all the same.
@@ -15,10 +15,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
     pub async fn is_writable(&self) -> Result<(), LedgerError> {
-        let writes = &self.inner.writes;
-        let touched: Result<(), LedgerError> =
-            writes.run(WhenFull::Refuse, |transaction| Ok(write::touch(transaction)?)).await;
-        touched?;
+        self.write(Probe()).await?;
         match self.inner.figures.has_room() {
             true => Ok(()),
             false => Err(LedgerError::unavailable("its disk is full, or nearly")),
@@ -28,8 +25,7 @@ impl Ledger {
     /// Looks whether the file that is open is still the one at its path; blocks. Who writes looks by
     /// itself.
     pub fn look_at_place(&self) {
-        // What it finds is told by the look, and by the figures.
-        let _ = self.inner.file.place().look();
+        self.inner.storage.look();
     }
 
     /// Wakes those who wait in [`Self::stalls`] if a transaction takes longer than [`PATIENCE`]. To be

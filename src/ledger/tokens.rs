@@ -1,11 +1,6 @@
 //! The tokens that the names of the configuration stand for.
 
-use super::{
-    Ledger, RecordedToken,
-    error::LedgerError,
-    job::WhenFull,
-    sqlite::sql::{tokens, write},
-};
+use super::{Ledger, error::LedgerError, read::Tokens, record::RecordedToken, write::RecordToken};
 use crate::{audit::AuditRecord, domain::path::KeyPath};
 
 impl Ledger {
@@ -14,7 +9,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
     pub async fn tokens(&self) -> Result<Vec<RecordedToken>, LedgerError> {
-        self.read(|connection| Ok(tokens::all(connection)?)).await
+        self.read(Tokens()).await
     }
 
     /// Records that a name stands for this token from now on, and that the token has these pinned keys,
@@ -28,14 +23,6 @@ impl Ledger {
         keys: Vec<(KeyPath, [u8; 32])>,
         audit: AuditRecord,
     ) -> Result<(), LedgerError> {
-        let writes = &self.inner.writes;
-        writes
-            .run(WhenFull::Refuse, move |transaction| {
-                tokens::record(transaction, &token)?;
-                tokens::place_pins(transaction, &token, &keys)?;
-                write::append(transaction, &audit)?;
-                Ok(())
-            })
-            .await
+        self.write(RecordToken(token, keys, audit)).await
     }
 }

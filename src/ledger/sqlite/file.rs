@@ -14,7 +14,7 @@ use super::{
     place::{self, Place},
     schema::{SCHEMA_VERSION, migrate},
 };
-use crate::ledger::error::LedgerError;
+use crate::ledger::{error::LedgerError, record::NewLedger};
 
 /// "Chnc": marks the file as a ledger of ours.
 const APPLICATION_ID: i32 = 0x4368_6E63;
@@ -32,15 +32,6 @@ pub(super) const FILE_MODE: u32 = 0o600;
 /// A ledger's file, ours alone while this lives.
 pub(in crate::ledger) struct LedgerFile {
     place: Place,
-}
-
-/// Whether a ledger may be begun where there was one before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NewLedger {
-    /// An operator says so.
-    Allowed,
-    /// A ledger that was there and is not is a fault.
-    Refused,
 }
 
 impl LedgerFile {

@@ -1,5 +1,7 @@
 //! Statements about what earlier versions have written. They run on tables of every version.
 
+use std::path::Path;
+
 use rusqlite::Connection;
 
 use super::{
@@ -11,11 +13,27 @@ use crate::{
         path::{KeyPath, ResourcePath},
         time::Timestamp,
     },
-    ledger::record::{Inherited, InheritedResource, StoredResource},
+    ledger::{
+        error::LedgerError,
+        record::{Inherited, InheritedResource, LedgerBeside, StoredResource},
+        sqlite::{file, schema::SCHEMA_VERSION},
+    },
 };
 
 /// Rows of each kind that are looked at, at most.
 const ROWS_MAX: u16 = 10_000;
+
+/// All of it, of the file of a ledger of any version; `None` where there is no ledger yet.
+pub(in crate::ledger) fn beside(
+    path: &Path,
+    now: Timestamp,
+) -> Result<Option<LedgerBeside>, LedgerError> {
+    let Some((connection, version)) = file::open_beside(path)? else { return Ok(None) };
+    let transaction = connection.unchecked_transaction()?;
+    let inherited = all(&transaction, version, now)?;
+    let older = (version < SCHEMA_VERSION).then_some((version, SCHEMA_VERSION));
+    Ok(Some(LedgerBeside { older, inherited }))
+}
 
 /// All of it, of a ledger of that version.
 pub(in crate::ledger) fn all(

@@ -7,6 +7,7 @@ use super::{
     write,
 };
 use crate::{
+    audit::AuditRecord,
     domain::{path::KeyPath, time::Timestamp},
     ledger::{
         record::{KeyChange, PinChange},
@@ -18,6 +19,7 @@ use crate::{
 pub(in crate::ledger) fn begin(
     transaction: &Transaction<'_>,
     change: &KeyChange,
+    audit: &AuditRecord,
 ) -> rusqlite::Result<()> {
     transaction
         .statement(
@@ -34,6 +36,7 @@ pub(in crate::ledger) fn begin(
             ":request_id": change.request_id,
             ":begun_at": change.begun_at.unix(),
         })?;
+    write::append(transaction, audit)?;
     Ok(())
 }
 
@@ -42,6 +45,7 @@ pub(in crate::ledger) fn end(
     transaction: &Transaction<'_>,
     change: &KeyChange,
     pin: &PinChange,
+    audit: &AuditRecord,
 ) -> rusqlite::Result<()> {
     let path = &change.path;
     let ended = transaction
@@ -50,15 +54,16 @@ pub(in crate::ledger) fn end(
         )?
         .execute((path.as_str(), &change.request_id, &change.operation))?;
     match pin {
-        _ if ended == 0 => Ok(()),
-        PinChange::None => Ok(()),
+        _ if ended == 0 => {}
+        PinChange::None => {}
         PinChange::Set(pin) => {
-            // What the HSM has just made under the path is the key from now on.
             remove_pin(transaction, path)?;
-            write::pin_key(transaction, pin).map(|_| ())
+            write::pin_key(transaction, pin)?;
         }
-        PinChange::Remove => remove_pin(transaction, path),
+        PinChange::Remove => remove_pin(transaction, path)?,
     }
+    write::append(transaction, audit)?;
+    Ok(())
 }
 
 /// The open changes, by path.

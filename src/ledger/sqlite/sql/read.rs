@@ -116,8 +116,20 @@ pub(super) fn iaca_pin(row: &Row<'_>) -> rusqlite::Result<IacaPin> {
     })
 }
 
-/// Whether the id exists or is reserved.
-pub(in crate::ledger) fn is_taken(
+/// The full path of the first of these ids that exists or is reserved.
+pub(in crate::ledger) fn first_taken(
+    connection: &Connection,
+    ids: &[(ResourcePath, PathElement)],
+) -> rusqlite::Result<Option<ResourcePath>> {
+    for (store, id) in ids {
+        if is_taken(connection, store, id)? {
+            return Ok(Some(store.child(id)));
+        }
+    }
+    Ok(None)
+}
+
+fn is_taken(
     connection: &Connection,
     store: &ResourcePath,
     id: &PathElement,

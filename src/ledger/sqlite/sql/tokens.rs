@@ -2,8 +2,9 @@
 
 use rusqlite::{Connection, named_params};
 
-use super::read::timestamp;
+use super::{read::timestamp, write};
 use crate::{
+    audit::AuditRecord,
     domain::path::KeyPath,
     ledger::{record::RecordedToken, sqlite::transaction::Transaction},
 };
@@ -26,6 +27,8 @@ pub(in crate::ledger) fn all(connection: &Connection) -> rusqlite::Result<Vec<Re
 pub(in crate::ledger) fn record(
     transaction: &Transaction<'_>,
     token: &RecordedToken,
+    keys: &[(KeyPath, [u8; 32])],
+    audit: &AuditRecord,
 ) -> rusqlite::Result<()> {
     transaction
         .statement(
@@ -38,11 +41,13 @@ pub(in crate::ledger) fn record(
             ":serial": token.serial,
             ":since": token.since.unix(),
         })?;
+    place_pins(transaction, token, keys)?;
+    write::append(transaction, audit)?;
     Ok(())
 }
 
 /// Puts on record that the token has these keys, each with the public key that its path is pinned to.
-pub(in crate::ledger) fn place_pins(
+fn place_pins(
     transaction: &Transaction<'_>,
     token: &RecordedToken,
     keys: &[(KeyPath, [u8; 32])],

@@ -11,28 +11,12 @@ use crate::{
     ledger::{
         error::{BeginError, LedgerError},
         record::{
-            BegunPublication, BegunVical, Intent, IntentId, PublishedVersion, StoreEntry,
-            VicalArtifact, VicalReservation, VicalSigner, VicalVersion,
+            BegunVical, Intent, IntentId, PublishedVersion, StoreEntry, VicalArtifact,
+            VicalReservation, VicalVersion,
         },
         sqlite::transaction::Transaction,
     },
 };
-
-/// Takes the next issue id of a service, has the intent made that signs with it, and records both.
-pub(in crate::ledger) fn begin_made<T>(
-    transaction: &Transaction<'_>,
-    service: &ResourcePath,
-    version: &PathElement,
-    signer: &VicalSigner,
-    make: impl FnOnce(u64) -> Result<(Intent, T), String>,
-) -> Result<BegunPublication<T>, BeginError> {
-    let issue_id = next_issue_id(transaction, service)?.unsigned_abs();
-    let (intent, made) = make(issue_id).map_err(BeginError::NotMade)?;
-    let (version, signer) = (version.clone(), signer.clone());
-    let reservation = VicalReservation { version, issue_id, signer };
-    let BegunVical { intent, replaces } = begin(transaction, &intent, &reservation)?;
-    Ok(BegunPublication { intent, made, replaces })
-}
 
 /// Records the intent of a publication and reserves its version.
 pub(in crate::ledger) fn begin(

@@ -28,32 +28,32 @@ async fn fill(ledger: &Ledger, times: usize) {
 const WRITERS: usize = 4;
 
 /// Pages in the log.
-fn logged(file: &Path) -> i64 {
+fn logged(place: &Place) -> i64 {
     let sql = "PRAGMA wal_checkpoint(NOOP)";
-    Connection::open(file).unwrap().query_row(sql, [], |row| row.get(1)).unwrap()
+    place.connect().query_row(sql, [], |row| row.get(1)).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_is_written_without_pause_begins_anew_all_the_same() {
-    let (_directory, file) = place();
-    let ledger = open(&file);
+    let place = Place::new();
+    let ledger = place.open();
     fill(&ledger, 8).await;
     // The file keeps the length that the log had at its longest.
-    let pages = fs::metadata(format!("{}-wal", file.display())).unwrap().len() / 4_120;
+    let pages = fs::metadata(format!("{}-wal", place.file().display())).unwrap().len() / 4_120;
     assert!(pages < 3 * CHECKPOINT_PAGES as u64, "{pages}");
     ledger.close().await;
-    assert_consistent(&file);
+    place.assert_consistent();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_a_backup_has_kept_begins_anew_after_it() {
-    let (_directory, file) = place();
-    let ledger = open(&file);
-    let reader = Connection::open(&file).unwrap();
+    let place = Place::new();
+    let ledger = place.open();
+    let reader = place.connect();
     reader.execute_batch("BEGIN; SELECT * FROM meta").unwrap();
     fill(&ledger, 3).await;
-    assert!(logged(&file) > 3 * CHECKPOINT_PAGES as i64);
+    assert!(logged(&place) > 3 * CHECKPOINT_PAGES as i64);
     reader.execute_batch("COMMIT").unwrap();
     fill(&ledger, 3).await;
-    assert!(logged(&file) < 2 * CHECKPOINT_PAGES as i64, "{}", logged(&file));
+    assert!(logged(&place) < 2 * CHECKPOINT_PAGES as i64, "{}", logged(&place));
 }

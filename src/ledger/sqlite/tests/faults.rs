@@ -1,23 +1,25 @@
-//! What disks, crashes and panics do to the ledger.
+//! What disks and crashes do to the file.
+
+use std::process::Command;
 
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_crash_the_open_intents_come_back_with_their_reservations() {
-    let (directory, file) = place();
-    let ledger = open(&file);
+    let place = Place::new();
+    let ledger = place.open();
     let left_open = intent(&["open"]);
     let id = ledger.begin(left_open.clone()).await.unwrap();
     let done = ledger.begin(intent(&["done"])).await.unwrap();
     ledger.complete(done, outcome(&["done"])).await.unwrap();
     // What kill -9 leaves: the file and its log as they are now.
-    let copy = directory.path().join("copy.db");
+    let copy = place.file().with_file_name("copy.db");
     for suffix in ["", "-wal"] {
         let side = |path: &Path| format!("{}{suffix}", path.display());
-        fs::copy(side(&file), side(&copy)).unwrap();
+        fs::copy(side(place.file()), side(&copy)).unwrap();
     }
 
-    let (ledger, open_intents) = Ledger::open(&copy).unwrap();
+    let (ledger, open_intents) = Place::at(&copy).open_any().unwrap();
     let expected = OpenIntent {
         id,
         serial: left_open.serial,
@@ -38,63 +40,13 @@ async fn after_a_crash_the_open_intents_come_back_with_their_reservations() {
     ledger.abort(id, record(Audit::Aborted)).await.unwrap();
     ledger.begin(intent(&["open"])).await.unwrap();
     ledger.close().await;
-    assert_consistent(&copy);
-}
-
-const KILLED: &str = "CHANCERY_TEST_LEDGER_TO_BE_KILLED";
-
-#[test]
-fn what_was_answered_before_a_kill_is_there_after_it() {
-    let (_directory, file) = place();
-    let mut answered = Vec::new();
-    for _ in 0..3 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "--ignored", "--nocapture", "ledger::tests::faults::until_killed"])
-            .env(KILLED, &file)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let mut serials = lines.filter_map(|line| line.strip_prefix("issued ").map(str::to_owned));
-        // The pipe stays open: nothing but the kill ends the child.
-        answered.extend(serials.by_ref().take(60));
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    assert_eq!(answered.len(), 180);
-    assert!(count(&file, "intents WHERE state = 'open'") <= 3 * 8);
-    assert_consistent(&file);
-    for serial in answered {
-        assert_eq!(count(&file, &format!("certificates WHERE serial = x'{serial}'")), 1);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "run by the test above, in a process that is killed"]
-async fn until_killed() {
-    let Ok(file) = std::env::var(KILLED) else { return };
-    let (ledger, _) = Ledger::open(Path::new(&file)).unwrap();
-    let issue = || {
-        let ledger = ledger.clone();
-        async move {
-            loop {
-                let serial = SerialNumber::from_random(*uuid::Uuid::new_v4().as_bytes());
-                let id = serial.to_string();
-                let intent = Intent { serial: Some(serial), ..intent(&[&id]) };
-                let intent = ledger.begin(intent).await.unwrap();
-                ledger.complete(intent, outcome(&[&id])).await.unwrap();
-                println!("issued {serial}");
-            }
-        }
-    };
-    let endless: Vec<tokio::task::JoinHandle<()>> = (0..8).map(|_| tokio::spawn(issue())).collect();
-    all(endless).await;
+    Place::at(&copy).assert_consistent();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_a_commit_fails_the_whole_batch_is_told_and_the_next_one_works() {
-    let (_directory, file) = place();
-    let ledger = open(&file);
+    let place = Place::new();
+    let ledger = place.open();
     let release = hold_writer(&ledger);
     let mut begins = Vec::new();
     for _ in 0..3 {
@@ -102,13 +54,9 @@ async fn when_a_commit_fails_the_whole_batch_is_told_and_the_next_one_works() {
         begins.push(queue(&ledger, begin).await);
     }
     // SQLite finds this out when it commits.
-    let work = |connection: &Transaction<'_>| {
-        connection.execute_batch(
-            "PRAGMA defer_foreign_keys = ON;
-             INSERT INTO store_entries (store, id, reserved_by) VALUES ('x', 'y', 999);",
-        )
-    };
-    let poison = queue(&ledger, |ledger| async move { in_writer(&ledger, work).await }).await;
+    let sql = "PRAGMA defer_foreign_keys = ON;
+         INSERT INTO store_entries (store, id, reserved_by) VALUES ('x', 'y', 999);";
+    let poison = queue(&ledger, |ledger| async move { in_writer(&ledger, sql).await }).await;
     drop(release);
     for result in all(begins).await {
         let unavailable = matches!(
@@ -118,31 +66,27 @@ async fn when_a_commit_fails_the_whole_batch_is_told_and_the_next_one_works() {
         assert!(unavailable);
     }
     assert!(matches!(poison.await.unwrap(), Err(LedgerError::Unavailable { .. })));
-    assert_eq!(count(&file, "intents"), 0);
-    assert_eq!(count(&file, "audit_entries"), 0);
+    assert_eq!(place.count("intents"), 0);
+    assert_eq!(place.count("audit_entries"), 0);
     ledger.begin(intent(&["a"])).await.unwrap();
     ledger.close().await;
-    assert_consistent(&file);
+    place.assert_consistent();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_database_is_full_nothing_is_half_written() {
-    let (_directory, file) = place();
-    let ledger = open(&file);
+    let place = Place::new();
+    let ledger = place.open();
     let id = ledger.begin(intent(&["a"])).await.unwrap();
     // The connection's own limit: a new connection has none.
-    let limit = |pages: u32| {
-        in_writer(&ledger, move |connection| {
-            connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
-        })
-    };
+    let limit = |pages: u32| in_writer(&ledger, format!("PRAGMA max_page_count = {pages}"));
     let is_full = |error: &LedgerError| matches!(error, LedgerError::Unavailable { reason } if reason.contains("full"));
     limit(1).await.unwrap();
     // Of this statement alone SQLite goes back.
     let large = outcome_of(IssuedCertificate { der: vec![0; 100_000], ..certificate(&["a"]) });
     assert!(is_full(&ledger.complete(id, large.clone()).await.unwrap_err()));
-    assert_eq!(count(&file, "certificates"), 0);
-    assert_eq!(count(&file, "audit_entries"), 1);
+    assert_eq!(place.count("certificates"), 0);
+    assert_eq!(place.count("audit_entries"), 1);
     limit(1_000_000).await.unwrap();
     assert_eq!(ledger.complete(id, large).await, Ok(1), "the intent is still open");
 
@@ -151,12 +95,8 @@ async fn when_the_database_is_full_nothing_is_half_written() {
     let release = hold_writer(&ledger);
     let append = |ledger: Ledger| async move { ledger.append(record(Audit::Refused)).await };
     let sharing = queue(&ledger, append).await;
-    let work = |connection: &Transaction<'_>| {
-        let large = "x".repeat(100_000);
-        connection.execute("INSERT INTO meta (name, value) VALUES ('large', ?1)", [large])?;
-        Ok(())
-    };
-    let filling = queue(&ledger, |ledger| async move { in_writer(&ledger, work).await }).await;
+    let large = "INSERT INTO meta (name, value) VALUES ('large', printf('%100000s', 'x'))";
+    let filling = queue(&ledger, |ledger| async move { in_writer(&ledger, large).await }).await;
     drop(release);
     for result in [filling.await.unwrap(), sharing.await.unwrap().map(|_| ())] {
         let error = result.unwrap_err();
@@ -164,33 +104,38 @@ async fn when_the_database_is_full_nothing_is_half_written() {
     }
     assert_eq!(ledger.append(record(Audit::Refused)).await, Ok(2));
     ledger.close().await;
-    assert_consistent(&file);
+    place.assert_consistent();
 }
 
 const FULL_DISK: &str = "CHANCERY_TEST_LEDGER_ON_A_FULL_DISK";
 
 #[test]
 fn a_full_disk_makes_the_ledger_unavailable_until_there_is_room_again() {
-    let (_directory, file) = place();
+    let place = Place::new();
     // No file may grow beyond 1 MiB, and a write beyond fails instead of killing the process.
     let output = Command::new("sh")
         .args(["-c", r#"trap "" XFSZ; ulimit -S -f 2048; exec "$0" "$@""#])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "--ignored", "--nocapture", "ledger::tests::faults::on_a_full_disk"])
-        .env(FULL_DISK, &file)
+        .args([
+            "--exact",
+            "--ignored",
+            "--nocapture",
+            "ledger::sqlite::tests::faults::on_a_full_disk",
+        ])
+        .env(FULL_DISK, place.file())
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
-    assert_consistent(&file);
-    assert!(count(&file, "certificates") > 10);
+    place.assert_consistent();
+    assert!(place.count("certificates") > 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "run by the test above, in a process with a limit"]
 async fn on_a_full_disk() {
     let Ok(file) = std::env::var(FULL_DISK) else { return };
-    let ledger = open(Path::new(&file));
+    let ledger = Place::at(Path::new(&file)).open();
     // With a reader about, the write-ahead log is not emptied behind our back.
     ledger.key_pins().await.unwrap();
     let mut issued = 0;

@@ -6,9 +6,9 @@ use super::*;
 use crate::ledger::sqlite::schema::{SCHEMA_VERSION, STEPS};
 
 /// A ledger of version 1 with an issued, an aborted and an open intent.
-fn of_version_1(file: &Path) -> [SerialNumber; 3] {
+fn of_version_1(place: &Place) -> [SerialNumber; 3] {
     let serials = [(); 3].map(|()| fresh_serial());
-    let connection = Connection::open(file).unwrap();
+    let connection = place.connect();
     connection.execute_batch(STEPS[0]).unwrap();
     connection.pragma_update(None, "application_id", 0x4368_6E63).unwrap();
     connection.pragma_update(None, "user_version", 1).unwrap();
@@ -36,9 +36,9 @@ fn of_version_1(file: &Path) -> [SerialNumber; 3] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_of_version_1_goes_on_with_all_that_is_in_it() {
-    let (_directory, file) = place();
-    let [issued, aborted, left_open] = of_version_1(&file);
-    let (ledger, open_intents) = Ledger::open(&file).unwrap();
+    let place = Place::new();
+    let [issued, aborted, left_open] = of_version_1(&place);
+    let (ledger, open_intents) = place.open_any().unwrap();
     let [open_intent] = open_intents.as_slice() else { panic!("{open_intents:?}") };
     assert_eq!(open_intent.serial, Some(left_open));
     assert_eq!(ledger.figures().tree_size, 5);
@@ -55,8 +55,8 @@ async fn a_ledger_of_version_1_goes_on_with_all_that_is_in_it() {
     assert_eq!(ledger.complete(next, outcome(&["next"])).await, Ok(7));
     ledger.close().await;
 
-    assert_consistent(&file);
-    let connection = Connection::open(&file).unwrap();
+    place.assert_consistent();
+    let connection = place.connect();
     let version: i32 =
         connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
     assert_eq!(version, SCHEMA_VERSION);
@@ -66,9 +66,9 @@ async fn a_ledger_of_version_1_goes_on_with_all_that_is_in_it() {
 
 #[test]
 fn no_statement_about_an_intent_makes_a_table_of_its_own() {
-    let (_directory, file) = place();
-    drop(Ledger::open(&file).unwrap());
-    let connection = Connection::open(&file).unwrap();
+    let place = Place::new();
+    drop(place.open_any().unwrap());
+    let connection = place.connect();
     let mut explained =
         connection.prepare("EXPLAIN UPDATE intents SET state = 'issued' WHERE id = 0").unwrap();
     let steps: Vec<String> =
@@ -104,9 +104,9 @@ fn columns(connection: &Connection) -> Vec<(String, String)> {
 }
 
 /// A ledger of version 2 with a row of each kind.
-fn of_version_2(file: &Path) -> Vec<(String, Vec<Vec<Value>>)> {
-    of_version_1(file);
-    let connection = Connection::open(file).unwrap();
+fn of_version_2(place: &Place) -> Vec<(String, Vec<Vec<Value>>)> {
+    of_version_1(place);
+    let connection = place.connect();
     connection.execute_batch(STEPS[1]).unwrap();
     connection.pragma_update(None, "user_version", 2).unwrap();
     let spki = b"the public key".to_vec();
@@ -141,11 +141,11 @@ fn of_version_2(file: &Path) -> Vec<(String, Vec<Vec<Value>>)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_of_the_version_before_keeps_every_row_and_its_pins_get_their_token() {
-    let (_directory, file) = place();
-    let before = of_version_2(&file);
+    let place = Place::new();
+    let before = of_version_2(&place);
     assert!(before.iter().all(|(table, rows)| !rows.is_empty() || table == "sqlite_stat1"));
-    let tables = columns(&Connection::open(&file).unwrap());
-    let (ledger, open_intents) = Ledger::open(&file).unwrap();
+    let tables = columns(&place.connect());
+    let (ledger, open_intents) = place.open_any().unwrap();
     assert_eq!(open_intents.len(), 1);
     let resources = ledger.resources().await.unwrap();
     assert!(resources[0].definition.contains("a.certs"), "{resources:?}");
@@ -153,7 +153,7 @@ async fn a_ledger_of_the_version_before_keeps_every_row_and_its_pins_get_their_t
     let pins = ledger.key_pins().await.unwrap();
     assert_eq!(pins.len(), 2);
     assert!(pins.iter().all(|pin| pin.token == "hsm" && pin.token_serial.is_none()), "{pins:?}");
-    assert_eq!(rows(&Connection::open(&file).unwrap(), &tables), before);
+    assert_eq!(rows(&place.connect(), &tables), before);
 
     // The first look shows one of them, and another key where the other one was.
     let token = RecordedToken { name: "hsm".to_owned(), serial: "0011".to_owned(), since: now() };
@@ -164,28 +164,28 @@ async fn a_ledger_of_the_version_before_keeps_every_row_and_its_pins_get_their_t
     assert_eq!(known, [Some("0011".to_owned()), None]);
     assert_eq!(ledger.tokens().await, Ok(vec![token.clone()]));
     ledger.close().await;
-    assert_consistent(&file);
+    place.assert_consistent();
 }
 
 /// Neither a lock nor a migration is needed to tell what an older ledger holds.
 #[test]
 fn a_ledger_of_each_version_is_read_as_it_is_beside_whoever_uses_it() {
-    let (_directory, file) = place();
-    assert_eq!(Ledger::inherited_beside(&file, now()), Ok(None));
-    of_version_2(&file);
+    let place = Place::new();
+    assert_eq!(Ledger::inherited_beside(place.file(), now()), Ok(None));
+    of_version_2(&place);
     let version = || {
-        let connection = Connection::open(&file).unwrap();
+        let connection = place.connect();
         connection.pragma_query_value(None, "user_version", |row| row.get::<_, i32>(0)).unwrap()
     };
-    let before = Ledger::inherited_beside(&file, now()).unwrap().unwrap();
+    let before = Ledger::inherited_beside(place.file(), now()).unwrap().unwrap();
     assert_eq!(before.older, Some((2, SCHEMA_VERSION)));
     assert_eq!(version(), 2);
     let Inherited { resources, cas, iaca_pins, keys, is_cut } = &before.inherited;
     assert_eq!((resources.len(), cas.len(), iaca_pins.len(), keys.len()), (1, 1, 1, 2));
     assert!(!is_cut);
 
-    let (_ledger, _) = Ledger::open(&file).unwrap();
+    let (_ledger, _) = place.open_any().unwrap();
     assert_eq!(version(), SCHEMA_VERSION);
-    let after = Ledger::inherited_beside(&file, now()).unwrap().unwrap();
+    let after = Ledger::inherited_beside(place.file(), now()).unwrap().unwrap();
     assert_eq!(after, LedgerBeside { older: None, inherited: before.inherited });
 }

@@ -1,4 +1,4 @@
-//! What the ledger tells of itself.
+//! Figures, and what is forgotten.
 
 use super::*;
 
@@ -18,8 +18,8 @@ async fn issue(ledger: &Ledger, intent: Intent, outcome: Outcome) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_issued_is_counted_and_a_ca_ends_with_its_last_certificate() {
-    let (_directory, file) = place();
-    let ledger = open(&file);
+    let place = Place::new();
+    let ledger = place.open();
     assert_eq!((ledger.figures().tree_size, ledger.figures().issued), (0, vec![]));
     issue(&ledger, intent(&[]), outcome_of(ending(7, 50))).await;
     issue(&ledger, intent(&[]), outcome_of(ending(7, 20))).await;
@@ -41,15 +41,15 @@ async fn what_was_issued_is_counted_and_a_ca_ends_with_its_last_certificate() {
     assert_eq!(ends, [("0808", after(10)), ("0707", after(50))]);
     ledger.close().await;
 
-    let again = open(&file).figures();
+    let again = place.open().figures();
     assert_eq!((again.tree_size, again.issued, again.cas), (12, before.issued, before.cas));
     assert_eq!((again.committed, again.lost, again.writable), (0, 0, true));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_that_hangs_is_seen_without_asking_it() {
-    let (_directory, file) = place();
-    let ledger = open(&file);
+    let place = Place::new();
+    let ledger = place.open();
     assert_eq!(ledger.figures().under_way, None);
     let release = hold_writer(&ledger);
     let waits = queue(&ledger, |ledger| async move { ledger.is_writable().await }).await;
@@ -63,8 +63,8 @@ async fn a_writer_that_hangs_is_seen_without_asking_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_answers_are_forgotten_bit_by_bit_the_oldest_first() {
-    let (_directory, file) = place();
-    let ledger = open(&file);
+    let place = Place::new();
+    let ledger = place.open();
     for age in [30_i64, 10, 20, 0] {
         let request =
             RequestKey { client: "c".to_owned(), route: "r".to_owned(), key: age.to_string() };
@@ -79,13 +79,9 @@ async fn old_answers_are_forgotten_bit_by_bit_the_oldest_first() {
     }
     let since = now().plus_seconds(-5);
     assert_eq!(ledger.forget_answers(since, 2).await, Ok(2));
-    let left = |file: &Path| -> Vec<String> {
-        let connection = Connection::open(file).unwrap();
-        let mut keys = connection.prepare("SELECT key FROM answers ORDER BY kept_at").unwrap();
-        keys.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
-    };
-    assert_eq!(left(&file), ["10", "0"]);
+    let left = || place.column::<String>("SELECT key FROM answers ORDER BY kept_at");
+    assert_eq!(left(), ["10", "0"]);
     assert_eq!(ledger.forget_answers(since, 2).await, Ok(1));
     assert_eq!(ledger.forget_answers(since, 2).await, Ok(0));
-    assert_eq!(left(&file), ["0"]);
+    assert_eq!(left(), ["0"]);
 }
