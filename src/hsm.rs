@@ -17,7 +17,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use data_encoding::HEXLOWER_PERMISSIVE;
-use fault::tame;
+use fault::sanitise;
 use offers::OFFERS_MAX;
 use protocol::{SignRequest, bounded};
 use serde::{Deserialize, Serialize};
@@ -29,9 +29,9 @@ mod catalogue;
 mod changes;
 mod fault;
 mod figures;
-mod health;
 #[cfg(any(test, fuzzing))]
-mod heard;
+mod fuzzing;
+mod health;
 mod jobs;
 mod key_change;
 mod offers;
@@ -48,9 +48,9 @@ pub use changes::{ChangeError, KeyMaterial};
 pub use figures::{
     BUCKETS_SECONDS, Breaker, BreakerState, Histogram, LossCause, SignatureOutcome, TokenFigures,
 };
-pub use health::Prospect;
 #[cfg(any(test, fuzzing))]
-pub use heard::hear_as_the_front_does;
+pub use fuzzing::handle_as_the_front_does;
+pub use health::Prospect;
 pub use key_change::PrivateParts;
 pub use offers::Offer;
 pub use recycling::{RecycleCause, Recycling, Usage};
@@ -215,15 +215,15 @@ impl TokenFacts {
     }
 
     /// Sanitised for logs, because a signer is not trusted.
-    fn tamed(self) -> Self {
+    fn sanitised(self) -> Self {
         Self {
-            serial: tame(&self.serial),
-            manufacturer: tame(&self.manufacturer),
-            model: tame(&self.model),
-            hardware_version: tame(&self.hardware_version),
-            firmware_version: tame(&self.firmware_version),
+            serial: sanitise(&self.serial),
+            manufacturer: sanitise(&self.manufacturer),
+            model: sanitise(&self.model),
+            hardware_version: sanitise(&self.hardware_version),
+            firmware_version: sanitise(&self.firmware_version),
             is_hardware: self.is_hardware,
-            offers: offers::tamed(&self.offers),
+            offers: offers::sanitised(&self.offers),
             local_says_nothing: self.local_says_nothing,
         }
     }

@@ -2,5 +2,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|octets: &[u8]| {
-    chancery::hsm::hear_as_the_front_does(octets);
+    chancery::hsm::handle_as_the_front_does(octets);
 });

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use super::{CatalogueEntry, HsmError, TokenKey, fault::tame, id_in, protocol::ListedKey};
+use super::{CatalogueEntry, HsmError, TokenKey, fault::sanitise, id_in, protocol::ListedKey};
 use crate::domain::key::PublicKey;
 
 /// An immutable listing.
@@ -23,7 +23,7 @@ impl Catalogue {
         let mut catalogue = Self::default();
         for ListedKey { label, id, public_key, extractable } in keys {
             let public_key = match public_key {
-                Err(reason) => Err(tame(&reason)),
+                Err(reason) => Err(sanitise(&reason)),
                 Ok(spki) => match known.get(spki.as_slice()) {
                     Some(key) => Ok((*key).clone()),
                     None => PublicKey::from_spki_der(&spki).map_err(|error| error.to_string()),

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::{
     HsmError, Token, TokenKey,
-    fault::tame,
+    fault::sanitise,
     key_change::{KeyChange, KeyName, PrivateParts, Wanted},
     protocol::{KeyChangeResult, ListedKey},
     supervisor::ChangeOutcome,
@@ -210,7 +210,7 @@ async fn look_for_later(token: WeakToken, name: KeyName, wanted: Wanted) {
 fn read(name: &KeyName, wanted: &Wanted, listed: ListedKey) -> Result<TokenKey, ChangeError> {
     let rejected = |words: &str| ChangeError::Rejected(words.to_owned());
     let ListedKey { label, id, public_key, .. } = listed;
-    let spki = public_key.map_err(|reason| ChangeError::Rejected(tame(&reason)))?;
+    let spki = public_key.map_err(|reason| ChangeError::Rejected(sanitise(&reason)))?;
     let public_key =
         PublicKey::from_spki_der(&spki).map_err(|error| rejected(&error.to_string()))?;
     let fits = match wanted {
@@ -227,11 +227,11 @@ fn unexpected(answer: KeyChangeResult) -> ChangeError {
     match answer {
         KeyChangeResult::Taken => ChangeError::Taken,
         KeyChangeResult::Missing => ChangeError::Missing,
-        KeyChangeResult::Unsupported(what) => ChangeError::Unsupported(tame(&what)),
+        KeyChangeResult::Unsupported(what) => ChangeError::Unsupported(sanitise(&what)),
         KeyChangeResult::LabelTooLong(octets) => ChangeError::LabelTooLong(octets),
         KeyChangeResult::Rejected { reason, destroyed } => ChangeError::Rejected(format!(
             "{}; the key {} destroyed",
-            tame(&reason),
+            sanitise(&reason),
             if destroyed { "was" } else { "could not be" }
         )),
         KeyChangeResult::Made(_) | KeyChangeResult::Destroyed => {

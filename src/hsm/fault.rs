@@ -124,11 +124,11 @@ impl Fault {
 
     /// Sanitised for the log, because a signer is not trusted: shortened, without control characters.
     #[must_use]
-    pub(super) fn tamed(mut self) -> Self {
-        self.function = tame(&self.function);
-        self.detail = tame(&self.detail);
+    pub(super) fn sanitised(mut self) -> Self {
+        self.function = sanitise(&self.function);
+        self.detail = sanitise(&self.detail);
         if let Some(code) = &mut self.code {
-            code.name = tame(&code.name);
+            code.name = sanitise(&code.name);
         }
         self
     }
@@ -151,7 +151,7 @@ impl fmt::Display for Fault {
 const LOGGED_CHARACTERS_MAX: usize = 512;
 
 /// Sanitises a text of a signer for a log.
-pub(super) fn tame(text: &str) -> String {
+pub(super) fn sanitise(text: &str) -> String {
     text.chars().take(LOGGED_CHARACTERS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
@@ -181,8 +181,8 @@ mod tests {
     #[test]
     fn a_signer_cannot_write_lines_of_its_own_into_our_log() {
         let text = format!("a\nERROR forged\u{1b}[2J{}", "x".repeat(10_000));
-        let tamed = tame(&text);
-        assert!(!tamed.contains('\n') && !tamed.contains('\u{1b}'));
-        assert_eq!(tamed.chars().count(), LOGGED_CHARACTERS_MAX);
+        let sanitised = sanitise(&text);
+        assert!(!sanitised.contains('\n') && !sanitised.contains('\u{1b}'));
+        assert_eq!(sanitised.chars().count(), LOGGED_CHARACTERS_MAX);
     }
 }

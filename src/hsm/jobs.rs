@@ -45,8 +45,8 @@ impl Job {
     }
 
     /// Refuses it when it would be late.
-    fn if_in_time(self, now: Instant, taking: Duration) -> Option<Self> {
-        if self.is_wanted(now + taking) {
+    fn if_in_time(self, now: Instant, expected_time: Duration) -> Option<Self> {
+        if self.is_wanted(now + expected_time) {
             return Some(self);
         }
         self.answer(Err(HsmError::BUSY));
@@ -110,17 +110,21 @@ impl Queue {
     }
 
     /// The next job that will be ready before its deadline; those that would be late are refused.
-    pub(super) fn pop(&mut self, now: Instant, taking: impl Fn(&Job) -> Duration) -> Option<Job> {
+    pub(super) fn pop(
+        &mut self,
+        now: Instant,
+        expected_time: impl Fn(&Job) -> Duration,
+    ) -> Option<Job> {
         while let Some(job) = self.returned.pop_front() {
-            let taking = taking(&job);
-            if let Some(job) = job.if_in_time(now, taking) {
+            let expected_time = expected_time(&job);
+            if let Some(job) = job.if_in_time(now, expected_time) {
                 return Some(job);
             }
         }
         while let Some(client) = self.turns.front().cloned() {
             let job = self.take(&client, VecDeque::pop_front)?;
-            let taking = taking(&job);
-            let Some(job) = job.if_in_time(now, taking) else { continue };
+            let expected_time = expected_time(&job);
+            let Some(job) = job.if_in_time(now, expected_time) else { continue };
             if self.waiting.contains_key(&client) {
                 self.turns.rotate_left(1);
             }

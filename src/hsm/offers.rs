@@ -59,7 +59,7 @@ impl fmt::Display for Offer {
 }
 
 /// What is believed of a signer's list: known mechanisms, each once, in the order of the table.
-pub(super) fn tamed(offers: &[Offer]) -> Vec<Offer> {
+pub(super) fn sanitised(offers: &[Offer]) -> Vec<Offer> {
     let told = |(number, _)| offers.iter().find(|offer| offer.number == number).copied();
     SIGNING.into_iter().filter_map(told).collect()
 }
@@ -82,7 +82,7 @@ mod tests {
         let offer = |number| Offer { number, key_size_min: 1, key_size_max: 2 };
         assert_eq!(Offer::new(0x4711, 1, 2), None);
         let lies = [offer(0x4711), offer(0x0d), offer(0x1041), offer(0x0d)];
-        assert_eq!(tamed(&lies), [offer(0x1041), offer(0x0d)]);
+        assert_eq!(sanitised(&lies), [offer(0x1041), offer(0x0d)]);
         assert_eq!(offer(0x0d).to_string(), "CKM_RSA_PKCS_PSS (1 to 2)");
     }
 }

@@ -199,7 +199,7 @@ impl Supervisor {
         mut commands: mpsc::Receiver<Command>,
         mut events: mpsc::Receiver<(u64, Event)>,
     ) {
-        let (mut asked, mut heard) = (Vec::new(), Vec::new());
+        let (mut received, mut happened) = (Vec::new(), Vec::new());
         // Reset only for an earlier time or after it has fired, because resetting a timer for each signature
         // is expensive.
         let mut alarm = pin!(sleep_until(Instant::now()));
@@ -228,13 +228,13 @@ impl Supervisor {
                 alarm.as_mut().reset(wake);
             }
             tokio::select! {
-                count = commands.recv_many(&mut asked, TAKEN_AT_ONCE) => match count {
+                count = commands.recv_many(&mut received, TAKEN_AT_ONCE) => match count {
                     // All handles were dropped. Dropping the signers kills them.
                     0 => return,
-                    _ => asked.drain(..).for_each(|command| self.handle_command(command)),
+                    _ => received.drain(..).for_each(|command| self.handle_command(command)),
                 },
-                _ = events.recv_many(&mut heard, TAKEN_AT_ONCE) => {
-                    heard.drain(..).for_each(|(id, event)| self.handle_event(id, event));
+                _ = events.recv_many(&mut happened, TAKEN_AT_ONCE) => {
+                    happened.drain(..).for_each(|(id, event)| self.handle_event(id, event));
                 }
                 () = &mut alarm => {}
             }
@@ -308,8 +308,8 @@ impl Supervisor {
                 .min_by_key(|(at, owed, _)| (self.up[*at].is_changing(), *owed));
             let Some((at, ..)) = free else { return };
             let most = patience + patience / 2;
-            let taking = |job: &Job| self.latency.expected_time(job.request.algorithm, most);
-            let Some(job) = self.queue.pop(now, taking) else { return };
+            let expected_time = |job: &Job| self.latency.expected_time(job.request.algorithm, most);
+            let Some(job) = self.queue.pop(now, expected_time) else { return };
             let Some(mut job) = self.admit(job, now) else { continue };
             if job.given_at.replace(now).is_none() {
                 self.meter.waited(now.saturating_duration_since(job.since));

@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::hsm::fault::tame;
+use crate::hsm::fault::sanitise;
 
 /// Longest line that is logged, in octets; longer ones are split.
 const LINE_BYTES_MAX: usize = 1024;
@@ -64,7 +64,7 @@ impl Relogger {
             return;
         }
         let (token, pid) = (&*self.token, self.pid);
-        let text = tame(&String::from_utf8_lossy(line));
+        let text = sanitise(&String::from_utf8_lossy(line));
         let text = text.trim();
         match text.split_once(' ') {
             Some(("ERROR", words)) => tracing::error!(token, pid, "signer: {}", words.trim()),

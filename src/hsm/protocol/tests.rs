@@ -1,6 +1,6 @@
 use super::*;
 use crate::hsm::{
-    Offer, fault::Class, heard::hear_as_the_front_does, pin_attempts::PinFingerprint,
+    Offer, fault::Class, fuzzing::handle_as_the_front_does, pin_attempts::PinFingerprint,
 };
 
 fn request() -> ToSigner {
@@ -142,7 +142,7 @@ fn a_hundred_thousand_damaged_messages_are_heard_without_a_panic() {
             }
         }
         let length = u32::try_from(content.len()).unwrap();
-        read += hear_as_the_front_does(&[&length.to_be_bytes(), &content[..]].concat());
+        read += handle_as_the_front_does(&[&length.to_be_bytes(), &content[..]].concat());
         let _ = decode::<ToSigner>(&content);
     }
     // Damage within a text still leaves a valid message.

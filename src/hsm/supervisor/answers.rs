@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::{Canary, Supervisor, key_breaker::Blame, starting::PROTOCOL_BROKEN};
 use crate::hsm::{
     HsmError, KeyRef, TokenKey,
-    fault::{Class, Fault, tame},
+    fault::{Class, Fault, sanitise},
     figures::LossCause,
     jobs::Job,
     process::{Event, Pending, Task},
@@ -69,17 +69,17 @@ impl Supervisor {
     fn handle_answer(&mut self, at: usize, message: u64, answer: Answer) {
         let signer = &mut self.up[at];
         let id = signer.id;
-        let Some(owed) = signer.pending.remove(message) else {
+        let Some(pending) = signer.pending.remove(message) else {
             return self.lose(at, LossCause::Protocol, PROTOCOL_BROKEN);
         };
-        match &owed.task {
+        match &pending.task {
             Task::Job(job) => {
-                self.latency.answered(job.request.algorithm, owed.since, Instant::now());
+                self.latency.answered(job.request.algorithm, pending.since, Instant::now());
             }
             Task::Canary(_) | Task::Probe(_) => self.latency.alive(Instant::now()),
             Task::Catalogue | Task::Relist | Task::Change(_) => {}
         }
-        match (owed.task, answer) {
+        match (pending.task, answer) {
             (Task::Job(job), Answer::Signed(signature)) => {
                 signer.signatures += 1;
                 self.key_breakers.signed(job.request.spki_sha256, Instant::now());
@@ -97,7 +97,7 @@ impl Supervisor {
                 job.answer(Err(HsmError::Missing));
                 self.refresh.want();
             }
-            (Task::Job(job), Answer::Failed(fault)) => self.job_failed(at, job, fault.tamed()),
+            (Task::Job(job), Answer::Failed(fault)) => self.job_failed(at, job, fault.sanitised()),
             (Task::Probe(probe), answer) => self.handle_probe_answer(at, *probe, answer),
             (Task::Canary(canary), Answer::Signed(signature)) => {
                 if canary.is_proven_by(&signature) {
@@ -115,7 +115,7 @@ impl Supervisor {
             }
             (Task::Canary(canary), Answer::Missing) => self.canary_is_gone(&canary),
             (Task::Canary(canary), Answer::Failed(fault)) => {
-                self.canary_failed(at, &canary, &fault.tamed());
+                self.canary_failed(at, &canary, &fault.sanitised());
             }
             (Task::Catalogue, Answer::Listed(keys)) if self.hides_all_keys(&keys) => {
                 self.refresh.settle(&Err(HsmError::UNAVAILABLE));
@@ -135,15 +135,15 @@ impl Supervisor {
             }
             (Task::Relist, Answer::Failed(fault)) => {
                 self.relists.done(id, false);
-                self.task_failed(at, &fault.tamed(), None);
+                self.task_failed(at, &fault.sanitised(), None);
             }
             (Task::Change(reply), Answer::Changed(answer)) => self.changed(at, reply, answer),
             (Task::Change(reply), Answer::Failed(fault)) => {
-                self.change_failed(at, reply, &fault.tamed());
+                self.change_failed(at, reply, &fault.sanitised());
             }
             (Task::Catalogue, Answer::Failed(fault)) => {
                 self.refresh.settle(&Err(HsmError::UNAVAILABLE));
-                self.task_failed(at, &fault.tamed(), None);
+                self.task_failed(at, &fault.sanitised(), None);
             }
             // The answer does not fit the request. The task is put back first, because a change has to wait
             // for the end of the signer.
@@ -151,7 +151,7 @@ impl Supervisor {
                 task,
                 Answer::Signed(_) | Answer::Missing | Answer::Listed(_) | Answer::Changed(_),
             ) => {
-                let (since, patience) = (owed.since, owed.patience);
+                let (since, patience) = (pending.since, pending.patience);
                 self.up[at].pending.insert(message, Pending { since, patience, task });
                 self.lose(at, LossCause::Protocol, PROTOCOL_BROKEN);
             }
@@ -266,9 +266,9 @@ impl Supervisor {
 
     /// Logs a fault from which a signer has recovered by itself.
     pub(super) fn note(&self, fault: Fault, key: &str, next: &str) {
-        let fault = fault.tamed();
+        let fault = fault.sanitised();
         self.meter.fault(fault.class);
-        log_fault!(warn, fault, self.config.name, tame(key), tame(next));
+        log_fault!(warn, fault, self.config.name, sanitise(key), sanitise(next));
     }
 
     /// A caller reports a signature that does not verify. The signer or the key may be at fault, so both are

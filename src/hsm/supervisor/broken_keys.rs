@@ -54,7 +54,7 @@ impl Supervisor {
                 self.admit_signer(false);
             }
             (Answer::Failed(fault), Some(reason)) => {
-                self.log_fault(&fault.tamed(), None, "start another signer after a pause");
+                self.log_fault(&fault.sanitised(), None, "start another signer after a pause");
                 self.start_failed(reason);
             }
             _ => self.start_failed(PROTOCOL_BROKEN.to_owned()),

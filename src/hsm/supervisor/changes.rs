@@ -11,7 +11,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{BACKLOG_FULL, Supervisor};
 use crate::hsm::{
     HsmError,
-    fault::{Class, Fault, tame},
+    fault::{Class, Fault, sanitise},
     figures::LossCause,
     jobs::whole_seconds,
     key_change::{KeyChange, KeyName},
@@ -215,7 +215,7 @@ impl Supervisor {
             self.unproven.remove(&reply.name);
         }
         if let KeyChangeResult::Rejected { reason, destroyed } = &answer {
-            let reason = tame(reason);
+            let reason = sanitise(reason);
             tracing::error!(
                 alarm = "key_rejected",
                 token = self.config.name,

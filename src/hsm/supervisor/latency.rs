@@ -48,7 +48,7 @@ struct Times {
 }
 
 impl Times {
-    fn heed(&mut self, took: Duration) {
+    fn record(&mut self, took: Duration) {
         self.least = match took.checked_sub(self.least) {
             Some(more) => self.least + more / MEMORY,
             None => took,
@@ -80,7 +80,7 @@ impl Latency {
             Some(_) | None => interval,
         });
         let times = self.times.entry(algorithm).or_insert(Times { least: took, most: took });
-        times.heed(took);
+        times.record(took);
     }
 
     /// Records the answer to a canary or probe. Their times are not counted, because their keys may be faster
@@ -89,11 +89,16 @@ impl Latency {
         self.answered_at = Some(now);
     }
 
-    /// When a signer counts as frozen whose oldest signature is pending since `given_at`. `owed` counts the
+    /// When a signer counts as frozen whose oldest signature is pending since `given_at`. `pending` counts the
     /// signatures that are pending at all signers.
-    pub(super) fn frozen_at(&self, given_at: Instant, patience: Duration, owed: usize) -> Instant {
+    pub(super) fn frozen_at(
+        &self,
+        given_at: Instant,
+        patience: Duration,
+        pending: usize,
+    ) -> Instant {
         let silent = self.silent_since(given_at) + patience;
-        silent.min(self.overtaken_at(given_at, patience, owed))
+        silent.min(self.overtaken_at(given_at, patience, pending))
     }
 
     /// Whether a signer is so late that it should get nothing more. When an HSM hangs, its signers freeze
@@ -103,12 +108,12 @@ impl Latency {
         &self,
         given_at: Instant,
         patience: Duration,
-        owed: usize,
+        pending: usize,
         now: Instant,
     ) -> bool {
         let usual = self.times.values().map(|times| times.least).max().unwrap_or_default();
         let silent = self.silent_since(given_at) + (patience / 2).max(2 * usual);
-        silent.min(self.overtaken_at(given_at, patience, owed) - patience / 2) <= now
+        silent.min(self.overtaken_at(given_at, patience, pending) - patience / 2) <= now
     }
 
     /// How long a signature is expected to take from the request on, with a margin, because one that is late
@@ -118,10 +123,10 @@ impl Latency {
         (expected + expected / MARGIN).min(most)
     }
 
-    /// Whether one more signature than `owed` would be ready within `time`, by the mean interval. A device
+    /// Whether one more signature than `pending` would be ready within `time`, by the mean interval. A device
     /// that serialises its work is not faster for having more of it.
-    pub(super) fn has_room(&self, owed: usize, time: Duration) -> bool {
-        owed == 0 || times(self.mean, owed + 1) <= time
+    pub(super) fn has_room(&self, pending: usize, time: Duration) -> bool {
+        pending == 0 || times(self.mean, pending + 1) <= time
     }
 
     /// Whether a signer gets no more requests at a time than it has sessions.
@@ -129,8 +134,8 @@ impl Latency {
         self.interval.is_none_or(|interval| times(interval, sessions) >= SLOW_FROM)
     }
 
-    fn overtaken_at(&self, given_at: Instant, patience: Duration, owed: usize) -> Instant {
-        let expected = times(self.interval.unwrap_or_default(), owed);
+    fn overtaken_at(&self, given_at: Instant, patience: Duration, pending: usize) -> Instant {
+        let expected = times(self.interval.unwrap_or_default(), pending);
         given_at + patience.max(expected * OVERTAKEN_TIMES)
     }
 
@@ -194,7 +199,7 @@ mod tests {
         ] {
             let (latency, ..) = of_device(one, sessions, in_turn, begin);
             assert_eq!(latency.is_slow(sessions as usize), one > ms(1));
-            let room = (0..).take_while(|owed| latency.has_room(*owed, PATIENCE)).count();
+            let room = (0..).take_while(|pending| latency.has_room(*pending, PATIENCE)).count();
             let fits = if in_turn { PATIENCE.as_millis() / one.as_millis() } else { 2_u128 };
             assert!(room as u128 >= fits.min(sessions.into()), "{one:?}, {sessions}: {room}");
             assert!(!in_turn || room as u128 <= 2 * fits, "{one:?}, {sessions}: {room}");

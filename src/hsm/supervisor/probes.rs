@@ -127,7 +127,7 @@ impl Supervisor {
                 }
                 Answer::Failed(fault) => {
                     self.key_breakers.put_off(&of, later);
-                    self.canary_failed(at, &canary, &fault.tamed());
+                    self.canary_failed(at, &canary, &fault.sanitised());
                 }
                 Answer::Signed(_) => {
                     self.alarm_bad_signature(&canary.key.label);
@@ -148,7 +148,7 @@ impl Supervisor {
                 self.alarm_bad_signature(&canary.key.label);
                 self.key_failed(&of, Blame::WrongSignature, None);
             }
-            Answer::Failed(fault) => self.probe_failed(at, &of, &fault.tamed()),
+            Answer::Failed(fault) => self.probe_failed(at, &of, &fault.sanitised()),
             // The key was deleted. The next listing removes its breaker.
             Answer::Missing | Answer::Listed(_) | Answer::Changed(_) => {
                 self.key_breakers.put_off(&of, later);
@@ -262,8 +262,8 @@ impl Supervisor {
     /// for canaries until they have signed.
     fn keys_pending(&mut self, signer: &Signer) -> Vec<TokenKey> {
         let mut keys = Vec::new();
-        for owed in signer.pending.iter() {
-            let canary = match &owed.task {
+        for pending in signer.pending.iter() {
+            let canary = match &pending.task {
                 Task::Job(job) => {
                     keys.extend(self.key_of(&job.request));
                     continue;

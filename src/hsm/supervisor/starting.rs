@@ -131,7 +131,9 @@ impl Supervisor {
                     self.start_failed(PROTOCOL_BROKEN.to_owned());
                 }
             }
-            Event::Message(FromSigner::Refused(fault)) => self.start_refused(&fault.tamed(), None),
+            Event::Message(FromSigner::Refused(fault)) => {
+                self.start_refused(&fault.sanitised(), None)
+            }
             Event::Message(FromSigner::Ready(ready)) if !starting.greeted => {
                 starting.greeted = true;
                 self.greet(ready);
@@ -165,7 +167,7 @@ impl Supervisor {
         if !ready.is_plausible() {
             return self.start_failed(PROTOCOL_BROKEN.to_owned());
         }
-        let facts = ready.facts.tamed();
+        let facts = ready.facts.sanitised();
         if self.serial.as_ref().is_some_and(|serial| *serial != facts.serial) {
             return self.start_failed(format!("the token has another serial: {:?}", facts.serial));
         }
@@ -250,13 +252,13 @@ impl Supervisor {
                 self.start_failed(format!("key '{}' is listed and not found", canary.key.label));
             }
             Answer::Failed(fault) if hopeless && self.may_be_the_key(&fault) => {
-                self.ask_for_listing(fault.tamed(), &canary.key.label);
+                self.ask_for_listing(fault.sanitised(), &canary.key.label);
             }
             Answer::Failed(fault) => {
                 let ours = fault.class == Class::Caller;
                 let fault =
                     if ours { fault.with_detail("configure another canary key") } else { fault };
-                self.start_refused(&fault.tamed(), Some(&canary.key.label));
+                self.start_refused(&fault.sanitised(), Some(&canary.key.label));
             }
             Answer::Listed(_) | Answer::Changed(_) => self.start_failed(PROTOCOL_BROKEN.to_owned()),
         }

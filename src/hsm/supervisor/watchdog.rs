@@ -27,9 +27,9 @@ impl Supervisor {
 
     pub(super) fn is_suspiciously_slow(&self, signer: &Signer, now: Instant) -> bool {
         let Deadlines { signature_since, until } = signer.deadlines();
-        let (patience, owed) = (self.patience(), self.pending_signatures());
+        let (patience, pending) = (self.patience(), self.pending_signatures());
         signature_since
-            .is_some_and(|since| self.latency.is_suspiciously_slow(since, patience, owed, now))
+            .is_some_and(|since| self.latency.is_suspiciously_slow(since, patience, pending, now))
             || until.is_some_and(|until| until <= now + patience / 2)
     }
 

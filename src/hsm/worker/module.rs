@@ -140,7 +140,7 @@ impl OpenToken {
     /// [`Fault`] of `C_OpenSession`.
     pub(super) fn session(&self) -> Result<Session, Fault> {
         let opened = self.pkcs11.open_ro_session(self.slot);
-        opened.map_err(|error| self.quirks.meant(fault(&error)))
+        opened.map_err(|error| self.quirks.reclassified(fault(&error)))
     }
 
     /// A read-write session.
@@ -149,7 +149,7 @@ impl OpenToken {
     /// [`Fault`] of `C_OpenSession`.
     pub(super) fn rw_session(&self) -> Result<Session, Fault> {
         let opened = self.pkcs11.open_rw_session(self.slot);
-        opened.map_err(|error| self.quirks.meant(fault(&error)))
+        opened.map_err(|error| self.quirks.reclassified(fault(&error)))
     }
 
     /// A signature over `data` by exactly two calls of the module.

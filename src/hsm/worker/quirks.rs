@@ -77,7 +77,7 @@ impl Quirks {
     }
 
     /// Reclassifies a fault that this token returns when it is busy.
-    pub(super) fn meant(&self, mut fault: Fault) -> Fault {
+    pub(super) fn reclassified(&self, mut fault: Fault) -> Fault {
         let named = |busy: &Busy| {
             fault.function == busy.function
                 && fault.code.as_ref().is_some_and(|code| code.name == busy.code)

@@ -3,7 +3,7 @@
 use super::{
     Recycling, Usage,
     catalogue::Catalogue,
-    fault::tame,
+    fault::sanitise,
     protocol::{
         self, Answer, FROM_SIGNER_BYTES_MAX, FromSigner, KeyChangeResult, ListedKey, LoginNotice,
     },
@@ -11,14 +11,14 @@ use super::{
 };
 
 /// Handles messages until the end or the first that is malformed. Returns how many there were.
-pub fn hear_as_the_front_does(mut octets: &[u8]) -> usize {
+pub fn handle_as_the_front_does(mut octets: &[u8]) -> usize {
     let mut front = Front::default();
-    let mut heard = 0;
+    let mut handled = 0;
     while let Ok(Some(message)) = protocol::read(&mut octets, FROM_SIGNER_BYTES_MAX) {
-        front.hear(message);
-        heard += 1;
+        front.handle(message);
+        handled += 1;
     }
-    heard
+    handled
 }
 
 #[derive(Default)]
@@ -28,18 +28,18 @@ struct Front {
 }
 
 impl Front {
-    fn hear(&mut self, message: FromSigner) {
+    fn handle(&mut self, message: FromSigner) {
         match message {
             FromSigner::Ready(ready) => {
                 if ready.is_plausible() {
-                    let facts = ready.facts.tamed();
+                    let facts = ready.facts.sanitised();
                     assert!(!facts.serial.chars().any(char::is_control));
                     self.adopt(ready.keys);
                 }
             }
-            FromSigner::Refused(fault) => drop(fault.tamed().to_string()),
+            FromSigner::Refused(fault) => drop(fault.sanitised().to_string()),
             FromSigner::Noted { fault, key, next } => {
-                drop((fault.tamed().to_string(), tame(&key), tame(&next)));
+                drop((fault.sanitised().to_string(), sanitise(&key), sanitise(&next)));
             }
             FromSigner::Login(
                 LoginNotice::Begins { fingerprint, .. } | LoginNotice::Refused(fingerprint),
@@ -69,7 +69,7 @@ impl Front {
                 KeyChangeResult::Unsupported(words)
                 | KeyChangeResult::Rejected { reason: words, .. },
             ) => {
-                drop(tame(&words));
+                drop(sanitise(&words));
             }
             Answer::Changed(
                 KeyChangeResult::Destroyed
@@ -78,7 +78,7 @@ impl Front {
                 | KeyChangeResult::LabelTooLong(_),
             )
             | Answer::Missing => {}
-            Answer::Failed(fault) => drop(fault.tamed().to_string()),
+            Answer::Failed(fault) => drop(fault.sanitised().to_string()),
         }
     }
 
