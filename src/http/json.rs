@@ -15,6 +15,9 @@ use zeroize::Zeroizing;
 use super::invalid::Invalid;
 use crate::domain::text::check_characters;
 
+#[cfg(test)]
+pub(super) mod asked;
+
 /// Longest string unless a member has a limit of its own, in characters.
 pub const STRING_CHARACTERS_MAX: usize = 2_048;
 
@@ -303,6 +306,8 @@ impl<'a> Object<'a> {
 
     /// The member, unless it is absent or `null`.
     pub fn get(&mut self, name: &'static str) -> Option<Node<'a>> {
+        #[cfg(test)]
+        asked::note(self.node.pointer(), name);
         self.known.push(name);
         self.members
             .iter()

@@ -27,7 +27,7 @@ pub(super) async fn answer(request: PlainRequest) -> Result<HttpResponse, Proble
     Ok(HttpResponse::Ok().json_body(&Token { token }))
 }
 
-fn read(body: Node<'_>) -> Result<(), Invalid> {
+pub(super) fn read(body: Node<'_>) -> Result<(), Invalid> {
     let mut object = body.object()?;
     object.required("email", |node| node.long_text().map(|_| ()))?;
     object.required("password", |node| node.long_text().map(|_| ()))

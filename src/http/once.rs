@@ -31,7 +31,7 @@ pub(super) const AUDIT_INDEX: HeaderName = HeaderName::from_static("chancery-aud
 /// Whether the answer was given before.
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-const KEY_CHARACTERS_MAX: usize = 128;
+pub(super) const KEY_CHARACTERS_MAX: usize = 128;
 
 /// Runs `work` to its end, or gives the answer that it gave before.
 pub(super) async fn once<T, F>(

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, http::StatusCode};
 use super::problem::Problem;
 
 /// Most parameters that a request may have.
-const PARAMETERS_MAX: usize = 32;
+pub(super) const PARAMETERS_MAX: usize = 32;
 
 /// Counts the parameters of a request, whether or not anybody is to read them.
 ///

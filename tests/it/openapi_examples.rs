@@ -130,7 +130,9 @@ fn every_example_of_a_request_is_accepted() {
     examples.send_all_there("issueIaca");
     // The other example holds the certificate of an IACA whose key is on another token.
     let service = examples.target("issueDocumentSigner");
-    examples.send("issueDocumentSigner", "application/json", "documented", &service);
+    for name in ["documented", "key-in-the-request"] {
+        examples.send("issueDocumentSigner", "application/json", name, &service);
+    }
     examples.send_all_there("issueCertificate");
     examples.send_all_there("makeCsr");
 

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::*;
 
 mod code;
+mod readers;
 mod routes;
 
 /// A document that can be read on its own: references lead somewhere, names are unique, and every

@@ -128,7 +128,7 @@ fn key_usage(node: Node<'_>) -> Result<Vec<KeyUsage>, Invalid> {
 }
 
 /// Extended key usages of one certificate, at most.
-const PURPOSES_MAX: usize = 64;
+pub(in crate::http) const PURPOSES_MAX: usize = 64;
 
 fn extended_key_usage(node: Node<'_>) -> Result<Vec<Oid>, Invalid> {
     let oids = node.array("strings", |node| {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     domain::{
+        alternative_name::NAMES_MAX,
         key::KeyType,
         name::{AttributeKind, Country},
         path::{PathElement, ResourcePath},
@@ -12,9 +13,12 @@ use crate::{
     http::{
         api::inventory::{LIMIT_DEFAULT, LIMIT_MAX, PROFILES},
         body::BODY_BYTES_MAX,
-        json::STRING_CHARACTERS_MAX,
+        dispatch::X_REQUEST_ID_CHARACTERS_MAX,
+        json::{ITEMS_MAX, STRING_CHARACTERS_MAX},
+        once::KEY_CHARACTERS_MAX,
         problem::EXCEPTIONS,
-        wire::kms::PIN_SOURCES,
+        query::PARAMETERS_MAX,
+        wire::{generic::PURPOSES_MAX, kms::PIN_SOURCES},
     },
     service::{error::DuplicateKind, inventory::CertificateStatus},
 };
@@ -74,6 +78,59 @@ fn limits_are_those_of_the_code() {
         let element_pattern = format!("[A-Za-z0-9_-]{{1,{}}}", PathElement::LENGTH_MAX);
         let pattern = format!(r"^{element_pattern}(?:\.{element_pattern}){element}$");
         assert_eq!(schema(pointer)["pattern"], pattern, "{pointer}");
+    }
+}
+
+#[test]
+fn limits_in_words_and_patterns_are_those_of_the_code() {
+    let description = DOCUMENT["info"]["description"].as_str().unwrap();
+    let description = description.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (limit, of) in [
+        (BODY_BYTES_MAX, "octets"),
+        (STRING_CHARACTERS_MAX, "characters"),
+        (ITEMS_MAX, "items"),
+        (PARAMETERS_MAX, "parameters"),
+    ] {
+        let digits = limit.to_string();
+        let words = match digits.split_at_checked(digits.len().saturating_sub(3)) {
+            Some((thousands, rest)) if !thousands.is_empty() => format!("{thousands},{rest} {of}"),
+            _ => format!("{digits} {of}"),
+        };
+        assert!(description.contains(&words), "{words}");
+    }
+    let names = schema("SubjectAlternativeNames")["description"].as_str().unwrap();
+    assert!(names.contains(&format!("at most {NAMES_MAX}")), "{names}");
+    let purposes = schema("CertificateData/properties/extendedKeyUsageOids");
+    assert_eq!(purposes["maxItems"], PURPOSES_MAX);
+    let request_id = schema("RequestId")["pattern"].as_str().unwrap();
+    assert!(request_id.contains(&format!("{{1,{X_REQUEST_ID_CHARACTERS_MAX}}}")), "{request_id}");
+    let key = &DOCUMENT["components"]["parameters"]["IdempotencyKey"]["schema"]["pattern"];
+    let key = key.as_str().unwrap();
+    assert!(key.contains(&format!("{{1,{KEY_CHARACTERS_MAX}}}")), "{key}");
+}
+
+#[test]
+fn refusals_have_the_status_and_the_id_of_the_code() {
+    for (status, id) in EXCEPTIONS {
+        let name = id.strip_suffix("Exception").unwrap();
+        let content = &DOCUMENT["components"]["responses"][name]["content"]["application/json"];
+        let examples = content["examples"].as_object().unwrap_or_else(|| panic!("{name}"));
+        for example in examples.values() {
+            assert_eq!(example["value"]["id"], id, "{name}");
+            assert_eq!(example["value"]["code"], status.to_string(), "{name}");
+        }
+    }
+    for (path, method, operation) in operations() {
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let Some(reference) = response["$ref"].as_str() else { continue };
+            let name = reference.rsplit('/').next().unwrap();
+            let of_status = EXCEPTIONS.iter().find(|(of, _)| of.to_string() == *status);
+            if let Some((_, id)) = of_status {
+                let is_duplicate = status == "409" && name.ends_with("DuplicateTarget");
+                let is_of_status = format!("{name}Exception") == *id;
+                assert!(is_duplicate || is_of_status, "{method} {path}: {status}: {name}");
+            }
+        }
     }
 }
 
