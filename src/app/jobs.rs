@@ -1,11 +1,9 @@
 //! The jobs that keep the daemon in order while it serves.
 
 use std::{
-    sync::{Arc, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-
-use tokio::sync::Mutex;
 
 use super::{
     advice,
@@ -50,61 +48,36 @@ pub(super) fn add_upkeep(
     watch: Watch,
     now: Timestamp,
 ) {
-    let of = Arc::clone(services);
-    schedule.add(FORGET_ANSWERS, move || {
-        let services = Arc::clone(&of);
-        async move {
-            let forgotten = idempotency::forget_old_answers(&services, Timestamp::now()).await;
-            forgotten.map_err(|error| format!("old answers were not deleted: {error}"))
-        }
+    schedule.add(FORGET_ANSWERS, services, |services| async move {
+        let forgotten = idempotency::forget_old_answers(&services, Timestamp::now()).await;
+        forgotten.map_err(|error| format!("old answers were not deleted: {error}"))
     });
-    let (of, watch) = (Arc::clone(services), Arc::new(Mutex::new(watch)));
-    schedule.add(RECORD_TOKENS, move || {
-        let (services, watch) = (Arc::clone(&of), Arc::clone(&watch));
-        async move {
-            watch.lock().await.look(&services).await;
-            Ok(())
-        }
+    let watch = Arc::new(tokio::sync::Mutex::new(watch));
+    schedule.add(RECORD_TOKENS, &(Arc::clone(services), watch), |(services, watch)| async move {
+        watch.lock().await.look(&services).await;
+        Ok(())
     });
-    let of = ledger.clone();
-    schedule.add(LEDGER_PLACE, move || {
-        let ledger = of.clone();
-        blocking(move || ledger.look_at_place())
+    schedule.add(LEDGER_PLACE, ledger, |ledger| blocking(move || ledger.look_at_place()));
+    schedule.add(LEDGER_STALLS, ledger, |ledger| async move {
+        ledger.look_for_stall();
+        Ok(())
     });
-    let of = ledger.clone();
-    schedule.add(LEDGER_STALLS, move || {
-        let ledger = of.clone();
-        async move {
-            ledger.look_for_stall();
-            Ok(())
-        }
-    });
-    let of = ledger.clone();
-    schedule.add(INHERITED, move || advice::log_inherited(of.clone(), now));
+    schedule.add(INHERITED, ledger, move |ledger| advice::log_inherited(ledger, now));
 }
 
 /// Adds the jobs on the listeners.
 pub(super) fn add_listeners(schedule: &mut Schedule, running: &Running) {
-    let of = Arc::new(std::sync::Mutex::new(running.tls_watch()));
-    schedule.add(TLS_FILES, move || {
-        let watch = Arc::clone(&of);
+    let watch = Arc::new(Mutex::new(running.tls_watch()));
+    schedule.add(TLS_FILES, &watch, |watch| {
         blocking(move || watch.lock().unwrap_or_else(PoisonError::into_inner).look())
     });
-    let of = running.current();
-    schedule.add(LOG_ANSWERS, move || {
-        let current = Arc::clone(&of);
-        async move {
-            current.log_answers().await;
-            Ok(())
-        }
+    schedule.add(LOG_ANSWERS, &running.current(), |current| async move {
+        current.log_answers().await;
+        Ok(())
     });
-    let of = running.current();
-    schedule.add(LOG_PUBLIC_ANSWERS, move || {
-        let current = Arc::clone(&of);
-        async move {
-            current.log_public_answers();
-            Ok(())
-        }
+    schedule.add(LOG_PUBLIC_ANSWERS, &running.current(), |current| async move {
+        current.log_public_answers();
+        Ok(())
     });
 }
 

@@ -36,17 +36,22 @@ impl Schedule {
         Self { observations, tasks: JoinSet::new() }
     }
 
-    /// Adds a job, which runs at once and then with its period. `run` starts one run; an error of it is in words
-    /// for the operator.
-    pub(super) fn add<F>(&mut self, job: Job, mut run: impl FnMut() -> F + Send + 'static)
-    where
+    /// Adds a job, which runs at once and then with its period. `run` starts one run, on a clone of `of`; an
+    /// error of it is in words for the operator.
+    pub(super) fn add<T, F>(
+        &mut self,
+        job: Job,
+        of: &T,
+        mut run: impl FnMut(T) -> F + Send + 'static,
+    ) where
+        T: Clone + Send + Sync + 'static,
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
-        let observations = Arc::clone(&self.observations);
+        let (of, observations) = (of.clone(), Arc::clone(&self.observations));
         observations.jobs.add(job.name, job.period);
         self.tasks.spawn(async move {
             loop {
-                run_once(&observations.jobs, job, run()).await;
+                run_once(&observations.jobs, job, run(of.clone())).await;
                 let Some(period) = job.period else { return };
                 sleep(period).await;
             }
@@ -112,14 +117,13 @@ mod tests {
     async fn a_job_that_hangs_panics_or_fails_is_counted_and_stops_no_other() {
         let observations = Arc::new(Observations::new(Timestamp::now()));
         let mut schedule = Schedule::new(Arc::clone(&observations));
-        schedule.add(job("hangs"), std::future::pending);
-        schedule.add(job("panics"), || async { panic!("a test") });
-        schedule.add(job("fails"), || async { Err("a test".to_owned()) });
+        schedule.add(job("hangs"), &(), |()| std::future::pending());
+        schedule.add(job("panics"), &(), |()| async { panic!("a test") });
+        schedule.add(job("fails"), &(), |()| async { Err("a test".to_owned()) });
         let runs = Arc::new(AtomicU32::new(0));
-        let counted = Arc::clone(&runs);
-        schedule.add(job("works"), move || {
-            counted.fetch_add(1, Ordering::Relaxed);
-            async { Ok(()) }
+        schedule.add(job("works"), &runs, |runs| async move {
+            runs.fetch_add(1, Ordering::Relaxed);
+            Ok(())
         });
         until(&observations, "panics", |job| job.failures > 2).await;
         until(&observations, "fails", |job| job.failures > 2).await;
@@ -140,7 +144,7 @@ mod tests {
         let mut schedule = Schedule::new(Arc::clone(&observations));
         let once = Job { period: None, deadline: Duration::from_millis(1), ..job("late") };
         let mut runs = 0;
-        schedule.add(once, move || {
+        schedule.add(once, &(), move |()| {
             runs += 1;
             assert_eq!(runs, 1, "it runs once");
             async {

@@ -57,22 +57,14 @@ impl ServiceManager {
         let every = systemd::watchdog().map_or(PROGRESS_EVERY, |limit| limit / 3);
         let status = Job { name: "status-line", period: Some(STATUS_EVERY), deadline: every };
         let watchdog = Job { name: "watchdog", period: Some(every), deadline: every };
-        let this = Arc::clone(self);
-        schedule.add(status, move || {
-            let this = Arc::clone(&this);
-            async move {
-                this.send_status();
-                Ok(())
-            }
+        schedule.add(status, self, |this| async move {
+            this.send_status();
+            Ok(())
         });
-        let this = Arc::clone(self);
-        schedule.add(watchdog, move || {
-            let this = Arc::clone(&this);
-            async move {
-                this.progress().await;
-                systemd::alive();
-                Ok(())
-            }
+        schedule.add(watchdog, self, |this| async move {
+            this.progress().await;
+            systemd::alive();
+            Ok(())
         });
     }
 
