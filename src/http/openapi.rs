@@ -1,8 +1,9 @@
 //! `GET /openapi.json`: the API as OpenAPI 3.1.
 //!
-//! The document is `openapi.yaml`, written by hand; `build.rs` turns it into JSON. Two kinds of tests keep it true: `tests` below compares it with the route
-//! table and with the limits and words of the code; `tests/it/openapi.rs` validates what the daemon
-//! accepts and answers against its schemas, with no member allowed that they do not name.
+//! The document is `openapi.yaml`, written by hand; `build.rs` turns it into JSON. Two kinds of tests keep it
+//! true: `tests` compares it with the route table, the readers of request bodies, and the limits and words of
+//! the code; `tests/it/openapi.rs` validates what the daemon accepts and answers against its schemas, which
+//! must name every member.
 
 use std::sync::LazyLock;
 
@@ -29,7 +30,7 @@ pub(super) async fn answer(_request: PlainRequest) -> Result<HttpResponse, Probl
     Ok(HttpResponse::Ok().content_type("application/json").body(body))
 }
 
-/// The operation of a method on a path. Parameters of the path have no names in the route table.
+/// The operation of a method on a path of the route table, where parameters have no names.
 fn operation(method: &Method, path: &[&str]) -> Option<&'static Value> {
     let is_same = |(wanted, documented): (&&str, &str)| match *wanted {
         PARAMETER => documented.starts_with('{'),

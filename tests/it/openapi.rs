@@ -1,5 +1,5 @@
-//! The OpenAPI document against the daemon: what is asked and answered fits its schemas, and two
-//! judges that are not ours agree.
+//! The OpenAPI document is true of the daemon: accepted requests and all answers are valid by its schemas, and
+//! two independent tools, openapi-spec-validator and schemathesis, find no fault.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use crate::appliance::{
     Answer, Appliance, Client, Daemon, KMS, SERVICE, STORE, documented, generic_ca, key,
 };
 
-/// Every grant, a VICAL service, the login.
+/// An appliance whose client has every permission, with a VICAL service and the compatibility login.
 fn appliance() -> Appliance {
     let appliance = Appliance::new();
     appliance.configure(|text| {
@@ -64,8 +64,8 @@ impl Checked {
         Self { document: closed(document), client: daemon.client.clone() }
     }
 
-    /// Sends JSON; the answer must have the status and fit the document, and so must the request
-    /// when it is taken.
+    /// Sends JSON. The answer must have the status and be valid by the document; the request must be valid
+    /// when it is accepted.
     #[track_caller]
     fn json(&self, method: &str, path: &str, body: &Value, status: u16) -> Answer {
         let headers = [("content-type", "application/json")];
@@ -80,7 +80,7 @@ impl Checked {
         answer
     }
 
-    /// Sends a request without body; the answer must have the status and fit the document.
+    /// Sends a request without body. The answer must have the status and be valid by the document.
     #[track_caller]
     fn bare(&self, method: &str, path: &str, status: u16) -> Answer {
         let answer = self.client.send(method, path, &[], "").unwrap();
@@ -89,7 +89,7 @@ impl Checked {
         answer
     }
 
-    /// Status, headers, media type and body are documented.
+    /// Asserts that status, headers, media type and body are documented.
     #[track_caller]
     fn check(&self, method: &str, path: &str, answer: &Answer) {
         let place = format!("{method} {path}: {}", answer.status);
@@ -128,7 +128,7 @@ impl Checked {
             pattern.len() == given.len()
                 && pattern.iter().zip(&given).all(|(p, g)| p.starts_with('{') || p == g)
         };
-        // A path without parameters goes before one with.
+        // Of two paths that match, the one with fewer parameters is meant.
         let path = paths
             .keys()
             .filter(|pattern| fits(pattern))
@@ -160,7 +160,8 @@ impl Checked {
     }
 }
 
-/// Refuses members that a schema neither names nor says to ignore.
+/// Makes schemas strict, so that a member without a description is found. Those that ignore further members
+/// say so.
 fn closed(value: Value) -> Value {
     match value {
         Value::Object(members) => {
@@ -360,7 +361,7 @@ fn swagger_ui_comes_from_the_daemon_alone() {
     checked.bare("GET", "/swagger", 200);
     for asset in ["swagger-ui.css", "swagger-ui-bundle.js", "start.js", "favicon-32x32.png"] {
         let path = format!("/swagger/{asset}");
-        // Octets that are no UTF-8 are of no interest to the client of these tests.
+        // By curl, because the client of these tests reads bodies as text, and a picture is not.
         let answer = appliance.shell(&format!(
             "curl -sf -D - -o /dev/null --cacert pki/server-ca.pem --cert pki/client.pem \
              --key pki/client.key {}{path}",
@@ -393,7 +394,7 @@ fn another_method_than_those_of_the_document_is_405_and_allow_names_them() {
     for (path, item) in document["paths"].as_object().unwrap() {
         let target = match path.split('/').nth(3) {
             Some("x509-service-api") => SERVICE,
-            // An entry has all methods that a store has, and more.
+            // An entry, because it has all the methods of a store and further ones.
             Some("x509-store-api") if !path.ends_with("/ids") => "test.tenant1.x509-store-1.a",
             Some("x509-store-api") => STORE,
             Some("vical-service-api") if path.contains("/versions") && !path.ends_with("/ids") => {
@@ -450,7 +451,7 @@ fn schemathesis_finds_nothing_that_contradicts_the_document() {
     assert_content(&output.unwrap());
 }
 
-/// Where `tests/run.sh` puts the judges of the document.
+/// Where `tests/run.sh` installs the tools that judge the document.
 fn bin() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/judges-openapi/bin")
 }

@@ -1,4 +1,4 @@
-//! Whether a body has the members and JSON types that the document gives it.
+//! The shape check: whether a body has the members and JSON types of its schema in the document.
 //!
 //! The readers of `http::wire` stop at the first complaint, be it about a type or about a rule. The contract
 //! wants unknown members and wrong types reported before all rules, wherever they stand, so a body that

@@ -10,8 +10,8 @@ mod code;
 mod readers;
 mod routes;
 
-/// A document that can be read on its own: references lead somewhere, names are unique, and every
-/// member has a description and an example.
+/// The file by itself: references lead to a component, operation ids are unique, and every member has a
+/// description and an example.
 mod document {
     use super::*;
 
@@ -104,7 +104,7 @@ mod document {
                 checked += 1;
             }
         });
-        assert!(checked > 100, "the reader of this test finds too little: {checked}");
+        assert!(checked > 100, "only {checked} examples found");
     }
 
     fn assert_valid(schema: &Value, example: &Value, place: &str) {
@@ -120,7 +120,7 @@ mod document {
     }
 }
 
-/// Path, method and operation.
+/// The operations of the file: path, method, operation.
 fn operations() -> impl Iterator<Item = (&'static str, &'static str, &'static Value)> {
     DOCUMENT["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
         let methods = item.as_object().unwrap().iter();
@@ -137,7 +137,7 @@ fn walk(value: &'static Value, place: &str, visit: &mut impl FnMut(&str, &'stati
     match value {
         Value::Object(members) => {
             for (name, member) in members {
-                // What an example holds is no schema.
+                // Examples hold no schemas.
                 if !["examples", "example"].contains(&name.as_str()) {
                     walk(member, &format!("{place}/{name}"), visit);
                 }
