@@ -26,7 +26,8 @@ pub fn outages() -> Vec<Outage> {
             scene.stop();
             scene.start();
             End::Mended(back)
-        }),
+        })
+        .with_late_records(),
         outage("disk takes 0.2 s for a sync", Nobody, |scene| {
             syncs_take(scene, 200);
             let since = Instant::now();

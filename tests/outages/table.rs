@@ -26,9 +26,9 @@ Four clients at once ask for certificates over mutual TLS. \"held\" means that e
 time, with 200 and a certificate that verifies or with 503 and Retry-After; that the ledger has exactly the
 certificates that clients hold, no open intent and no serial number twice; and that the daemon was not
 restarted. Recovery is the time from the return of the HSM to the first request that was served; where the HSM
-was not away, the longest time without one. Where a sync of the disk takes longer than a transaction may, a
-certificate may be recorded whose client was told 503. Where the ledger was unlinked, intents of that moment
-stay open until the next start.
+was not away, the longest time without one. Where the ledger was unlinked, or a sync takes longer than a
+transaction may, a certificate may be recorded whose client was told 503; and intents of the moment in which
+the ledger was unlinked stay open until the next start.
 ";
 
 /// The result of an outage, or why it failed.
