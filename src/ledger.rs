@@ -25,6 +25,8 @@ pub use record::*;
 pub use sqlite::{backup::backup, restore::Restoration};
 pub use standing::PATIENCE;
 use tokio::sync::watch;
+use vical::ClaimedVersions;
+pub use vical::TakenVersion;
 use write::{Abort, Append, Begin, Complete, Write};
 
 use crate::audit::AuditRecord;
@@ -72,6 +74,7 @@ struct Inner {
     known_keys_version: Arc<AtomicU64>,
     delay: Arc<CommitDelay>,
     storage: Storage,
+    claimed_versions: ClaimedVersions,
     /// Whether a transaction takes longer than anybody waits.
     stalled: watch::Sender<bool>,
 }
@@ -122,6 +125,7 @@ impl Ledger {
             known_keys_version: Arc::clone(&writer.known_keys_version),
             delay: Arc::clone(&writer.delay),
             storage,
+            claimed_versions: ClaimedVersions::default(),
             stalled: watch::Sender::new(false),
         };
         readers::start(&inner.storage, to_read)

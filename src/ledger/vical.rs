@@ -1,5 +1,10 @@
 //! VICAL versions: each has an intent like a certificate, and octets that are kept for good.
 
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
 use super::{
     Ledger,
     error::{BeginError, LedgerError},
@@ -11,6 +16,35 @@ use super::{
     write::{BeginVical, TakeVicalNumber},
 };
 use crate::domain::path::{PathElement, ResourcePath};
+
+/// Versions that are about to be reserved.
+pub(super) type ClaimedVersions = Arc<Mutex<HashSet<ResourcePath>>>;
+
+/// An issue id, and the claim on its version while this lives.
+pub struct TakenVersion {
+    /// The issue id.
+    pub issue_id: u64,
+    _claim: Claim,
+}
+
+struct Claim {
+    claimed: ClaimedVersions,
+    version: ResourcePath,
+}
+
+impl Claim {
+    /// `None` when somebody else has it.
+    fn of(claimed: &ClaimedVersions, version: ResourcePath) -> Option<Self> {
+        let is_new = claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(version.clone());
+        is_new.then(|| Self { claimed: Arc::clone(claimed), version })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.version);
+    }
+}
 
 impl Ledger {
     /// Takes the next issue id of `service`, reserves `version`, and records the intent that `make`
@@ -30,7 +64,8 @@ impl Ledger {
         signer: VicalSigner,
         make: impl Fn(u64) -> Result<(Intent, T), String> + Send + 'static,
     ) -> Result<BegunPublication<T>, BeginError> {
-        let issue_id = self.take_vical_number(service).await?;
+        let taken = self.take_vical_version(service, version.clone()).await?;
+        let issue_id = taken.issue_id;
         let (intent, made) = make(issue_id).map_err(BeginError::NotMade)?;
         let reservation = VicalReservation { version, issue_id, signer };
         let BegunVical { intent, replaces } = self.begin_vical(intent, reservation).await?;
@@ -44,6 +79,26 @@ impl Ledger {
     /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`]; an id may be spent all the same.
     pub async fn take_vical_number(&self, service: ResourcePath) -> Result<u64, LedgerError> {
         self.write(TakeVicalNumber(service)).await
+    }
+
+    /// Takes the next issue id for a version that is neither there nor reserved. Until the result is
+    /// dropped, which is after [`Self::begin_vical`], nobody else in this process can take the version;
+    /// so requests that race for one version spend one issue id.
+    ///
+    /// # Errors
+    /// [`BeginError::VersionTaken`], and no issue id is spent; or the ledger's own.
+    pub async fn take_vical_version(
+        &self,
+        service: ResourcePath,
+        version: PathElement,
+    ) -> Result<TakenVersion, BeginError> {
+        let claim = Claim::of(&self.inner.claimed_versions, service.child(&version));
+        let claim = claim.ok_or(BeginError::VersionTaken)?;
+        if self.is_version_taken(service.clone(), version).await? {
+            return Err(BeginError::VersionTaken);
+        }
+        let issue_id = self.take_vical_number(service).await?;
+        Ok(TakenVersion { issue_id, _claim: claim })
     }
 
     /// As [`Self::begin`] for a publication: its version is reserved, and the signer must be the one
