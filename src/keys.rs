@@ -77,7 +77,7 @@ pub struct HostedPath {
     listed: Vec<KeyPurpose>,
 }
 
-/// A key that is there.
+/// A key that was found.
 #[derive(Clone)]
 pub enum Key {
     /// Private half on a token.

@@ -132,7 +132,7 @@ pub struct DocumentSignerIssuance {
 pub struct GenericIssuance {
     /// Names, validity, extensions.
     pub data: GenericData,
-    /// Who signs what.
+    /// Who signs.
     pub signing: GenericSigning,
 }
 

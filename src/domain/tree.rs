@@ -184,7 +184,7 @@ impl ResourceTree {
     }
 }
 
-/// Why a resource cannot stand at a path.
+/// Why a resource cannot be at a path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Misplaced {
     /// The path is taken.
@@ -207,7 +207,7 @@ pub enum Misplaced {
 /// Why a service cannot be attached to another.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unattachable {
-    /// Nothing stands there.
+    /// There is no such resource.
     #[error("{0} does not exist")]
     Unknown(ResourcePath),
     /// An organisation or a tenant.

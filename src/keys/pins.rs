@@ -57,7 +57,7 @@ pub struct PinnedKeys {
 }
 
 impl PinnedKeys {
-    /// Whether there are some, and none of them can be used.
+    /// Whether there are pinned keys and none of them can be used.
     pub fn are_all_refused(&self) -> bool {
         self.usable == 0 && !self.refused.is_empty()
     }

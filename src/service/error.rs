@@ -49,7 +49,7 @@ pub enum Error {
     },
     /// Two objects answer to one key path: only an operator can tell which is meant.
     AmbiguousKey(String),
-    /// A fault of ours; the words go to the log, not to the caller.
+    /// A bug or an internal fault. The message goes to the log, not to the caller.
     Internal(String),
 }
 

@@ -185,7 +185,7 @@ pub async fn list(services: &Services, call: &Call) -> Result<Vec<ShownKey>, Err
 /// Has an unpinned key sign once, so that the listing shows only keys that can.
 ///
 /// # Errors
-/// Why nobody could sign with it, for the log.
+/// Why the key cannot sign, for the log.
 async fn prove(
     services: &Services,
     kms: &Kms,
@@ -230,7 +230,7 @@ async fn list_tokens(tokens: &[&Token]) -> Result<Vec<Vec<CatalogueEntry>>, HsmE
 /// Combines what the tokens list under one path into one key. `None` when no token has it.
 ///
 /// # Errors
-/// Why nobody could sign with it, for the log.
+/// Why the key cannot sign, for the log.
 fn shown_key(
     services: &Services,
     path: &KeyPath,

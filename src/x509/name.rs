@@ -3,15 +3,17 @@
 //! An issuer name is copied from the issuer's certificate and compared octet by octet (ISO/IEC
 //! 18013-5 B.1.1), because decoding and encoding it again could change its string types.
 
+mod directory;
+
 use std::fmt;
 
 use der::{Tag, asn1::ObjectIdentifier};
+pub(super) use directory::DirectoryName;
 
 use super::{
     X509Error,
     element::{Element, IA5_STRING, PRINTABLE_STRING, SEQUENCE, SET, UTF8_STRING},
     encoding, oid,
-    restrictions::DirectoryName,
 };
 use crate::domain::{
     client_name::ComparableName,

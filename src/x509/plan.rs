@@ -1,10 +1,32 @@
 //! A planned certificate: everything is decided, nothing encoded.
 
-use super::{extension::Extension, issuer::Issuer, profile::Profile};
+use super::{extension::Extension, issuer::Issuer};
 use crate::domain::{
     client::KeyPurpose, key::PublicKey, name::DistinguishedName, request::PathLength,
     serial::SerialNumber, validity::Validity,
 };
+
+/// The profiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// ISO/IEC 18013-5 Table B.1.
+    Iaca,
+    /// ISO/IEC 18013-5 Table B.3.
+    DocumentSigner,
+    /// RFC 5280.
+    Generic,
+}
+
+impl Profile {
+    /// The purpose that a signing key needs for the profile.
+    pub fn purpose(self) -> KeyPurpose {
+        match self {
+            Self::Iaca => KeyPurpose::Iaca,
+            Self::DocumentSigner => KeyPurpose::DocumentSigner,
+            Self::Generic => KeyPurpose::Generic,
+        }
+    }
+}
 
 /// The content of a certificate. Only a profile makes it; [`super::UnsignedCertificate::encode`]
 /// consumes it.

@@ -4,33 +4,11 @@ pub mod document_signer;
 pub mod generic;
 pub mod iaca;
 
+pub use super::plan::Profile;
 use crate::domain::{
-    client::KeyPurpose,
     key::{KeyType, PublicKey},
     member::{Member, Message},
 };
-
-/// The profiles.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Profile {
-    /// ISO/IEC 18013-5 Table B.1.
-    Iaca,
-    /// ISO/IEC 18013-5 Table B.3.
-    DocumentSigner,
-    /// RFC 5280.
-    Generic,
-}
-
-impl Profile {
-    /// The purpose that a signing key needs for the profile.
-    pub fn purpose(self) -> KeyPurpose {
-        match self {
-            Self::Iaca => KeyPurpose::Iaca,
-            Self::DocumentSigner => KeyPurpose::DocumentSigner,
-            Self::Generic => KeyPurpose::Generic,
-        }
-    }
-}
 
 /// A rule of a profile that a request breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,7 +5,7 @@
 //! is one that other implementations refuse or evaluate differently.
 
 mod base;
-mod directory;
+mod general_name;
 mod names;
 #[cfg(test)]
 mod tests;
@@ -17,12 +17,13 @@ use der::asn1::ObjectIdentifier;
 use super::{
     Certificate, EncodedName, X509Error,
     element::{Element, SEQUENCE, context_primitive},
+    name::DirectoryName,
     oid,
     view::{Signed, TbsView, value},
 };
 use crate::domain::{oid::Oid, request::GenericData};
-pub(super) use directory::DirectoryName;
-use names::{Name, NameConstraints};
+use general_name::Name;
+use names::NameConstraints;
 
 /// The restrictions of one or several CA certificates. Clones share them.
 #[derive(Debug, Clone, Default)]
@@ -190,7 +191,10 @@ impl Inner {
                 }
                 // OpenSSL checks a common name that looks like a host name too, because TLS clients
                 // used to read host names from it.
-                if attribute.kind == oid::COMMON_NAME && !is_ca && names::looks_like_dns(value) {
+                if attribute.kind == oid::COMMON_NAME
+                    && !is_ca
+                    && general_name::looks_like_dns(value)
+                {
                     names.push((RestrictedPart::Subject, Name::Dns(value)));
                 }
             }

@@ -1,10 +1,10 @@
 //! One subtree of name constraints, and which names are within it.
 
-use super::{
-    directory::DirectoryName,
-    names::{Name, is_host},
+use super::general_name::{Name, is_host};
+use crate::x509::{
+    element::Element,
+    name::{DirectoryName, NameView},
 };
-use crate::x509::{element::Element, name::NameView};
 
 /// The base of a subtree, parsed for comparison.
 #[derive(Debug)]

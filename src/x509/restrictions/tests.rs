@@ -1,6 +1,7 @@
 use super::{
     base::host_of,
-    names::{Name, NameConstraints, looks_like_dns},
+    general_name::{Name, looks_like_dns},
+    names::NameConstraints,
     *,
 };
 use crate::{

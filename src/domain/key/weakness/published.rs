@@ -1,4 +1,4 @@
-//! Keys whose private halves stand in RFCs, or in the sources of widely used software.
+//! Keys whose private halves are printed in RFCs, or in the sources of widely used software.
 
 /// SHA-256 over the `SubjectPublicKeyInfo` of each, in hexadecimal, and where it is published.
 const PUBLISHED: &[(&str, &str)] = &[

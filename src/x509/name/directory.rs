@@ -1,9 +1,7 @@
 //! Distinguished names in the form that name constraints compare: RDN by RDN (RFC 5280, 7.1).
 
-use crate::x509::{
-    element::{Element, IA5_STRING, PRINTABLE_STRING, UTF8_STRING},
-    name::{Attribute, NameView},
-};
+use super::{Attribute, NameView};
+use crate::x509::element::{Element, IA5_STRING, PRINTABLE_STRING, UTF8_STRING};
 
 /// A `Name`, each RDN normalised in two ways for comparison.
 #[derive(Debug)]
@@ -34,12 +32,12 @@ impl DirectoryName {
     }
 
     /// Whether every reader considers `base` a prefix.
-    pub(super) fn is_below(&self, base: &Self) -> bool {
+    pub(in crate::x509) fn is_below(&self, base: &Self) -> bool {
         self.begins_with(base, |rdn| &rdn.narrow)
     }
 
     /// Whether some reader may consider `base` a prefix.
-    pub(super) fn may_be_below(&self, base: &Self) -> bool {
+    pub(in crate::x509) fn may_be_below(&self, base: &Self) -> bool {
         self.begins_with(base, |rdn| &rdn.wide)
     }
 
