@@ -1,7 +1,7 @@
 //! Entries of the audit log: made once, kept and hashed as exactly those bytes.
 //!
-//! Storing them is the ledger's work. Nothing here decides what is worth an entry. How long one can get
-//! is decided here: whoever writes one may pass on what a caller sent, of whatever length.
+//! The ledger stores them; the callers decide what gets an entry. The length of an entry is bounded here,
+//! because an entry may repeat what a client sent, of whatever length.
 
 use std::borrow::Cow;
 
@@ -242,7 +242,7 @@ impl AuditRecord {
         Self { entry, leaf_hash }
     }
 
-    /// The bytes that are hashed; nobody may write them anew.
+    /// The bytes that are hashed. They are never serialised again.
     pub fn entry(&self) -> &[u8] {
         &self.entry
     }
@@ -265,8 +265,8 @@ fn value(detail: &impl Serialize) -> Value {
     serde_json::to_value(detail).expect("JSON")
 }
 
-/// Whether a string of this JSON may have to be cut, or all of it is too large. It looks at octets, so
-/// it may say so of a string that is short enough.
+/// Whether a string of this JSON may be too long, or all of it. It counts octets instead of characters,
+/// so it may be wrong about a string that is short enough.
 fn has_long_text(entry: &[u8]) -> bool {
     let mut length = 0;
     let mut is_escaped = false;

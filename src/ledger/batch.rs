@@ -2,8 +2,7 @@
 //! next one.
 //!
 //! Why not a connection pool: SQLite has one writer at a time, and a commit costs one sync of the disk
-//! however many jobs are in it. Thirty-two issuances at once need a few commits instead of sixty-four;
-//! pools (r2d2, deadpool, sqlx) commit once for each caller.
+//! however many jobs are in it. Pools (r2d2, deadpool, sqlx) commit once for each caller.
 
 use std::{
     io,

@@ -1,34 +1,34 @@
-//! How long what is to be written waits for more.
+//! Commit delay: how long the writer sleeps before a commit, so that more jobs share it.
 //!
-//! A commit costs the processor as much as several jobs do. While several callers write, what comes
-//! soon after another shares its commit. How soon depends on the time for which intents are open, which is
-//! the token's where that is long: a caller who waits 20 ms for a signature loses little by one
-//! millisecond more. One who writes alone never waits.
+//! A commit costs as much processor time as several jobs. The delay is a fraction of the time for which
+//! intents are open, which is mostly the token's: a caller who waits 20 ms for a signature loses little
+//! by one more millisecond. A caller who writes alone is never delayed (see `batch.rs`).
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
-/// Where intents are open for less, nobody waits longer than [`PAUSE_MIN`].
+/// Below this open time the delay is [`PAUSE_MIN`].
 const FAST: Duration = Duration::from_millis(4);
-/// What may be added to the time beyond that, at each end of an intent: one part in so many.
+/// The delay is this fraction of the open time beyond [`FAST`]. It is paid twice: at the intent and at
+/// its end.
 const PART: u32 = 16;
-/// Enough for those who come together.
+/// Enough for jobs that arrive together.
 const PAUSE_MIN: Duration = Duration::from_micros(50);
-/// However slow the token is.
+/// However slow the token is, no more than this.
 const PAUSE_MAX: Duration = Duration::from_millis(4);
-/// Intents over which the mean is taken, about.
+/// Weight of the moving mean, in intents.
 const MEAN_OF: u64 = 64;
 
-/// The time for which intents are open, on average of the last ones.
+/// Moving mean of the time for which intents are open.
 #[derive(Debug, Default)]
 pub(super) struct CommitDelay {
     open_ns: AtomicU64,
 }
 
 impl CommitDelay {
-    /// An intent is about to end that was recorded at this time.
+    /// Adds an intent that is about to end and was recorded at this time.
     pub(super) fn note(&self, recorded_at: Instant) {
         self.note_time(recorded_at.elapsed());
     }
@@ -36,11 +36,11 @@ impl CommitDelay {
     fn note_time(&self, open: Duration) {
         let open_ns = u64::try_from(open.as_nanos()).unwrap_or(u64::MAX);
         let mean = self.open_ns.load(Ordering::Relaxed);
-        // Of two who come at once one may be forgotten: it is a mean.
+        // Not atomic: a concurrent update may be lost, which does not matter for a mean.
         self.open_ns.store(mean - mean / MEAN_OF + open_ns / MEAN_OF, Ordering::Relaxed);
     }
 
-    /// How long to wait for more before a commit.
+    /// How long to sleep before a commit.
     pub(super) fn pause(&self) -> Duration {
         let open = Duration::from_nanos(self.open_ns.load(Ordering::Relaxed));
         (open.saturating_sub(FAST) / PART).clamp(PAUSE_MIN, PAUSE_MAX)

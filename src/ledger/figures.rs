@@ -1,4 +1,4 @@
-//! What the ledger tells of itself. Nothing here asks its threads: it can be read while they hang.
+//! The ledger's own figures. They are read without asking its threads, so also while those hang.
 
 use std::{
     collections::BTreeMap,
@@ -39,7 +39,7 @@ struct Known {
     cas: BTreeMap<String, CaEnd>,
 }
 
-/// CAs that are told of, at most: those that end first.
+/// CAs in the figures, at most: those that expire first.
 const CAS_MAX: usize = 1_000;
 
 impl Figures {
@@ -121,13 +121,13 @@ impl Figures {
     }
 }
 
-/// Nobody waits with it held.
+/// Held for some instructions only.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Ledger {
-    /// What the ledger knows of itself; answers at once, whatever its threads do.
+    /// The ledger at this moment; never blocks on its threads.
     pub fn figures(&self) -> LedgerFigures {
         let figures = &self.inner.figures;
         let known = lock(&figures.known);

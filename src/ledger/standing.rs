@@ -1,16 +1,16 @@
-//! Whether the ledger can take what is to be recorded, and in which time.
+//! Whether the ledger can be written, and whether a transaction hangs.
 
 use std::time::Duration;
 
 use super::{Ledger, error::LedgerError, write::Probe};
 
-/// A transaction that takes longer than this is waited for by nobody: its callers, and those that come
-/// while it goes on, are told so. What was begun is done to its end all the same.
+/// Deadline of a transaction for its callers: when it takes longer, they and all new callers are
+/// refused. The transaction itself goes on to its end.
 pub const PATIENCE: Duration = Duration::from_millis(4_000);
 
 impl Ledger {
-    /// Whether a write would last: makes one, a single page that shares its commit with others, and asks
-    /// whether the disk has room for more.
+    /// Probes the ledger: writes one row, which shares its commit with others, and checks that the disk
+    /// has room for an issuance.
     ///
     /// # Errors
     /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
@@ -22,14 +22,14 @@ impl Ledger {
         }
     }
 
-    /// Looks whether the file that is open is still the one at its path; blocks. Who writes looks by
-    /// itself.
+    /// Checks whether the open file is still the one at its path; blocks. The writer does so at each
+    /// batch; this is for a ledger that nobody writes.
     pub fn look_at_place(&self) {
         self.inner.storage.look();
     }
 
-    /// Wakes those who wait in [`Self::stalls`] if a transaction takes longer than [`PATIENCE`]. To be
-    /// called again and again.
+    /// Wakes the callers of [`Self::stalls`] if a transaction takes longer than [`PATIENCE`]. Called
+    /// periodically.
     pub fn look_for_stall(&self) {
         let stalled = self.is_stalled();
         self.inner.stalled.send_if_modified(|was| std::mem::replace(was, stalled) != stalled);

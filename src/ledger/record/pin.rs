@@ -10,11 +10,12 @@ use crate::{
 pub struct Pinning<P> {
     /// The pin.
     pub pin: P,
-    /// The entry that says so; of many who come first at the same time, one writes it.
+    /// Its audit entry, written only by the one who makes the pin.
     pub audit: AuditRecord,
 }
 
-/// A key path and the public key it stands for, for good.
+/// A key path, bound to its public key and to the token that has shown it. Only a change of the key
+/// through this appliance binds it to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyPin {
     /// Where the key is.
@@ -61,7 +62,8 @@ pub enum PinChange {
     Remove,
 }
 
-/// The one IACA that a key may be described as.
+/// The description of an IACA that a key was first used with. A key gets one; a ledger that an earlier
+/// version has written may hold several.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IacaPin {
     /// SHA-256 over the key's `SubjectPublicKeyInfo`.

@@ -1,8 +1,8 @@
-//! Copies the write-ahead log into the file while writing goes on.
+//! Checkpoints: copying the write-ahead log into the file while writing goes on.
 //!
-//! SQLite begins its log anew only with a transaction that finds all of it copied, and where one
-//! transaction follows another, something is always left. So a thread copies the bulk, and the writer,
-//! which nobody writes beside, copies what was added meanwhile.
+//! SQLite restarts its log only at a transaction that finds all of it copied. Under constant load a
+//! checkpoint beside the writer never gets there. So a thread copies the bulk, and then the writer, between
+//! two batches, copies the rest, which is short: no commit waits for a long checkpoint.
 
 use std::{
     sync::{
@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use super::{file::LedgerFile, place::Place};
 use crate::ledger::error::LedgerError;
 
-/// Pages (of 4 KiB) in the log before they are copied into the file.
+/// Pages (of 4 KiB) in the log before a checkpoint.
 pub(in crate::ledger) const CHECKPOINT_PAGES: usize = 4_000;
 
 /// When to copy, and the thread that does.
@@ -25,7 +25,7 @@ pub(in crate::ledger) struct Checkpoints {
     file: Arc<LedgerFile>,
     /// In the log, after the last transaction.
     pages: Arc<AtomicUsize>,
-    /// In the log when it was last copied; none since it has begun anew.
+    /// Pages in the log at the last checkpoint; 0 after the log has restarted.
     copied: usize,
     bulk: Option<JoinHandle<()>>,
 }
@@ -50,8 +50,8 @@ impl Checkpoints {
         Ok(connection)
     }
 
-    /// To be asked after each transaction: starts the thread when it is time. True when what is left
-    /// is the writer's to copy.
+    /// Asked after each transaction: starts the thread when it is time. True when the thread has
+    /// finished and the writer is to copy the rest.
     pub(in crate::ledger) fn is_writers_turn(&mut self) -> bool {
         let pages = self.pages.load(Ordering::Relaxed);
         if pages < self.copied {
@@ -60,7 +60,8 @@ impl Checkpoints {
         match &self.bulk {
             Some(bulk) if !bulk.is_finished() => return false,
             Some(_) => self.bulk = None,
-            // Who reads for long, a backup, keeps the log from being copied to its end.
+            // A long reader (a backup) blocks a full checkpoint; wait for another CHECKPOINT_PAGES
+            // before the next try.
             None if pages < self.copied + CHECKPOINT_PAGES => return false,
             None => {
                 let file = Arc::clone(&self.file);
@@ -78,10 +79,10 @@ impl Checkpoints {
         true
     }
 
-    /// Waits for what is under way.
+    /// Waits for the thread.
     pub(in crate::ledger) fn end(self) {
         if let Some(bulk) = self.bulk {
-            // It panicked, or has copied: what is left is copied by the one who closes the file.
+            // Even if it panicked: closing the file copies the rest.
             let _ = bulk.join();
         }
     }
@@ -94,7 +95,7 @@ fn copy_bulk(file: &LedgerFile) {
     }
 }
 
-/// Copies all that no reader needs where it is. Waits for nobody.
+/// Copies every page that no reader holds back. Does not wait for readers.
 pub(in crate::ledger) fn copy(connection: &Connection) {
     if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
         warn(&error);

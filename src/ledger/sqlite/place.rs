@@ -1,5 +1,5 @@
-//! Where the ledger's file lies: found through links, kept from others by its name and by its inode, and
-//! looked at again for as long as it is open. What is written to a file that has lost its name is lost.
+//! The ledger's file: its path with links resolved, its locks (one by name, one on the inode), and the
+//! check that the open file is still the one at its path. Writes to an unlinked file would be lost.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -31,13 +31,13 @@ type Identity = (u64, u64);
 /// See the module.
 pub(in crate::ledger) struct Place {
     path: PathBuf,
-    /// The lock goes when the file is closed.
+    /// Closing it releases the lock.
     lock: File,
     /// Opened before SQLite opens it, and closed after: POSIX has the locks of a process on a file go
     /// with the first descriptor that it closes.
     database: File,
     identity: Identity,
-    /// The longest that the file was; it never becomes shorter.
+    /// The greatest length seen; a shorter file was truncated by somebody.
     length: AtomicU64,
     /// The files beside it, since the first transaction.
     sides: Mutex<Option<[Identity; 2]>>,
@@ -164,7 +164,7 @@ impl Place {
         Ok([identity(&wal?), identity(&shm?)])
     }
 
-    /// Who has removed the ledger may have removed the mark with it.
+    /// Writes the mark anew, because it may have been removed together with the ledger.
     fn leave_mark(&self) {
         let lock = lock_of(&self.path);
         let new = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(lock);
@@ -180,7 +180,7 @@ pub(super) fn has_mark(mut lock: &File) -> io::Result<bool> {
     Ok(has_mark)
 }
 
-/// What is left of a ledger without its file.
+/// A side file of a ledger whose main file is gone.
 pub(super) fn stray_side(path: &Path) -> Option<PathBuf> {
     let sides = ["-wal", "-journal"].map(|side| beside(path, side));
     sides.into_iter().find(|side| side.symlink_metadata().is_ok())

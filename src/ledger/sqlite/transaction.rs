@@ -1,4 +1,7 @@
-//! A transaction under way, as those who work in it see it.
+//! A transaction, with a cache of its statements.
+//!
+//! rusqlite's own cache hashes the text of a statement at each use; within a batch the same ten or so
+//! statements come again and again, so here they are found by the address of their text.
 
 use std::{
     cell::RefCell,
@@ -10,7 +13,7 @@ use rusqlite::{CachedStatement, Connection, Statement};
 
 type Idle<'c> = RefCell<Vec<(&'static str, CachedStatement<'c>)>>;
 
-/// A transaction; undone when it is dropped. Its own statements stay prepared, too.
+/// A transaction; rolled back when it is dropped.
 pub(in crate::ledger) struct Transaction<'c> {
     connection: &'c Connection,
     idle: Idle<'c>,
@@ -32,7 +35,7 @@ impl<'c> Transaction<'c> {
         Ok(Self { connection, idle: RefCell::default() })
     }
 
-    /// A statement, which is at hand for the next one in this transaction who needs it.
+    /// A prepared statement; it goes back into the cache when it is dropped.
     pub(in crate::ledger) fn statement(&self, sql: &'static str) -> rusqlite::Result<Used<'_, 'c>> {
         let mut idle = self.idle.borrow_mut();
         let statement = match idle.iter().position(|(known, _)| ptr::eq(*known, sql)) {
@@ -42,32 +45,32 @@ impl<'c> Transaction<'c> {
         Ok(Used { sql, statement: Some(statement), idle: &self.idle })
     }
 
-    /// Whether SQLite itself has given it up, as it does where the disk is full, among others.
+    /// Whether SQLite has rolled it back by itself, as it may when the disk is full.
     pub(in crate::ledger) fn is_given_up(&self) -> bool {
         self.connection.is_autocommit()
     }
 
-    /// Makes it last.
+    /// Commits.
     pub(in crate::ledger) fn commit(self) -> rusqlite::Result<()> {
         self.execute("COMMIT")
     }
 
-    /// Undoes it, unless that is done already.
+    /// Rolls back, unless SQLite has done so.
     pub(in crate::ledger) fn undo(&self) -> rusqlite::Result<()> {
         if self.is_given_up() { Ok(()) } else { self.execute("ROLLBACK") }
     }
 
-    /// What comes after this can be undone by itself. There is one at a time.
+    /// Sets the savepoint. There is one at a time.
     pub(in crate::ledger) fn begin_part(&self) -> rusqlite::Result<()> {
         self.execute("SAVEPOINT part")
     }
 
-    /// The part is part of the transaction.
+    /// Releases the savepoint.
     pub(in crate::ledger) fn end_part(&self) -> rusqlite::Result<()> {
         self.execute("RELEASE part")
     }
 
-    /// The part has not been.
+    /// Rolls back to the savepoint and releases it.
     pub(in crate::ledger) fn undo_part(&self) -> rusqlite::Result<()> {
         self.execute("ROLLBACK TO part")?;
         self.end_part()
@@ -88,7 +91,7 @@ impl Deref for Transaction<'_> {
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
-        // A connection that cannot even do this is given up for what went wrong before.
+        // If it fails, the caller drops the connection because of the error before.
         let _ = self.undo();
     }
 }
