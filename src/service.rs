@@ -1,21 +1,23 @@
 //! The use cases. Each is a function with numbered steps; none knows JSON, HTTP, SQL or PKCS#11.
 
+mod act;
+mod actor;
 mod bad_keys;
 pub mod csr;
 pub mod error;
+mod fresh;
+mod given;
 pub mod iaca_pins;
 pub mod idempotency;
 pub mod inventory;
 pub mod issue;
-mod issuers;
 pub mod journal;
 mod key_errors;
 pub mod keys;
 mod known;
 mod proof;
-mod recording;
 pub mod resources;
-mod signing;
+mod roles;
 pub mod status;
 pub mod stores;
 pub mod tokens;
@@ -27,19 +29,15 @@ use std::sync::Arc;
 pub use crate::ledger::LedgerFigures;
 use crate::{
     domain::{
-        client::{Grants, Permission},
         key::{KeyPolicy, ListedKeys},
-        member::Member,
-        path::ResourcePath,
-        tree::{ResourceTree, Service, ServiceKind},
+        tree::{ResourceTree, ServiceKind},
     },
     keys::Keyring,
     ledger::Ledger,
 };
+pub use actor::{Actor, Call};
 pub use bad_keys::BadKeys;
-use error::Error;
 pub use idempotency::Idempotency;
-use idempotency::Keyed;
 pub use known::{KnownKeys, index_stores};
 pub use resources::{Redeclared, Tree};
 use status::Observations;
@@ -179,56 +177,3 @@ pub struct IssuanceSettings {
 /// The service types that may be created over the API.
 #[derive(Debug, Clone)]
 pub struct Features(pub Vec<ServiceKind>);
-
-/// Who calls which target, in which request, and the tree as it was when the request came.
-#[derive(Debug, Clone)]
-pub struct Call {
-    /// The configured client's name.
-    pub client: Arc<str>,
-    /// What that client may do. The route was opened by a grant on the target; what the request
-    /// names beside the target may need another grant.
-    pub grants: Grants,
-    /// Of the request, for log and audit.
-    pub request_id: String,
-    /// The service of the call; for the resource tree's own routes, the target as given.
-    pub target: ResourcePath,
-    /// One view for the whole request.
-    pub tree: Arc<ResourceTree>,
-    /// The Idempotency-Key, when there is one and the route honours it.
-    pub keyed: Option<Keyed>,
-}
-
-impl Call {
-    /// Refuses a caller who has no grant of `permission` on `path`, which `member` names. Asked before anything is said about what stands at `path`.
-    ///
-    /// # Errors
-    /// [`Error::Forbidden`].
-    fn needs(
-        &self,
-        permission: Permission,
-        path: &ResourcePath,
-        member: Option<Member>,
-    ) -> Result<(), Error> {
-        if self.grants.may(permission, path) {
-            return Ok(());
-        }
-        Err(Error::Forbidden {
-            message: format!("client '{}' has no {permission} on {path}", self.client).into(),
-            field: member,
-        })
-    }
-
-    /// What is attached to the service of the call, in order of attachment.
-    fn dependencies(&self) -> &[ResourcePath] {
-        self.tree.service(&self.target).and_then(Service::dependencies).unwrap_or_default()
-    }
-
-    /// The stores among it.
-    fn stores(&self) -> Vec<ResourcePath> {
-        self.dependencies()
-            .iter()
-            .filter(|path| matches!(self.tree.service(path), Some(Service::X509Store)))
-            .cloned()
-            .collect()
-    }
-}

@@ -2,6 +2,8 @@
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
+use uuid::Uuid;
+
 /// One element of a path: `[A-Za-z0-9_-]{1,128}`, case-sensitive.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PathElement(Arc<str>);
@@ -43,6 +45,12 @@ impl PathElement {
     /// The element as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<Uuid> for PathElement {
+    fn from(id: Uuid) -> Self {
+        Self(id.to_string().into())
     }
 }
 
@@ -100,6 +108,12 @@ impl ResourcePath {
     #[must_use]
     pub fn child(&self, element: &PathElement) -> Self {
         Self([&self.0, ".", &element.0].concat().into())
+    }
+
+    /// The path of a version of a VICAL service.
+    #[must_use]
+    pub fn vical_version(&self, version: &PathElement) -> Self {
+        self.child(&PathElement::versions()).child(version)
     }
 
     /// Whether this path is `ancestor` or lies under it: `a.b` covers `a.b.c`, never `a.bc`.

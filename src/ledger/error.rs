@@ -1,6 +1,6 @@
 //! What can go wrong with the ledger.
 
-use crate::domain::path::{KeyPath, ResourcePath};
+use crate::domain::path::{KeyPath, PathElement, ResourcePath};
 
 /// Why the ledger did not do what was asked. Nothing of it is half done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,14 +60,11 @@ pub enum BeginError {
     #[error("the key is about to take another role")]
     KeyClaimed,
     /// The VICAL version exists or is reserved.
-    #[error("the version is taken")]
-    VersionTaken,
+    #[error("version '{0}' is taken")]
+    VersionTaken(PathElement),
     /// The VICAL service has another signer on record, and the caller may not change it.
     #[error("another signer of the VICAL service is on record")]
     OtherSigner,
-    /// Our fault: what was to be recorded could not be made.
-    #[error("the intent was not made: {0}")]
-    NotMade(String),
     /// The ledger itself.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

@@ -31,6 +31,5 @@ pub use storage::NewLedger;
 pub use store::{EntryKind, NewEntry, StoreEntry, StoredCopy};
 pub use token::RecordedToken;
 pub use vical::{
-    BegunPublication, BegunVical, PublishedVersion, VicalArtifact, VicalReservation, VicalSigner,
-    VicalVersion,
+    BegunVical, PublishedVersion, VicalArtifact, VicalReservation, VicalSigner, VicalVersion,
 };

@@ -9,10 +9,7 @@ use super::{
     Ledger,
     error::{BeginError, LedgerError},
     read::{Artifact, IsVersionTaken, OneVical, VicalEntries, VicalIds},
-    record::{
-        BegunPublication, BegunVical, Intent, StoreEntry, VicalArtifact, VicalReservation,
-        VicalSigner, VicalVersion,
-    },
+    record::{BegunVical, Intent, StoreEntry, VicalArtifact, VicalReservation, VicalVersion},
     write::{BeginVical, TakeVicalNumber},
 };
 use crate::domain::path::{PathElement, ResourcePath};
@@ -47,31 +44,6 @@ impl Drop for Claim {
 }
 
 impl Ledger {
-    /// Takes the next issue id of `service`, reserves `version`, and records the intent that `make`
-    /// makes for that id, all in one transaction. An issue id is spent even if the intent comes to
-    /// nothing. `make` runs on the thread that writes: it computes and does nothing else.
-    ///
-    /// `signer` must be the one on record for the service, unless none is or it may be changed; two
-    /// first publications at a time have one signer.
-    ///
-    /// # Errors
-    /// [`BeginError`] says what is taken or has changed; nothing is recorded then, and the issue id
-    /// is not spent.
-    pub async fn begin_publication<T: Send + 'static>(
-        &self,
-        service: ResourcePath,
-        version: PathElement,
-        signer: VicalSigner,
-        make: impl Fn(u64) -> Result<(Intent, T), String> + Send + 'static,
-    ) -> Result<BegunPublication<T>, BeginError> {
-        let taken = self.take_vical_version(service, version.clone()).await?;
-        let issue_id = taken.issue_id;
-        let (intent, made) = make(issue_id).map_err(BeginError::NotMade)?;
-        let reservation = VicalReservation { version, issue_id, signer };
-        let BegunVical { intent, replaces } = self.begin_vical(intent, reservation).await?;
-        Ok(BegunPublication { intent, made, replaces })
-    }
-
     /// Takes the next issue id of a VICAL service: unique, and higher than every one before. One that
     /// is not used leaves a gap, which does no harm.
     ///
@@ -85,20 +57,22 @@ impl Ledger {
     /// dropped, which is after [`Self::begin_vical`], nobody else in this process can take the version;
     /// so requests that race for one version spend one issue id.
     ///
+    /// The answer is `None` when the version is taken; no issue id is spent then.
+    ///
     /// # Errors
-    /// [`BeginError::VersionTaken`], and no issue id is spent; or the ledger's own.
+    /// [`LedgerError::Busy`] or [`LedgerError::Unavailable`].
     pub async fn take_vical_version(
         &self,
         service: ResourcePath,
         version: PathElement,
-    ) -> Result<TakenVersion, BeginError> {
+    ) -> Result<Option<TakenVersion>, LedgerError> {
         let claim = Claim::of(&self.inner.claimed_versions, service.child(&version));
-        let claim = claim.ok_or(BeginError::VersionTaken)?;
+        let Some(claim) = claim else { return Ok(None) };
         if self.is_version_taken(service.clone(), version).await? {
-            return Err(BeginError::VersionTaken);
+            return Ok(None);
         }
         let issue_id = self.take_vical_number(service).await?;
-        Ok(TakenVersion { issue_id, _claim: claim })
+        Ok(Some(TakenVersion { issue_id, _claim: claim }))
     }
 
     /// As [`Self::begin`] for a publication: its version is reserved, and the signer must be the one

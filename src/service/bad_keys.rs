@@ -14,12 +14,15 @@ use tokio::sync::Semaphore;
 use super::{
     Services,
     error::{Error, Invalid},
-    signing::{self, SigningKeys, Supplied, signer_descriptor, unreadable},
+    given::{GivenSubject, unreadable},
 };
-use crate::domain::{
-    key::{ListedKeys, PublicKey, Weakness},
-    member::Message,
-    request::{Issuance, KeyDescriptor, KeySource},
+use crate::{
+    domain::{
+        key::{ListedKeys, PublicKey, Weakness},
+        member::{Member, Message},
+        request::{KeyDescriptor, KeySource},
+    },
+    x509::Certificate,
 };
 
 /// Size of the cache; when it is full, it is emptied.
@@ -101,47 +104,49 @@ impl fmt::Display for BadKey {
     }
 }
 
-/// Refuses bad keys that a request contains: public JWKs, CSRs, issuer certificates.
+/// Refuses a public JWK that is bad.
+///
+/// # Errors
+/// [`Invalid`] at the JWK.
+pub(super) async fn refuse_jwk(
+    services: &Services,
+    descriptor: &KeyDescriptor,
+) -> Result<(), Error> {
+    if let KeySource::PublicJwk { key, member } = &descriptor.source
+        && let Some(bad) = services.bad_keys.reason(key).await?
+    {
+        return Err(Invalid::at(*member, format!("jwk: {bad}")).into());
+    }
+    Ok(())
+}
+
+/// Refuses bad keys that a request for another key's certificate brings along: public JWKs, the key of a
+/// CSR, that of the issuer's certificate.
 ///
 /// # Errors
 /// [`Invalid`] at the member that holds the key.
 pub(super) async fn refuse_given(
     services: &Services,
-    issuance: &Issuance,
-    supplied: &Supplied,
+    signer: &KeyDescriptor,
+    subject: &GivenSubject<'_>,
+    issuer: Option<(&Certificate, Member)>,
 ) -> Result<(), Error> {
-    for descriptor in signing::descriptors_of(issuance) {
-        if let KeySource::PublicJwk { key, member } = &descriptor.source
-            && let Some(bad) = services.bad_keys.reason(key).await?
-        {
-            return Err(Invalid::at(*member, format!("jwk: {bad}")).into());
-        }
+    refuse_jwk(services, signer).await?;
+    if let GivenSubject::Described(descriptor) = subject {
+        refuse_jwk(services, descriptor).await?;
     }
-    for (pem, key) in supplied.keys(issuance) {
-        if let Some(bad) = services.bad_keys.reason(&key).await? {
-            return Err(unreadable(pem, &bad).into());
-        }
+    if let Some((certificate, member)) = issuer
+        && let Ok(key) = certificate.public_key()
+        && let Some(bad) = services.bad_keys.reason(&key).await?
+    {
+        return Err(unreadable(member, &bad).into());
+    }
+    if let GivenSubject::Csr(member, key) = subject
+        && let Some(bad) = services.bad_keys.reason(key).await?
+    {
+        return Err(unreadable(*member, &bad).into());
     }
     Ok(())
-}
-
-/// Refuses bad keys behind the descriptors of a request: keys on tokens, and private JWKs.
-///
-/// # Errors
-/// [`Invalid`] at the descriptor.
-pub(super) async fn refuse_named(
-    services: &Services,
-    issuance: &Issuance,
-    keys: &SigningKeys,
-) -> Result<(), Error> {
-    refuse(services, signer_descriptor(issuance), keys.signer.public_key()).await?;
-    let named = signing::descriptors_of(issuance).last();
-    match named.filter(|_| !keys.is_self_signed()) {
-        Some(descriptor) if descriptor.key != signer_descriptor(issuance).key => {
-            refuse(services, descriptor, keys.subject()).await
-        }
-        Some(_) | None => Ok(()),
-    }
 }
 
 /// Refuses a bad key behind one descriptor.

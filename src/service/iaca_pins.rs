@@ -1,7 +1,7 @@
 //! What makes a key an IACA's without a certificate that was issued or is stored here: descriptions that
 //! were pinned, and certificates that were supplied. Read, and dropped.
 
-use super::{Call, Services, error::Error, key_errors, keys, signing};
+use super::{Call, Services, error::Error, key_errors, keys};
 use crate::{
     audit::EntryKind,
     domain::{
@@ -11,6 +11,7 @@ use crate::{
     ledger::{IacaPin, UsedIssuer},
     x509::{Certificate, EncodedName, certificate::ContactNames},
 };
+use data_encoding::HEXLOWER;
 
 /// One of them.
 #[derive(Debug)]
@@ -64,9 +65,9 @@ pub async fn drop_all(
     let spki_sha256 = key.public_key.spki_sha256();
     let detail = serde_json::json!({
         "keyPath": key.path.as_str(),
-        "spkiSha256": signing::hex(&spki_sha256),
+        "spkiSha256": HEXLOWER.encode(&spki_sha256),
     });
-    let audit = signing::entry(call, EntryKind::IacaUnpinned, detail, now);
+    let audit = call.entry(EntryKind::IacaUnpinned, detail, now);
     match services.ledger.drop_iaca_pins(spki_sha256, audit).await.map_err(key_errors::ledger)? {
         true => Ok(key.path),
         false => Err(Error::NotFound {
@@ -80,7 +81,7 @@ fn described(key_path: &KeyPath, pin: IacaPin) -> ShownPin {
     ShownPin {
         key_path: key_path.clone(),
         subject: EncodedName::from_der(&pin.subject_der)
-            .map_or_else(|_| signing::hex(&pin.subject_der), |name| name.to_string()),
+            .map_or_else(|_| HEXLOWER.encode(&pin.subject_der), |name| name.to_string()),
         contact: ContactNames { email: pin.email, uri: pin.uri },
         not_before: pin.not_before,
         not_after: pin.not_after,

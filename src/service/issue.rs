@@ -1,34 +1,43 @@
-//! The corridor: every certificate, of whatever profile, is issued by [`issue`].
+//! Certificates. Each profile has a door of its own, which decides everything from top to bottom; all
+//! end in [`super::act::perform`].
 
-use tokio::time::Instant;
+mod document_signer;
+mod generic;
+mod iaca;
+mod record;
+mod trust;
+
+use record::Detail;
 
 use super::{
-    Call, Services, bad_keys,
-    error::{DuplicateKind, Error, Invalid},
+    Call, Services,
+    act::{self, Act, Finished, Made, ReadyKey, Records},
+    actor::Actor,
+    error::{Error, Invalid},
+    fresh,
     idempotency::Answer,
-    issuers::{self, KnownOfBoth},
     key_errors,
-    known::Known,
-    recording::{Begun, Recording, Unbegun},
-    signing::{self, SigningKeys, Supplied},
 };
 use crate::{
+    audit::EntryKind,
     domain::{
-        client::KeyPurpose,
+        key::{PublicKey, sha256},
         member::{Member, Message},
         path::{PathElement, ResourcePath},
-        request::{Issuance, IssuanceRequest},
+        request::{Issuance, IssuanceRequest, VicalMetadata},
         time::Timestamp,
-        validity::{RequestedValidity, ValidityError, ValidityRule},
+        validity::{RequestedValidity, Validity, ValidityError, ValidityRule},
     },
-    ledger::{BeginError, Reservation},
+    keys::Key,
+    ledger::{Product, Reservation},
     x509::{
         SignedCertificate, UnsignedCertificate,
-        profile::{document_signer, generic, iaca},
+        plan::TbsPlan,
+        profile::{Blame, ProfileError},
     },
 };
 
-/// A certificate that verifies. Nobody sees it before it is recorded.
+/// A certificate that verifies. Nobody gets it before it is recorded.
 #[derive(Debug)]
 pub struct Issued<'a> {
     /// The certificate.
@@ -39,7 +48,7 @@ pub struct Issued<'a> {
     pub path_length: Option<u8>,
 }
 
-/// Writes the body of the answer; it is kept with the certificate for those who ask again.
+/// Writes the body of the answer; it is kept with the certificate for the same Idempotency-Key.
 pub type Render = fn(&IssuanceRequest, &Issued<'_>) -> serde_json::Result<Vec<u8>>;
 
 /// Issues one certificate.
@@ -57,190 +66,165 @@ pub async fn issue(
     render: Render,
     now: Timestamp,
 ) -> Result<Answer, Error> {
-    // 1. The rules of the fields, as far as they need neither key nor issuer.
-    signing::check_jwks(services, &request.issuance)?;
-    let stores = call.stores();
-    let stored_id = stored_id(request, &stores)?;
-    let supplied = signing::read_supplied(services, &request.issuance)?;
-    check_requested_validity(&request.issuance, now)?;
-    Box::pin(bad_keys::refuse_given(services, &request.issuance, &supplied)).await?;
-
-    // 2. The keys: allowed for this service and purpose, there, and the ones that were pinned.
-    let keys = signing::resolve(services, call, &request.issuance, &supplied).await?;
-    Box::pin(bad_keys::refuse_named(services, &request.issuance, &keys)).await?;
-
-    // 3. to 6. What is known of the keys, ids in the stores, the profile's and the issuer's rules;
-    //    whether somebody could sign; plan, encode, lint; record the intent. Boxed: a request that waits
-    //    for its signature needs no room for them.
-    let decide = Decide { services, call, request, supplied: &supplied, keys: &keys, now };
-    let (recording, begun, deadline) = Box::pin(decide.begin(&stores, &stored_id)).await?;
-    let Begun { unsigned, facts, intent } = begun;
-
-    // 7. Sign, and verify in software.
-    let signed = match sign(call, &keys, unsigned, deadline).await {
-        Ok(signed) => signed,
-        Err(error) => return Err(signing::abort(services, call, intent, error, now).await),
-    };
-
-    // 8. Record the outcome. Then, and only then, hand it out.
-    let issued = Issued {
-        certificate: &signed,
-        stored_certificate_ids: &recording.stored_paths,
-        path_length: facts.path_length,
-    };
-    let body = match render(request, &issued) {
-        Ok(body) => body,
-        Err(error) => {
-            let error = Error::Internal(format!("the answer could not be written: {error}"));
-            return Err(signing::abort(services, call, intent, error, now).await);
-        }
-    };
-    let serial = signed.serial().to_string();
-    let kept = call.keyed.as_ref().map(|keyed| keyed.keep(&body, Some(serial.clone()), now));
-    match Box::pin(recording.complete(intent, &signed, facts, kept)).await {
-        Ok(audit_index) => Ok(Answer { body, serial: Some(serial), audit_index, replayed: false }),
-        Err(error) => {
-            tracing::error!(%error, serial, "outcome not recorded");
-            let told = Error::Unavailable {
-                message: "storing failed; no certificate was issued".to_owned(),
-                retry_after_seconds: STORING_RETRY_SECONDS,
-            };
-            Err(signing::abort(services, call, intent, told, now).await)
-        }
+    let order = Order { services, call, request, render, now };
+    match &request.issuance {
+        Issuance::Iaca(asked) => iaca::issue(&order, asked).await,
+        Issuance::DocumentSigner(asked) => document_signer::issue(&order, asked).await,
+        Issuance::Generic(asked) => generic::issue(&order, asked).await,
     }
 }
 
-/// Everything that an issuance is decided on but what the ledger knows.
-struct Decide<'a> {
+/// A request for a certificate: what the doors have in common.
+struct Order<'a> {
     services: &'a Services,
     call: &'a Call,
     request: &'a IssuanceRequest,
-    supplied: &'a Supplied,
-    keys: &'a SigningKeys,
+    render: Render,
     now: Timestamp,
 }
 
-/// Two requests may take different roles for one key at the same time: the second waits for the first
-/// to end, and is decided again. So often, at most, and after so long.
-const DECISIONS_MAX: u32 = 60;
-const DECIDE_AGAIN_AFTER: std::time::Duration = std::time::Duration::from_millis(100);
+/// The keys of one certificate.
+struct Keys {
+    /// Signs.
+    signer: Key,
+    /// Is certified; `None` when it is the signer.
+    other: Option<Key>,
+}
 
-impl<'a> Decide<'a> {
-    /// Decides, and makes the intent durable.
-    ///
-    /// # Errors
-    /// [`Error`]; nothing is recorded then.
-    async fn begin(
-        &self,
-        stores: &[ResourcePath],
-        stored_id: &PathElement,
-    ) -> Result<(Box<Recording<'a>>, Begun, Instant), Error> {
-        // An id that was drawn here is taken by nobody; if it were, recording the intent would say so.
-        let reservations = reservations(stores, stored_id);
-        for decided in 0..DECISIONS_MAX {
-            if decided > 0 {
-                tokio::time::sleep(DECIDE_AGAIN_AFTER).await;
-            }
-            let recording = Box::new(self.decide(stores, &reservations).await?);
-            // What is refused for want of a signer leaves nothing behind.
-            let deadline = self.keys.signer.until_up().await.map_err(key_errors::signing)?;
-            match recording.begin().await {
-                Ok(begun) => return Ok((recording, begun, deadline)),
-                Err(Unbegun::DecideAgain) => {}
-                Err(Unbegun::Failed(error)) => return Err(error),
-            }
-        }
-        Err(signing::not_begun(BeginError::KeyClaimed))
+impl Keys {
+    /// A key that certifies itself.
+    fn one(signer: Key) -> Self {
+        Self { signer, other: None }
     }
 
-    async fn decide(
-        &self,
-        stores: &[ResourcePath],
-        reservations: &[Reservation],
-    ) -> Result<Recording<'a>, Error> {
-        let Self { services, call, request, supplied, keys, now } = *self;
-        let issuance = &request.issuance;
-        // What is on record of the keys.
-        let signer = (keys.signer.public_key(), keys.signer.path());
-        let signer = Known::load(services, call, signer, stores, now).await?;
-        let is_other_ca = is_ca(issuance) && !keys.is_self_signed();
-        let subject = match is_other_ca {
-            true => {
-                let subject = (keys.subject(), keys.subject_path());
-                Some(Known::load(services, call, subject, stores, now).await?)
-            }
-            false => None,
-        };
-        let mut known = KnownOfBoth {
-            signer: &signer,
-            subject: subject.as_deref().or(is_ca(issuance).then_some(&*signer)),
-            given: None,
-        };
-        issuers::refuse_role(issuance, &known, keys, now)?;
+    /// Is certified.
+    fn subject(&self) -> &Key {
+        self.other.as_ref().unwrap_or(&self.signer)
+    }
 
-        // The ids in the stores.
-        if request.stored_certificate_id.is_some() {
-            refuse_taken(services, reservations).await?;
+    /// Whether the certified key signs.
+    fn is_self_signed(&self) -> bool {
+        self.other.is_none()
+    }
+}
+
+impl Order<'_> {
+    /// The id in all attached stores, one reservation for each. Without an attached store the member is
+    /// ignored, whatever it holds.
+    fn reservations(&self) -> Result<Vec<Reservation>, Error> {
+        let stores = self.call.stores();
+        let given = self.request.stored_certificate_id.as_deref().filter(|_| !stores.is_empty());
+        let id = given.map_or_else(|| Ok(fresh::id()), parse_stored_id)?;
+        Ok(stores.into_iter().map(|store| Reservation { store, id: id.clone() }).collect())
+    }
+
+    /// Refuses an id that is taken. One that was drawn here is not looked up: recording the intent
+    /// would tell.
+    async fn refuse_taken(&self, reservations: &[Reservation]) -> Result<(), Error> {
+        if self.request.stored_certificate_id.is_none() || reservations.is_empty() {
+            return Ok(());
         }
+        let ids = reservations.iter().map(|wanted| (wanted.store.clone(), wanted.id.clone()));
+        let taken = self.services.ledger.taken(ids.collect()).await.map_err(key_errors::ledger)?;
+        taken.map_or(Ok(()), |target| Err(act::stored_id_taken(target)))
+    }
 
-        // The profile's and the issuer's rules.
-        let given =
-            issuers::prove_given(services, call, issuance, supplied, &signer, stores, now).await?;
-        known.given = given.as_ref();
-        let (ruling, on_record) =
-            issuers::rule(services, call, issuance, supplied, keys, &known, now)?;
-        Ok(Recording {
-            services,
-            call,
-            issuance,
-            keys,
-            ruling,
-            on_record,
-            stored_paths: (reservations.iter())
-                .map(|wanted| wanted.store.child(&wanted.id))
-                .collect(),
-            reservations: reservations.to_vec(),
-            now,
+    /// Checks the given ends of the validity, as far as that needs no issuer. With an issuer, the
+    /// defaults change and with them the period.
+    fn check_validity(
+        &self,
+        requested: RequestedValidity,
+        rule: ValidityRule,
+    ) -> Result<(), Invalid> {
+        match requested.resolve(self.now, rule, None) {
+            // A default start of now is clipped to the issuer's later.
+            Err(ValidityError::TooLong(_)) if requested.not_before.is_none() => Ok(()),
+            Err(error) => Err(invalid_validity(&error)),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// The effective validity; `issuer` is that of the issuer's certificate.
+    fn validity(
+        &self,
+        requested: RequestedValidity,
+        rule: ValidityRule,
+        issuer: Option<Validity>,
+    ) -> Result<Validity, Invalid> {
+        requested.resolve(self.now, rule, issuer).map_err(|error| invalid_validity(&error))
+    }
+
+    /// Refuses a key of a type that the operator does not allow.
+    fn check_type(&self, member: Member, key: &PublicKey) -> Result<(), Invalid> {
+        let allowed = self.services.settings.key_policy.check(key.key_type());
+        allowed.map_err(|error| Invalid::at(member, Message::from(error.to_string()).at(member)))
+    }
+
+    /// Encodes and lints a planned certificate: the act that signs it.
+    fn act(
+        &self,
+        key: ReadyKey,
+        keys: &Keys,
+        plan: TbsPlan,
+        reservations: &[Reservation],
+        records: Records,
+    ) -> Result<Act<UnsignedCertificate>, Error> {
+        let (purpose, serial) = (plan.profile(), plan.serial());
+        let unsigned = UnsignedCertificate::encode(plan)
+            .map_err(|error| Error::Internal(format!("our own certificate: {error}")))?;
+        let (ids, tbs_sha256) = (paths(reservations), sha256(unsigned.tbs_der()));
+        let detail = Detail::new(purpose, serial, keys, &ids, &tbs_sha256);
+        Ok(Act {
+            actor: Actor::Client(self.call.clone()),
+            service: self.call.target.clone(),
+            purpose,
+            key,
+            audit: self.call.entry(EntryKind::Intent, detail, self.now),
+            unsigned,
+            records: Records {
+                serial: Some(serial),
+                subject: Some(keys.subject().clone()),
+                reservations: reservations.to_vec(),
+                ..records
+            },
+            now: self.now,
+        })
+    }
+
+    /// The outcome of a certificate. `metadata` makes the copies in the stores VICAL entries.
+    fn finish(
+        &self,
+        keys: &Keys,
+        reservations: &[Reservation],
+        metadata: Option<&VicalMetadata>,
+        Made { signed, tbs_sha256, .. }: &Made<SignedCertificate>,
+    ) -> Result<Finished, Error> {
+        let ids = paths(reservations);
+        let issued = Issued {
+            certificate: signed,
+            stored_certificate_ids: &ids,
+            path_length: signed.path_length(),
+        };
+        let body = (self.render)(self.request, &issued).map_err(|error| act::unwritable(&error))?;
+        let kept = record::kept(signed, keys, reservations, metadata, self.now);
+        let detail = Detail::new(signed.profile(), signed.serial(), keys, &ids, tbs_sha256)
+            .of_issued(&kept.sha256);
+        Ok(Finished {
+            audit: self.call.entry(EntryKind::Issued, detail, self.now),
+            product: Product::Certificate(Box::new(kept)),
+            body,
+            serial: Some(signed.serial().to_string()),
         })
     }
 }
 
-/// Whether a generic CA is to be certified.
-fn is_ca(issuance: &Issuance) -> bool {
-    match issuance {
-        Issuance::Generic(generic) => generic.data.certificate_authority.is_some(),
-        Issuance::Iaca(_) | Issuance::DocumentSigner(_) => false,
-    }
+/// The full path of each copy, in order of attachment.
+fn paths(reservations: &[Reservation]) -> Vec<ResourcePath> {
+    reservations.iter().map(|wanted| wanted.store.child(&wanted.id)).collect()
 }
 
-/// The purpose that the signing key of an issuance needs.
-pub(super) fn purpose(issuance: &Issuance) -> KeyPurpose {
-    match issuance {
-        Issuance::Iaca(_) => KeyPurpose::Iaca,
-        Issuance::DocumentSigner(_) => KeyPurpose::DocumentSigner,
-        Issuance::Generic(_) => KeyPurpose::Generic,
-    }
-}
-
-pub(super) fn validity_rule(issuance: &Issuance) -> (RequestedValidity, ValidityRule) {
-    match issuance {
-        Issuance::Iaca(iaca) => (iaca.data.validity, iaca::VALIDITY),
-        Issuance::DocumentSigner(ds) => (ds.data.validity, document_signer::VALIDITY),
-        Issuance::Generic(generic) => (generic.data.validity, generic::VALIDITY),
-    }
-}
-
-pub(super) fn invalid_validity(error: &ValidityError) -> Invalid {
-    Invalid::at(error.member(), error.to_string())
-}
-
-const STORING_RETRY_SECONDS: u64 = 5;
-
-/// Without an attached store the member is ignored, whatever it holds.
-fn stored_id(request: &IssuanceRequest, stores: &[ResourcePath]) -> Result<PathElement, Error> {
-    let given = request.stored_certificate_id.as_deref().filter(|_| !stores.is_empty());
-    let Some(text) = given else { return signing::random_id() };
-    let parsed = PathElement::parse(text).map_err(|error| {
+fn parse_stored_id(text: &str) -> Result<PathElement, Invalid> {
+    PathElement::parse(text).map_err(|error| {
         let wrong = text.chars().find(|c| PathElement::parse(c.encode_utf8(&mut [0; 4])).is_err());
         Invalid::at(
             Member::StoredCertificateId,
@@ -249,60 +233,29 @@ fn stored_id(request: &IssuanceRequest, stores: &[ResourcePath]) -> Result<PathE
                 None => format!(": {error}"),
             }),
         )
-    });
-    Ok(parsed?)
+    })
 }
 
-/// With an issuer, the defaults change and with them the period; the given values do not.
-fn check_requested_validity(issuance: &Issuance, now: Timestamp) -> Result<(), Invalid> {
-    let (requested, rule) = validity_rule(issuance);
-    match requested.resolve(now, rule, None) {
-        // A default start of now is clipped to the issuer's later.
-        Err(ValidityError::TooLong(_)) if requested.not_before.is_none() => Ok(()),
-        Err(error) => Err(invalid_validity(&error)),
-        Ok(_) => Ok(()),
-    }
+fn invalid_validity(error: &ValidityError) -> Invalid {
+    Invalid::at(error.member(), error.to_string())
 }
 
-fn reservations(stores: &[ResourcePath], id: &PathElement) -> Vec<Reservation> {
-    stores.iter().map(|store| Reservation { store: store.clone(), id: id.clone() }).collect()
-}
-
-async fn refuse_taken(services: &Services, reservations: &[Reservation]) -> Result<(), Error> {
-    if reservations.is_empty() {
-        return Ok(());
-    }
-    let paths = reservations.iter().map(|wanted| (wanted.store.clone(), wanted.id.clone()));
-    match services.ledger.taken(paths.collect()).await.map_err(key_errors::ledger)? {
-        None => Ok(()),
-        Some(target) => Err(taken(target)),
-    }
-}
-
-pub(super) fn taken(target: ResourcePath) -> Error {
-    Error::Duplicate {
-        target,
-        kind: DuplicateKind::StoredCertificate,
-        field: Some(Member::StoredCertificateId),
-    }
-}
-
-async fn sign(
-    call: &Call,
-    keys: &SigningKeys,
-    unsigned: UnsignedCertificate,
-    deadline: Instant,
-) -> Result<SignedCertificate, Error> {
-    let signed = keys.signer.sign(&call.client, unsigned.tbs_der(), deadline).await;
-    let signature = signed.map_err(key_errors::signing)?;
-    unsigned.assemble(signature).map_err(|error| signing::bad_signature(&keys.signer, &error))
+/// A broken rule of the profile, at the member that names what broke it.
+fn refused(error: ProfileError, signer: Member, subject: Member) -> Error {
+    let key = match error.blame {
+        Blame::Member(member) => return Error::Invalid(Invalid::at(member, error.message)),
+        Blame::Issuer => return Error::Invalid(Invalid::body(error.message)),
+        Blame::SigningKey => signer,
+        Blame::SubjectKey => subject,
+    };
+    Error::Invalid(Invalid::at(key, error.message.at(key)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Of what a call returns, without a call.
+    /// The size of a future, without making one.
     fn size<'a, F>(
         _: impl FnOnce(&'a Services, &'a Call, &'a IssuanceRequest, Render, Timestamp) -> F,
     ) -> usize {

@@ -1,11 +1,12 @@
 //! Audit entries beside those of issued certificates and changed keys: start, stop, reload, recovery after a
 //! crash, refused requests.
 
+use data_encoding::HEXLOWER;
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value, json};
 
-use super::{Services, signing::hex};
+use super::Services;
 use crate::{
     audit::{AuditRecord, EntryKind},
     domain::time::Timestamp,
@@ -37,7 +38,7 @@ pub async fn abort_open_intents(
             json!({
                 "reason": "the daemon ended before the outcome was recorded",
                 "serial": intent.serial.map(|serial| serial.to_string()),
-                "tbsSha256": hex(&intent.tbs_sha256),
+                "tbsSha256": HEXLOWER.encode(&intent.tbs_sha256),
             }),
         );
         ledger.abort(intent.id, record).await?;

@@ -386,7 +386,7 @@ impl<'a> NewKey<'a> {
             "keyType": key_type.name(),
             "token": self.token.name(),
             "label": self.label,
-            "ckaId": super::signing::hex(&self.cka_id),
+            "ckaId": data_encoding::HEXLOWER.encode(&self.cka_id),
         })
     }
 }

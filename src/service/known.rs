@@ -14,10 +14,10 @@ use super::{
 use crate::{
     domain::{
         client::KeyPurpose,
-        key::PublicKey,
         path::{KeyPath, ResourcePath},
         time::Timestamp,
     },
+    keys::Key,
     ledger::{
         CaRole, CertificateOrigin, IacaPin, IssuerIndex, KeyQuestion, KeyState, KnownCertificate,
         KnownKey, Ledger, LedgerError,
@@ -72,22 +72,22 @@ impl Known {
     ///
     /// # Errors
     /// [`Error::Unavailable`] without the ledger.
-    pub(super) async fn load(
+    pub(super) async fn of_key(
         services: &Services,
         call: &Call,
-        (key, key_path): (&PublicKey, Option<&KeyPath>),
-        stores: &[ResourcePath],
+        key: &Key,
         now: Timestamp,
     ) -> Result<Arc<Self>, Error> {
-        let spki_sha256 = key.spki_sha256();
-        let question = Question { spki_sha256, key_path, service: &call.target, stores };
+        let (spki_sha256, stores) = (key.public_key().spki_sha256(), call.stores());
+        let question =
+            Question { spki_sha256, key_path: key.path(), service: &call.target, stores: &stores };
         // Before the answer is read: what changes meanwhile makes it old, never falsely new.
         let version = services.ledger.known_keys_version();
         if let Some(known) = services.known.get(&question, version, now) {
             return Ok(known);
         }
         let asked =
-            KeyQuestion { spki_sha256, service: call.target.clone(), stores: stores.to_vec(), now };
+            KeyQuestion { spki_sha256, service: call.target.clone(), stores: stores.clone(), now };
         let answer = services.ledger.known_key(asked).await.map_err(key_errors::ledger)?;
         let known = Arc::new(Self::of(&services.ledger, answer, &question, now).await?);
         services.known.keep(&question, version, now, Arc::clone(&known));

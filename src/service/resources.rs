@@ -17,7 +17,7 @@ pub(super) use uses::store_of;
 use super::{
     Call, Services,
     error::{DuplicateKind, Error, Invalid},
-    key_errors, signing,
+    key_errors,
 };
 use crate::{
     audit::EntryKind,
@@ -340,7 +340,7 @@ async fn create(
 ) -> Result<Resource, Error> {
     let stored = stored(&call.target, &node)?;
     let detail = json!({ "definition": Definition::of(&node) });
-    let record = signing::entry(call, kind, detail, now);
+    let record = call.entry(kind, detail, now);
     services.ledger.create_resource(stored, record).await.map_err(|error| match error {
         CreateError::Taken => Error::Internal(format!("{} is in the ledger only", call.target)),
         CreateError::Ledger(error) => key_errors::ledger(error),
@@ -369,7 +369,7 @@ async fn change(
         .ok_or_else(|| Error::Internal(format!("{} left the tree", call.target)))?;
     let stored = stored(&call.target, node)?;
     let detail = json!({ "dependency": dependency.as_str() });
-    let record = signing::entry(call, kind, detail, now);
+    let record = call.entry(kind, detail, now);
     services.ledger.change_resource(stored, record).await.map_err(key_errors::ledger)?;
     services.tree.replace(tree);
     Ok(dependencies)

@@ -3,9 +3,8 @@
 use super::{
     Call, Services,
     error::{DuplicateKind, Error, Invalid},
-    key_errors,
+    fresh, given, key_errors,
     known::index_of,
-    signing,
 };
 use crate::{
     audit::{AuditRecord, EntryKind as Audited},
@@ -18,6 +17,7 @@ use crate::{
     ledger::{CreateError, EntryKind, NewEntry, StoreEntry},
     x509::{Certificate, Outline, X509Error, lint, pem},
 };
+use data_encoding::HEXLOWER;
 
 /// One entry.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ pub async fn add(
 ) -> Result<Entry, Error> {
     let id = match id {
         Some(id) => id,
-        None => signing::random_id()?,
+        None => fresh::id(),
     };
     let entry = checked(services, call, id, content).await?;
     let audit = audited(call, Audited::StoreAdded, &entry, now);
@@ -136,7 +136,7 @@ pub async fn delete(
 ) -> Result<ResourcePath, Error> {
     let path = call.target.child(&id);
     let detail = serde_json::json!({ "storedCertificateId": path.as_str() });
-    let audit = signing::entry(call, Audited::StoreDeleted, detail, now);
+    let audit = call.entry(Audited::StoreDeleted, detail, now);
     let store = call.target.clone();
     match services.ledger.delete_entry(store, id, audit).await.map_err(key_errors::ledger)? {
         true => Ok(path),
@@ -203,7 +203,7 @@ async fn check_vical_entry(
     {
         return Err(no_iaca(&bad.to_string()));
     }
-    signing::warn_of_iaca(certificate);
+    given::warn_of_iaca(certificate);
     Ok(())
 }
 
@@ -211,9 +211,9 @@ fn audited(call: &Call, kind: Audited, entry: &NewEntry, now: Timestamp) -> Audi
     let detail = serde_json::json!({
         "storedCertificateId": entry.store.child(&entry.id).as_str(),
         "kind": entry.kind.name(),
-        "certificateSha256": signing::hex(&crate::domain::key::sha256(&entry.der)),
+        "certificateSha256": HEXLOWER.encode(&crate::domain::key::sha256(&entry.der)),
     });
-    signing::entry(call, kind, detail, now)
+    call.entry(kind, detail, now)
 }
 
 fn stored(entry: &NewEntry) -> StoreEntry {

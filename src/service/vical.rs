@@ -3,38 +3,37 @@
 mod entries;
 mod signer;
 
-use std::sync::Arc;
-
+use data_encoding::HEXLOWER;
 use entries::Collected;
 pub use entries::Skipped;
 use serde_json::{Value, json};
 use signer::Signer;
-use tokio::time::Instant;
 
 use super::{
     Call, Services,
-    error::{DuplicateKind, Error, Invalid},
+    act::{self, Act, Finished, Made, ReadyKey, Records, Unsigned, perform},
+    actor::Actor,
+    error::{Error, Invalid},
+    fresh,
     idempotency::Answer,
-    issuers, key_errors,
+    key_errors,
     known::Known,
-    signing,
+    roles,
 };
 use crate::{
     audit::{AuditRecord, EntryKind},
     domain::{
         client::{KeyPurpose, Permission},
+        key::Signature,
         member::{Member, Message, Part, RequestKey},
-        path::{PathElement, ResourcePath},
+        path::{KeyPath, PathElement, ResourcePath},
         request::{KeyDescriptor, KeySource, PublishRequest},
         time::Timestamp,
         tree::{Service, Vical},
     },
     keys::{Key, KeyRefusal},
-    ledger::{
-        BeginError, BegunPublication, Intent, IntentId, KeyPin, Outcome, Product, PublishedVersion,
-        VicalSigner,
-    },
-    vical::{List, SignedVical, UnsignedVical},
+    ledger::{Product, PublishedVersion, TakenVersion, VicalReservation, VicalSigner},
+    vical::{CertificateInfo, List, SignedVical, UnsignedVical, VicalError},
 };
 pub use crate::{
     ledger::{VicalArtifact, VicalVersion},
@@ -87,6 +86,28 @@ pub async fn publish(
     render: Render,
     now: Timestamp,
 ) -> Result<Answer, Error> {
+    // Boxed: a publication that waits for its signature needs no room for what came before.
+    let (publication, skipped) = Box::pin(collect(services, call, request, now)).await?;
+    let mut published = publication.published(skipped);
+    let finish = |made: &Made<SignedList>| {
+        published.issue_id = made.signed.issue_id;
+        let body = render(&published).map_err(|error| act::unwritable(&error))?;
+        let (version, audit) = publication.outcome(made, &published.skipped);
+        Ok(Finished { product: Product::Vical(Box::new(version)), audit, body, serial: None })
+    };
+    let answer = perform(services, || Box::pin(publication.prepare(services)), finish).await?;
+    let (issue_id, audit_index) = (published.issue_id, answer.audit_index);
+    tracing::info!(version = %published.version, issue_id, audit_index, "VICAL published");
+    Ok(answer)
+}
+
+/// Decides what is published, and by which signer.
+async fn collect<'a>(
+    services: &Services,
+    call: &'a Call,
+    request: &PublishRequest,
+    now: Timestamp,
+) -> Result<(Publication<'a>, Vec<Skipped>), Error> {
     // 1. The rules of the fields.
     let vical = declared(call)?;
     let date = request.issuance_date.unwrap_or(now);
@@ -96,22 +117,18 @@ pub async fn publish(
             .and(Part::Name(Member::IssuanceDate));
         return Err(Invalid::at(Member::NextUpdate, what).into());
     }
-    let version = match &request.version {
-        Some(version) => version.clone(),
-        None => signing::random_id()?,
-    };
+    let version = request.version.clone().unwrap_or_else(fresh::id);
 
-    // 2. The key: allowed, there, the pinned one.
+    // 2. The key: allowed, there, the pinned one, and no IACA's.
     let key = key(services, call, vical).await?;
-    let stores = call.stores();
-    let known = Known::load(services, call, (key.public_key(), key.path()), &stores, now).await?;
-    issuers::refuse_iaca_use(KeyPurpose::Vical, &known, &key, now)
+    let known = Known::of_key(services, call, &key, now).await?;
+    roles::refuse_iaca_use(KeyPurpose::Vical, &known, &key, now)
         .map_err(|message| Error::Forbidden { message: message.into(), field: None })?;
 
     // 3. The version's id.
     let is_taken = services.ledger.is_version_taken(call.target.clone(), version.clone());
     if is_taken.await.map_err(key_errors::ledger)? {
-        return Err(taken(call, &version));
+        return Err(act::version_taken(&call.target, &version));
     }
 
     // 4. The signer's certificate, and those above it.
@@ -128,69 +145,28 @@ pub async fn publish(
     signer.hold_against_profile(services.vical.strict, &mut warnings)?;
 
     // 5. What is listed.
-    let entries = services.ledger.vical_entries(stores).await.map_err(key_errors::ledger)?;
+    let entries = services.ledger.vical_entries(call.stores()).await.map_err(key_errors::ledger)?;
     let collected = Collected::of(entries, now);
     collected.check(services.vical, &mut warnings)?;
     for warning in &warnings {
         tracing::warn!(service = %call.target, "{warning}");
     }
-
-    // 6. Somebody could sign. Encode with the next issue id; record the intent.
-    let deadline = key.until_up().await.map_err(key_errors::signing)?;
     let Collected { infos, skipped } = collected;
-    let publication = Arc::new(Publication {
-        noted_key: signing::noted(&key, KeyPurpose::Vical, &known),
-        call: call.clone(),
+    let publication = Publication {
+        call,
         version,
+        new_use: act::keys::new_use(&key, KeyPurpose::Vical, &known),
         key,
         signer,
-        list: List {
-            provider: request.provider.clone(),
-            date,
-            issue_id: 0,
-            next_update: request.next_update,
-            certificate_infos: infos,
-        },
+        provider: request.provider.clone(),
+        date,
+        next_update: request.next_update,
+        infos,
         warnings,
+        tagged: services.vical.cose_tag,
         now,
-    });
-    let Begun { intent, issue_id, unsigned, replaces } = publication.begin(services).await?;
-
-    // 7. Sign, and verify in software.
-    let detail = publication.detail(issue_id, &unsigned);
-    let signed = match publication.sign(unsigned, services.vical.cose_tag, deadline).await {
-        Ok(signed) => signed,
-        Err(error) => return Err(signing::abort(services, call, intent, error, now).await),
     };
-
-    // 8. Record the outcome. Then, and only then, anyone may have it.
-    let published = publication.published(issue_id, skipped);
-    let body = match render(&published) {
-        Ok(body) => body,
-        Err(error) => {
-            let error = Error::Internal(format!("the answer could not be written: {error}"));
-            return Err(signing::abort(services, call, intent, error, now).await);
-        }
-    };
-    let kept = call.keyed.as_ref().map(|keyed| keyed.keep(&body, None, now));
-    let (version, record) = publication.outcome(&signed, detail, &published.skipped);
-    let signer_changed = replaces.map(|replaced| publication.signer_changed(&replaced));
-    let product = Product::Vical(Box::new(PublishedVersion { signer_changed, ..version }));
-    let outcome = Outcome { product, audit: record, answer: kept };
-    match services.ledger.complete(intent, outcome).await {
-        Ok(audit_index) => {
-            tracing::info!(version = %published.version, issue_id, audit_index, "VICAL published");
-            Ok(Answer { body, serial: None, audit_index, replayed: false })
-        }
-        Err(error) => {
-            tracing::error!(%error, version = %published.version, "outcome not recorded");
-            let told = Error::Unavailable {
-                message: "storing failed; no VICAL was published".to_owned(),
-                retry_after_seconds: STORING_RETRY_SECONDS,
-            };
-            Err(signing::abort(services, call, intent, told, now).await)
-        }
-    }
+    Ok((publication, skipped))
 }
 
 /// The paths of the published versions, newest first.
@@ -199,7 +175,7 @@ pub async fn publish(
 /// [`Error::Unavailable`] when the ledger does not answer.
 pub async fn ids(services: &Services, service: &ResourcePath) -> Result<Vec<ResourcePath>, Error> {
     let ids = services.ledger.vical_ids(service.clone()).await.map_err(key_errors::ledger)?;
-    Ok(ids.iter().map(|id| version_path(service, id)).collect())
+    Ok(ids.iter().map(|id| service.vical_version(id)).collect())
 }
 
 /// The octets of a version; without `version`, of the newest.
@@ -228,13 +204,6 @@ pub async fn version(
     found.await.map_err(key_errors::ledger)?.ok_or_else(|| missing(service, version))
 }
 
-/// The path of a version: `versions` is the reserved child of a VICAL service.
-pub fn version_path(service: &ResourcePath, version: &PathElement) -> ResourcePath {
-    service.child(&PathElement::versions()).child(version)
-}
-
-const STORING_RETRY_SECONDS: u64 = 5;
-
 fn declared(call: &Call) -> Result<&Vical, Error> {
     match call.tree.service(&call.target) {
         Some(Service::Vical(vical)) => Ok(vical),
@@ -244,18 +213,10 @@ fn declared(call: &Call) -> Result<&Vical, Error> {
 
 fn missing(service: &ResourcePath, version: Option<&PathElement>) -> Error {
     let message = match version {
-        Some(version) => format!("{} does not exist", version_path(service, version)),
+        Some(version) => format!("{} does not exist", service.vical_version(version)),
         None => "no version published".to_owned(),
     };
     Error::NotFound { message, field: None }
-}
-
-fn taken(call: &Call, version: &PathElement) -> Error {
-    Error::Duplicate {
-        target: version_path(&call.target, version),
-        kind: DuplicateKind::VicalVersion,
-        field: Some(Member::VicalVersion),
-    }
 }
 
 /// The key that the service is declared with. No member of the request is to blame for it.
@@ -276,164 +237,162 @@ async fn key(services: &Services, call: &Call, vical: &Vical) -> Result<Key, Err
     }
 }
 
-/// Everything that was decided about one publication, but its issue id.
-struct Publication {
-    call: Call,
+/// Everything decided about one publication but its issue id.
+struct Publication<'a> {
+    call: &'a Call,
     version: PathElement,
     key: Key,
     signer: Signer,
-    list: List,
+    provider: String,
+    date: Timestamp,
+    next_update: Option<Timestamp>,
+    infos: Vec<CertificateInfo>,
     warnings: Vec<String>,
     /// The key, when its use for VICALs is new.
-    noted_key: Option<[u8; 32]>,
+    new_use: Option<[u8; 32]>,
+    /// Whether tag 18 stands before the structure.
+    tagged: bool,
     now: Timestamp,
 }
 
-/// A recorded intent and what it is about.
-struct Begun {
-    intent: IntentId,
-    issue_id: u64,
+/// An encoded list with its number.
+struct UnsignedList {
     unsigned: UnsignedVical,
-    /// The signer on record, when this publication has another.
-    replaces: Option<Vec<[u8; 32]>>,
+    /// Keeps the version from others until the intent has reserved it.
+    taken: TakenVersion,
+    tagged: bool,
 }
 
-impl Publication {
-    async fn begin(self: &Arc<Self>, services: &Services) -> Result<Begun, Error> {
-        let pin = signing::new_pin(services, &self.key, self.now);
-        let pinned = pin.as_ref().map(signing::pinned);
-        let publication = Arc::clone(self);
-        let begun = services.ledger.begin_publication(
-            self.call.target.clone(),
-            self.version.clone(),
-            VicalSigner {
-                sha256s: self.signer.sha256s(),
-                may_change: self.call.grants.may(Permission::ResourceWrite, &self.call.target),
-            },
-            move |issue_id| {
-                let unsigned = publication.encode(issue_id)?;
-                let intent = publication.intent(issue_id, &unsigned, pin.clone());
-                Ok((intent, (issue_id, unsigned)))
-            },
-        );
-        match begun.await {
-            Ok(BegunPublication { intent, made: (issue_id, unsigned), replaces }) => {
-                services.keyring.pinned(pinned);
-                Ok(Begun { intent, issue_id, unsigned, replaces })
-            }
-            Err(BeginError::OtherSigner) => Err(signer::refused_change(&self.call)),
-            Err(BeginError::VersionTaken) => Err(taken(&self.call, &self.version)),
-            Err(error) => Err(signing::not_begun(error)),
-        }
+/// A signed list with its number.
+struct SignedList {
+    signed: SignedVical,
+    issue_id: u64,
+}
+
+impl Unsigned for UnsignedList {
+    type Signed = SignedList;
+    type Error = VicalError;
+
+    fn to_be_signed(&self) -> &[u8] {
+        self.unsigned.to_be_signed()
     }
 
-    fn encode(&self, issue_id: u64) -> Result<UnsignedVical, String> {
-        let list = List { issue_id, ..self.list.clone() };
-        UnsignedVical::encode(&list, self.key.public_key(), &self.signer.der())
-            .map_err(|error| error.to_string())
+    fn assemble(self, signature: Signature) -> Result<SignedList, VicalError> {
+        let signed = self.unsigned.assemble(&signature, self.tagged)?;
+        Ok(SignedList { signed, issue_id: self.taken.issue_id })
     }
+}
 
-    async fn sign(
-        &self,
-        unsigned: UnsignedVical,
-        tagged: bool,
-        deadline: Instant,
-    ) -> Result<SignedVical, Error> {
-        let signed = self.key.sign(&self.call.client, unsigned.to_be_signed(), deadline).await;
-        let signature = signed.map_err(key_errors::signing)?;
-        unsigned
-            .assemble(&signature, tagged)
-            .map_err(|error| signing::bad_signature(&self.key, &error))
-    }
-
-    fn intent(&self, issue_id: u64, unsigned: &UnsignedVical, pin: Option<KeyPin>) -> Intent {
-        let pinning = |pin| signing::pinning(&self.call, pin, self.now);
-        Intent {
-            serial: None,
+impl Publication<'_> {
+    /// Takes the next issue id, and encodes the list with it. The id is taken before the list is
+    /// encoded, in a transaction of its own: one that is not used leaves a gap, which does no harm.
+    async fn prepare(&self, services: &Services) -> Result<Act<UnsignedList>, Error> {
+        let ready = ReadyKey::wait(&self.key).await?;
+        let service = self.call.target.clone();
+        let taken = services.ledger.take_vical_version(service.clone(), self.version.clone());
+        let taken = taken.await.map_err(key_errors::ledger)?;
+        let taken = taken.ok_or_else(|| act::version_taken(&service, &self.version))?;
+        let issue_id = taken.issue_id;
+        let list = List {
+            provider: self.provider.clone(),
+            date: self.date,
+            issue_id,
+            next_update: self.next_update,
+            certificate_infos: self.infos.clone(),
+        };
+        let unsigned = UnsignedVical::encode(&list, self.key.public_key(), &self.signer.der())
+            .map_err(|error| Error::Internal(format!("the VICAL was not encoded: {error}")))?;
+        let signer = VicalSigner {
+            sha256s: self.signer.sha256s(),
+            may_change: self.call.grants.may(Permission::ResourceWrite, &service),
+        };
+        let detail = self.detail(issue_id, &unsigned.tbs_sha256());
+        Ok(Act {
+            actor: Actor::Client(self.call.clone()),
+            service,
             purpose: KeyPurpose::Vical,
-            service: self.call.target.clone(),
-            tbs_sha256: unsigned.tbs_sha256(),
-            issuer_key_path: self.key.path().cloned(),
-            subject_key_path: None,
-            dev_key: self.key.is_dev(),
-            client: self.call.client.to_string(),
-            request_id: self.call.request_id.clone(),
-            created_at: self.now,
-            reservations: Vec::new(),
-            key_pins: pin.into_iter().map(pinning).collect(),
-            iaca_pin: None,
-            used_issuers: Vec::new(),
-            claims: Vec::new(),
-            noted_key: self.noted_key,
-            audit: self.entry(EntryKind::Intent, self.detail(issue_id, unsigned)),
-        }
+            key: ready,
+            unsigned: UnsignedList { unsigned, taken, tagged: self.tagged },
+            audit: self.call.entry(EntryKind::Intent, detail, self.now),
+            records: Records {
+                version: Some(VicalReservation { version: self.version.clone(), issue_id, signer }),
+                new_use: self.new_use,
+                ..Records::default()
+            },
+            now: self.now,
+        })
     }
 
+    /// What is kept, and the audit entry that says so.
     fn outcome(
         &self,
-        signed: &SignedVical,
-        mut detail: Value,
+        Made { signed, tbs_sha256, replaced_signer }: &Made<SignedList>,
         skipped: &[Skipped],
     ) -> (PublishedVersion, AuditRecord) {
-        detail["artifactSha256"] = signing::hex(&signed.sha256()).into();
+        let SignedList { signed, issue_id } = signed;
+        let mut detail = self.detail(*issue_id, tbs_sha256);
+        detail["artifactSha256"] = HEXLOWER.encode(&signed.sha256()).into();
         detail["skipped"] = skipped.iter().map(|skipped| skipped.path.to_string()).collect();
         let version = PublishedVersion {
-            provider: self.list.provider.clone(),
-            date: self.list.date,
-            next_update: self.list.next_update,
-            entry_count: self.list.certificate_infos.len(),
+            provider: self.provider.clone(),
+            date: self.date,
+            next_update: self.next_update,
+            entry_count: self.infos.len(),
             artifact: signed.octets().to_vec(),
             sha256: signed.sha256(),
             algorithm: signed.algorithm(),
             signer_certificate_pem: self.signer.certificate.pem(),
             signer_chain_pem: self.signer.chain.iter().map(|above| above.pem()).collect(),
             signer_sha256s: self.signer.sha256s(),
-            signer_changed: None,
+            signer_changed: replaced_signer
+                .as_deref()
+                .map(|replaced| self.signer_changed(replaced)),
         };
-        (version, self.entry(EntryKind::VicalPublished, detail))
+        (version, self.call.entry(EntryKind::VicalPublished, detail, self.now))
     }
 
     /// The audit entry of a signer that takes the place of the one on record.
     fn signer_changed(&self, replaced: &[[u8; 32]]) -> AuditRecord {
         let texts = |sha256s: &[[u8; 32]]| -> Vec<_> {
-            sha256s.iter().map(|sha256| signing::hex(sha256)).collect()
+            sha256s.iter().map(|sha256| HEXLOWER.encode(sha256)).collect()
         };
         let detail = json!({
-            "version": version_path(&self.call.target, &self.version).as_str(),
+            "version": self.path().as_str(),
             "signerSha256s": texts(&self.signer.sha256s()),
             "replacedSha256s": texts(replaced),
         });
-        self.entry(EntryKind::VicalSignerChanged, detail)
+        self.call.entry(EntryKind::VicalSignerChanged, detail, self.now)
     }
 
-    fn published(&self, issue_id: u64, skipped: Vec<Skipped>) -> Published {
+    /// The answer, without the issue id.
+    fn published(&self, skipped: Vec<Skipped>) -> Published {
         Published {
-            version: version_path(&self.call.target, &self.version),
-            entry_count: self.list.certificate_infos.len(),
-            provider: self.list.provider.clone(),
-            date: self.list.date,
-            issue_id,
-            next_update: self.list.next_update,
+            version: self.path(),
+            entry_count: self.infos.len(),
+            provider: self.provider.clone(),
+            date: self.date,
+            issue_id: 0,
+            next_update: self.next_update,
             skipped,
         }
     }
 
-    /// What `intent` and `vical-published` say alike.
-    fn detail(&self, issue_id: u64, unsigned: &UnsignedVical) -> Value {
+    /// The detail of `intent` and of `vical-published`.
+    fn detail(&self, issue_id: u64, tbs_sha256: &[u8; 32]) -> Value {
         json!({
             "profile": KeyPurpose::Vical.name(),
-            "version": version_path(&self.call.target, &self.version).as_str(),
+            "version": self.path().as_str(),
             "vicalIssueId": issue_id,
-            "entryCount": self.list.certificate_infos.len(),
-            "issuerKeyPath": signing::path_text(self.key.path()),
-            "signerCertificateSha256": signing::hex(&self.signer.certificate.sha256()),
-            "tbsSha256": signing::hex(&unsigned.tbs_sha256()),
+            "entryCount": self.infos.len(),
+            "issuerKeyPath": self.key.path().map(KeyPath::as_str),
+            "signerCertificateSha256": HEXLOWER.encode(&self.signer.certificate.sha256()),
+            "tbsSha256": HEXLOWER.encode(tbs_sha256),
             "warnings": self.warnings,
             "devKey": self.key.is_dev(),
         })
     }
 
-    fn entry(&self, kind: EntryKind, detail: Value) -> AuditRecord {
-        signing::entry(&self.call, kind, detail, self.now)
+    fn path(&self) -> ResourcePath {
+        self.call.target.vical_version(&self.version)
     }
 }

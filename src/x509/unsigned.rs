@@ -4,6 +4,7 @@ use super::{
     EncodedName, X509Error, algorithm, certificate::LABEL, encoding, lint, pem, plan::TbsPlan,
 };
 use crate::domain::{
+    client::KeyPurpose,
     key::{Digest, PublicKey, Signature, sha256},
     serial::SerialNumber,
     validity::Validity,
@@ -30,8 +31,12 @@ struct Facts {
     validity: Validity,
     issuer: EncodedName,
     issuer_key: PublicKey,
+    issuer_key_id: Vec<u8>,
     subject: EncodedName,
     subject_key: PublicKey,
+    profile: KeyPurpose,
+    is_ca: bool,
+    path_length: Option<u8>,
 }
 
 impl UnsignedCertificate {
@@ -47,9 +52,21 @@ impl UnsignedCertificate {
         let issuer = plan.issuer().map_or(&subject, |issuer| &issuer.name).clone();
         let tbs = encode_tbs(&plan, &issuer, &subject)?;
         lint::planned(&tbs, &plan, &subject)?;
-        let issuer_key = plan.issuer_key().clone();
-        let TbsPlan { serial, validity, subject_key, .. } = plan;
-        let facts = Facts { serial, validity, issuer, issuer_key, subject, subject_key };
+        let facts = Facts {
+            serial: plan.serial,
+            validity: plan.validity,
+            issuer,
+            issuer_key: plan.issuer_key().clone(),
+            issuer_key_id: match plan.issuer() {
+                Some(issuer) => issuer.key_id.clone(),
+                None => plan.subject_key.subject_key_id().to_vec(),
+            },
+            subject,
+            profile: plan.profile(),
+            is_ca: plan.is_ca(),
+            path_length: plan.path_length(),
+            subject_key: plan.subject_key,
+        };
         Ok(Self { tbs, facts })
     }
 
@@ -121,6 +138,26 @@ macro_rules! accessors {
             /// The key that signs.
             pub fn issuer_key(&self) -> &PublicKey {
                 &self.facts.issuer_key
+            }
+
+            /// The subject key identifier of the key that signs.
+            pub fn issuer_key_id(&self) -> &[u8] {
+                &self.facts.issuer_key_id
+            }
+
+            /// The profile, by the name of the purpose that the key's policy must allow.
+            pub fn profile(&self) -> KeyPurpose {
+                self.facts.profile
+            }
+
+            /// Whether basicConstraints says that the certificate is a CA's.
+            pub fn is_ca(&self) -> bool {
+                self.facts.is_ca
+            }
+
+            /// The effective pathLenConstraint.
+            pub fn path_length(&self) -> Option<u8> {
+                self.facts.path_length
             }
 
             /// Subject.

@@ -78,6 +78,22 @@ fn no_front_reaches_through_the_services() {
     assert_eq!(reach_through(&Source::read(&directory())), Vec::<String>::new());
 }
 
+/// Whatever is signed was recorded before, because one function alone asks a key for a signature.
+#[test]
+fn one_file_of_the_services_signs() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut signing = Vec::new();
+    for layer in ["service", "http", "app"] {
+        visit(&source.join(layer), &mut |file| {
+            let text: String = fs::read_to_string(file).unwrap().split_whitespace().collect();
+            if text.contains(".sign(") {
+                signing.push(file.strip_prefix(&source).unwrap().to_owned());
+            }
+        });
+    }
+    assert_eq!(signing, [Path::new("service/act.rs")]);
+}
+
 /// The linter forbids it to all but those who ask; this one file may.
 #[test]
 fn what_the_compiler_does_not_check_is_in_one_file() {

@@ -10,7 +10,7 @@ use crate::{
         request::PublishRequest,
     },
     http::{invalid::Invalid, json::Node},
-    service::vical::{Published, Skipped, VERSION, VicalVersion, version_path},
+    service::vical::{Published, Skipped, VERSION, VicalVersion},
 };
 
 /// Reads `publish`.
@@ -95,7 +95,7 @@ impl Manifest {
     /// Of a version of `service`.
     pub fn of(service: &ResourcePath, version: VicalVersion) -> Self {
         Self {
-            version_id_path: version_path(service, &version.version).to_string(),
+            version_id_path: service.vical_version(&version.version).to_string(),
             version: VERSION,
             vical_provider: version.provider,
             vical_issue_id: version.issue_id,
@@ -123,7 +123,7 @@ impl TrustMaterial {
     /// Of a version of `service`.
     pub fn of(service: &ResourcePath, version: VicalVersion) -> Self {
         Self {
-            version_id_path: version_path(service, &version.version).to_string(),
+            version_id_path: service.vical_version(&version.version).to_string(),
             signer_certificate_pem: version.signer_certificate_pem,
             signer_certificate_chain_pem: version.signer_chain_pem,
         }

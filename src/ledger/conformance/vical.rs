@@ -69,7 +69,7 @@ async fn issue_ids_grow_by_one_in_each_service_and_none_is_given_out_twice() {
     let (first, id) = begin(&ledger, "a.vical", "x").await.unwrap();
     assert_eq!(id, 1);
     // A taken version is refused; the issue id that was taken for it leaves a gap.
-    assert_eq!(begin(&ledger, "a.vical", "x").await, Err(BeginError::VersionTaken));
+    assert_eq!(begin(&ledger, "a.vical", "x").await, Err(BeginError::VersionTaken(element("x"))));
     assert_eq!(begin(&ledger, "b.vical", "x").await.unwrap().1, 1);
     // An aborted publication frees its version and keeps its issue id.
     ledger.abort(first, record(Audit::Aborted)).await.unwrap();

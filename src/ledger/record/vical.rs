@@ -62,17 +62,6 @@ pub struct VicalSigner {
     pub may_change: bool,
 }
 
-/// A publication that is on record and not yet signed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BegunPublication<T> {
-    /// To be ended.
-    pub intent: IntentId,
-    /// What was made beside the intent.
-    pub made: T,
-    /// The signer on record that this publication's takes the place of, as SHA-256s.
-    pub replaces: Option<Vec<[u8; 32]>>,
-}
-
 /// A published VICAL without its octets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VicalVersion {

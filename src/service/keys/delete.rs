@@ -1,5 +1,6 @@
 //! Deletes keys, and the pins of keys that another tool has deleted.
 
+use data_encoding::HEXLOWER;
 use tokio::time::Instant;
 
 use super::{
@@ -15,7 +16,7 @@ use crate::{
     },
     hsm::{ChangeError, Token},
     keys::{HostedKey, KeyFault},
-    service::{Call, Services, error::Error, key_errors, signing},
+    service::{Call, Services, error::Error, key_errors},
 };
 
 /// Deletes a key from the HSM for good. If the token has lost a pinned key, only the pin is
@@ -141,7 +142,7 @@ impl Deletion<'_> {
             .begin(serde_json::json!({
                 "token": token,
                 "label": label,
-                "spkiSha256": signing::hex(&spki_sha256),
+                "spkiSha256": HEXLOWER.encode(&spki_sha256),
                 "force": self.guard == Guard::None,
                 "validCaCertificates": used_by,
                 "wasGone": was_gone,

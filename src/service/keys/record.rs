@@ -1,6 +1,7 @@
 //! Records a change of a key in the ledger: the intent before the HSM is asked, and the outcome
 //! after it.
 
+use data_encoding::HEXLOWER;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use crate::{
     domain::{member::Member, path::KeyPath, time::Timestamp},
     hsm::{ChangeError, Token, TokenKey},
     ledger::{KeyChange, KeyPin, PinChange},
-    service::{Call, Services, error::Error, key_errors, signing},
+    service::{Call, Services, act, error::Error, key_errors},
 };
 
 /// Retries of an outcome that the ledger did not take.
@@ -109,9 +110,9 @@ impl<'a> ChangeRecord<'a> {
             "keyType": key.public_key.key_type().name(),
             "token": token.name(),
             "tokenSerial": pin.token_serial,
-            "spkiSha256": signing::hex(&spki_sha256),
+            "spkiSha256": HEXLOWER.encode(&spki_sha256),
         });
-        let pinned = signing::pinned(&pin);
+        let pinned = act::keys::pinned(&pin);
         self.end(PinChange::Set(pin), self.operation.outcome(), detail).await?;
         self.services.keyring.pinned([pinned]);
         Ok(key)
@@ -131,7 +132,7 @@ impl<'a> ChangeRecord<'a> {
         }
         // The key is gone from the token even if the ledger fails now, so the pin goes first.
         self.services.keyring.unpinned(self.path);
-        let detail = json!({ "spkiSha256": signing::hex(&spki_sha256) });
+        let detail = json!({ "spkiSha256": HEXLOWER.encode(&spki_sha256) });
         self.end(PinChange::Remove, self.operation.outcome(), detail).await
     }
 
@@ -185,6 +186,6 @@ impl<'a> ChangeRecord<'a> {
         let mut detail = detail;
         detail["operation"] = self.operation.name().into();
         detail["keyPath"] = self.path.as_str().into();
-        signing::entry(self.call, kind, detail, self.now)
+        self.call.entry(kind, detail, self.now)
     }
 }

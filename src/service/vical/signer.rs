@@ -1,7 +1,7 @@
 //! The certificate that a VICAL is verified with, and those above it.
 
 use crate::{
-    domain::{client::Permission, path::ResourcePath, time::Timestamp, tree::Vical},
+    domain::{path::ResourcePath, time::Timestamp, tree::Vical},
     keys::Key,
     service::{
         Call, Services,
@@ -152,22 +152,6 @@ impl Signer {
             }
         }
         Ok(())
-    }
-}
-
-/// The signer is the stored certificate of today; the one on record is that of the first publication.
-/// Who may write into the store may not thereby choose under whose name the service publishes.
-pub(super) fn refused_change(call: &Call) -> Error {
-    let Call { client, target, .. } = call;
-    let permission = Permission::ResourceWrite;
-    Error::Forbidden {
-        message: format!(
-            "the signer's certificate, or one above it, is not the one that {target} has published \
-             with; the change has to be published by a client with {permission} on {target}, which \
-             '{client}' has not"
-        )
-        .into(),
-        field: None,
     }
 }
 

@@ -38,7 +38,7 @@ pub(in crate::ledger) fn begin(
         )?
         .execute((service.as_str(), version.as_str(), issue_id.cast_signed(), id.number))?;
     if rows == 0 {
-        return Err(BeginError::VersionTaken);
+        return Err(BeginError::VersionTaken(version.clone()));
     }
     if recorded.is_none() {
         transaction
