@@ -76,6 +76,7 @@ impl Writer {
     }
 
     /// Commits a batch, then answers its callers.
+    #[expect(clippy::vec_box, reason = "boxed when they were queued")]
     fn serve(&mut self, mut batch: Vec<Box<Write>>) {
         if batch.is_empty() {
             return;
