@@ -103,7 +103,9 @@ fn schema_at(schema: &'static Value, body: &Value, pointer: &str) -> &'static Va
             let index: usize = step.parse().unwrap();
             schema_at(&schema["items"], &items[index], &rest)
         }
-        _ => schema_at(&schema["properties"][step], &body[step], &rest),
+        Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            schema_at(&schema["properties"][step], &body[step], &rest)
+        }
     }
 }
 
