@@ -1,30 +1,37 @@
-//! The route table: one file for each service API.
+//! The route table: one file for each service API, and for what has no target.
 
+mod documents;
 pub(super) mod inventory;
 mod issuance;
 mod keys;
+mod login;
+mod operations;
 mod resources;
 mod stores;
 mod vical;
 mod vical_public;
 
-use super::{public::PublicRoute, route::Route};
+use std::sync::LazyLock;
 
-/// All routes below `/v1`.
+use super::{route::Route, router::Router};
+
+/// All routes, prepared for matching.
+pub(super) static ROUTER: LazyLock<Router> = LazyLock::new(|| Router::new(routes()));
+
+/// All routes.
 pub(super) fn routes() -> impl Iterator<Item = &'static Route> {
     [
-        resources::ROUTES,
-        keys::ROUTES,
         issuance::ROUTES,
         inventory::ROUTES,
         stores::ROUTES,
+        keys::ROUTES,
+        resources::ROUTES,
         vical::ROUTES,
+        vical_public::ROUTES,
+        operations::ROUTES,
+        documents::ROUTES,
+        login::ROUTES,
     ]
     .into_iter()
     .flatten()
-}
-
-/// Those that need no grant.
-pub(super) fn public_routes() -> impl Iterator<Item = &'static PublicRoute> {
-    vical_public::ROUTES.iter()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::dispatch::Context;
+use super::context::Context;
 
 /// The context of new requests. A request keeps the one that it began with.
 pub struct Current(RwLock<Arc<Context>>);

@@ -1,127 +1,131 @@
-//! From a request to its answer, in the order of checks that the contract fixes.
+//! From a request to its answer, in the order of checks that the contract fixes: the one dispatcher of all
+//! listeners.
 
 use std::{sync::Arc, time::Instant};
 
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
-    http::{ConnectionType, Method, StatusCode, header::HeaderValue},
+    http::{
+        ConnectionType, Method, StatusCode,
+        header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue},
+    },
     web::Payload,
 };
 use percent_encoding::percent_decode_str;
-use tokio::runtime::Handle;
-use tokio_util::task::TaskTracker;
 use tracing::Instrument;
-use uuid::Uuid;
 
 use super::{
-    Limits,
-    metrics::Requests,
-    once,
-    plain::{self, PlainRequest},
+    api::ROUTER,
+    context::Context,
+    headers,
     problem::Problem,
-    public::{self, PublicRoute},
     query,
-    rate::Rates,
-    refusals::Refusals,
-    room::Room,
-    route::{Request, Routes},
+    route::{Access, Handler, Place, Request, Route, Target, Wanted},
+    router::Matched,
     secret,
-    tally::{self, Caller, Outcome, Tally, Told},
-    tls::{Peer, Tls},
+    tally::{self, Caller, Outcome, Told},
+    tls::Peer,
 };
 use crate::{
-    access::{Access, Client},
-    domain::{client::Permission, excerpt::excerpt, path::ResourcePath, time::Timestamp},
-    service::{Call, Services, error::Error, journal, status::Front},
+    access::Client,
+    domain::{excerpt::excerpt, path::ResourcePath, time::Timestamp, tree::ResourceTree},
+    service::{Call, error::Error, journal},
 };
 
-/// What every request needs.
-pub(super) struct Context {
-    pub(super) services: Arc<Services>,
-    pub(super) access: Access,
-    pub(super) limits: Limits,
-    /// Judges the certificates of clients.
-    pub(super) tls: Arc<Tls>,
-    /// Connections that came to nothing.
-    pub(super) refusals: Arc<Refusals>,
-    /// Requests of each client.
-    pub(super) rates: Arc<Rates>,
-    /// What is told of requests.
-    pub(super) tally: Arc<Tally>,
-    /// Requests of all of them, by what became of them.
-    pub(super) requests: Arc<Requests>,
-    /// Whether the login that grants nothing is there.
-    pub(super) compat_login: bool,
-    /// Requests that are worked on.
-    pub(super) in_flight: Arc<Room>,
-    /// Where issuing runs: a client that hangs up cannot cut it in half.
-    pub(super) runtime: Handle,
-    pub(super) tasks: TaskTracker,
+/// Which listener a request came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listener {
+    /// All routes, for clients with a certificate.
+    Api,
+    /// Public routes, for anyone.
+    Distribution,
+    /// Health and metrics, for anyone who reaches it.
+    Operations,
 }
 
-impl Context {
-    /// What the listeners contribute to the status.
-    pub(super) fn front(&self) -> Front {
-        Front {
-            compat_login: self.compat_login,
-            expired_crl: self.tls.expired_crl(),
-            crl_next_update: self.tls.crl_next_update(),
-            in_flight: self.in_flight.taken_places(),
-            in_flight_max: self.limits.in_flight_max,
-            is_full: self.in_flight.is_full(),
-            answers: self.requests.by_class(),
+impl Listener {
+    /// Whether a route is there.
+    fn serves(self, context: &Context, route: &Route) -> bool {
+        match self {
+            Self::Api => route.access != Access::CompatLogin || context.compat_login,
+            Self::Distribution => route.access == Access::Public,
+            Self::Operations => matches!(route.access, Access::Monitoring(_)),
         }
+    }
+
+    /// The methods of a route: without TLS, there is HEAD beside every GET.
+    fn methods(self, route: &Route) -> impl Iterator<Item = Method> {
+        let mut methods: Vec<_> = route.methods().collect();
+        if self == Self::Operations && methods == [Method::GET] {
+            methods.push(Method::HEAD);
+        }
+        methods.into_iter()
     }
 }
 
-/// The only handler of the API listener.
+/// Answers a request.
 pub(super) async fn dispatch(
     context: &Arc<Context>,
+    listener: Listener,
     request: HttpRequest,
     payload: Payload,
 ) -> HttpResponse {
     let started = Instant::now();
-    let request_id = request_id(&request);
+    let request_id = headers::request_id(&request);
     let span = tracing::info_span!("request", id = %request_id);
+    let matched = ROUTER.find(request.uri().path());
+    let name = matched.name(request.method());
+    let is_public = matched.routes().any(|route| route.access == Access::Public);
     let mut answer = async {
-        let mut seen = Seen::of(&request);
-        let answered = answer(context, &request, payload, &request_id, &mut seen)
+        let mut seen = Seen::of(&request, &matched);
+        let asked = Asked { context, listener, http: &request, request_id: &request_id };
+        let answered = asked
+            .answer(&matched, payload, &mut seen)
             .await
             .map_err(|problem| secret::conceal(&request, problem));
-        let told = told(context, &request, &seen, &answered);
-        let answer = match answered {
-            Ok(answer) => answer,
-            Err(problem) => {
-                if told.entry {
-                    record_refusal(context, &request, &request_id, &seen, &problem).await;
+        match listener {
+            Listener::Api => {
+                let told = told(context, &request, &seen, &answered);
+                let answer = match answered {
+                    Ok(answer) => answer,
+                    Err(problem) => {
+                        if told.entry {
+                            record_refusal(context, &request, &request_id, &seen, &problem).await;
+                        }
+                        problem.into_response(&request_id)
+                    }
+                };
+                context.requests.count(name, answer.status());
+                if told.line {
+                    tally::line(&seen.client, &request, &answer, started.elapsed());
                 }
-                problem.into_response(&request_id)
+                answer
             }
-        };
-        context.requests.count(request.method(), request.path(), answer.status());
-        if told.line {
-            tally::line(&seen.client, &request, &answer, started.elapsed());
+            // Its answers are counted, and have no lines of their own in the log.
+            Listener::Distribution => {
+                let answer = answered.unwrap_or_else(Problem::into_text);
+                context.requests.count(name, answer.status());
+                context.tally.count_public(answer.status());
+                answer
+            }
+            Listener::Operations => {
+                answered.unwrap_or_else(|problem| problem.into_response(&request_id))
+            }
         }
-        answer
     }
     .instrument(span)
     .await;
-    name_request(&mut answer, &request_id);
-    if PublicRoute::of(&request).is_some() {
-        public::open_to_browsers(&mut answer);
+    headers::set_request_id(&mut answer, &request_id);
+    if listener == Listener::Distribution || listener == Listener::Api && is_public {
+        // Scripts of any web page may read it (the Fetch standard, CORS protocol): it is public.
+        let any = HeaderValue::from_static("*");
+        answer.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, any);
     }
     if answer.status() == StatusCode::UNAUTHORIZED {
-        // Who the client is was settled with the connection.
+        // The client is identified once for each connection: with this one it stays unknown.
         answer.head_mut().set_connection_type(ConnectionType::Close);
     }
     answer
-}
-
-/// Says in the answer which request it is for.
-pub(super) fn name_request(answer: &mut HttpResponse, request_id: &str) {
-    if let Ok(value) = HeaderValue::from_str(request_id) {
-        answer.headers_mut().insert(X_REQUEST_ID, value);
-    }
 }
 
 /// Counts a request, and says how it is told.
@@ -146,7 +150,7 @@ fn told(
             let has_changed = seen.would_change
                 && seen.target.is_some()
                 && !request.method().is_safe()
-                && !answer.headers().contains_key(once::REPLAYED);
+                && !answer.headers().contains_key(headers::REPLAYED);
             let outcome = if has_changed { Outcome::Changed } else { Outcome::Read };
             (answer.status(), outcome)
         }
@@ -155,134 +159,205 @@ fn told(
     context.tally.count(seen.caller.clone(), &seen.client, status, outcome, entries_max)
 }
 
-pub(super) const X_REQUEST_ID: actix_web::http::header::HeaderName =
-    actix_web::http::header::HeaderName::from_static("x-request-id");
-pub(super) const X_REQUEST_ID_CHARACTERS_MAX: usize = 64;
-
-/// The caller's request id, when it is one; otherwise a new one.
-pub(super) fn request_id(request: &HttpRequest) -> String {
-    request
-        .headers()
-        .get(X_REQUEST_ID)
-        .and_then(|value| value.to_str().ok())
-        .filter(|id| {
-            (1..=X_REQUEST_ID_CHARACTERS_MAX).contains(&id.len())
-                && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-        })
-        .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
-}
-
 /// What is known of a request by the time that it is answered.
 struct Seen {
-    /// Whether it would change something: any POST, and what the path has beside GET.
+    /// Whether a refusal is audited: every POST, and any other unsafe method that the path has.
     would_change: bool,
     caller: Caller,
-    /// What the caller is called.
+    /// The caller's name in log and audit.
     client: Arc<str>,
     target: Option<ResourcePath>,
 }
 
 impl Seen {
-    fn of(request: &HttpRequest) -> Self {
-        let would_change = match *request.method() {
-            Method::POST => true,
-            ref safe if safe.is_safe() => false,
-            ref method => match segments(request).as_slice() {
-                ["v1", _, api, tail @ ..] => {
-                    Routes::of(api, tail).is_some_and(|routes| routes.have(method))
-                }
-                _ => false,
-            },
+    fn of(request: &HttpRequest, matched: &Matched<'_>) -> Self {
+        let would_change = match request.method() {
+            &Method::POST => true,
+            method if method.is_safe() => false,
+            method => matched.routes().any(|route| route.method == *method),
         };
         Self { would_change, caller: Caller::OtherStrangers, client: "".into(), target: None }
     }
 }
 
-/// More segments than any path has that leads somewhere.
-pub(super) const SEGMENTS_MAX: usize = 16;
-
-/// The segments of a path. One of more than [`SEGMENTS_MAX`] is cut, and leads nowhere all the same.
-pub(super) fn segments(request: &HttpRequest) -> Vec<&str> {
-    request.uri().path().split('/').skip(1).take(SEGMENTS_MAX).collect()
+/// A request on its way through the checks.
+struct Asked<'a> {
+    context: &'a Arc<Context>,
+    listener: Listener,
+    http: &'a HttpRequest,
+    request_id: &'a str,
 }
 
-async fn answer(
-    context: &Arc<Context>,
-    request: &HttpRequest,
-    payload: Payload,
-    request_id: &str,
-    seen: &mut Seen,
-) -> Result<HttpResponse, Problem> {
-    // Identity: 401. A certificate that is no client's is refused at a rate: 429.
-    let client = identify(context, request, seen)?;
+impl Asked<'_> {
+    async fn answer(
+        self,
+        matched: &Matched<'_>,
+        payload: Payload,
+        seen: &mut Seen,
+    ) -> Result<HttpResponse, Problem> {
+        let Self { context, listener, http, .. } = self;
+        let mut client = None;
+        if listener == Listener::Api {
+            // Identity: 401. A certificate that is no client's is refused at a rate: 429.
+            let known = identify(context, http, seen)?;
+            // The rate, before anything that may be refused: 429.
+            context.rates.count(known.name())?;
+            client = Some(known);
+        }
 
-    // The rate, before anything that may be refused: 429.
-    context.rates.count(client.name())?;
+        // The target's syntax: 400. Over the API that comes even before the path is known to be none.
+        query::check(http)?;
+        let routes: Vec<_> =
+            matched.routes().filter(|route| listener.serves(context, route)).collect();
+        let is_unknown = routes.is_empty();
+        let target = match matched.target {
+            Some(_) if is_unknown && listener != Listener::Api => None,
+            target => target.map(parse_target).transpose()?,
+        };
+        if !routes.iter().any(|route| route.access == Access::Public) {
+            seen.target.clone_from(&target);
+        }
+        if is_unknown {
+            return Err(not_found());
+        }
 
-    // The target's syntax: 400.
-    query::check(request)?;
+        // The grant, before anything is said about what exists: 403.
+        if let Some(client) = &client {
+            check_grant(client, target.as_ref(), &routes, http.method())?;
+        }
 
-    // What needs no grant.
-    if let Some((route, target)) = PublicRoute::of(request) {
-        return route.answer(context, target, request, Some(&client)).await;
+        // Target and route: 404, 405.
+        let tree = context.services.tree();
+        let (routes, place) = match &target {
+            Some(target) => find_target(&tree, target, routes)?,
+            None => (routes, None),
+        };
+        let route = self.with_method(&routes)?;
+
+        let parameter = matched.parameter.unwrap_or_default().to_owned();
+        match (&route.handler, client, target, place) {
+            (Handler::Target(_, handler), Some(client), _, Some(place)) => {
+                let call = Call {
+                    client: Arc::clone(client.name()),
+                    grants: client.grants().clone(),
+                    request_id: self.request_id.to_owned(),
+                    target: place.service,
+                    tree,
+                    keyed: None,
+                };
+                let request = self.request(route, call, parameter, payload);
+                self.on_target(*handler, Request { child: place.element, ..request }).await
+            }
+            (Handler::Public(wanted, permission, handler), client, Some(path), _) => {
+                let is_told = client.is_some_and(|client| client.may(*permission, &path));
+                let wanted = Wanted { target: *wanted, path };
+                let request = self.request(route, wanted, parameter, payload);
+                handler(request).await.map_err(|problem| match problem.status() {
+                    StatusCode::NOT_FOUND if !is_told => not_found(),
+                    _ => problem,
+                })
+            }
+            (Handler::Plain(handler), ..) => {
+                handler(self.request(route, (), parameter, payload)).await
+            }
+            // A row that asks for a target that its path or its listener does not have.
+            (Handler::Target(..) | Handler::Public(..), ..) => Err(not_found()),
+        }
     }
 
-    let segments = segments(request);
-    let (target, api, tail) = match segments.as_slice() {
-        ["v1", target, api, tail @ ..] => (*target, *api, tail),
-        path => {
-            let handler = plain::find(context, &client, path, request.method())?;
-            return handler(PlainRequest {
-                context: Arc::clone(context),
-                last: path.last().map_or_else(String::new, |segment| (*segment).to_owned()),
-                http: request.clone(),
-                payload,
-            })
-            .await;
+    /// Asks the handler of a target, while there is room and the ledger answers.
+    async fn on_target(
+        &self,
+        handler: fn(Request) -> super::route::Answer,
+        request: Request,
+    ) -> Result<HttpResponse, Problem> {
+        // Room: 503.
+        let _place = self.context.in_flight.enter(&request.call.client)?;
+
+        // Size, media type, and everything else in its order: 413, 415, 400, 403, 404, 409, 503.
+        let services = &self.context.services;
+        if !self.http.method().is_safe() && services.ledger_is_stalled() {
+            return Err(ledger_stalls("the ledger does not answer and nothing was done"));
         }
+        // When the ledger stalls the caller is answered, but the work goes on to its end, and so does
+        // the request's Idempotency-Key.
+        tokio::select! {
+            biased;
+            answer = handler(request) => answer,
+            () = services.ledger_stalls() => {
+                Err(ledger_stalls(
+                    "the ledger does not answer, and what becomes of the request is not known",
+                ))
+            }
+        }
+    }
+
+    /// The route for the method: 405.
+    fn with_method(&self, routes: &[&'static Route]) -> Result<&'static Route, Problem> {
+        let methods = || {
+            let each = routes.iter().map(|route| (*route, self.listener.methods(route)));
+            each.flat_map(|(route, methods)| methods.map(move |method| (route, method)))
+        };
+        match methods().find(|(_, method)| method == self.http.method()) {
+            Some((route, _)) => Ok(route),
+            None => {
+                let methods: Vec<_> = methods().map(|(_, method)| method.to_string()).collect();
+                Err(Problem::method_not_allowed(methods.join(", ")))
+            }
+        }
+    }
+
+    fn request<T>(
+        &self,
+        route: &'static Route,
+        call: T,
+        parameter: String,
+        payload: Payload,
+    ) -> Request<T> {
+        Request {
+            context: Arc::clone(self.context),
+            route,
+            call,
+            child: None,
+            parameter,
+            http: self.http.clone(),
+            payload: Some(payload),
+        }
+    }
+}
+
+/// The one text of every 404 that must not tell what exists.
+fn not_found() -> Problem {
+    Problem::not_found("not found")
+}
+
+/// The routes that take what the target names, and where it is. Handlers of public routes look for their
+/// target themselves.
+fn find_target(
+    tree: &ResourceTree,
+    path: &ResourcePath,
+    routes: Vec<&'static Route>,
+) -> Result<(Vec<&'static Route>, Option<Place>), Problem> {
+    let wanted = |route: &Route| match route.handler {
+        Handler::Target(target, _) => Some(target),
+        Handler::Plain(_) | Handler::Public(..) => None,
     };
-    let target = parse_target(target)?;
-    seen.target = Some(target.clone());
-    let routes = Routes::of(api, tail).ok_or_else(|| Problem::not_found("not found"))?;
-
-    // The grant, before anything is said about what exists: 403.
-    check_grant(&client, &target, &routes.permissions(request.method()))?;
-
-    // Target and route: 404, 405.
-    let tree = context.services.tree();
-    let (service, child, routes) = routes.resolve(&tree, &target).map_err(Problem::not_found)?;
-    let route = routes.with(request.method()).map_err(Problem::method_not_allowed)?;
-
-    // Room: 503.
-    let _place = context.in_flight.enter(client.name())?;
-
-    // Size, media type, and everything else in its order: 413, 415, 400, 403, 404, 409, 503.
-    let services = &context.services;
-    if !request.method().is_safe() && services.ledger_is_stalled() {
-        return Err(ledger_stalls("the ledger does not answer and nothing was done"));
-    }
-    let handled = (route.handler)(Request {
-        context: Arc::clone(context),
-        route,
-        call: Call {
-            client: Arc::clone(client.name()),
-            grants: client.grants().clone(),
-            request_id: request_id.to_owned(),
-            target: service,
-            tree,
-            keyed: None,
-        },
-        child,
-        http: request.clone(),
-        payload: Some(payload),
-    });
-    // What was begun goes on to its end, and so does the request's Idempotency-Key.
-    tokio::select! {
-        biased;
-        answer = handled => answer,
-        () = services.ledger_stalls() => {
-            Err(ledger_stalls("the ledger does not answer, and what becomes of the request is not known"))
+    let mut place = None;
+    let mut fitting = Vec::new();
+    let mut missing = None;
+    for route in routes {
+        match wanted(route).map(|target: Target| target.find(tree, path)) {
+            None => fitting.push(route),
+            Some(Ok(found)) => {
+                place = Some(found);
+                fitting.push(route);
+            }
+            Some(Err(error)) => missing = missing.or(Some(error)),
         }
+    }
+    match missing {
+        Some(error) if fitting.is_empty() => Err(Problem::not_found(error)),
+        _ => Ok((fitting, place)),
     }
 }
 
@@ -327,46 +402,38 @@ fn identify(
 }
 
 /// A target is decoded once, and then judged by what it says.
-pub(super) fn parse_target(segment: &str) -> Result<ResourcePath, Problem> {
+fn parse_target(segment: &str) -> Result<ResourcePath, Problem> {
     let bad = |what: String| Problem::new(StatusCode::BAD_REQUEST, format!("target: {what}"));
     let decoded =
         percent_decode_str(segment).decode_utf8().map_err(|_| bad("not UTF-8".to_owned()))?;
     ResourcePath::parse(&decoded).map_err(|error| bad(error.to_string()))
 }
 
+/// Refuses a client without any permission that opens the path for the method, or for a method that the path
+/// does not have, any of its permissions.
 fn check_grant(
     client: &Client,
-    target: &ResourcePath,
-    permissions: &[Permission],
+    target: Option<&ResourcePath>,
+    routes: &[&'static Route],
+    method: &Method,
 ) -> Result<(), Problem> {
-    if permissions.iter().any(|permission| client.may(*permission, target)) {
-        return Ok(());
+    let has_method = routes.iter().any(|route| route.method == *method);
+    let mut names = Vec::new();
+    for route in routes.iter().filter(|route| !has_method || route.method == *method) {
+        let Some(permission) = route.access.permission() else { return Ok(()) };
+        let is_granted = match target {
+            Some(target) => client.may(permission, target),
+            None => client.has(permission),
+        };
+        if is_granted {
+            return Ok(());
+        }
+        names.push(permission.name());
     }
-    let mut names: Vec<_> = permissions.iter().map(|permission| permission.name()).collect();
     names.dedup();
-    Err(Problem::new(
-        StatusCode::FORBIDDEN,
-        format!("client '{}' has no {} on {target}", client.name(), names.join(" or ")),
-    ))
-}
-
-/// Runs a use case to its end, whatever the connection does meanwhile.
-pub(super) async fn uninterrupted<T, E>(
-    context: &Context,
-    task: impl Future<Output = Result<T, E>> + Send + 'static,
-) -> Result<T, Problem>
-where
-    T: Send + 'static,
-    E: From<Error> + Into<Problem> + Send + 'static,
-{
-    context
-        .tasks
-        .spawn_on(task.in_current_span(), &context.runtime)
-        .await
-        .unwrap_or_else(|error| {
-            Err(Error::Internal(format!("a use case ended early: {error}")).into())
-        })
-        .map_err(Into::into)
+    let place = target.map_or_else(String::new, |target| format!(" on {target}"));
+    let message = format!("client '{}' has no {}{place}", client.name(), names.join(" or "));
+    Err(Problem::new(StatusCode::FORBIDDEN, message))
 }
 
 /// Refusals of what would change something are part of the audit log. Without it the caller is

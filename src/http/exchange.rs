@@ -21,7 +21,7 @@ use body::{Body, Reading};
 use super::{
     body::BODY_BYTES_MAX,
     connection::{Expected, Link},
-    dispatch::X_REQUEST_ID,
+    headers::X_REQUEST_ID,
     problem::Problem,
 };
 

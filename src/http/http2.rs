@@ -20,7 +20,7 @@ use super::{
     body::BODY_BYTES_MAX,
     connection::{Connection, HEAD_OCTETS_MAX, HELD_OCTETS_MAX, Link},
     exchange::{Exchanges, Local},
-    server::Limits,
+    limits::Limits,
 };
 
 /// Requests that a client may have under way. Those that find no room wait.

@@ -3,7 +3,6 @@
 use std::{
     fmt::Display,
     net::{SocketAddr, TcpListener},
-    pin::Pin,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -12,7 +11,7 @@ use std::{
 use actix_http::{Request, Response, body::BoxBody, h1::H1Service};
 use actix_service::{IntoServiceFactory, map_config};
 use actix_web::{
-    App, HttpRequest, HttpResponse,
+    App, HttpRequest,
     dev::{AppConfig, Server, Service, ServiceFactory, fn_factory, fn_service},
     rt::net::TcpStream,
     web::{self, Payload},
@@ -24,13 +23,13 @@ use tokio_rustls::TlsAcceptor;
 use super::{
     connection::{Connection, Io, Link},
     current::Current,
-    dispatch::Context,
+    dispatch::{self, Listener},
     door::{Door, Place},
     exchange::{self, Answers, Exchanges},
     http2,
+    limits::Limits,
     pulse::Pulse,
     refusals::{Cause, Refusals},
-    server::Limits,
     tls::{self, Peer},
 };
 
@@ -43,10 +42,6 @@ const SOCKET_OCTETS: usize = 65_536;
 
 /// What TLS may hold of an answer, in octets.
 const TLS_OCTETS: usize = 32_768;
-
-/// What answers requests of a listener.
-pub(super) type Handler =
-    fn(Arc<Context>, HttpRequest, Payload) -> Pin<Box<dyn Future<Output = HttpResponse>>>;
 
 /// What resolves when the daemon is told to end.
 type Ending = Rc<dyn Fn() -> exchange::Local<()>>;
@@ -66,7 +61,7 @@ pub(super) struct Entrance {
     pub(super) pulse: Arc<Pulse>,
     pub(super) current: Arc<Current>,
     pub(super) answers: Arc<Answers>,
-    pub(super) handler: Handler,
+    pub(super) listener: Listener,
 }
 
 /// A connection that HTTP can be spoken over.
@@ -123,10 +118,11 @@ impl Entrance {
 
     /// What answers the requests of a worker.
     async fn exchanges(&self) -> Result<Exchanges, ()> {
-        let (current, handler) = (Arc::clone(&self.current), self.handler);
+        let (current, listener) = (Arc::clone(&self.current), self.listener);
         let app =
             App::new().default_service(web::to(move |request: HttpRequest, payload: Payload| {
-                handler(current.context(), request, payload)
+                let context = current.context();
+                async move { dispatch::dispatch(&context, listener, request, payload).await }
             }));
         let app = map_config(app.into_factory(), |()| AppConfig::default());
         let app = Rc::new(app.new_service(()).await?);

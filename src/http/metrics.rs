@@ -5,106 +5,14 @@
 
 mod tokens;
 
-use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use actix_web::{HttpResponse, http::header};
 
-use actix_web::{
-    HttpResponse,
-    http::{Method, StatusCode, header},
-};
-use prometheus::IntCounterVec;
-
-use super::{
-    api,
-    dispatch::{Context, SEGMENTS_MAX},
-    plain,
-    route::matches,
-};
+use super::context::Context;
 use crate::{
     domain::time::Timestamp,
     metrics::{self, Page, Sample, count, flag},
     service::{LedgerFigures, status::Status},
 };
-
-/// Requests by route and status.
-pub(super) struct Requests {
-    counts: IntCounterVec,
-    /// From 1xx to 5xx.
-    by_class: [AtomicU64; 5],
-    names: Names,
-}
-
-/// Paths that are nobody's, and known paths with another method.
-const OTHER: &str = "other";
-
-impl Requests {
-    pub(super) fn new() -> Self {
-        let help = "Requests to the API and distribution listeners, by route and HTTP status.";
-        let counts = metrics::counters("chancery_requests_total", help, &["route", "status"]);
-        Self { counts, by_class: Default::default(), names: Names::new() }
-    }
-
-    /// Answers by the first digit of their status, `2xx`.
-    pub(super) fn by_class(&self) -> BTreeMap<String, u64> {
-        let counts = self.by_class.iter().map(|count| count.load(Ordering::Relaxed));
-        let named = (1..).zip(counts).filter(|(_, count)| *count > 0);
-        named.map(|(class, count)| (format!("{class}xx"), count)).collect()
-    }
-
-    /// Counts an answer.
-    pub(super) fn count(&self, method: &Method, path: &str, status: StatusCode) {
-        let name = self.names.of(method, path);
-        self.counts.with_label_values(&[name, status.as_str()]).inc();
-        if let Some(count) = self.by_class.get(usize::from(status.as_u16() / 100 - 1)) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Method and template of each route.
-struct Names(Vec<Named>);
-
-struct Named {
-    method: Method,
-    /// Below `/v1/{target}`.
-    api: Option<&'static str>,
-    tail: &'static [&'static str],
-    name: String,
-}
-
-impl Names {
-    fn new() -> Self {
-        let named = |method: &Method, api: Option<&'static str>, tail: &'static [&'static str]| {
-            let below = api.map_or_else(String::new, |api| format!("v1/{{target}}/{api}/"));
-            let name = format!("{method} /{below}{}", tail.join("/"));
-            Named { method: method.clone(), api, tail, name }
-        };
-        let targeted =
-            api::routes().map(|route| named(&route.method, Some(route.api.segment()), route.tail));
-        let public = api::public_routes().flat_map(|route| {
-            [Method::GET, Method::HEAD]
-                .map(|method| named(&method, Some(route.kind.api()), route.tail))
-        });
-        let plain = plain::ROUTES.iter().map(|route| named(&route.method, None, route.path));
-        Self(targeted.chain(public).chain(plain).collect())
-    }
-
-    /// The name of the route that a request is for, whether or not it was let through.
-    fn of(&self, method: &Method, path: &str) -> &str {
-        let segments: Vec<&str> = path.split('/').skip(1).take(SEGMENTS_MAX).collect();
-        let (api, tail) = match segments.as_slice() {
-            ["v1", _, api, tail @ ..] => (Some(*api), tail),
-            path => (None, path),
-        };
-        let found = self
-            .0
-            .iter()
-            .find(|named| named.api == api && named.method == *method && matches(named.tail, tail));
-        found.map_or(OTHER, |named| &named.name)
-    }
-}
 
 /// Answers with the page.
 pub(super) fn answer(context: &Context) -> HttpResponse {
@@ -123,7 +31,7 @@ pub(super) fn answer(context: &Context) -> HttpResponse {
             seconds(next_update),
         );
     }
-    page.instruments(&context.requests.counts);
+    page.instruments(context.requests.counts());
     page.instruments(context.refusals.counts());
     page.gauge(
         "chancery_requests_in_flight",
@@ -257,38 +165,4 @@ fn size(number: usize) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "exact for years of four digits")]
 fn seconds(time: Timestamp) -> f64 {
     time.unix() as f64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_route_is_named_by_its_template_whatever_is_sent() {
-        for (method, path, named) in [
-            (Method::GET, "/healthz", "GET /healthz"),
-            (Method::GET, "/swagger/a.css", "GET /swagger/{}"),
-            (
-                Method::POST,
-                "/v1/acme.x509/x509-service-api/iso/iacas",
-                "POST /v1/{target}/x509-service-api/iso/iacas",
-            ),
-            (
-                Method::GET,
-                "/v1/a%20b/x509-service-api/certificates/00ff",
-                "GET /v1/{target}/x509-service-api/certificates/{}",
-            ),
-            (
-                Method::HEAD,
-                "/v1/a/vical-service-api/latest",
-                "HEAD /v1/{target}/vical-service-api/latest",
-            ),
-            (Method::PUT, "/healthz", OTHER),
-            (Method::DELETE, "/v1/acme.x509/x509-service-api/iso/iacas", OTHER),
-            (Method::GET, "/v1/acme/x509-service-api/nothing", OTHER),
-            (Method::GET, "/", OTHER),
-        ] {
-            assert_eq!(Names::new().of(&method, path), named, "{method} {path}");
-        }
-    }
 }

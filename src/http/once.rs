@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use actix_web::{
     HttpResponse,
-    http::{
-        StatusCode,
-        header::{self, HeaderName},
-    },
+    http::{StatusCode, header},
 };
 
 use super::{
-    dispatch::uninterrupted,
+    context::uninterrupted,
+    headers::{AUDIT_INDEX, REPLAYED, SERIAL},
+    parse::Body,
     problem::Problem,
-    route::{Body, Request},
+    route::Request,
 };
 use crate::{
     domain::{key::sha256, time::Timestamp},
@@ -23,13 +22,6 @@ use crate::{
         idempotency::{self, Admission, Answer, Keyed, RequestKey},
     },
 };
-
-/// The serial number of the certificate that was made.
-pub(super) const SERIAL: HeaderName = HeaderName::from_static("chancery-serial");
-/// The index of the audit entry that says so.
-pub(super) const AUDIT_INDEX: HeaderName = HeaderName::from_static("chancery-audit-index");
-/// Whether the answer was given before.
-pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 pub(super) const KEY_CHARACTERS_MAX: usize = 128;
 
@@ -43,7 +35,7 @@ where
     T: Send + 'static,
     F: Future<Output = Result<Answer, Error>> + Send + 'static,
 {
-    let Body { asked, octets } = body;
+    let Body { parsed, octets } = body;
     let keyed = keyed(&request, &octets)?;
     drop(octets);
     let services = Arc::clone(&request.context.services);
@@ -65,7 +57,7 @@ where
                 }
             };
             call.keyed = keyed.filter(|_| services.keeps_answers());
-            let answer = work(services, call, asked?).await?;
+            let answer = work(services, call, parsed?).await?;
             if waited_for.strong_count() == 0 {
                 let (serial, audit_index) = (answer.serial.as_deref(), answer.audit_index);
                 tracing::info!(

@@ -7,38 +7,31 @@
 
 use std::sync::LazyLock;
 
-use actix_web::{HttpResponse, http::Method, web::Bytes};
+use actix_web::http::Method;
 use serde_json::Value;
 
 pub(super) use self::shape::complaint;
-use super::{plain::PlainRequest, problem::Problem, route::PARAMETER};
 
 mod shape;
 #[cfg(test)]
 mod tests;
 
 /// The document as `build.rs` has written it.
-static JSON: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/openapi.json"));
+pub(super) static JSON: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/openapi.json"));
 
 #[expect(clippy::expect_used, reason = "a constant, which serde_json itself has written")]
 static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_slice(JSON).expect("the document is JSON"));
 
-/// Answers with the document.
-pub(super) async fn answer(_request: PlainRequest) -> Result<HttpResponse, Problem> {
-    let body = Bytes::from_static(JSON);
-    Ok(HttpResponse::Ok().content_type("application/json").body(body))
-}
-
 /// The operation of a method on a path of the route table, where parameters have no names.
-fn operation(method: &Method, path: &[&str]) -> Option<&'static Value> {
-    let is_same = |(wanted, documented): (&&str, &str)| match *wanted {
-        PARAMETER => documented.starts_with('{'),
-        _ => *wanted == documented,
-    };
+fn operation(method: &Method, path: &str) -> Option<&'static Value> {
     let fits = |documented: &str| {
-        let documented = documented.split('/').skip(1);
-        documented.clone().count() == path.len() && path.iter().zip(documented).all(is_same)
+        let (documented, wanted) = (documented.split('/'), path.split('/'));
+        documented.clone().count() == wanted.clone().count()
+            && wanted.zip(documented).all(|(wanted, documented)| match wanted {
+                "{}" => documented.starts_with('{'),
+                _ => wanted == documented,
+            })
     };
     let paths = DOCUMENT["paths"].as_object()?;
     let (_, item) = paths.iter().find(|(documented, _)| fits(documented))?;

@@ -13,16 +13,17 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use super::{
+    context::Context,
     current::Current,
-    dispatch::{self, Context},
+    dispatch::Listener,
     door::Door,
     exchange::Answers,
-    listen::{Entrance, Handler},
-    metrics::Requests,
-    operations, public,
+    limits::Limits,
+    listen::Entrance,
     pulse::Pulse,
     rate::Rates,
     refusals::Refusals,
+    request_counter::RequestCounter,
     room::Room,
     tally::Tally,
     tls::{Tls, TlsFiles, TlsWatch},
@@ -70,29 +71,6 @@ pub struct Listeners {
     pub distribution: Option<TcpListener>,
     /// For health and readiness.
     pub operations: Option<TcpListener>,
-}
-
-/// Limits of the listeners.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Open connections of each listener.
-    pub connections_max: usize,
-    /// Requests that are worked on at the same time; more get 503.
-    pub in_flight_max: usize,
-    /// Requests of one client in a minute; 0: no limit.
-    pub client_requests_per_minute: u32,
-    /// Refusals of one client in a minute that are audit entries of their own.
-    pub client_refusals_audited_per_minute: u32,
-    /// For the TLS handshake.
-    pub handshake: Duration,
-    /// From the connection to the end of the first request head.
-    pub request_head: Duration,
-    /// From the end of the head to the end of the body.
-    pub request_body: Duration,
-    /// For the end of an answer and the whole head of the next request, after a request was served.
-    pub idle: Duration,
-    /// For work in flight at shutdown.
-    pub shutdown: Duration,
 }
 
 /// Reads the TLS files as the start does. What keeps nothing from working is a warning.
@@ -151,7 +129,7 @@ impl Api {
             refusals: Arc::clone(&refusals),
             rates: Arc::new(Rates::per_minute(limits.client_requests_per_minute)),
             tally: Arc::new(Tally::new()),
-            requests: Arc::new(Requests::new()),
+            requests: Arc::new(RequestCounter::new()),
             compat_login: config.compat_login,
             in_flight: Arc::new(Room::new(limits.in_flight_max)),
             runtime: Handle::current(),
@@ -199,7 +177,7 @@ impl Api {
     }
 
     /// A listener of its own door: strangers of one take no place of another.
-    fn entrance(&self, setting: &'static str, handler: Handler) -> Entrance {
+    fn entrance(&self, setting: &'static str, listener: Listener) -> Entrance {
         Entrance {
             setting,
             workers: 1,
@@ -210,28 +188,22 @@ impl Api {
             pulse: Arc::clone(&self.pulse),
             current: Arc::clone(&self.current),
             answers: Arc::clone(&self.answers),
-            handler,
+            listener,
         }
     }
 
     fn api(&self) -> Result<Entrance, String> {
         let tls = TlsAcceptor::from(Arc::new(self.tls.server_config()?));
-        let entrance = self.entrance("api.listen", |context, request, payload| {
-            Box::pin(async move { dispatch::dispatch(&context, request, payload).await })
-        });
+        let entrance = self.entrance("api.listen", Listener::Api);
         Ok(Entrance { workers: workers(), tls: Some(tls), ..entrance })
     }
 
     fn operations(&self) -> Entrance {
-        self.entrance("operations.listen", |context, request, _| {
-            Box::pin(async move { operations::dispatch(&context, &request).await })
-        })
+        self.entrance("operations.listen", Listener::Operations)
     }
 
     fn distribution(&self) -> Entrance {
-        self.entrance("distribution.listen", |context, request, _| {
-            Box::pin(async move { public::dispatch(&context, request).await })
-        })
+        self.entrance("distribution.listen", Listener::Distribution)
     }
 }
 

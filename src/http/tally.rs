@@ -18,7 +18,7 @@ use actix_web::{
     http::{StatusCode, header::HeaderName},
 };
 
-use super::once;
+use super::headers;
 use crate::{
     domain::{excerpt::excerpt, time::Timestamp},
     service::{
@@ -280,9 +280,9 @@ pub(super) fn line(client: &str, request: &HttpRequest, answer: &HttpResponse, t
         method = %excerpt(request.method().as_str()),
         path = &*excerpt(request.path()),
         status = answer.status().as_u16(),
-        serial = said(once::SERIAL),
-        audit_index = said(once::AUDIT_INDEX).and_then(|index| index.parse::<u64>().ok()),
-        replayed = said(once::REPLAYED).map(|_| true),
+        serial = said(headers::SERIAL),
+        audit_index = said(headers::AUDIT_INDEX).and_then(|index| index.parse::<u64>().ok()),
+        replayed = said(headers::REPLAYED).map(|_| true),
         milliseconds = took.as_millis(),
         "answered"
     );

@@ -4,6 +4,7 @@ use actix_web::{
     HttpResponse,
     http::{Method, StatusCode},
 };
+use data_encoding::HEXLOWER_PERMISSIVE;
 
 use crate::{
     domain::{
@@ -15,7 +16,7 @@ use crate::{
     http::{
         problem::{JsonBody, Problem},
         query::Query,
-        route::{Api, PARAMETER, Request, Route, TargetKind},
+        route::{Access, Handler, Request, Route, Target},
         wire::inventory::{Item, List, cursor},
     },
     service::inventory::{self, CertificateFilter, CertificateStatus},
@@ -24,19 +25,19 @@ use crate::{
 pub(super) static ROUTES: &[Route] = &[
     Route {
         method: Method::GET,
-        api: Api::Of(ServiceKind::X509),
-        target: TargetKind::Service,
-        tail: &["certificates"],
-        permission: Permission::InventoryRead,
-        handler: |request| Box::pin(list(request)),
+        path: "/v1/{target}/x509-service-api/certificates",
+        access: Access::Granted(Permission::InventoryRead),
+        handler: Handler::Target(Target::Service(ServiceKind::X509), |request| {
+            Box::pin(list(request))
+        }),
     },
     Route {
         method: Method::GET,
-        api: Api::Of(ServiceKind::X509),
-        target: TargetKind::Service,
-        tail: &["certificates", PARAMETER],
-        permission: Permission::InventoryRead,
-        handler: |request| Box::pin(get(request)),
+        path: "/v1/{target}/x509-service-api/certificates/{}",
+        access: Access::Granted(Permission::InventoryRead),
+        handler: Handler::Target(Target::Service(ServiceKind::X509), |request| {
+            Box::pin(get(request))
+        }),
     },
 ];
 
@@ -98,8 +99,7 @@ fn read_query(query: &mut Query, now: Timestamp) -> Result<(CertificateFilter, u
 }
 
 async fn get(request: Request) -> Result<HttpResponse, Problem> {
-    let given = request.http.uri().path().rsplit('/').next().unwrap_or_default();
-    let serial = serial(given)
+    let serial = serial(&request.parameter)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("serialHex: {error}")))?;
     let services = &request.context.services;
     let (certificate, pem) = inventory::get(services, &request.call.target, serial).await?;
@@ -125,14 +125,8 @@ const NO_HEX: &str = "hex digits without separators";
 
 /// Hex digits of either case, no separators.
 fn hex(text: &str) -> Result<Vec<u8>, String> {
-    let pairs = text.as_bytes().chunks(2);
-    let octets = pairs.map(|pair| {
-        let digits = std::str::from_utf8(pair).ok().filter(|digits| digits.len() == 2)?;
-        let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-        is_hex.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
-    });
-    match octets.collect::<Option<Vec<u8>>>() {
-        Some(octets) if !octets.is_empty() => Ok(octets),
+    match HEXLOWER_PERMISSIVE.decode(text.as_bytes()) {
+        Ok(octets) if !octets.is_empty() => Ok(octets),
         _ => Err(NO_HEX.to_owned()),
     }
 }

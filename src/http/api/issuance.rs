@@ -17,7 +17,7 @@ use crate::{
         json::Node,
         once::once,
         problem::Problem,
-        route::{Api, Request, Route, TargetKind},
+        route::{Access, Handler, Request, Route, Target},
         wire,
     },
     service::{
@@ -29,35 +29,35 @@ use crate::{
 pub(super) static ROUTES: &[Route] = &[
     Route {
         method: Method::POST,
-        api: Api::Of(ServiceKind::X509),
-        target: TargetKind::Service,
-        tail: &["iso", "iacas"],
-        permission: Permission::IssueIaca,
-        handler: |request| Box::pin(issue(request, wire::iaca::request)),
+        path: "/v1/{target}/x509-service-api/iso/iacas",
+        access: Access::Granted(Permission::IssueIaca),
+        handler: Handler::Target(Target::Service(ServiceKind::X509), |request| {
+            Box::pin(issue(request, wire::iaca::request))
+        }),
     },
     Route {
         method: Method::POST,
-        api: Api::Of(ServiceKind::X509),
-        target: TargetKind::Service,
-        tail: &["iso", "document-signers"],
-        permission: Permission::IssueDocumentSigner,
-        handler: |request| Box::pin(issue(request, wire::document_signer::request)),
+        path: "/v1/{target}/x509-service-api/iso/document-signers",
+        access: Access::Granted(Permission::IssueDocumentSigner),
+        handler: Handler::Target(Target::Service(ServiceKind::X509), |request| {
+            Box::pin(issue(request, wire::document_signer::request))
+        }),
     },
     Route {
         method: Method::POST,
-        api: Api::Of(ServiceKind::X509),
-        target: TargetKind::Service,
-        tail: &["certificate"],
-        permission: Permission::IssueGeneric,
-        handler: |request| Box::pin(issue(request, wire::generic::request)),
+        path: "/v1/{target}/x509-service-api/certificate",
+        access: Access::Granted(Permission::IssueGeneric),
+        handler: Handler::Target(Target::Service(ServiceKind::X509), |request| {
+            Box::pin(issue(request, wire::generic::request))
+        }),
     },
     Route {
         method: Method::POST,
-        api: Api::Of(ServiceKind::X509),
-        target: TargetKind::Service,
-        tail: &["csrs"],
-        permission: Permission::IssueCsr,
-        handler: |request| Box::pin(make_csr(request)),
+        path: "/v1/{target}/x509-service-api/csrs",
+        access: Access::Granted(Permission::IssueCsr),
+        handler: Handler::Target(Target::Service(ServiceKind::X509), |request| {
+            Box::pin(make_csr(request))
+        }),
     },
 ];
 
@@ -65,17 +65,17 @@ async fn issue(
     mut request: Request,
     read: fn(Node<'_>) -> Result<IssuanceRequest, Invalid>,
 ) -> Result<HttpResponse, Problem> {
-    let body = request.ask(read).await?;
-    once(request, body, move |services, call, asked| async move {
-        issue::issue(&services, &call, &asked, render, Timestamp::now()).await
+    let body = request.parse_body(read).await?;
+    once(request, body, move |services, call, parsed| async move {
+        issue::issue(&services, &call, &parsed, render, Timestamp::now()).await
     })
     .await
 }
 
 async fn make_csr(mut request: Request) -> Result<HttpResponse, Problem> {
-    let body = request.ask(wire::csr::request).await?;
-    once(request, body, move |services, call, asked| async move {
-        csr::make(&services, &call, &asked, render_csr, Timestamp::now()).await
+    let body = request.parse_body(wire::csr::request).await?;
+    once(request, body, move |services, call, parsed| async move {
+        csr::make(&services, &call, &parsed, render_csr, Timestamp::now()).await
     })
     .await
 }

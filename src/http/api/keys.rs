@@ -7,10 +7,10 @@ use actix_web::{HttpResponse, http::Method};
 use crate::{
     domain::{client::Permission, time::Timestamp, tree::ServiceKind},
     http::{
-        dispatch::uninterrupted,
+        context::uninterrupted,
         problem::{JsonBody, Problem},
         query::Query,
-        route::{Api, Request, Route, TargetKind},
+        route::{Access, Handler, Request, Route, Target},
         wire::{
             kms::{self, Key, KeyPem, Pin},
             store::Deleted,
@@ -25,51 +25,51 @@ use crate::{
 pub(super) static ROUTES: &[Route] = &[
     Route {
         method: Method::POST,
-        api: Api::Of(ServiceKind::Kms),
-        target: TargetKind::Child,
-        tail: &["keys", "generate"],
-        permission: Permission::KmsGenerate,
-        handler: |request| Box::pin(generate(request)),
+        path: "/v1/{target}/kms-service-api/keys/generate",
+        access: Access::Granted(Permission::KmsGenerate),
+        handler: Handler::Target(Target::Child(ServiceKind::Kms), |request| {
+            Box::pin(generate(request))
+        }),
     },
     Route {
         method: Method::POST,
-        api: Api::Of(ServiceKind::Kms),
-        target: TargetKind::Child,
-        tail: &["keys", "import", "jwk"],
-        permission: Permission::KmsImport,
-        handler: |request| Box::pin(import(request)),
+        path: "/v1/{target}/kms-service-api/keys/import/jwk",
+        access: Access::Granted(Permission::KmsImport),
+        handler: Handler::Target(Target::Child(ServiceKind::Kms), |request| {
+            Box::pin(import(request))
+        }),
     },
     Route {
         method: Method::GET,
-        api: Api::Of(ServiceKind::Kms),
-        target: TargetKind::ServiceOrChild,
-        tail: &["keys"],
-        permission: Permission::KmsRead,
-        handler: |request| Box::pin(read(request)),
+        path: "/v1/{target}/kms-service-api/keys",
+        access: Access::Granted(Permission::KmsRead),
+        handler: Handler::Target(Target::ServiceOrChild(ServiceKind::Kms), |request| {
+            Box::pin(read(request))
+        }),
     },
     Route {
         method: Method::DELETE,
-        api: Api::Of(ServiceKind::Kms),
-        target: TargetKind::Child,
-        tail: &["keys"],
-        permission: Permission::KmsDelete,
-        handler: |request| Box::pin(delete(request)),
+        path: "/v1/{target}/kms-service-api/keys",
+        access: Access::Granted(Permission::KmsDelete),
+        handler: Handler::Target(Target::Child(ServiceKind::Kms), |request| {
+            Box::pin(delete(request))
+        }),
     },
     Route {
         method: Method::GET,
-        api: Api::Of(ServiceKind::Kms),
-        target: TargetKind::Child,
-        tail: &["iaca-pins"],
-        permission: Permission::KmsRead,
-        handler: |request| Box::pin(read_pins(request)),
+        path: "/v1/{target}/kms-service-api/iaca-pins",
+        access: Access::Granted(Permission::KmsRead),
+        handler: Handler::Target(Target::Child(ServiceKind::Kms), |request| {
+            Box::pin(read_pins(request))
+        }),
     },
     Route {
         method: Method::DELETE,
-        api: Api::Of(ServiceKind::Kms),
-        target: TargetKind::Child,
-        tail: &["iaca-pins"],
-        permission: Permission::KmsDelete,
-        handler: |request| Box::pin(drop_pins(request)),
+        path: "/v1/{target}/kms-service-api/iaca-pins",
+        access: Access::Granted(Permission::KmsDelete),
+        handler: Handler::Target(Target::Child(ServiceKind::Kms), |request| {
+            Box::pin(drop_pins(request))
+        }),
     },
 ];
 

@@ -13,10 +13,10 @@ use crate::{
         tree::{Node as TreeNode, Service, ServiceKind},
     },
     http::{
-        dispatch::uninterrupted,
+        context::uninterrupted,
         json::{Node, Text, Value},
         problem::{JsonBody, Problem},
-        route::{Api, Request, Route, TargetKind},
+        route::{Access, Handler, Request, Route, Target},
         wire::resource::{self, Dependencies, ServiceAnswer, Tenant},
     },
     service::resources,
@@ -25,74 +25,60 @@ use crate::{
 pub(super) static ROUTES: &[Route] = &[
     Route {
         method: Method::POST,
-        api: Api::Resource,
-        target: TargetKind::Path,
-        tail: &["tenants", "create"],
-        permission: Permission::ResourceWrite,
-        handler: |request| Box::pin(create_tenant(request)),
+        path: "/v1/{target}/resource-api/tenants/create",
+        access: Access::Granted(Permission::ResourceWrite),
+        handler: Handler::Target(Target::Path, |request| Box::pin(create_tenant(request))),
     },
     Route {
         method: Method::GET,
-        api: Api::Resource,
-        target: TargetKind::Path,
-        tail: &["tenants"],
-        permission: Permission::ResourceRead,
-        handler: |request| Box::pin(tenants(request)),
+        path: "/v1/{target}/resource-api/tenants",
+        access: Access::Granted(Permission::ResourceRead),
+        handler: Handler::Target(Target::Path, |request| Box::pin(tenants(request))),
     },
     Route {
         method: Method::POST,
-        api: Api::Resource,
-        target: TargetKind::Path,
-        tail: &["services", "create"],
-        permission: Permission::ResourceWrite,
-        handler: |request| Box::pin(create_service(request)),
+        path: "/v1/{target}/resource-api/services/create",
+        access: Access::Granted(Permission::ResourceWrite),
+        handler: Handler::Target(Target::Path, |request| Box::pin(create_service(request))),
     },
     Route {
         method: Method::GET,
-        api: Api::Resource,
-        target: TargetKind::Path,
-        tail: &["services"],
-        permission: Permission::ResourceRead,
-        handler: |request| Box::pin(services(request)),
+        path: "/v1/{target}/resource-api/services",
+        access: Access::Granted(Permission::ResourceRead),
+        handler: Handler::Target(Target::Path, |request| Box::pin(services(request))),
     },
-    attach_route(ServiceKind::X509),
-    attach_route(ServiceKind::Vical),
-    detach_route(ServiceKind::X509),
-    detach_route(ServiceKind::Vical),
-    dependencies_route(ServiceKind::X509),
-    dependencies_route(ServiceKind::Vical),
+    dependencies_route(ServiceKind::X509, "/v1/{target}/x509-service-api/dependencies"),
+    attach_route(ServiceKind::X509, "/v1/{target}/x509-service-api/dependencies/add"),
+    detach_route(ServiceKind::X509, "/v1/{target}/x509-service-api/dependencies/remove"),
+    dependencies_route(ServiceKind::Vical, "/v1/{target}/vical-service-api/dependencies"),
+    attach_route(ServiceKind::Vical, "/v1/{target}/vical-service-api/dependencies/add"),
+    detach_route(ServiceKind::Vical, "/v1/{target}/vical-service-api/dependencies/remove"),
 ];
 
-const fn attach_route(kind: ServiceKind) -> Route {
-    Route {
-        method: Method::POST,
-        api: Api::Of(kind),
-        target: TargetKind::Service,
-        tail: &["dependencies", "add"],
-        permission: Permission::ResourceWrite,
-        handler: |request| Box::pin(attach(request)),
-    }
-}
-
-const fn detach_route(kind: ServiceKind) -> Route {
-    Route {
-        method: Method::POST,
-        api: Api::Of(kind),
-        target: TargetKind::Service,
-        tail: &["dependencies", "remove"],
-        permission: Permission::ResourceWrite,
-        handler: |request| Box::pin(detach(request)),
-    }
-}
-
-const fn dependencies_route(kind: ServiceKind) -> Route {
+const fn dependencies_route(kind: ServiceKind, path: &'static str) -> Route {
     Route {
         method: Method::GET,
-        api: Api::Of(kind),
-        target: TargetKind::Service,
-        tail: &["dependencies"],
-        permission: Permission::ResourceRead,
-        handler: |request| Box::pin(dependencies(request)),
+        path,
+        access: Access::Granted(Permission::ResourceRead),
+        handler: Handler::Target(Target::Service(kind), |request| Box::pin(dependencies(request))),
+    }
+}
+
+const fn attach_route(kind: ServiceKind, path: &'static str) -> Route {
+    Route {
+        method: Method::POST,
+        path,
+        access: Access::Granted(Permission::ResourceWrite),
+        handler: Handler::Target(Target::Service(kind), |request| Box::pin(attach(request))),
+    }
+}
+
+const fn detach_route(kind: ServiceKind, path: &'static str) -> Route {
+    Route {
+        method: Method::POST,
+        path,
+        access: Access::Granted(Permission::ResourceWrite),
+        handler: Handler::Target(Target::Service(kind), |request| Box::pin(detach(request))),
     }
 }
 

@@ -7,9 +7,9 @@ use actix_web::{HttpResponse, http::Method};
 use crate::{
     domain::{client::Permission, time::Timestamp, tree::ServiceKind},
     http::{
-        dispatch::uninterrupted,
+        context::uninterrupted,
         problem::{JsonBody, Problem},
-        route::{Api, Request, Route, TargetKind},
+        route::{Access, Handler, Request, Route, Target},
         wire,
     },
     service::stores,
@@ -18,43 +18,43 @@ use crate::{
 pub(super) static ROUTES: &[Route] = &[
     Route {
         method: Method::GET,
-        api: Api::Of(ServiceKind::X509Store),
-        target: TargetKind::ServiceOrChild,
-        tail: &["certificates"],
-        permission: Permission::StoreRead,
-        handler: |request| Box::pin(read(request)),
+        path: "/v1/{target}/x509-store-api/certificates",
+        access: Access::Granted(Permission::StoreRead),
+        handler: Handler::Target(Target::ServiceOrChild(ServiceKind::X509Store), |request| {
+            Box::pin(read(request))
+        }),
     },
     Route {
         method: Method::POST,
-        api: Api::Of(ServiceKind::X509Store),
-        target: TargetKind::ServiceOrChild,
-        tail: &["certificates"],
-        permission: Permission::StoreWrite,
-        handler: |request| Box::pin(add(request)),
+        path: "/v1/{target}/x509-store-api/certificates",
+        access: Access::Granted(Permission::StoreWrite),
+        handler: Handler::Target(Target::ServiceOrChild(ServiceKind::X509Store), |request| {
+            Box::pin(add(request))
+        }),
     },
     Route {
         method: Method::PUT,
-        api: Api::Of(ServiceKind::X509Store),
-        target: TargetKind::Child,
-        tail: &["certificates"],
-        permission: Permission::StoreWrite,
-        handler: |request| Box::pin(replace(request)),
+        path: "/v1/{target}/x509-store-api/certificates",
+        access: Access::Granted(Permission::StoreWrite),
+        handler: Handler::Target(Target::Child(ServiceKind::X509Store), |request| {
+            Box::pin(replace(request))
+        }),
     },
     Route {
         method: Method::DELETE,
-        api: Api::Of(ServiceKind::X509Store),
-        target: TargetKind::Child,
-        tail: &["certificates"],
-        permission: Permission::StoreWrite,
-        handler: |request| Box::pin(delete(request)),
+        path: "/v1/{target}/x509-store-api/certificates",
+        access: Access::Granted(Permission::StoreWrite),
+        handler: Handler::Target(Target::Child(ServiceKind::X509Store), |request| {
+            Box::pin(delete(request))
+        }),
     },
     Route {
         method: Method::GET,
-        api: Api::Of(ServiceKind::X509Store),
-        target: TargetKind::Service,
-        tail: &["certificates", "ids"],
-        permission: Permission::StoreRead,
-        handler: |request| Box::pin(ids(request)),
+        path: "/v1/{target}/x509-store-api/certificates/ids",
+        access: Access::Granted(Permission::StoreRead),
+        handler: Handler::Target(Target::Service(ServiceKind::X509Store), |request| {
+            Box::pin(ids(request))
+        }),
     },
 ];
 

@@ -8,7 +8,7 @@ use crate::{
     http::{
         once::once,
         problem::{JsonBody, Problem},
-        route::{Api, Request, Route, TargetKind},
+        route::{Access, Handler, Request, Route, Target},
         wire::vical::{self as wire, Publication},
     },
     service::vical::{self, Published},
@@ -17,26 +17,26 @@ use crate::{
 pub(super) static ROUTES: &[Route] = &[
     Route {
         method: Method::POST,
-        api: Api::Of(ServiceKind::Vical),
-        target: TargetKind::Service,
-        tail: &["publish"],
-        permission: Permission::VicalPublish,
-        handler: |request| Box::pin(publish(request)),
+        path: "/v1/{target}/vical-service-api/publish",
+        access: Access::Granted(Permission::VicalPublish),
+        handler: Handler::Target(Target::Service(ServiceKind::Vical), |request| {
+            Box::pin(publish(request))
+        }),
     },
     Route {
         method: Method::GET,
-        api: Api::Of(ServiceKind::Vical),
-        target: TargetKind::Service,
-        tail: &["versions", "ids"],
-        permission: Permission::VicalRead,
-        handler: |request| Box::pin(ids(request)),
+        path: "/v1/{target}/vical-service-api/versions/ids",
+        access: Access::Granted(Permission::VicalRead),
+        handler: Handler::Target(Target::Service(ServiceKind::Vical), |request| {
+            Box::pin(ids(request))
+        }),
     },
 ];
 
 async fn publish(mut request: Request) -> Result<HttpResponse, Problem> {
-    let body = request.ask(wire::request).await?;
-    once(request, body, move |services, call, asked| async move {
-        vical::publish(&services, &call, &asked, render, Timestamp::now()).await
+    let body = request.parse_body(wire::request).await?;
+    once(request, body, move |services, call, parsed| async move {
+        vical::publish(&services, &call, &parsed, render, Timestamp::now()).await
     })
     .await
 }

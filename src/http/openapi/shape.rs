@@ -4,20 +4,18 @@
 //! wants unknown members and wrong types reported before all rules, wherever they stand, so a body that
 //! a reader has refused is compared with its schema here.
 
+use actix_web::http::Method;
 use serde_json::Value as Schema;
 
 use super::{operation, referred};
 use crate::http::{
     invalid::Invalid,
     json::{Node, Value},
-    route::Route,
 };
 
-/// The first unknown member or wrong type in the body of a route.
-pub(in crate::http) fn complaint(route: &'static Route, body: &Value<'_>) -> Option<Invalid> {
-    let mut path = vec!["v1", "{target}", route.api.segment()];
-    path.extend(route.tail);
-    let content = &operation(&route.method, &path)?["requestBody"]["content"];
+/// The first unknown member or wrong type in the body of a route, which its method and path name.
+pub(in crate::http) fn complaint(method: &Method, path: &str, body: &Value<'_>) -> Option<Invalid> {
+    let content = &operation(method, path)?["requestBody"]["content"];
     check(&content["application/json"]["schema"], &Node::body(body)).err()
 }
 

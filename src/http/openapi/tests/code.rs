@@ -149,8 +149,8 @@ fn attributes_of_names_are_as_long_as_the_code_allows() {
 
 #[test]
 fn the_limit_of_a_page_is_that_of_the_code() {
-    let path = ["v1", "{target}", "x509-service-api", "certificates"];
-    let operation = operation(&Method::GET, &path).unwrap();
+    let path = "/v1/{target}/x509-service-api/certificates";
+    let operation = operation(&Method::GET, path).unwrap();
     let mut parameters = operation["parameters"].as_array().unwrap().iter();
     let limit = parameters.find(|parameter| parameter["name"] == "limit").unwrap();
     assert_eq!(limit["schema"]["maximum"], LIMIT_MAX);

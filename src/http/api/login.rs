@@ -1,23 +1,32 @@
 //! The login of the compatible API. Its clients cannot start without one; ours needs none. It gives
 //! a token that grants nothing: the client certificate alone decides.
 
-use actix_web::HttpResponse;
+use actix_web::{HttpResponse, http::Method};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
 
-use super::{
-    body,
-    invalid::Invalid,
-    json::{self, Node},
-    plain::PlainRequest,
-    problem::{JsonBody, Problem},
+use crate::{
+    http::{
+        body,
+        invalid::Invalid,
+        json::{self, Node},
+        problem::{JsonBody, Problem},
+        route::{Access, Handler, Request, Route},
+    },
+    service::error::Error,
 };
-use crate::service::error::Error;
+
+pub(super) static ROUTES: &[Route] = &[Route {
+    method: Method::POST,
+    path: "/auth/account/emailpass",
+    access: Access::CompatLogin,
+    handler: Handler::Plain(|request| Box::pin(login(request))),
+}];
 
 /// Takes any e-mail and any password, and looks at neither.
-pub(super) async fn answer(request: PlainRequest) -> Result<HttpResponse, Problem> {
-    let PlainRequest { context, http, payload, .. } = request;
-    let body = body::read_json(&http, Some(payload), context.limits.request_body).await?;
+async fn login(request: Request<()>) -> Result<HttpResponse, Problem> {
+    let Request { context, http, payload, .. } = request;
+    let body = body::read_json(&http, payload, context.limits.request_body).await?;
     let body = json::parse(&body)?;
     read(Node::body(&body))?;
     let mut token = [0; 16];

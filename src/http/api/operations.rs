@@ -1,50 +1,60 @@
-//! `/healthz`, `/readyz` and `/v1/status`, rendered from [`Status`], and the operations listener, which serves
-//! health, readiness and metrics without TLS.
+//! `/healthz`, `/readyz`, `/metrics` and `/v1/status`, rendered from [`Status`].
 
 use std::collections::BTreeMap;
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpResponse,
     http::{Method, StatusCode, header},
 };
 use serde::Serialize;
 
-use super::{
-    dispatch::{Context, name_request, request_id},
-    metrics,
-    problem::{JsonBody, Problem},
-    query,
-    wire::status::StatusBody,
+use crate::{
+    domain::client::Permission,
+    http::{
+        context::Context,
+        metrics,
+        problem::JsonBody,
+        route::{Access, Handler, Route},
+        wire::status::StatusBody,
+    },
+    service::status::{Health, Status},
 };
-use crate::service::status::{Health, Status};
 
-/// The only handler of the operations listener.
-pub(super) async fn dispatch(context: &Context, request: &HttpRequest) -> HttpResponse {
-    let request_id = request_id(request);
-    let answered = answer(context, request).await;
-    let mut answer = answered.unwrap_or_else(|problem| problem.into_response(&request_id));
-    name_request(&mut answer, &request_id);
-    answer
-}
-
-async fn answer(context: &Context, request: &HttpRequest) -> Result<HttpResponse, Problem> {
-    query::check(request)?;
-    let path = request.path();
-    if !matches!(path, "/healthz" | "/readyz" | "/metrics") {
-        return Err(Problem::not_found("not found"));
-    }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(Problem::method_not_allowed("GET, HEAD".to_owned()));
-    }
-    Ok(match path {
-        "/healthz" => health(context),
-        "/readyz" => readiness(context).await,
-        _ => metrics::answer(context),
-    })
-}
+pub(super) static ROUTES: &[Route] = &[
+    Route {
+        method: Method::GET,
+        path: "/healthz",
+        access: Access::Monitoring(None),
+        handler: Handler::Plain(|request| Box::pin(async move { Ok(health(&request.context)) })),
+    },
+    Route {
+        method: Method::GET,
+        path: "/readyz",
+        access: Access::Monitoring(None),
+        handler: Handler::Plain(|request| {
+            Box::pin(async move { Ok(readiness(&request.context).await) })
+        }),
+    },
+    Route {
+        method: Method::GET,
+        path: "/metrics",
+        access: Access::Monitoring(Some(Permission::OpsRead)),
+        handler: Handler::Plain(|request| {
+            Box::pin(async move { Ok(metrics::answer(&request.context)) })
+        }),
+    },
+    Route {
+        method: Method::GET,
+        path: "/v1/status",
+        access: Access::Granted(Permission::OpsRead),
+        handler: Handler::Plain(|request| {
+            Box::pin(async move { Ok(status(&request.context).await) })
+        }),
+    },
+];
 
 /// `GET /healthz`: 200 while the process works. Uses neither HSM nor ledger.
-pub(super) fn health(context: &Context) -> HttpResponse {
+fn health(context: &Context) -> HttpResponse {
     let status = context.services.status(context.front());
     HttpResponse::Ok().json_body(&HealthBody {
         status: "ok",
@@ -66,7 +76,7 @@ struct HealthBody {
 const RETRY_AFTER_SECONDS: u64 = 5;
 
 /// `GET /readyz`: 200 if a signature would succeed now, as far as can be known.
-pub(super) async fn readiness(context: &Context) -> HttpResponse {
+async fn readiness(context: &Context) -> HttpResponse {
     let status = context.services.probed_status(context.front()).await;
     let (code, word) = match status.health() {
         Health::Ready | Health::Degraded => (StatusCode::OK, Health::Ready.word()),
@@ -86,7 +96,7 @@ struct ReadinessBody {
 }
 
 /// `GET /v1/status`.
-pub(super) async fn status(context: &Context) -> HttpResponse {
+async fn status(context: &Context) -> HttpResponse {
     let status = context.services.probed_status(context.front()).await;
     HttpResponse::Ok().json_body(&StatusBody::new(&status))
 }

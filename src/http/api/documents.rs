@@ -1,13 +1,42 @@
-//! `GET /swagger`: Swagger UI over the document. Every octet of it is in this program, and the page
+//! The OpenAPI document, and `GET /swagger`: Swagger UI over it. Every octet of it is in this program, and the page
 //! may load nothing from anywhere else.
 
 use actix_web::{
     HttpResponse,
-    http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS},
+    http::{
+        Method,
+        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS},
+    },
+    web::Bytes,
 };
 use swagger_ui_redist::SwaggerUi;
 
-use super::{plain::PlainRequest, problem::Problem};
+use crate::http::{
+    openapi,
+    problem::Problem,
+    route::{Access, Handler, Request, Route},
+};
+
+pub(super) static ROUTES: &[Route] = &[
+    Route {
+        method: Method::GET,
+        path: "/openapi.json",
+        access: Access::AnyClient,
+        handler: Handler::Plain(|_| Box::pin(document())),
+    },
+    Route {
+        method: Method::GET,
+        path: "/swagger",
+        access: Access::AnyClient,
+        handler: Handler::Plain(|_| Box::pin(page())),
+    },
+    Route {
+        method: Method::GET,
+        path: "/swagger/{}",
+        access: Access::AnyClient,
+        handler: Handler::Plain(|request| Box::pin(asset(request))),
+    },
+];
 
 /// Ours, since the page of the crate has its script inline, which the policy forbids.
 const PAGE: &str = r#"<!DOCTYPE html>
@@ -42,14 +71,19 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
 
+async fn document() -> Result<HttpResponse, Problem> {
+    let body = Bytes::from_static(openapi::JSON);
+    Ok(HttpResponse::Ok().content_type("application/json").body(body))
+}
+
 /// The page.
-pub(super) async fn page(_request: PlainRequest) -> Result<HttpResponse, Problem> {
+async fn page() -> Result<HttpResponse, Problem> {
     Ok(part("text/html; charset=utf-8", PAGE.as_bytes()))
 }
 
 /// What the page loads.
-pub(super) async fn asset(request: PlainRequest) -> Result<HttpResponse, Problem> {
-    let name = request.last.as_str();
+async fn asset(request: Request<()>) -> Result<HttpResponse, Problem> {
+    let name = request.parameter.as_str();
     if name == "start.js" {
         return Ok(part(media_type(name), START.as_bytes()));
     }
