@@ -4,7 +4,7 @@ mod documents;
 pub(super) mod inventory;
 mod issuance;
 mod keys;
-mod login;
+pub(super) mod login;
 mod operations;
 mod resources;
 mod stores;

@@ -161,7 +161,7 @@ fn told(
 
 /// What is known of a request by the time that it is answered.
 struct Seen {
-    /// Whether a refusal is audited: every POST, and any other unsafe method that the path has.
+    /// Whether a refusal is audited: every POST, and any other method of the path that may change something.
     would_change: bool,
     caller: Caller,
     /// The caller's name in log and audit.

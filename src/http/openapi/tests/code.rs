@@ -13,7 +13,7 @@ use crate::{
     http::{
         api::inventory::{LIMIT_DEFAULT, LIMIT_MAX, PROFILES},
         body::BODY_BYTES_MAX,
-        dispatch::X_REQUEST_ID_CHARACTERS_MAX,
+        headers::X_REQUEST_ID_CHARACTERS_MAX,
         json::{ITEMS_MAX, STRING_CHARACTERS_MAX},
         once::KEY_CHARACTERS_MAX,
         problem::EXCEPTIONS,

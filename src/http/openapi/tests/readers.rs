@@ -7,9 +7,10 @@ use super::*;
 use crate::{
     domain::path::ResourcePath,
     http::{
+        api::login,
         invalid::Invalid,
         json::{self, Node, asked},
-        login, wire,
+        wire,
     },
 };
 
