@@ -1,6 +1,7 @@
 //! The network side: mutual TLS, the route table, JSON, status codes. Nothing below knows of them.
 
 mod api;
+mod api_config;
 mod body;
 mod caching;
 mod connection;
@@ -35,11 +36,10 @@ mod tally;
 mod tls;
 pub mod wire;
 
+pub use api_config::ApiConfig;
 pub use current::Current;
 pub use limits::Limits;
 pub use pulse::Pulse;
-pub use server::{
-    Api, ApiConfig, Listeners, NewTls, PlainListeners, Running, check_tls, client_ca_subjects,
-};
+pub use server::{Api, Listeners, NewTls, PlainListeners, Running, check_tls, client_ca_subjects};
 pub use tally::BOUNDED_LINES;
 pub use tls::{TlsWatch, check_client_files};

@@ -2,7 +2,6 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -13,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use super::{
+    api_config::ApiConfig,
     context::Context,
     current::Current,
     dispatch::Listener,
@@ -33,25 +33,6 @@ use crate::{
     domain::{client_name::ComparableName, time::Timestamp},
     service::{Services, status::Status},
 };
-
-/// The listener with mutual TLS.
-#[derive(Debug)]
-pub struct ApiConfig {
-    /// Address and port.
-    pub listen: SocketAddr,
-    /// PEM chain of the server, own certificate first.
-    pub certificate: PathBuf,
-    /// PEM private key of the server.
-    pub private_key: PathBuf,
-    /// PEM certificates of the CAs that clients come from.
-    pub client_ca: PathBuf,
-    /// PEM CRLs of those CAs.
-    pub client_crl: Option<PathBuf>,
-    /// Whether clients are refused whose CA has only a CRL with a nextUpdate that is past.
-    pub expired_crl_refuses: bool,
-    /// Whether the login of the compatible API is there.
-    pub compat_login: bool,
-}
 
 /// The listeners without TLS; each may be absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
