@@ -36,7 +36,7 @@ async fn login(request: Request<()>) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json_body(&Token { token }))
 }
 
-pub(super) fn read(body: Node<'_>) -> Result<(), Invalid> {
+pub(in crate::http) fn read(body: Node<'_>) -> Result<(), Invalid> {
     let mut object = body.object()?;
     object.required("email", |node| node.long_text().map(|_| ()))?;
     object.required("password", |node| node.long_text().map(|_| ()))

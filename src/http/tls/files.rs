@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use super::{crl, pem};
 use crate::{
     domain::{client_name::ComparableName, time::Timestamp},
-    http::ApiConfig,
+    http::api_config::ApiConfig,
     x509::Certificate,
 };
 
