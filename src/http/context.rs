@@ -7,8 +7,8 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::{
-    limits::Limits, problem::Problem, rate::Rates, refusals::Refusals,
-    request_counter::RequestCounter, room::Room, tally::Tally, tls::Tls,
+    in_flight::InFlight, limits::Limits, problem::Problem, rate::Rates, refusals::Refusals,
+    request_counter::RequestCounter, tally::Tally, tls::Tls,
 };
 use crate::{
     access::Access,
@@ -33,7 +33,7 @@ pub(super) struct Context {
     /// Whether the login that grants nothing is there.
     pub(super) compat_login: bool,
     /// Requests that are worked on.
-    pub(super) in_flight: Arc<Room>,
+    pub(super) in_flight: Arc<InFlight>,
     /// Where issuing runs: a client that hangs up cannot cut it in half.
     pub(super) runtime: Handle,
     pub(super) tasks: TaskTracker,

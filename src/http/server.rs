@@ -18,13 +18,13 @@ use super::{
     dispatch::Listener,
     door::Door,
     exchange::Answers,
+    in_flight::InFlight,
     limits::Limits,
     listen::Entrance,
     pulse::Pulse,
     rate::Rates,
     refusals::Refusals,
     request_counter::RequestCounter,
-    room::Room,
     tally::Tally,
     tls::{Tls, TlsFiles, TlsWatch},
 };
@@ -112,7 +112,7 @@ impl Api {
             tally: Arc::new(Tally::new()),
             requests: Arc::new(RequestCounter::new()),
             compat_login: config.compat_login,
-            in_flight: Arc::new(Room::new(limits.in_flight_max)),
+            in_flight: Arc::new(InFlight::new(limits.in_flight_max)),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
         };
@@ -281,7 +281,7 @@ impl Running {
                 in_flight: if same_room {
                     Arc::clone(&now.in_flight)
                 } else {
-                    Arc::new(Room::new(limits.in_flight_max))
+                    Arc::new(InFlight::new(limits.in_flight_max))
                 },
                 runtime: now.runtime.clone(),
                 tasks: now.tasks.clone(),

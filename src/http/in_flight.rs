@@ -1,4 +1,4 @@
-//! Room for the requests that are worked on, shared so that no client can take all of it.
+//! InFlight for the requests that are worked on, shared so that no client can take all of it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,9 +8,9 @@ use super::{problem::Problem, shares::Shares};
 const BUSY_RETRY_SECONDS: u64 = 1;
 
 /// See the module.
-pub(super) struct Room(Mutex<Shares<Arc<str>>>);
+pub(super) struct InFlight(Mutex<Shares<Arc<str>>>);
 
-impl Room {
+impl InFlight {
     /// For so many requests.
     pub(super) fn new(max: usize) -> Self {
         Self(Mutex::new(Shares::new(max)))
@@ -20,9 +20,9 @@ impl Room {
     ///
     /// # Errors
     /// 503 when there is none for this client.
-    pub(super) fn enter(&self, client: &Arc<str>) -> Result<Place<'_>, Problem> {
+    pub(super) fn enter(&self, client: &Arc<str>) -> Result<Permit<'_>, Problem> {
         if self.shares().take(Arc::clone(client)) {
-            Ok(Place { room: self, client: Arc::clone(client) })
+            Ok(Permit { in_flight: self, client: Arc::clone(client) })
         } else {
             Err(Problem::busy(BUSY_RETRY_SECONDS))
         }
@@ -43,14 +43,14 @@ impl Room {
     }
 }
 
-/// See [`Room::enter`].
-pub(super) struct Place<'a> {
-    room: &'a Room,
+/// See [`InFlight::enter`].
+pub(super) struct Permit<'a> {
+    in_flight: &'a InFlight,
     client: Arc<str>,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.room.shares().give_back(&self.client);
+        self.in_flight.shares().give_back(&self.client);
     }
 }
