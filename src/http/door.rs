@@ -16,7 +16,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::shares::Shares;
+use super::fair_share::FairShare;
 
 /// SHA-256 of a certificate.
 type Fingerprint = [u8; 32];
@@ -30,14 +30,14 @@ struct Inside {
     next: u64,
     /// By where they come from; the first has waited longest. What they are told to go by.
     strangers: HashMap<IpAddr, BTreeMap<u64, oneshot::Sender<()>>>,
-    known: Shares<Fingerprint>,
+    known: FairShare<Fingerprint>,
 }
 
 impl Door {
     /// For so many connections.
     pub(super) fn new(max: usize) -> Arc<Self> {
         let strangers = HashMap::new();
-        Arc::new(Self(Mutex::new(Inside { max, next: 0, strangers, known: Shares::new(max) })))
+        Arc::new(Self(Mutex::new(Inside { max, next: 0, strangers, known: FairShare::new(max) })))
     }
 
     /// A place for a stranger, until it is dropped, and what resolves when another needs it. None

@@ -2,18 +2,18 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{problem::Problem, shares::Shares};
+use super::{fair_share::FairShare, problem::Problem};
 
 /// Seconds after which a full daemon may have room again.
 const BUSY_RETRY_SECONDS: u64 = 1;
 
 /// See the module.
-pub(super) struct InFlight(Mutex<Shares<Arc<str>>>);
+pub(super) struct InFlight(Mutex<FairShare<Arc<str>>>);
 
 impl InFlight {
     /// For so many requests.
     pub(super) fn new(max: usize) -> Self {
-        Self(Mutex::new(Shares::new(max)))
+        Self(Mutex::new(FairShare::new(max)))
     }
 
     /// A place for a request, until it is dropped.
@@ -38,7 +38,7 @@ impl InFlight {
         self.shares().is_full()
     }
 
-    fn shares(&self) -> MutexGuard<'_, Shares<Arc<str>>> {
+    fn shares(&self) -> MutexGuard<'_, FairShare<Arc<str>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,14 +10,14 @@ use std::{
 const SHARE_OF_FREE: usize = 3;
 
 /// See the module.
-pub(super) struct Shares<K> {
+pub(super) struct FairShare<K> {
     max: usize,
     total: usize,
     /// Of those that have some.
     by_owner: HashMap<K, usize>,
 }
 
-impl<K: Eq + Hash> Shares<K> {
+impl<K: Eq + Hash> FairShare<K> {
     /// So many places.
     pub(super) fn new(max: usize) -> Self {
         Self { max, total: 0, by_owner: HashMap::new() }
@@ -67,13 +67,13 @@ mod tests {
     use super::*;
 
     /// As many places as an owner finds.
-    fn flood(shares: &mut Shares<&'static str>, owner: &'static str) -> usize {
+    fn flood(shares: &mut FairShare<&'static str>, owner: &'static str) -> usize {
         std::iter::from_fn(|| shares.take(owner).then_some(())).count()
     }
 
     #[test]
     fn nobody_and_no_two_take_all_the_places() {
-        let mut shares = Shares::new(512);
+        let mut shares = FairShare::new(512);
         assert_eq!(flood(&mut shares, "one"), 384);
         let two = flood(&mut shares, "two");
         assert!(two > 90, "{two}");
@@ -89,11 +89,11 @@ mod tests {
 
     #[test]
     fn the_smallest_room_is_for_one_and_all_of_a_room_can_be_used() {
-        let mut shares = Shares::new(1);
+        let mut shares = FairShare::new(1);
         assert!(shares.take("a") && shares.is_full() && !shares.take("b"));
         shares.give_back(&"a");
         assert!(shares.take("b"));
-        let mut shares = Shares::new(2);
+        let mut shares = FairShare::new(2);
         assert_eq!(flood(&mut shares, "a"), 2);
         shares.give_back(&"a");
         shares.give_back(&"a");
