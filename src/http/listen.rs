@@ -1,4 +1,4 @@
-//! From a listening socket to a request: the door, the handshake, HTTP.
+//! From a listening socket to a request: the connection limit, the handshake, HTTP.
 
 use std::{
     fmt::Display,
@@ -22,9 +22,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     connection::{Connection, Io, Link},
+    connection_limit::{ConnectionLimit, Permit},
     current::Current,
     dispatch::{self, Listener},
-    door::{Door, Place},
     exchange::{self, Answers, Exchanges},
     http2,
     limits::Limits,
@@ -56,7 +56,7 @@ pub(super) struct Entrance {
     /// With TLS, and a certificate of each client.
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) limits: Limits,
-    pub(super) door: Arc<Door>,
+    pub(super) connection_limit: Arc<ConnectionLimit>,
     pub(super) refusals: Arc<Refusals>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) current: Arc<Current>,
@@ -69,7 +69,7 @@ struct Greeted {
     io: Box<dyn Io>,
     link: Rc<Link>,
     is_http2: bool,
-    place: Place,
+    permit: Permit,
 }
 
 impl Entrance {
@@ -81,7 +81,7 @@ impl Entrance {
         let setting = self.setting;
         let server = Server::build()
             .workers(self.workers)
-            // The door says how many there may be; those that it sends away need a moment to go.
+            // The connection limit holds below; refused connections need a moment to close.
             .max_concurrent_connections(self.limits.connections_max.saturating_mul(2))
             .shutdown_timeout(self.limits.shutdown.as_secs())
             .disable_signals();
@@ -170,31 +170,31 @@ impl Entrance {
     {
         // One that is gone already has no address.
         let Ok(from) = socket.peer_addr() else { return };
-        let Some((place, pushed)) = self.door.enter(from.ip()) else {
+        let Some((permit, closed)) = self.connection_limit.enter(from.ip()) else {
             return self.refusals.note(from, Cause::Crowded, &"all connections are taken");
         };
-        let pushed_out = async move {
-            if pushed.await.is_err() {
+        let closed_for_another = async move {
+            if closed.await.is_err() {
                 // Nobody can push it out any more.
                 std::future::pending::<()>().await;
             }
         };
         let served = async {
-            match self.greet(socket, place).await {
+            match self.greet(socket, permit).await {
                 Ok(greeted) => self.speak(greeted, from, http1, exchanges, ending).await,
                 Err((cause, reason)) => self.refusals.note(from, cause, &reason),
             }
         };
         tokio::select! {
             () = served => {}
-            () = pushed_out => self.refusals.note(from, Cause::Crowded, &"others need the place"),
+            () = closed_for_another => self.refusals.note(from, Cause::Crowded, &"others need the place"),
         }
     }
 
     /// Speaks HTTP. What ends a connection is the client's doing, or its certificate's end.
     async fn speak<S>(
         &self,
-        Greeted { io, link, is_http2, place: _place }: Greeted,
+        Greeted { io, link, is_http2, permit: _permit }: Greeted,
         from: SocketAddr,
         http1: &S,
         exchanges: Exchanges,
@@ -225,7 +225,11 @@ impl Entrance {
     ///
     /// # Errors
     /// Why there is no connection.
-    async fn greet(&self, socket: TcpStream, mut place: Place) -> Result<Greeted, (Cause, String)> {
+    async fn greet(
+        &self,
+        socket: TcpStream,
+        mut permit: Permit,
+    ) -> Result<Greeted, (Cause, String)> {
         let handshake = |error: &dyn Display| (Cause::Handshake, format!("handshake: {error}"));
         socket.set_nodelay(true).map_err(|error| handshake(&error))?;
         sockopt::set_socket_send_buffer_size(&socket, SOCKET_OCTETS)
@@ -236,7 +240,7 @@ impl Entrance {
                 io: Box::new(socket),
                 link: Link::new(None),
                 is_http2: false,
-                place,
+                permit,
             });
         };
         let mut stream = timeout(self.limits.handshake, tls.accept(socket))
@@ -246,12 +250,12 @@ impl Entrance {
         let (_, session) = stream.get_mut();
         session.set_buffer_limit(Some(TLS_OCTETS));
         let peer = Peer::of(session).ok_or_else(|| handshake(&"no certificate"))?;
-        if !place.is_of(peer.certificate_sha256()) {
+        if !permit.authenticate(peer.certificate_sha256()) {
             let reason = format!("{} has all the connections that it may have", peer.subject());
             return Err((Cause::Crowded, reason));
         }
         let is_http2 = session.alpn_protocol() == Some(tls::ALPN_HTTP2);
         let link = Link::new(Some(Arc::new(peer)));
-        Ok(Greeted { io: Box::new(stream), link, is_http2, place })
+        Ok(Greeted { io: Box::new(stream), link, is_http2, permit })
     }
 }

@@ -13,10 +13,10 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     api_config::ApiConfig,
+    connection_limit::ConnectionLimit,
     context::Context,
     current::Current,
     dispatch::Listener,
-    door::Door,
     exchange::Answers,
     in_flight::InFlight,
     limits::Limits,
@@ -157,14 +157,15 @@ impl Api {
         })
     }
 
-    /// A listener of its own door: strangers of one take no place of another.
+    /// A listener with a connection limit of its own, so that unauthenticated connections to one listener take
+    /// none of another.
     fn entrance(&self, setting: &'static str, listener: Listener) -> Entrance {
         Entrance {
             setting,
             workers: 1,
             tls: None,
             limits: self.limits,
-            door: Door::new(self.limits.connections_max),
+            connection_limit: ConnectionLimit::new(self.limits.connections_max),
             refusals: Arc::clone(&self.refusals),
             pulse: Arc::clone(&self.pulse),
             current: Arc::clone(&self.current),
