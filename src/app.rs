@@ -160,7 +160,7 @@ impl App {
         tracing::info!(api = %running.address, operations, distribution, "serving");
         let service_manager = Arc::new(ServiceManager::new(
             running.address,
-            running.pulse(),
+            running.heartbeat(),
             tokens.clone(),
             ledger.clone(),
             running.status(),

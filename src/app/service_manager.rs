@@ -10,7 +10,7 @@ use std::{
 use super::schedule::{Job, Schedule};
 use crate::{
     hsm::{Token, TokenState},
-    http::Pulse,
+    http::Heartbeat,
     ledger::{Ledger, LedgerError},
     service::status::{Health, Status, TokenStatus},
     systemd,
@@ -19,7 +19,7 @@ use crate::{
 /// Informs the service manager.
 pub(super) struct ServiceManager {
     address: SocketAddr,
-    pulse: Arc<Pulse>,
+    heartbeat: Arc<Heartbeat>,
     tokens: Vec<Token>,
     ledger: Ledger,
     status: Box<dyn Fn() -> Status + Send + Sync>,
@@ -39,12 +39,19 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 impl ServiceManager {
     pub(super) fn new(
         address: SocketAddr,
-        pulse: Arc<Pulse>,
+        heartbeat: Arc<Heartbeat>,
         tokens: Vec<Token>,
         ledger: Ledger,
         status: impl Fn() -> Status + Send + Sync + 'static,
     ) -> Self {
-        Self { address, pulse, tokens, ledger, status: Box::new(status), sent: Mutex::default() }
+        Self {
+            address,
+            heartbeat,
+            tokens,
+            ledger,
+            status: Box::new(status),
+            sent: Mutex::default(),
+        }
     }
 
     /// The status in one line.
@@ -82,7 +89,7 @@ impl ServiceManager {
     /// of the tokens, the ledger's writer, and the runtime that this runs in. A ledger that says that it cannot
     /// write has answered. An HSM that is away or silent is not asked, because a restart would not help.
     async fn progress(&self) {
-        self.pulse.answers().await;
+        self.heartbeat.answers().await;
         for token in &self.tokens {
             token.answers().await;
         }

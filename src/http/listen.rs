@@ -26,9 +26,9 @@ use super::{
     current::Current,
     dispatch::{self, Listener},
     exchange::{self, Answers, Exchanges},
+    heartbeat::Heartbeat,
     http2,
     limits::Limits,
-    pulse::Pulse,
     refusals::{Cause, Refusals},
     tls::{self, Peer},
 };
@@ -58,7 +58,7 @@ pub(super) struct Entrance {
     pub(super) limits: Limits,
     pub(super) connection_limit: Arc<ConnectionLimit>,
     pub(super) refusals: Arc<Refusals>,
-    pub(super) pulse: Arc<Pulse>,
+    pub(super) heartbeat: Arc<Heartbeat>,
     pub(super) current: Arc<Current>,
     pub(super) answers: Arc<Answers>,
     pub(super) listener: Listener,
@@ -87,7 +87,7 @@ impl Entrance {
             .disable_signals();
         let ending = server.graceful_shutdown_signal();
         let server = server.listen(setting, listener, move || {
-            self.pulse.attach();
+            self.heartbeat.attach();
             let entrance = Rc::new(self.clone());
             let ending = ending.clone();
             let ending: Ending = Rc::new(move || {

@@ -18,10 +18,10 @@ use super::{
     current::Current,
     dispatch::Listener,
     exchange::Answers,
+    heartbeat::Heartbeat,
     in_flight::InFlight,
     limits::Limits,
     listen::Entrance,
-    pulse::Pulse,
     rate::Rates,
     refusals::Refusals,
     request_counter::RequestCounter,
@@ -83,7 +83,7 @@ pub struct Api {
     current: Arc<Current>,
     tls: Arc<Tls>,
     refusals: Arc<Refusals>,
-    pulse: Arc<Pulse>,
+    heartbeat: Arc<Heartbeat>,
     answers: Arc<Answers>,
 }
 
@@ -117,8 +117,8 @@ impl Api {
             tasks: TaskTracker::new(),
         };
         let current = Arc::new(Current::new(context));
-        let (pulse, answers) = (Arc::default(), Arc::default());
-        Ok(Self { config, plain, limits, current, tls, refusals, pulse, answers })
+        let (heartbeat, answers) = (Arc::default(), Arc::default());
+        Ok(Self { config, plain, limits, current, tls, refusals, heartbeat, answers })
     }
 
     /// Binds the listeners that are not there yet, and starts to serve.
@@ -150,7 +150,7 @@ impl Api {
             servers,
             current: self.current,
             tls: self.tls,
-            pulse: self.pulse,
+            heartbeat: self.heartbeat,
             address,
             operations,
             distribution,
@@ -167,7 +167,7 @@ impl Api {
             limits: self.limits,
             connection_limit: ConnectionLimit::new(self.limits.connections_max),
             refusals: Arc::clone(&self.refusals),
-            pulse: Arc::clone(&self.pulse),
+            heartbeat: Arc::clone(&self.heartbeat),
             current: Arc::clone(&self.current),
             answers: Arc::clone(&self.answers),
             listener,
@@ -227,7 +227,7 @@ pub struct Running {
     servers: Vec<ServerHandle>,
     current: Arc<Current>,
     tls: Arc<Tls>,
-    pulse: Arc<Pulse>,
+    heartbeat: Arc<Heartbeat>,
     /// Where the API listens.
     pub address: SocketAddr,
     /// Where health and readiness are.
@@ -291,8 +291,8 @@ impl Running {
     }
 
     /// Whether the event loops of the listeners turn.
-    pub fn pulse(&self) -> Arc<Pulse> {
-        Arc::clone(&self.pulse)
+    pub fn heartbeat(&self) -> Arc<Heartbeat> {
+        Arc::clone(&self.heartbeat)
     }
 
     /// Watches the TLS files.

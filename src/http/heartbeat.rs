@@ -9,9 +9,9 @@ type Question = oneshot::Sender<()>;
 
 /// Asks the event loops.
 #[derive(Default)]
-pub struct Pulse(Mutex<Vec<mpsc::UnboundedSender<Question>>>);
+pub struct Heartbeat(Mutex<Vec<mpsc::UnboundedSender<Question>>>);
 
-impl Pulse {
+impl Heartbeat {
     /// Has the event loop that this is called in answer as long as it lasts.
     pub(super) fn attach(&self) {
         let (ask, mut questions) = mpsc::unbounded_channel::<Question>();
