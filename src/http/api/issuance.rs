@@ -13,9 +13,9 @@ use crate::{
         tree::ServiceKind,
     },
     http::{
+        idempotent::idempotent,
         invalid::Invalid,
         json::Node,
-        once::once,
         problem::Problem,
         route::{Access, Handler, Request, Route, Target},
         wire,
@@ -66,7 +66,7 @@ async fn issue(
     read: fn(Node<'_>) -> Result<IssuanceRequest, Invalid>,
 ) -> Result<HttpResponse, Problem> {
     let body = request.parse_body(read).await?;
-    once(request, body, move |services, call, parsed| async move {
+    idempotent(request, body, move |services, call, parsed| async move {
         issue::issue(&services, &call, &parsed, render, Timestamp::now()).await
     })
     .await
@@ -74,7 +74,7 @@ async fn issue(
 
 async fn make_csr(mut request: Request) -> Result<HttpResponse, Problem> {
     let body = request.parse_body(wire::csr::request).await?;
-    once(request, body, move |services, call, parsed| async move {
+    idempotent(request, body, move |services, call, parsed| async move {
         csr::make(&services, &call, &parsed, render_csr, Timestamp::now()).await
     })
     .await

@@ -6,7 +6,7 @@ use actix_web::{HttpResponse, http::Method};
 use crate::{
     domain::{client::Permission, time::Timestamp, tree::ServiceKind},
     http::{
-        once::once,
+        idempotent::idempotent,
         problem::{JsonBody, Problem},
         route::{Access, Handler, Request, Route, Target},
         wire::vical::{self as wire, Publication},
@@ -35,7 +35,7 @@ pub(super) static ROUTES: &[Route] = &[
 
 async fn publish(mut request: Request) -> Result<HttpResponse, Problem> {
     let body = request.parse_body(wire::request).await?;
-    once(request, body, move |services, call, parsed| async move {
+    idempotent(request, body, move |services, call, parsed| async move {
         vical::publish(&services, &call, &parsed, render, Timestamp::now()).await
     })
     .await

@@ -26,7 +26,7 @@ use crate::{
 pub(super) const KEY_CHARACTERS_MAX: usize = 128;
 
 /// Runs `work` to its end, or gives the answer that it gave before.
-pub(super) async fn once<T, F>(
+pub(super) async fn idempotent<T, F>(
     request: Request,
     body: Body<T>,
     work: impl FnOnce(Arc<Services>, Call, T) -> F + Send + 'static,
