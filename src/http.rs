@@ -26,7 +26,7 @@ mod parse;
 mod problem;
 mod query;
 mod rate;
-mod refusals;
+mod rejected_connections;
 mod request_counter;
 mod route;
 mod router;

@@ -7,8 +7,9 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::{
-    in_flight::InFlight, limits::Limits, problem::Problem, rate::Rates, refusals::Refusals,
-    request_counter::RequestCounter, tally::Tally, tls::Tls,
+    in_flight::InFlight, limits::Limits, problem::Problem, rate::Rates,
+    rejected_connections::RejectedConnections, request_counter::RequestCounter, tally::Tally,
+    tls::Tls,
 };
 use crate::{
     access::Access,
@@ -23,7 +24,7 @@ pub(super) struct Context {
     /// Judges the certificates of clients.
     pub(super) tls: Arc<Tls>,
     /// Connections that came to nothing.
-    pub(super) refusals: Arc<Refusals>,
+    pub(super) rejected: Arc<RejectedConnections>,
     /// Requests of each client.
     pub(super) rates: Arc<Rates>,
     /// What is told of requests.

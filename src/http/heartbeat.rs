@@ -1,18 +1,18 @@
-//! Whether the event loops behind the listeners turn.
+//! A liveness check of the event loops behind the listeners, for the watchdog of systemd.
 
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
-/// A question is answered by sending nothing.
+/// An event loop answers by sending the unit value.
 type Question = oneshot::Sender<()>;
 
-/// Asks the event loops.
+/// The event loops that can be asked.
 #[derive(Default)]
 pub struct Heartbeat(Mutex<Vec<mpsc::UnboundedSender<Question>>>);
 
 impl Heartbeat {
-    /// Has the event loop that this is called in answer as long as it lasts.
+    /// Registers the calling thread's event loop. It answers until it ends.
     pub(super) fn attach(&self) {
         let (ask, mut questions) = mpsc::unbounded_channel::<Question>();
         let mut loops = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -20,13 +20,14 @@ impl Heartbeat {
         loops.push(ask);
         actix_web::rt::spawn(async move {
             while let Some(question) = questions.recv().await {
-                // Who does not wait any more has given up.
+                // An error means that the caller has stopped waiting.
                 let _ = question.send(());
             }
         });
     }
 
-    /// Returns when each has answered. One that has ended is not asked: another is in its place.
+    /// Returns when every registered event loop has answered. Loops that have ended are skipped, because the
+    /// server has replaced them.
     pub async fn answers(&self) {
         let loops = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for ask in loops {

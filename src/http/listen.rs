@@ -29,7 +29,7 @@ use super::{
     heartbeat::Heartbeat,
     http2,
     limits::Limits,
-    refusals::{Cause, Refusals},
+    rejected_connections::{Cause, RejectedConnections},
     tls::{self, Peer},
 };
 
@@ -57,7 +57,7 @@ pub(super) struct Entrance {
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) limits: Limits,
     pub(super) connection_limit: Arc<ConnectionLimit>,
-    pub(super) refusals: Arc<Refusals>,
+    pub(super) rejected: Arc<RejectedConnections>,
     pub(super) heartbeat: Arc<Heartbeat>,
     pub(super) current: Arc<Current>,
     pub(super) answers: Arc<Answers>,
@@ -171,7 +171,7 @@ impl Entrance {
         // One that is gone already has no address.
         let Ok(from) = socket.peer_addr() else { return };
         let Some((permit, closed)) = self.connection_limit.enter(from.ip()) else {
-            return self.refusals.note(from, Cause::Crowded, &"all connections are taken");
+            return self.rejected.note(from, Cause::Crowded, &"all connections are taken");
         };
         let closed_for_another = async move {
             if closed.await.is_err() {
@@ -182,12 +182,12 @@ impl Entrance {
         let served = async {
             match self.greet(socket, permit).await {
                 Ok(greeted) => self.speak(greeted, from, http1, exchanges, ending).await,
-                Err((cause, reason)) => self.refusals.note(from, cause, &reason),
+                Err((cause, reason)) => self.rejected.note(from, cause, &reason),
             }
         };
         tokio::select! {
             () = served => {}
-            () = closed_for_another => self.refusals.note(from, Cause::Crowded, &"others need the place"),
+            () = closed_for_another => self.rejected.note(from, Cause::Crowded, &"others need the place"),
         }
     }
 

@@ -32,7 +32,7 @@ pub(super) fn answer(context: &Context) -> HttpResponse {
         );
     }
     page.instruments(context.requests.counts());
-    page.instruments(context.refusals.counts());
+    page.instruments(context.rejected.counts());
     page.gauge(
         "chancery_requests_in_flight",
         "Requests that are worked on.",

@@ -23,7 +23,7 @@ use super::{
     limits::Limits,
     listen::Entrance,
     rate::Rates,
-    refusals::Refusals,
+    rejected_connections::RejectedConnections,
     request_counter::RequestCounter,
     tally::Tally,
     tls::{Tls, TlsFiles, TlsWatch},
@@ -82,7 +82,7 @@ pub struct Api {
     limits: Limits,
     current: Arc<Current>,
     tls: Arc<Tls>,
-    refusals: Arc<Refusals>,
+    rejected: Arc<RejectedConnections>,
     heartbeat: Arc<Heartbeat>,
     answers: Arc<Answers>,
 }
@@ -101,13 +101,13 @@ impl Api {
     ) -> Result<Self, String> {
         let files = TlsFiles::read(&config).map_err(|problems| problems.join("\n"))?;
         let tls = Arc::new(Tls::new(files));
-        let refusals = Arc::new(Refusals::new());
+        let rejected = Arc::new(RejectedConnections::new());
         let context = Context {
             services,
             access,
             limits,
             tls: Arc::clone(&tls),
-            refusals: Arc::clone(&refusals),
+            rejected: Arc::clone(&rejected),
             rates: Arc::new(Rates::per_minute(limits.client_requests_per_minute)),
             tally: Arc::new(Tally::new()),
             requests: Arc::new(RequestCounter::new()),
@@ -118,7 +118,7 @@ impl Api {
         };
         let current = Arc::new(Current::new(context));
         let (heartbeat, answers) = (Arc::default(), Arc::default());
-        Ok(Self { config, plain, limits, current, tls, refusals, heartbeat, answers })
+        Ok(Self { config, plain, limits, current, tls, rejected, heartbeat, answers })
     }
 
     /// Binds the listeners that are not there yet, and starts to serve.
@@ -166,7 +166,7 @@ impl Api {
             tls: None,
             limits: self.limits,
             connection_limit: ConnectionLimit::new(self.limits.connections_max),
-            refusals: Arc::clone(&self.refusals),
+            rejected: Arc::clone(&self.rejected),
             heartbeat: Arc::clone(&self.heartbeat),
             current: Arc::clone(&self.current),
             answers: Arc::clone(&self.answers),
@@ -270,7 +270,7 @@ impl Running {
                 access,
                 limits,
                 tls: Arc::clone(&now.tls),
-                refusals: Arc::clone(&now.refusals),
+                rejected: Arc::clone(&now.rejected),
                 rates: if same_rate {
                     Arc::clone(&now.rates)
                 } else {

@@ -1,5 +1,5 @@
-//! Connections that come to nothing: all are counted, some are told, so that who knocks at the door
-//! all day does not fill the journal.
+//! Connections that are closed before a request: all are counted, and few are logged, so that a client which
+//! tries again and again does not fill the journal.
 
 use std::{
     collections::HashSet,
@@ -13,14 +13,14 @@ use prometheus::IntCounterVec;
 
 use crate::{domain::excerpt::excerpt, metrics};
 
-/// Within this time each reason is told once, and others of the same are only counted.
+/// Each reason is logged once in this time; more connections with the same reason are only counted.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// Reasons that are told within that time: some name the client, and there may be any number of those.
+/// Reasons that are logged in that time. Some contain the name of the client, so there may be any number.
 const REASONS_MAX: usize = 16;
 
 /// See the module.
-pub(super) struct Refusals {
+pub(super) struct RejectedConnections {
     counts: IntCounterVec,
     told: Mutex<Told>,
 }
@@ -28,22 +28,22 @@ pub(super) struct Refusals {
 #[derive(Default)]
 struct Told {
     since: Option<Instant>,
-    /// Since then.
+    /// The reasons that were logged since then.
     reasons: HashSet<String>,
-    /// Since the last line.
+    /// Connections that were not logged since the last line.
     untold: u64,
 }
 
-/// Why there is no connection.
+/// Why a connection was closed.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Cause {
-    /// No handshake, or none that ends well.
+    /// The TLS handshake failed, or did not come.
     Handshake,
-    /// All places are taken, or the share of the client.
+    /// The connection limit, or the fair share of the client, is reached.
     Crowded,
 }
 
-impl Refusals {
+impl RejectedConnections {
     pub(super) fn new() -> Self {
         let help = "Connections that were closed before a request: handshakes that failed, and for want \
                     of a place.";
@@ -51,7 +51,7 @@ impl Refusals {
         Self { counts, told: Mutex::default() }
     }
 
-    /// Counts one, and tells it if its reason was not told for a while.
+    /// Counts a connection, and logs it unless its reason was logged a short time ago.
     pub(super) fn note(&self, from: SocketAddr, cause: Cause, reason: &dyn Display) {
         let word = match cause {
             Cause::Handshake => "handshake",
@@ -72,7 +72,7 @@ impl Refusals {
 }
 
 impl Told {
-    /// How many others were not told, if this is to be.
+    /// The number of connections that were not logged since the last line, if this one is to be logged.
     fn tell(&mut self, reason: &str, now: Instant) -> Option<u64> {
         if self.since.is_none_or(|since| now.duration_since(since) >= TELL_EVERY) {
             self.since = Some(now);
