@@ -1,29 +1,29 @@
-//! Places that are shared so that nobody can take all of them.
+//! A limit with a fair share for each owner: no owner can take all permits.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
     hash::Hash,
 };
 
-/// One has at most this many times what is free: three quarters when it is alone, and less the more
-/// others ask for. So there is always room for one that has none.
+/// An owner may hold at most this many times the number of free permits: three quarters of all when it is
+/// alone, and less when others hold some. So an owner without a permit always gets one.
 const SHARE_OF_FREE: usize = 3;
 
-/// See the module.
+/// Counts the permits of each owner.
 pub(super) struct FairShare<K> {
     max: usize,
     total: usize,
-    /// Of those that have some.
+    /// Permits of each owner that has some.
     by_owner: HashMap<K, usize>,
 }
 
 impl<K: Eq + Hash> FairShare<K> {
-    /// So many places.
+    /// Allows `max` permits at a time.
     pub(super) fn new(max: usize) -> Self {
         Self { max, total: 0, by_owner: HashMap::new() }
     }
 
-    /// Takes a place, if there is one for this owner.
+    /// Takes a permit; false when the owner may have no more.
     pub(super) fn take(&mut self, owner: K) -> bool {
         let free = self.max - self.total;
         if free == 0 {
@@ -40,7 +40,7 @@ impl<K: Eq + Hash> FairShare<K> {
         true
     }
 
-    /// Gives one of the owner's places back.
+    /// Gives back one of the owner's permits.
     pub(super) fn give_back(&mut self, owner: &K) {
         self.total -= 1;
         if let Some(own) = self.by_owner.get_mut(owner) {
@@ -51,12 +51,12 @@ impl<K: Eq + Hash> FairShare<K> {
         }
     }
 
-    /// Places that are taken.
+    /// The number of permits that are taken.
     pub(super) fn taken(&self) -> usize {
         self.total
     }
 
-    /// Whether nobody finds a place.
+    /// Whether no owner would get a permit.
     pub(super) fn is_full(&self) -> bool {
         self.total >= self.max
     }
@@ -66,7 +66,7 @@ impl<K: Eq + Hash> FairShare<K> {
 mod tests {
     use super::*;
 
-    /// As many places as an owner finds.
+    /// Takes all permits that an owner gets.
     fn flood(shares: &mut FairShare<&'static str>, owner: &'static str) -> usize {
         std::iter::from_fn(|| shares.take(owner).then_some(())).count()
     }
@@ -80,7 +80,7 @@ mod tests {
         let three = flood(&mut shares, "three");
         assert!(three > 20, "{three}");
         assert!(!shares.is_full());
-        // What is given back is there for others.
+        // A permit that is given back is free for other owners.
         for _ in 0..384 {
             shares.give_back(&"one");
         }

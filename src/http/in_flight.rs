@@ -1,25 +1,25 @@
-//! InFlight for the requests that are worked on, shared so that no client can take all of it.
+//! The limit of requests in progress, with a fair share for each client.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{fair_share::FairShare, problem::Problem};
 
-/// Seconds after which a full daemon may have room again.
+/// The Retry-After of a request that found no permit, in seconds.
 const BUSY_RETRY_SECONDS: u64 = 1;
 
-/// See the module.
+/// Gives out the permits.
 pub(super) struct InFlight(Mutex<FairShare<Arc<str>>>);
 
 impl InFlight {
-    /// For so many requests.
+    /// Allows `max` requests at a time.
     pub(super) fn new(max: usize) -> Self {
         Self(Mutex::new(FairShare::new(max)))
     }
 
-    /// A place for a request, until it is dropped.
+    /// A permit for a request, which ends when it is dropped.
     ///
     /// # Errors
-    /// 503 when there is none for this client.
+    /// 503 when none is free, or the client has its fair share already.
     pub(super) fn enter(&self, client: &Arc<str>) -> Result<Permit<'_>, Problem> {
         if self.shares().take(Arc::clone(client)) {
             Ok(Permit { in_flight: self, client: Arc::clone(client) })
@@ -28,12 +28,12 @@ impl InFlight {
         }
     }
 
-    /// Requests that are worked on.
+    /// Requests in progress.
     pub(super) fn taken_places(&self) -> usize {
         self.shares().taken()
     }
 
-    /// Whether nobody finds a place.
+    /// Whether no client would get a permit.
     pub(super) fn is_full(&self) -> bool {
         self.shares().is_full()
     }
