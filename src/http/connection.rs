@@ -1,10 +1,10 @@
-//! A connection while it lasts: its octets, who is at the other end, and whether it is of use.
+//! An open connection: its stream of octets, the client at its other end, and whether it serves a request.
 //!
-//! Who sends must not make us hold more than [`HELD_OCTETS_MAX`]. Over HTTP/1.1 that is decided here:
+//! A client can make the daemon buffer at most [`HELD_OCTETS_MAX`]. For HTTP/1.1 the bound is kept here:
 //! the dispatcher of actix-http reads all that it is given, 128 KiB at a time, decodes as many heads
 //! as are in it (6.7 KiB each), and answers them whether or not the answers are taken. So it is given
 //! the octets of one head, then those of its body, and the next head when the answer has been taken.
-//! Over HTTP/2 the windows and [`super::http2`] decide.
+//! For HTTP/2 it is kept by flow control and [`super::http2`].
 
 mod flow;
 mod frames;
@@ -28,36 +28,37 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::tls::Peer;
 
-/// What one connection makes us hold at most, in octets, beside answers that are larger than this
-/// themselves: for those see [`super::exchange::Answers`].
+/// The buffers of one connection together, in octets. Answers that are larger than this have a limit of their
+/// own: see [`super::exchange::Answers`].
 pub(super) const HELD_OCTETS_MAX: usize = 262_144;
 
-/// Octets that are given before others get a turn.
+/// Octets that a connection hands to the parser before other connections get a turn.
 const ROUND_OCTETS: usize = 16_384;
 
 /// After the refusal of a head, so much more is read, since a peer that is cut off while it sends may
 /// not see the answer.
 const READ_AFTER_REFUSAL: usize = 262_144;
 
-/// How often the clock is looked at for the end of the client's certificate.
+/// The period of the check whether the client's certificate has expired.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// RFC 6585, section 5.
 const HEAD_TOO_LARGE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\n\
     connection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// What HTTP is spoken over, with or without TLS.
+/// The stream that HTTP is served over, with or without TLS.
 pub(super) struct Connection {
     io: Box<dyn Io>,
     link: Rc<Link>,
     intake: Intake,
 }
 
-/// What decides how much may be read.
+/// The rule for how much may be read now.
 enum Intake {
     /// HTTP/1.1.
     Heads(Heads),
-    /// A head was too large: what of the refusal is still to be sent, and what may still be read.
+    /// A head was too large: the part of the refusal that is still to be sent, and the octets that may still
+    /// be read.
     Refused { left: &'static [u8], octets: usize },
     /// HTTP/2, which has windows.
     Frames(Frames),
@@ -65,13 +66,13 @@ enum Intake {
 
 /// A connection as its requests see it.
 pub(super) struct Link {
-    /// Who has proved a certificate.
+    /// The client, authenticated by its certificate.
     pub(super) peer: Option<Arc<Peer>>,
     pub(super) usage: Usage,
     pub(super) flow: Flow,
-    /// Of frames, over HTTP/2.
+    /// The frames that the client may still send over HTTP/2.
     pub(super) allowance: Allowance,
-    /// Something that was sent over it must not stay in its buffers.
+    /// A private key was sent, so the buffers must not outlive the answer.
     pub(super) is_secret: Cell<bool>,
 }
 
@@ -85,13 +86,13 @@ impl Link {
     /// Returns when the certificate of the client has expired, and none of its requests is served.
     pub(super) async fn has_expired(&self) {
         let Some(peer) = &self.peer else { return std::future::pending().await };
-        // By the clock of the day, which may be set at any time.
+        // The wall clock may be set at any time, so one long timer would not do.
         while self.usage.is_serving() || !peer.has_expired() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
-    /// What became of octets that were to be sent.
+    /// Notes the result of a write: backpressure, and the octets that were sent.
     fn is_written(&self, written: &Poll<io::Result<usize>>) {
         self.flow.is_taken(written.is_ready());
         if let Poll::Ready(Ok(octets)) = written {
@@ -219,20 +220,20 @@ impl AsyncRead for Connection {
         let is_serving = this.link.usage.is_serving();
         let expected = flow.expected();
         let (octets_max, ends_max) = match expected {
-            // Nobody reads what follows an answer that came before the end of the body.
+            // After an early answer the rest of the body is read and dropped.
             Expected::Leftovers => (usize::MAX, usize::MAX),
             _ if flow.is_blocked() => return flow.park(cx),
             Expected::Octets(octets) if is_serving && octets > 0 => (octets, usize::MAX),
             Expected::Chunks { is_awaited: true } if is_serving => (usize::MAX, heads::ENDS_MAX),
             _ if is_serving => {
-                // The next head waits, and the end of the connection does not.
+                // The next head waits until the answer is sent; the end of the connection is noticed at once.
                 let _ = flow.park(cx);
                 return heads.poll_end(&mut *this.io, cx);
             }
             Expected::Head | Expected::Octets(_) | Expected::Chunks { .. } => (usize::MAX, 1),
         };
         if heads.has_paused(ends_max) {
-            // What was given is looked at first.
+            // The parser gets its turn before more is read.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

@@ -28,20 +28,20 @@ use super::{
 /// A future that stays on its thread.
 pub(super) type Local<T> = Pin<Box<dyn Future<Output = T>>>;
 
-/// What answers requests once they are whole: actix-web's app.
+/// The actix-web app, which answers requests.
 pub(super) type App = Rc<dyn Fn(Request) -> Local<Response<BoxBody>>>;
 
-/// How long the rest of a body that nobody wants may take: an answer before the end of the body costs
-/// some clients the answer, and the connection.
+/// How long the rest of a body that the handler does not read may take. It is read because some clients lose
+/// the answer, and the connection, when the answer comes before the end of their body.
 const LEFTOVERS_TIME: Duration = Duration::from_millis(500);
 
 /// How long the rest of a body is read after the answer.
 const AFTER_ANSWER_TIME: Duration = Duration::from_secs(2);
 
-/// When who finds no room for an answer may ask again.
+/// The Retry-After of a request for whose answer there is no room.
 const NO_ROOM_SECONDS: u64 = 1;
 
-/// What every exchange of a listener needs.
+/// State that all requests of a listener share.
 #[derive(Clone)]
 pub(super) struct Exchanges {
     pub(super) app: App,
@@ -49,14 +49,15 @@ pub(super) struct Exchanges {
 }
 
 impl Exchanges {
-    /// Answers. `ask` is called when somebody wants the body and none of it is there.
+    /// Answers a request. `ask` sends "100 Continue"; it is called when the handler reads the body and no part of
+    /// it has come.
     pub(super) async fn answer(
         &self,
         link: Rc<Link>,
         mut request: Request,
         ask: Option<Ask>,
     ) -> Response<BoxBody> {
-        own(request.head_mut());
+        detach_head(request.head_mut());
         let is_http2 = request.version() == Version::HTTP_2;
         let serving = link.serve();
         if let Some(peer) = &link.peer {
@@ -72,7 +73,7 @@ impl Exchanges {
         let announced = length(request.head());
         link.flow.expect(match (&body, announced) {
             (None, _) => Expected::Head,
-            // What is larger is refused before any of it is read.
+            // A larger body is refused before any of it is read.
             (Some(_), Some(octets)) => Expected::Octets(octets.min(BODY_BYTES_MAX)),
             (Some(_), None) => Expected::Chunks { is_awaited: false },
         });
@@ -88,7 +89,7 @@ impl Exchanges {
         if let Some(body) = body {
             let is_small = announced.is_none_or(|octets| octets <= BODY_BYTES_MAX);
             if is_small && !body.is_asked_for() {
-                // However that ends: what is there counts.
+                // The result does not matter: the next line looks at what has come.
                 let _ = tokio::time::timeout(LEFTOVERS_TIME, body.read_away(BODY_BYTES_MAX)).await;
             }
             match (body.has_ended(), is_http2) {
@@ -109,7 +110,7 @@ impl Exchanges {
         self.paced(answer, unread)
     }
 
-    /// Has an answer leave in parts, none of which is large.
+    /// Sends an answer in small parts.
     fn paced(&self, answer: Response<BoxBody>, unread: Option<Rc<Body>>) -> Response<BoxBody> {
         let (answer, octets) = answer.into_parts();
         match octets.try_into_bytes() {
@@ -144,22 +145,22 @@ pub(super) struct Unread(Rc<Body>);
 impl Unread {
     /// Reads it away while the client takes the answer. Whoever has it sends no more.
     pub(super) async fn read_away(&self) {
-        // What did not come in time does not matter.
+        // The connection ends anyway when the rest does not come in time.
         let _ = tokio::time::timeout(AFTER_ANSWER_TIME, self.0.read_away(usize::MAX)).await;
     }
 }
 
-/// What a body is said to be long.
+/// The announced length of a body.
 fn length(head: &RequestHead) -> Option<usize> {
     let value = head.headers().get(CONTENT_LENGTH)?.to_str().ok()?;
-    // One that is no number of ours is larger than all.
+    // A length that is too large for the type is larger than any limit.
     Some(value.parse().unwrap_or(usize::MAX))
 }
 
-/// A request whose client waits for "100 Continue", and what has begun to answer it.
+/// The answer in progress to a request whose client waits for "100 Continue".
 struct Begun(Local<Response<BoxBody>>);
 
-/// The final answer came before anybody wanted the body.
+/// A final answer that was ready before the handler read the body.
 pub(super) struct Early(Response<BoxBody>);
 
 impl From<Early> for Response<BoxBody> {
@@ -221,12 +222,12 @@ pub(super) async fn http1(
     })
 }
 
-/// Has a request's head stand on its own. As it comes it is a part of what was read from the connection,
-/// bodies included, and actix keeps it, with all of that, until it needs it for another request. Its room
-/// for headers is that for 28, 6 KiB, until it is that for as many as there are.
-fn own(head: &mut RequestHead) {
+/// Copies URI and header values out of the read buffer. actix recycles request heads, and a head that refers
+/// to the read buffer would keep all of it, bodies included. The copy also shrinks the header map, which has
+/// room for 28 fields (6 KiB) at first.
+fn detach_head(head: &mut RequestHead) {
     if head.version == Version::HTTP_2 {
-        // Made by us.
+        // `http2` has copied it already.
         return;
     }
     if let Ok(own) = head.uri.to_string().parse() {
@@ -279,7 +280,7 @@ mod tests {
             headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let as_it_came = headers.clone();
-        own(request.head_mut());
+        detach_head(request.head_mut());
         assert_eq!(request.headers().len(), 4);
         for name in as_it_came.keys() {
             assert!(request.headers().get_all(name).eq(as_it_came.get_all(name)), "{name}");

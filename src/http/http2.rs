@@ -1,7 +1,8 @@
-//! HTTP/2 (RFC 9113): what one connection may ask for at a time, and how it ends.
+//! HTTP/2 (RFC 9113): how many requests of one connection are served at a time, and how a connection ends.
 //!
-//! What a connection makes us hold is bounded by its windows, by the heads of the requests that wait,
-//! and by the room for those that are served: each of them takes as much of it as its body may.
+//! The memory that a connection can take is bounded by its flow-control windows, by the heads of the
+//! requests that wait, and by a semaphore for the requests that are served: each takes as many permits as its
+//! body may have octets.
 
 mod answer;
 
@@ -26,11 +27,11 @@ use super::{
 /// Requests that a client may have under way. Those that find no room wait.
 const STREAMS_MAX: u32 = 100;
 
-/// What is served at a time, in octets of bodies: 16 small requests, or one with the largest body and
-/// some small ones.
+/// Permits of the semaphore, in octets of bodies: enough for 16 small requests, or for one with the largest
+/// body and some small ones.
 const ROOM_OCTETS: usize = HELD_OCTETS_MAX / 2;
 
-/// What a request takes of that beside its body, for its head and its answer.
+/// Permits that a request takes beside its body, for its head and its answer.
 const REQUEST_OCTETS: usize = ROOM_OCTETS / UNANSWERED_MAX;
 
 /// Requests that are served at a time.
@@ -146,7 +147,7 @@ pub(super) async fn serve(
                 is_leaving = true;
                 http2.graceful_shutdown();
             }
-            // Work is waited for. Where there is none the end has no reason to wait.
+            // Requests in progress are finished first. Without any, the connection ends at once.
             () = &mut ending, if !is_leaving => {
                 is_leaving = true;
                 if http2.has_streams() {
@@ -157,7 +158,7 @@ pub(super) async fn serve(
             }
             () = &mut unused, if !is_leaving => {
                 if http2.has_streams() {
-                    // Answers that nobody takes.
+                    // The client does not read its answers.
                     return;
                 }
                 is_leaving = true;
@@ -168,15 +169,15 @@ pub(super) async fn serve(
     }
 }
 
-/// What the requests of a connection have in common.
+/// State that all requests of a connection share.
 struct Requests {
     exchanges: Exchanges,
     link: Rc<Link>,
     from: SocketAddr,
     room: Rc<Semaphore>,
-    /// Octets of the heads of those that are under way.
+    /// The octets of the heads of requests in progress.
     heads: Rc<Cell<usize>>,
-    /// Heads that were too large.
+    /// The number of heads that were too large.
     refused_heads: Cell<usize>,
 }
 
@@ -246,7 +247,7 @@ impl Drop for Held {
     }
 }
 
-/// Of all names and values, which are not copied yet.
+/// The size of a head: all names and values, before they are copied.
 fn octets(head: &http::request::Parts) -> usize {
     let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
     let path = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
@@ -254,8 +255,8 @@ fn octets(head: &http::request::Parts) -> usize {
     fields.sum::<usize>() + path + authority
 }
 
-/// The request as actix has it, with copies of its own, and whether it has a body. None for what is no
-/// request to a server of ours.
+/// Copies the head into a request of actix, and says whether it has a body. `None` when method, URI or a
+/// header field is not valid for actix.
 fn own(head: &http::request::Parts, body: RecvStream, from: SocketAddr) -> Option<(Request, bool)> {
     let has_body = !body.is_end_stream();
     let payload = if has_body {

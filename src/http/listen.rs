@@ -33,20 +33,20 @@ use super::{
     tls::{self, Peer},
 };
 
-/// How long the end of a connection may take that is closed in order.
+/// The time limit for closing a connection in order.
 const DISCONNECT: Duration = Duration::from_secs(1);
 
-/// What the kernel may hold for a connection in either direction, in octets; it doubles that for its own
-/// needs. Otherwise it is some megabytes for each that does not take its answers.
+/// SO_SNDBUF and SO_RCVBUF of a connection, in octets; the kernel doubles them. Without a limit the kernel
+/// buffers some megabytes for each client that does not read its answers.
 const SOCKET_OCTETS: usize = 65_536;
 
-/// What TLS may hold of an answer, in octets.
+/// The largest buffer of rustls for outgoing data of a connection, in octets.
 const TLS_OCTETS: usize = 32_768;
 
-/// What resolves when the daemon is told to end.
+/// Makes futures that resolve when the daemon begins its shutdown.
 type Ending = Rc<dyn Fn() -> exchange::Local<()>>;
 
-/// One listener and what is behind it.
+/// A listener with everything that its connections need.
 #[derive(Clone)]
 pub(super) struct Entrance {
     /// Its name, in words for the operator.
@@ -116,7 +116,7 @@ impl Entrance {
         Ok(server.map_err(|error| format!("{setting}: {error}"))?.run())
     }
 
-    /// What answers the requests of a worker.
+    /// Makes the request handler of a worker thread.
     async fn exchanges(&self) -> Result<Exchanges, ()> {
         let (current, listener) = (Arc::clone(&self.current), self.listener);
         let app =
@@ -175,7 +175,7 @@ impl Entrance {
         };
         let closed_for_another = async move {
             if closed.await.is_err() {
-                // Nobody can push it out any more.
+                // The connection is authenticated, so it is not closed for another one any more.
                 std::future::pending::<()>().await;
             }
         };
@@ -191,7 +191,7 @@ impl Entrance {
         }
     }
 
-    /// Speaks HTTP. What ends a connection is the client's doing, or its certificate's end.
+    /// Serves HTTP until the client closes the connection or its certificate expires.
     async fn speak<S>(
         &self,
         Greeted { io, link, is_http2, permit: _permit }: Greeted,

@@ -13,14 +13,14 @@ use std::{
 
 use super::problem::Problem;
 
-/// Requests that a certificate of no client may send in a minute; each is refused anyway.
+/// Requests that an unknown certificate may send in a minute; each is refused anyway.
 const STRANGER_REQUESTS_PER_MINUTE: u32 = 60;
-/// Certificates of no client that have a bucket of their own at the same time.
+/// Unknown certificates that have a bucket of their own at the same time.
 const STRANGERS_MAX: usize = 1_024;
 /// The time in which an empty bucket fills.
 const FILLS_IN: Duration = Duration::from_secs(60);
 
-/// See the module.
+/// The buckets of all clients and unknown certificates.
 pub(super) struct Rates {
     /// `None`: no limit.
     clients: Option<Mutex<Buckets<Arc<str>>>>,
@@ -63,11 +63,11 @@ fn take<K: Eq + Hash>(buckets: &Mutex<Buckets<K>>, owner: K) -> Result<(), Probl
 /// Buckets, each known by the time at which it will be full again (the generic cell rate algorithm,
 /// ITU-T I.371). One that is full need not be kept.
 struct Buckets<K> {
-    /// What one request takes.
+    /// The time by which one request delays the moment when the bucket is full.
     cost: Duration,
     max: usize,
     full_at: HashMap<K, Instant>,
-    /// Of all that have none of their own.
+    /// The bucket that all further owners share.
     rest_full_at: Option<Instant>,
     swept_at: Option<Instant>,
 }

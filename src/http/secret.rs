@@ -1,5 +1,5 @@
-//! Bodies that hold a private key: no word of theirs is repeated, whatever the key is written as, and
-//! their connection ends with the answer, since its buffers hold them too.
+//! Bodies that hold a private key: no word of such a body is repeated in an answer or a log, and the connection
+//! ends with the answer, because its buffers hold the key too.
 
 use std::rc::Rc;
 
@@ -8,24 +8,23 @@ use zeroize::Zeroizing;
 
 use super::{connection::Link, problem::Problem};
 
-/// RFC 7518, sections 6.2.2, 6.3.2 and 6.4: what only a private or a secret key has.
+/// The members that only a private or a secret JWK has (RFC 7518, sections 6.2.2, 6.3.2 and 6.4).
 const PRIVATE: [&[u8]; 8] = [b"d", b"p", b"q", b"dp", b"dq", b"qi", b"oth", b"k"];
 
-/// A word of any body that is as long as this, and base64url, may be a private value: those of all key
-/// types that sign are longer, and no name of the API is as long.
+/// A base64url word of at least this length may be a private value. The private values of all key types that
+/// sign are longer, and every name in the API is shorter.
 const KEY_MIN: usize = 40;
-/// In a body with a private key a shorter word may be one, too, when it looks random.
+/// In a body with a private key, a shorter word that looks random may be a private value too.
 const WORD_MIN: usize = 16;
-/// A message that holds so much of the beginning of a word repeats it.
+/// A message that contains this many characters of the beginning of a word repeats the word.
 const BEGINNING: usize = 12;
 
 /// The beginnings of the words that no message may hold.
 struct Words(Vec<Zeroizing<String>>);
 
-/// Looks at a body before anything is said of it.
+/// Remembers the secret words of a body, before any message about it is made.
 pub(super) fn note(request: &HttpRequest, body: &[u8]) {
-    // What stands between quotes, and what follows it. A JWK may stand in a string, where its quotes are
-    // escaped.
+    // Words are the parts between quotes. A JWK may be inside a string, where its quotes are escaped.
     let words = || {
         let words = body.split(|octet| *octet == b'"');
         words.map(|word| word.strip_suffix(b"\\").unwrap_or(word))
@@ -72,7 +71,7 @@ fn is_random(word: &[u8]) -> bool {
         && word.iter().any(u8::is_ascii_uppercase)
 }
 
-/// What the caller and the audit log may be told.
+/// Replaces the message of a refusal if it repeats a secret word.
 pub(super) fn conceal(request: &HttpRequest, problem: Problem) -> Problem {
     let extensions = request.extensions();
     let Some(Words(words)) = extensions.get::<Words>() else { return problem };

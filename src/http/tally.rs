@@ -1,11 +1,12 @@
-//! What is told of requests: each by itself while they are few, as a number when they are many.
+//! Rate-limited logging and auditing of requests: one line each while they are few, a summary when they are
+//! many.
 //!
-//! Whoever may send a request makes the daemon write: a line of the log, and an entry of the audit log
-//! where the request would have changed something and is refused. Both are bounded for each caller and
-//! minute. Beyond the bound they are counted, and at the end of the minute the numbers are written: one
-//! line for each caller, one entry for all of them. What has changed something always has its line.
+//! Every request makes the daemon write: a line of the log, and an entry of the audit log when a request that
+//! would have changed something is refused. Both are bounded for each caller and minute. Beyond the bound
+//! requests are counted, and at the end of the minute the counts are written: one line for each caller, one
+//! entry for all of them. A request that has changed something always has its line.
 //!
-//! What the public fetches, without any certificate, is told as numbers alone.
+//! Requests without a certificate, to the distribution listener, are only counted.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -32,25 +33,25 @@ pub const BOUNDED_LINES: &str = module_path!();
 
 /// Lines of refusals, and as many of reads, that each caller has in a minute.
 const LINES_PER_MINUTE: u32 = 60;
-/// Certificates of no client that are told apart within a minute; further ones are told as one.
+/// Unknown certificates that are counted one by one within a minute; further ones are counted together.
 const STRANGERS_MAX: usize = 64;
-/// All certificates of no client have at most so many times what one of them has.
+/// All unknown certificates together get at most this many times the lines and entries of one.
 const STRANGERS_SHARE: u32 = 4;
 /// Callers that a summary in the audit log names: those with most refusals. The others are a number.
 const CALLERS_NAMED_MAX: usize = 32;
 
-/// Who has sent a request.
+/// The sender of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Caller {
     /// A configured client.
     Client(Arc<str>),
-    /// The certificate of none, by its SHA-256.
+    /// An unknown certificate, by its SHA-256.
     Stranger([u8; 32]),
-    /// Certificates of no client, when there are many.
+    /// Further unknown certificates, when there are many.
     OtherStrangers,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// Something was changed, or signed.
@@ -73,22 +74,22 @@ pub(super) struct Told {
     pub(super) entry: bool,
 }
 
-/// See the module.
+/// The counts of the running minute.
 pub(super) struct Tally {
     minute: Mutex<Minute>,
     public: Mutex<BTreeMap<u16, u64>>,
 }
 
-/// What was counted since the last telling.
+/// The counts since the last summary.
 struct Minute {
     since: Timestamp,
     callers: HashMap<Caller, Count>,
     strangers_seen: usize,
-    /// What all certificates of no client have had.
+    /// The lines and entries of all unknown certificates together.
     strangers: Own,
 }
 
-/// What was told one by one.
+/// Requests that had a line or an entry of their own.
 #[derive(Default)]
 struct Own {
     entries: u32,
@@ -96,7 +97,7 @@ struct Own {
     reads: u32,
 }
 
-/// Of one caller.
+/// The counts of one caller.
 struct Count {
     name: Arc<str>,
     own: Own,
@@ -113,7 +114,7 @@ impl Tally {
         Self { minute: Mutex::new(Minute::new()), public: Mutex::default() }
     }
 
-    /// Counts a request of a caller; `name` is what the caller is called. At most `entries_max`
+    /// Counts a request of a caller called `name`. At most `entries_max`
     /// refusals have entries of their own in a minute.
     pub(super) fn count(
         &self,
@@ -131,12 +132,12 @@ impl Tally {
         *self.public().entry(status.as_u16()).or_default() += 1;
     }
 
-    /// A refusal that was to have an entry of its own has none: the next summary has it.
+    /// Counts a refusal whose audit entry could not be written, so that the next summary has it.
     pub(super) fn is_unrecorded(&self, caller: Caller, name: &Arc<str>, status: StatusCode) {
         self.minute().of(caller, name).0.add_unrecorded(status.as_u16(), 1);
     }
 
-    /// Tells what the public was answered since the last time.
+    /// Logs the counts of the distribution listener since the last time.
     pub(super) fn tell_of_the_public(&self) {
         let counts = std::mem::take(&mut *self.public());
         if !counts.is_empty() {
@@ -145,8 +146,8 @@ impl Tally {
         }
     }
 
-    /// Tells what was counted since the last time. What the ledger does not take is told with the
-    /// next summary.
+    /// Writes the summary of the counts since the last time. Counts that the ledger does not take stay for
+    /// the next summary.
     pub(super) async fn tell(&self, services: &Services) {
         let minute = std::mem::replace(&mut *self.minute(), Minute::new());
         let mut unrecorded = Vec::new();
@@ -241,8 +242,7 @@ impl Minute {
         }
     }
 
-    /// The count of a caller, and what all have had whose number is not known beforehand, if it is
-    /// one of those.
+    /// The counts of a caller; for an unknown certificate also those of all unknown certificates.
     fn of(&mut self, caller: Caller, name: &Arc<str>) -> (&mut Count, Option<&mut Own>) {
         let is_known = matches!(caller, Caller::Client(_)) || self.callers.contains_key(&caller);
         let (caller, name) = match is_known || self.strangers_seen < STRANGERS_MAX {
@@ -309,8 +309,7 @@ mod tests {
         let counted = &minute.callers[&client("a")];
         assert_eq!(counted.unrecorded, BTreeMap::from([(403, 9_940)]));
         assert_eq!(counted.refusals, 9_940);
-        // What it changes is told all the same, what it reads has lines of its own, and another
-        // client has all of its own.
+        // Changes and reads still have their lines, and another client is not affected.
         let all = Told { line: true, entry: false };
         assert_eq!(count(&mut minute, client("a"), Outcome::Changed), all);
         assert_eq!(count(&mut minute, client("a"), Outcome::Read), all);
