@@ -59,7 +59,7 @@ async fn read(
         return Err(too_large());
     }
     let whole = async {
-        // Room for all of it: what grows leaves copies behind that nobody wipes.
+        // Reserved at once, because a vector that grows leaves copies behind that are not wiped.
         let mut body = Zeroizing::new(Vec::with_capacity(length_max));
         let Some(mut payload) = payload else { return Ok(body) };
         while let Some(chunk) = payload.next().await {

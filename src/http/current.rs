@@ -1,4 +1,4 @@
-//! What requests are judged by, replaced as a whole by a reload.
+//! The context of requests, which a reload replaces as a whole.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -239,7 +239,7 @@ impl<'a> Node<'a> {
         matches!(self.value, Value::String(_))
     }
 
-    /// The complaint that an object has a member that nobody knows.
+    /// The complaint about an unknown member.
     pub fn unknown(&self, name: &str) -> Invalid {
         let pointer = self.pointer();
         let message = format!("{}: unknown member '{}'", place(&pointer), shown(name));
@@ -318,7 +318,7 @@ impl<'a> Object<'a> {
     /// Reads a member that may be absent or `null`.
     ///
     /// # Errors
-    /// What `read` complains of.
+    /// The complaint of `read`.
     pub fn optional<T>(
         &mut self,
         name: &'static str,
@@ -366,7 +366,7 @@ impl<'a> Object<'a> {
     /// Ends the reading of a strict object.
     ///
     /// # Errors
-    /// [`Invalid`] names the first member that nobody asked for.
+    /// [`Invalid`] names the first unknown member.
     pub fn finish(self) -> Result<(), Invalid> {
         match self.unknown().next() {
             None => Ok(()),
@@ -374,7 +374,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Ends the reading of a lenient object: the members that nobody asked for.
+    /// Ends the reading of a lenient object; yields its unknown members.
     pub fn ignored(self) -> Vec<String> {
         self.unknown().map(shown).collect()
     }

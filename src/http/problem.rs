@@ -19,7 +19,7 @@ use crate::{
 /// even where it repeats what the caller wrote.
 const DUPLICATE: &str = "already exists";
 
-/// What the caller is told when a request does not succeed.
+/// An error answer.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
@@ -106,7 +106,7 @@ impl Problem {
         response
     }
 
-    /// For those who read no JSON of ours.
+    /// The same as plain text, for clients that expect no JSON.
     pub(super) fn into_text(self) -> HttpResponse {
         self.head().insert_header((header::CONTENT_TYPE, "text/plain")).body(self.message)
     }

@@ -7,7 +7,7 @@ use super::problem::Problem;
 /// Most parameters that a request may have.
 pub(super) const PARAMETERS_MAX: usize = 32;
 
-/// Counts the parameters of a request, whether or not anybody is to read them.
+/// Refuses too many parameters, also for routes that take none.
 ///
 /// # Errors
 /// 400 when there are too many.
@@ -20,7 +20,7 @@ pub(super) fn check(request: &HttpRequest) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The parameters that nobody has taken yet.
+/// The parameters that have not been taken yet.
 pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
@@ -59,7 +59,7 @@ impl Query {
     /// Ends the reading.
     ///
     /// # Errors
-    /// 400 names a parameter that nobody took.
+    /// 400 names a parameter that the route does not have.
     pub(super) fn finish(&self) -> Result<(), Problem> {
         match self.0.first() {
             None => Ok(()),

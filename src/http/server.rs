@@ -39,7 +39,7 @@ use crate::{
 pub struct PlainListeners {
     /// Health and readiness, on loopback.
     pub operations: Option<SocketAddr>,
-    /// What everyone may fetch.
+    /// The socket of the distribution listener.
     pub distribution: Option<SocketAddr>,
 }
 
@@ -54,7 +54,7 @@ pub struct Listeners {
     pub operations: Option<TcpListener>,
 }
 
-/// Reads the TLS files as the start does. What keeps nothing from working is a warning.
+/// Reads the TLS files as the start does. Problems that do not keep the daemon from working are warnings.
 ///
 /// # Errors
 /// Names every setting and file that cannot be used.
@@ -69,7 +69,7 @@ pub fn client_ca_subjects(config: &ApiConfig) -> Vec<Option<ComparableName>> {
     files.iter().flat_map(TlsFiles::client_ca_subjects).cloned().collect()
 }
 
-/// What systemd gives a socket, too, where the kernel allows it (net.core.somaxconn).
+/// The backlog of `listen`, the same as in the socket units; the kernel may lower it (net.core.somaxconn).
 const BACKLOG: i32 = 4_096;
 
 /// How long connections that were taken just before the end have for their handshake and their request.
@@ -197,7 +197,7 @@ fn bound(
 ) -> Result<(TcpListener, SocketAddr), String> {
     let bind = || {
         let listener = TcpListener::bind(listen)?;
-        // Those that come at once wait here; one that finds no room comes again a second later.
+        // A burst of connections waits in the backlog. A SYN that finds no room is sent again a second later.
         rustix::net::listen(&listener, BACKLOG)?;
         Ok(listener)
     };

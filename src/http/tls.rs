@@ -1,4 +1,4 @@
-//! Mutual TLS: who we are, whom we let in; as the files say now.
+//! Mutual TLS: the server's certificate and the CAs of clients, by the files as they are now.
 
 mod crl;
 mod files;
@@ -31,7 +31,7 @@ pub(super) const ALPN_HTTP2: &[u8] = b"h2";
 /// RFC 7301, section 6.
 const ALPN_HTTP1: &[u8] = b"http/1.1";
 
-/// What every handshake goes by. Replaced as a whole, between two handshakes.
+/// The TLS configuration of new handshakes, replaced as a whole when files change.
 #[derive(Debug)]
 pub(super) struct Tls(RwLock<Arc<Generation>>);
 

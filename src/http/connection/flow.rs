@@ -1,4 +1,4 @@
-//! What a connection is waiting for: told by its requests, asked by its reader.
+//! Flow control between the requests of a connection, which set the state, and its reader, which waits for it.
 
 use std::{
     cell::{Cell, RefCell},
@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// What may follow the head of a request over HTTP/1.1.
+/// The octets that may follow the head of a request over HTTP/1.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::http) enum Expected {
     /// The next head, once there is an answer.
@@ -16,13 +16,13 @@ pub(in crate::http) enum Expected {
     Head,
     /// So many octets of a body.
     Octets(usize),
-    /// Chunks of a body, while there is somebody who waits for them.
+    /// Chunks of a body; read while a handler waits for them.
     Chunks { is_awaited: bool },
-    /// The rest of a body that nobody wants. The connection ends after it.
+    /// The rest of a body that no handler reads. The connection ends after it.
     Leftovers,
 }
 
-/// See the module.
+/// The state that requests set and the reader waits for.
 #[derive(Default)]
 pub(in crate::http) struct Flow {
     expected: Cell<Expected>,
@@ -57,7 +57,7 @@ impl Flow {
         Poll::Pending
     }
 
-    /// What made the reader wait may have changed.
+    /// Wakes the reader, because its reason to wait may have gone.
     pub(super) fn resume(&self) {
         let waiting = self.reader.borrow_mut().take();
         if let Some(waiting) = waiting {

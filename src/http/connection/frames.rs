@@ -87,7 +87,7 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// A request with a head of so many octets was answered.
+    /// Gives frames back for an answered request with a head of `head_octets`.
     pub(in crate::http) fn is_answered(&self, head_octets: usize) {
         self.earn(FRAMES_PER_ANSWER.saturating_add(cost(head_octets)));
     }
@@ -152,7 +152,7 @@ impl Allowance {
     }
 }
 
-/// What so many octets cost.
+/// The cost of octets, in frames.
 fn cost(octets: usize) -> u32 {
     u32::try_from(octets / OCTETS_PER_FRAME).unwrap_or(u32::MAX)
 }
@@ -162,7 +162,7 @@ fn cost(octets: usize) -> u32 {
 struct Table {
     /// Octets that the client has sent.
     octets: usize,
-    /// Of HEADERS and CONTINUATION frames, since there were too many octets.
+    /// HEADERS and CONTINUATION frames since the octets exceeded their limit.
     late_heads: usize,
 }
 
@@ -172,12 +172,12 @@ struct Table {
 enum Settings {
     Sent,
     Acknowledged,
-    /// The block begins after so many octets of the payload.
+    /// The block begins after this number of octets of the payload.
     BlockBegins(usize),
     Settled,
 }
 
-/// See the module.
+/// The parser of the incoming frames' heads.
 pub(super) struct Frames {
     head: [u8; HEAD],
     /// Octets of the head that have come.

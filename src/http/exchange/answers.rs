@@ -16,13 +16,13 @@ use bytes::Bytes;
 use super::body::Body;
 use crate::domain::key::sha256;
 
-/// What leaves at a time.
+/// Octets of an answer that are sent at a time.
 const PART_OCTETS: usize = 16_384;
 
 /// All large answers that are held at a time, in octets.
 const ANSWERS_OCTETS_MAX: usize = 67_108_864;
 
-/// See the module.
+/// The large answers that are being sent.
 #[derive(Default)]
 pub(in crate::http) struct Answers(Mutex<Held>);
 

@@ -36,7 +36,7 @@ impl Stream for Received {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         Poll::Ready(match ready!(self.0.poll_data(cx)) {
             Some(Ok(chunk)) => {
-                // What cannot be given back any more belongs to a stream that has ended.
+                // An error means that the stream has ended, so its window does not matter.
                 let _ = self.0.flow_control().release_capacity(chunk.len());
                 Some(Ok(chunk))
             }
@@ -112,7 +112,7 @@ async fn is_reset(respond: &RefCell<SendResponse<Bytes>>) {
 pub(super) fn refuse_head(mut respond: SendResponse<Bytes>) {
     let mut answer = http::Response::new(());
     *answer.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    // What cannot be sent has nobody to read it.
+    // An error means that the client does not read the answer any more.
     let _ = respond.send_response(answer, true);
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Paths {
     expired_crl_refuses: bool,
 }
 
-/// What is in the files.
+/// The contents of the TLS files.
 #[derive(Debug)]
 pub(in crate::http) struct TlsFiles {
     pub(super) paths: Paths,
@@ -57,7 +57,7 @@ struct ClientCa {
     clients: Arc<dyn ClientCertVerifier>,
 }
 
-/// What differs when a file was replaced or written to; `None` where there is no such file.
+/// Metadata that differs when a file was replaced or written to; `None` where the file does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stamp {
     device: u64,

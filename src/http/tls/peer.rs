@@ -61,11 +61,11 @@ impl Peer {
         })
     }
 
-    /// Who it is, as the files of `tls` have it now: a connection outlives the handshake, and a
+    /// The client's identity, as the files of `tls` have it now: a connection outlives the handshake, and a
     /// resumed session had none, while CAs go and certificates are revoked and expire.
     ///
     /// # Errors
-    /// What is wrong with the certificate.
+    /// The reason why the certificate is not accepted.
     pub(in crate::http) fn identity(
         &self,
         tls: &Tls,

@@ -75,7 +75,7 @@ fn all<T: PemObject>(octets: &[u8], what: &str) -> Result<Vec<T>, String> {
     }
 }
 
-/// What keeps many files from being read, whatever they are to hold.
+/// Mistakes that are common to all kinds of PEM files.
 fn unusual(octets: &[u8]) -> Option<String> {
     let holds = |words: &str| octets.windows(words.len()).any(|part| part == words.as_bytes());
     let words = match octets {
