@@ -6,6 +6,7 @@ mod certificate;
 mod figures;
 mod inherited;
 mod intent;
+mod intent_id;
 mod issuer;
 mod pin;
 mod resource;
@@ -20,7 +21,8 @@ pub use certificate::{Certificate, CertificateFilter, CertificateStatus, IssuedC
 pub(super) use figures::News;
 pub use figures::{CaEnd, LedgerFigures};
 pub use inherited::{Inherited, InheritedResource, LedgerBeside};
-pub use intent::{Intent, IntentId, OpenIntent, Outcome, Product, Reservation};
+pub use intent::{Intent, OpenIntent, Outcome, Product, Reservation};
+pub use intent_id::IntentId;
 pub use issuer::{
     CaRole, CertificateOrigin, IssuerIndex, KeyClaim, KeyQuestion, KeyState, KnownCertificate,
     KnownKey, NamedQuestion, UsedIssuer,

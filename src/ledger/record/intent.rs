@@ -1,10 +1,9 @@
 //! What is about to be signed, and what it came to.
 
-use std::time::Instant;
-
 use super::{
     answer::KeptAnswer,
     certificate::IssuedCertificate,
+    intent_id::IntentId,
     issuer::{KeyClaim, UsedIssuer},
     pin::{IacaPin, KeyPin, Pinning},
     vical::PublishedVersion,
@@ -18,26 +17,6 @@ use crate::{
         time::Timestamp,
     },
 };
-
-/// The handle of a recorded intent; never used twice.
-#[derive(Debug, Clone, Copy)]
-pub struct IntentId {
-    pub(in crate::ledger) number: i64,
-    /// Whether it may have reserved anything.
-    pub(in crate::ledger) reserves: bool,
-    /// Whether it may have claimed a role for a key.
-    pub(in crate::ledger) claims: bool,
-    /// When it was recorded, or found open.
-    pub(in crate::ledger) since: Instant,
-}
-
-impl PartialEq for IntentId {
-    fn eq(&self, other: &Self) -> bool {
-        self.number == other.number
-    }
-}
-
-impl Eq for IntentId {}
 
 /// What is about to be signed, recorded before the HSM is asked.
 #[derive(Debug, Clone)]

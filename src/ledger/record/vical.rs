@@ -1,6 +1,6 @@
 //! VICAL versions: each has an intent like a certificate, and octets that are kept for good.
 
-use super::intent::IntentId;
+use super::intent_id::IntentId;
 use crate::{
     audit::AuditRecord,
     domain::{path::PathElement, time::Timestamp},

@@ -14,11 +14,7 @@ use std::{
 use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
 
-use super::{
-    file::{self, FILE_MODE},
-    schema::SCHEMA_VERSION,
-    sql::verify,
-};
+use super::{file, place::FILE_MODE, schema::SCHEMA_VERSION, sql::verify};
 use crate::{
     domain::time::Timestamp,
     ledger::record::{BackupLabel, Counts},

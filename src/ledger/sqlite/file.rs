@@ -4,14 +4,14 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
     os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 
 use super::{
-    place::{self, Place},
+    place::{self, FILE_MODE, Place, lock_of, refused},
     schema::{SCHEMA_VERSION, migrate},
 };
 use crate::ledger::{error::LedgerError, record::NewLedger};
@@ -25,9 +25,6 @@ const BUSY_TIMEOUT_MS: u64 = 5_000;
 const WAL_BYTES_MAX: i64 = 64 << 20;
 /// Statements kept prepared; more than we have.
 const STATEMENTS_MAX: usize = 64;
-
-/// Read and written by the ledger's own user only.
-pub(super) const FILE_MODE: u32 = 0o600;
 
 /// A ledger's file, ours alone while this lives.
 pub(in crate::ledger) struct LedgerFile {
@@ -231,13 +228,6 @@ fn open(file: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// The file beside a ledger that is locked.
-pub(in crate::ledger) fn lock_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    PathBuf::from(name)
-}
-
 /// Keeps every other chancery away from a ledger, be it there or not.
 pub(in crate::ledger) fn lock(path: &Path) -> Result<File, LedgerError> {
     let lock = lock_of(path);
@@ -277,8 +267,4 @@ fn gone(path: &Path, what: &str) -> LedgerError {
          of it, serve with --new-ledger",
         path.display()
     ))
-}
-
-pub(super) fn refused(path: &Path, what: &str, error: &io::Error) -> LedgerError {
-    LedgerError::refused(format!("{} {what}: {error}", path.display()))
 }

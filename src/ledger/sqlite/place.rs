@@ -12,9 +12,10 @@ use std::{
     },
 };
 
-use super::file::{FILE_MODE, lock_of, refused};
 use crate::ledger::error::LedgerError;
 
+/// Read and written by the ledger's own user only.
+pub(super) const FILE_MODE: u32 = 0o600;
 /// Symbolic links that are followed one after the other, at most.
 const LINKS_MAX: usize = 8;
 /// What SQLite has beside the file for as long as it is open.
@@ -222,4 +223,15 @@ fn beside(path: &Path, side: &str) -> PathBuf {
 
 fn identity(metadata: &fs::Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
+}
+
+/// The file beside a ledger that is locked.
+pub(in crate::ledger) fn lock_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    PathBuf::from(name)
+}
+
+pub(super) fn refused(path: &Path, what: &str, error: &io::Error) -> LedgerError {
+    LedgerError::refused(format!("{} {what}: {error}", path.display()))
 }

@@ -92,7 +92,7 @@ impl Restoration {
             let theirs = (directory.uid(), directory.gid());
             let ours = fs::metadata(part.path())?;
             if ours.uid() == 0 && ours.uid() != theirs.0 {
-                for file in [part.path(), &file::lock_of(&ledger)] {
+                for file in [part.path(), &place::lock_of(&ledger)] {
                     chown(file, Some(theirs.0), Some(theirs.1))?;
                 }
             }
