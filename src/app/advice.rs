@@ -100,7 +100,7 @@ pub(super) async fn log_inherited(ledger: Ledger, now: Timestamp) -> Result<(), 
     Ok(())
 }
 
-/// Lists what [`log_inherited`] logs, for the file of a ledger that a daemon may be using.
+/// Lists what `log_inherited` logs, for the file of a ledger that a daemon may be using.
 pub fn inherited(ledger: &Path, now: Timestamp) -> Vec<String> {
     let LedgerBeside { older, inherited } = match Ledger::inherited_beside(ledger, now) {
         Ok(Some(beside)) => beside,

@@ -59,7 +59,7 @@ impl LabelTemplate {
         Ok(Self(pieces))
     }
 
-    /// The key of `kms` whose label this is, if any (the inverse of [`Self::label_of`]).
+    /// The key of `kms` whose label this is, if any (the inverse of `label_of`).
     pub fn key_of(&self, kms: &ResourcePath, label: &str) -> Option<PathElement> {
         // The key's id is what is left between the template's prefix and suffix.
         let probe = PathElement::parse(KEY_PROBE).ok()?;

@@ -1,5 +1,5 @@
 //! Certificates. Each profile has a door of its own, which decides everything from top to bottom; all
-//! end in [`super::act::perform`].
+//! end in `service::act::perform`.
 
 mod document_signer;
 mod generic;
