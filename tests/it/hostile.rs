@@ -186,6 +186,13 @@ fn longest(times: usize, mut ask: impl FnMut()) -> Duration {
     took.max().unwrap()
 }
 
+/// Whether a certificate comes over a new connection before the daemon's own deadlines for it.
+fn is_served(appliance: &Appliance, daemon: &Daemon, certificate: &Path) -> bool {
+    let client = daemon.client_with(appliance, certificate);
+    let answer = client.try_issue("certificate", &leaf("leaf-secp256r1", "Leaf"));
+    answer.is_ok_and(|answer| answer.status == 200)
+}
+
 /// A certificate over a new connection.
 fn issues(appliance: &Appliance, daemon: &Daemon, certificate: &Path) {
     let client = daemon.client_with(appliance, certificate);
